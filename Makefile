@@ -1,0 +1,54 @@
+# One door for people and CI; `make help` lists what there is. Settings go in by the environment or as
+# `make run PORT=9000`: make hands variables from its command line on to what it runs.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full check lock clean
+MAKEFLAGS += --no-print-directory
+
+# The first Python that runs and is in range; a version manager's shim for an absent one does not run.
+IS_PYTHON_USABLE = 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c $(IS_PYTHON_USABLE) 2>/dev/null && echo "$$python" && break; done)
+
+# Where CPU builds of torch are, if not where pip looks by itself.
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+SETUP = $(or $(PYTHON),$(error Python 3.11, 3.12 or 3.13 is needed and none was found: \
+	install one, or name it as in `make PYTHON=/path/to/python3`)) -m scripts.setup_venv
+BIN := .venv/bin
+PACKAGES := api shared worker scripts
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
+
+run: ## set up what ENGINE needs, then run the server until Ctrl-C
+	@$(SETUP) base
+	@exec $(BIN)/python -m scripts.local_server
+
+test: ## set up and run all tests but those that take long; ARGS="-k queue" picks some
+	@$(SETUP) dev
+	@$(SETUP) qwen-cpu --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
+	@exec $(BIN)/python -m pytest -m "not full" --durations=10 $(ARGS)
+
+test-full: ## set up and run the tests that take long
+	@$(SETUP) dev
+	@$(SETUP) qwen-cpu --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
+	@exec $(BIN)/python -m pytest -m full --durations=10 $(ARGS)
+
+check: ## linters, types, import contracts
+	@$(SETUP) dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PACKAGES) tests
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+	$(BIN)/vulture
+	$(BIN)/codespell
+
+lock: ## recreate the locks in requirements/; ARGS=--upgrade takes newer versions
+	@$(SETUP) dev
+	@exec $(BIN)/python -m scripts.lock_dependencies $(ARGS)
+
+clean: ## remove the virtual environments and all caches; the data folder stays
+	rm -rf .venv .venv-qwen build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Programs that are run from a checkout; no part of the installed distribution."""

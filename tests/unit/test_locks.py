@@ -1,0 +1,111 @@
+"""The locks agree with each other and with pyproject.toml, and name nothing but versions and hashes."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts.setup_venv import LOCKS_DIR, PURPOSES, REPOSITORY
+
+LOCKS = sorted(LOCKS_DIR.glob("*.txt"))
+SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+FOR_CUDA = re.compile(r"(nvidia|cuda|triton)\b")
+
+
+class Pin(NamedTuple):
+    """One requirement of a lock."""
+
+    name: str
+    version: str
+    marker: str
+    hashes: tuple[str, ...]
+
+
+def read_lock(name: str) -> Iterator[Pin]:
+    """The requirements of a lock and of the locks that it includes."""
+    text = "\n".join(line for line in (LOCKS_DIR / name).read_text().splitlines() if not is_comment(line))
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("-r "):
+            yield from read_lock(line.removeprefix("-r "))
+        elif line.strip():
+            requirement = Requirement(line.partition(" --hash")[0])
+            version = str(requirement.specifier).removeprefix("==")
+            hashes = tuple(SHA256.findall(line))
+            yield Pin(canonicalize_name(requirement.name), version, str(requirement.marker or ""), hashes)
+
+
+def is_comment(line: str) -> bool:
+    """Whether pip passes over this line."""
+    return line.lstrip().startswith("#")
+
+
+def read_versions(name: str) -> set[tuple[str, str]]:
+    """The names and versions in a lock."""
+    return {(pin.name, pin.version) for pin in read_lock(name)}
+
+
+def read_names(name: str) -> set[str]:
+    """The names in a lock."""
+    return {pin.name for pin in read_lock(name)}
+
+
+def read_dependencies() -> list[Requirement]:
+    """What pyproject.toml says the project needs when it runs."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return [Requirement(line) for line in project["dependencies"]]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_requirement_is_exact_and_hashed(lock: Path) -> None:
+    for pin in read_lock(lock.name):
+        assert re.fullmatch(r"[0-9][\w.+!]*", pin.version), pin
+        assert pin.hashes, pin
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_no_lock_says_where_files_come_from(lock: Path) -> None:
+    assert not re.search(r"://|--(extra-)?index|--find-links|\bfile:| @ ", lock.read_text())
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_every_purpose_has_its_locks(purpose: str) -> None:
+    assert all(path.is_file() for path in PURPOSES[purpose].inputs)
+
+
+def test_what_is_developed_with_is_what_runs() -> None:
+    assert read_versions("base.txt") <= read_versions("dev.txt")
+
+
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-cuda.txt"])
+def test_a_lock_fulfils_what_the_project_declares(lock: str) -> None:
+    pins = {pin.name: pin.version for pin in read_lock(lock)}
+
+    for dependency in read_dependencies():
+        assert dependency.specifier.contains(pins[canonicalize_name(dependency.name)]), dependency
+
+
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt"])
+def test_the_cpu_engine_needs_no_torch(lock: str) -> None:
+    assert "torch" not in read_names(lock)
+
+
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt"])
+def test_nothing_for_cuda_is_locked_for_the_cpu(lock: str) -> None:
+    assert not [name for name in read_names(lock) if FOR_CUDA.match(name)]
+
+
+def test_torch_on_linux_is_pinned_to_its_cpu_build() -> None:
+    for pin in read_lock("torch-cpu.txt"):
+        assert pin.version.endswith("+cpu") == ("linux" in pin.marker), pin
+
+
+def test_cpu_and_cuda_run_the_same_qwen() -> None:
+    cpu, cuda = read_versions("qwen-cpu.txt"), read_versions("qwen-cuda.txt")
+
+    assert {name for name, _ in cpu - cuda} == {"torch"}
+    assert {version.removesuffix("+cpu") for name, version in cpu | cuda if name == "torch"} == {"2.13.0"}
