@@ -1,0 +1,1 @@
+"""What the api and the worker both agree on: vocabulary, the job record, events, and untrusted media."""

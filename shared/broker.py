@@ -1,0 +1,68 @@
+"""Celery as the bringer of tickets: its configuration, and sending one.
+
+A ticket has no meaning beyond "look into the queue": losing or doubling it harms nothing, because the job and
+its place in the queue are our own record. ARCHITECTURE.md says why stock Celery alone is not enough.
+"""
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+QUEUE_NAME = "transcription"
+TASK_NAME = "worker.tasks.transcribe"
+
+_logger = structlog.get_logger(__name__)
+
+
+def create_celery(redis_url: str) -> Celery:
+    """A Celery app on the given Redis, configured so that no fault can wedge it. Connects to nothing yet."""
+    celery = Celery("qwen3-asr", broker=to_kombu_url(redis_url))
+    celery.conf.update(
+        worker_pool="solo",
+        worker_concurrency=1,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_default_queue=QUEUE_NAME,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 60,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "health_check_interval": 10,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+        },
+    )
+    return celery
+
+
+def to_kombu_url(redis_url: str) -> str:
+    """The broker URL for the Redis at `redis_url`, which may be a unix socket (`unix://path?db=0`)."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    path, _, query = redis_url.removeprefix("unix://").partition("?")
+    database = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair).get("db", "0")
+    return f"redis+socket://{path}?virtual_host={database}"
+
+
+def send_ticket(celery: Celery) -> bool:
+    """Tell some worker to look into the queue; false where the broker does not answer.
+
+    A ticket that cannot be sent is no loss: workers also look by themselves.
+    """
+    try:
+        celery.send_task(TASK_NAME, queue=QUEUE_NAME, retry=False, ignore_result=True)
+    except OperationalError as error:
+        _logger.warning("ticket_not_sent", reason=str(error))
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""The one tree of errors that a client may be told of; HTTP codes are in `api/error_answers.py` alone.
+
+ServerError
+├── InvalidRequest          a parameter is wrong
+│   ├── UnreadableAudio     the upload is no audio that the decoder can read
+│   └── AudioTooLong        more audio than MAX_AUDIO_S
+├── UploadTooLarge          more bytes than MAX_UPLOAD_BYTES
+├── StorageFull             no room for the upload
+├── JobNotFound             no such job
+├── QueueUnavailable        Redis does not answer
+├── NoWorker                no worker is alive
+├── MediaServiceDown        the confined decoder could not be started
+└── TranscriptionFailed     the job ended as failed
+    └── TranscriptionTimedOut
+"""
+
+from shared.jobs import Failure, FailureCode
+
+
+class ServerError(Exception):
+    """Base of all errors whose message is meant for clients: it says what to do."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class InvalidRequest(ServerError):
+    """A parameter of the request is wrong; `param` names it."""
+
+
+class UnreadableAudio(InvalidRequest):
+    """The upload is no audio that the decoder can read, or has no sound in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="file")
+
+
+class AudioTooLong(InvalidRequest):
+    """The upload holds more audio than MAX_AUDIO_S allows."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"The audio is longer than {limit_s:g} s, the limit set by MAX_AUDIO_S: "
+            "send it in shorter files, or raise that setting.",
+            param="file",
+        )
+
+
+class UploadTooLarge(ServerError):
+    """The upload has more bytes than MAX_UPLOAD_BYTES allows."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The upload is larger than {limit_bytes} bytes, the limit set by MAX_UPLOAD_BYTES: "
+            "compress the audio (flac, mp3, opus), split it, or raise that setting.",
+            param="file",
+        )
+
+
+class StorageFull(ServerError):
+    """There is no room left for the upload; nothing of it was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("The server has no room to store this upload; nothing was kept. Try again later.")
+
+
+class JobNotFound(ServerError):
+    """There is no job of this id, or no longer."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}; it may have been deleted or have expired.")
+
+
+class QueueUnavailable(ServerError):
+    """Redis does not answer, so nothing can be accepted or looked up."""
+
+    def __init__(self) -> None:
+        super().__init__("The job queue does not answer. Try again in a few seconds.")
+
+
+class NoWorker(ServerError):
+    """No worker is alive to say what it can do, let alone do it."""
+
+    def __init__(self) -> None:
+        super().__init__("No worker is running, so nothing can be transcribed. Try again in a few seconds.")
+
+
+class MediaServiceDown(ServerError):
+    """The confined decoder could not be started or did not answer in time."""
+
+    def __init__(self) -> None:
+        super().__init__("The audio could not be examined just now. Try again in a few seconds.")
+
+
+class TranscriptionFailed(ServerError):
+    """The job ended as failed; carries the failure of the job record."""
+
+    def __init__(self, job_id: str, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.job_id = job_id
+        self.failure = failure
+
+
+class TranscriptionTimedOut(TranscriptionFailed):
+    """Inference took longer than the job's deadline."""
+
+
+def failure_error(job_id: str, failure: Failure) -> TranscriptionFailed:
+    """The error that tells a waiting client of `failure`."""
+    if failure.code is FailureCode.TIMEOUT:
+        return TranscriptionTimedOut(job_id, failure)
+    return TranscriptionFailed(job_id, failure)

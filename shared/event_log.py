@@ -1,0 +1,42 @@
+"""The event log of a job: what it tells, in order, from any point on."""
+
+from typing import Any
+
+import msgspec
+
+from shared.events import AnyEvent, decode_event
+from shared.jobs import JobState
+from shared.redis_scripts import ScriptCall
+
+LOG_START = "0"
+"""The event id to read from in order to get the whole log."""
+
+PAGE_EVENTS = 500
+"""How many events one reading answers at the most."""
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event and its id, which orders it among the events of its job."""
+
+    event_id: str
+    event: AnyEvent
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """The state of a job and some of its events behind a given id."""
+
+    state: JobState
+    events: tuple[LoggedEvent, ...]
+
+
+def read_log(job_id: str, *, after_id: str) -> ScriptCall[LogPage | None]:
+    """The events behind `after_id`, at most PAGE_EVENTS of them; None where there is no such job."""
+    return ScriptCall("read_log", (job_id, after_id, PAGE_EVENTS), _parse_page)
+
+
+def _parse_page(reply: Any) -> LogPage | None:
+    if reply is None:
+        return None
+    state, entries = reply
+    events = tuple(LoggedEvent(event_id.decode(), decode_event(raw)) for event_id, raw in entries)
+    return LogPage(JobState(state.decode()), events)

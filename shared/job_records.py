@@ -1,0 +1,58 @@
+"""Reading what the job scripts answer into the values of `shared.jobs`."""
+
+from typing import Any
+
+import msgspec
+
+from shared.jobs import Checkpoint, Claim, Failure, Job, JobState, NewJob
+from shared.transcripts import Segment
+
+_new_job = msgspec.json.Decoder(NewJob)
+_failure = msgspec.json.Decoder(Failure)
+_segment = msgspec.json.Decoder(Segment)
+
+
+def parse_claim(reply: Any) -> Claim | None:
+    """The claim in a reply of `claim.lua`, or None where no job was queued."""
+    if reply is None:
+        return None
+    claim_no, attempt, new_job_json, windows, resume_sample = reply
+    new_job = _new_job.decode(new_job_json)
+    return Claim(
+        job_id=new_job.job_id,
+        claim_no=claim_no,
+        attempt=attempt,
+        door=new_job.door,
+        priority=new_job.priority,
+        upload=new_job.upload,
+        request=new_job.request,
+        checkpoint=Checkpoint(windows=windows, resume_sample=resume_sample),
+    )
+
+
+def parse_job(job_id: str, reply: Any) -> Job:
+    """The job in a reply of `read_job.lua`."""
+    flat, position, attempt, segments, warnings = reply
+    record = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    new_job = _new_job.decode(record["new_job"])
+    return Job(
+        job_id=job_id,
+        state=JobState(record["state"].decode()),
+        door=new_job.door,
+        priority=new_job.priority,
+        upload=new_job.upload,
+        request=new_job.request,
+        attempt=attempt,
+        created_ms=int(record["created_ms"]),
+        started_ms=_optional_int(record.get("started_ms")),
+        finished_ms=_optional_int(record.get("finished_ms")),
+        processed_s=float(record["processed_s"]),
+        failure=_failure.decode(record["failure"]) if "failure" in record else None,
+        position=position,
+        segments=tuple(_segment.decode(segment) for segment in segments),
+        warnings=tuple(warning.decode() for warning in warnings),
+    )
+
+
+def _optional_int(value: bytes | None) -> int | None:
+    return None if value is None else int(value)

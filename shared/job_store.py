@@ -1,0 +1,159 @@
+"""The job record: every transition and every reading of it, each one call of one Lua script.
+
+All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs it. Times are measured by
+the Redis server's clock.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shared.events import Cancelled, Event, Failed, Partial, Progress, Succeeded, encode_event
+from shared.job_records import parse_claim, parse_job
+from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState, NewJob, Priority
+from shared.redis_scripts import ScriptCall
+from shared.transcripts import Segment
+
+MAX_WORKER_LOSSES = 3
+"""How often a job may lose its worker before it fails."""
+
+MAX_ENGINE_CRASHES = 3
+"""How often a job may crash the model process before it fails."""
+
+_CLASSES = {Priority.INTERACTIVE: 0, Priority.BATCH: 1}
+
+_WORKER_LOST = Failure(
+    FailureCode.WORKER_LOST,
+    f"The worker was lost {MAX_WORKER_LOSSES} times while it transcribed this file; the job is given up.",
+)
+_ENGINE_CRASH = Failure(
+    FailureCode.ENGINE_CRASH,
+    f"The model process died {MAX_ENGINE_CRASHES} times on this file; the job is given up.",
+)
+
+
+def _text(reply: bytes) -> str:
+    return reply.decode()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def submit_job(new_job: NewJob) -> ScriptCall[bool]:
+    """(nothing) → queued; false where the job exists already, which is then left as it is."""
+    return ScriptCall("submit", (new_job.job_id, _CLASSES[new_job.priority], _json(new_job)), bool)
+
+
+def claim_job(worker_id: str, *, lease_s: float) -> ScriptCall[Claim | None]:
+    """queued → running: the first job in the queue, or None. A repeated call answers the same claim."""
+    return ScriptCall("claim", (worker_id, _ms(lease_s)), parse_claim)
+
+
+def beat_claim(claim: Claim, *, lease_s: float) -> ScriptCall[Directive]:
+    """Renew the lease of a claim."""
+    return ScriptCall("beat", (claim.job_id, claim.claim_no, _ms(lease_s)), _parse_directive)
+
+
+def emit_event(claim: Claim, event: Event) -> ScriptCall[Directive]:
+    """Log an event of a running job and wake its listeners."""
+    is_partial = int(isinstance(event, Partial))
+    args = (claim.job_id, claim.claim_no, encode_event(event), is_partial)
+    return ScriptCall("emit", args, _parse_directive)
+
+
+class FinishedWindow(msgspec.Struct, frozen=True):
+    """What is kept of a finished window; the job resumes at `resume_sample` (16 kHz) of the upload."""
+
+    window: int
+    resume_sample: int
+    progress: Progress
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def finish_window(claim: Claim, finished: FinishedWindow) -> ScriptCall[Directive]:
+    """Set the checkpoint behind a window and let its segments replace its partials. Safe to repeat."""
+    args = (
+        claim.job_id,
+        claim.claim_no,
+        finished.window,
+        finished.resume_sample,
+        finished.progress.processed_s,
+        encode_event(finished.progress),
+        _json([_json(segment) for segment in finished.segments]),
+        _json(finished.warnings),
+    )
+    return ScriptCall("finish_window", args, _parse_directive)
+
+
+def yield_job(claim: Claim, *, reason: str) -> ScriptCall[bool]:
+    """running → queued at its old place, with its checkpoint; false where the claim is stale."""
+    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason), bool)
+
+
+def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
+    """running → succeeded. Answers `finished`, `already` or `stale`; safe to repeat."""
+    return _finish(claim, JobState.SUCCEEDED, Succeeded(), None, ttl_s)
+
+
+def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
+    """running → cancelled. Answers `finished`, `already` or `stale`; safe to repeat."""
+    return _finish(claim, JobState.CANCELLED, Cancelled(), None, ttl_s)
+
+
+def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall[str]:
+    """running → failed. Answers `finished`, `already` or `stale`; safe to repeat."""
+    event = Failed(code=failure.code, message=failure.message)
+    return _finish(claim, JobState.FAILED, event, failure, ttl_s)
+
+
+def _finish(
+    claim: Claim, state: JobState, event: Event, failure: Failure | None, ttl_s: float
+) -> ScriptCall[str]:
+    failure_json = _json(failure) if failure else ""
+    args = (claim.job_id, claim.claim_no, state, encode_event(event), failure_json, _ms(ttl_s))
+    return ScriptCall("finish", args, _text)
+
+
+def report_engine_crash(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
+    """running → queued, or failed(engine_crash) at the limit. Answers `requeued`, `failed` or `stale`."""
+    args = (claim.job_id, claim.claim_no, MAX_ENGINE_CRASHES, _json(_ENGINE_CRASH), _ms(ttl_s))
+    return ScriptCall("crash", args, _text)
+
+
+def sweep_expired_leases(*, lease_s: float, ttl_s: float) -> ScriptCall[list[str]]:
+    """running → queued, or failed(worker_lost) at the limit, for all expired leases; answers their jobs.
+
+    Does nothing until the server has been up for `lease_s`, so that workers can renew after an outage.
+    """
+    args = (MAX_WORKER_LOSSES, _json(_WORKER_LOST), _ms(ttl_s), lease_s)
+    return ScriptCall("sweep", args, lambda reply: [_text(job_id) for job_id in reply])
+
+
+def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
+    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before, or None."""
+    return ScriptCall("cancel", (job_id, _ms(ttl_s)), lambda reply: reply and JobState(_text(reply)))
+
+
+def delete_job(job_id: str) -> ScriptCall[bool]:
+    """final → gone; false where the job is not final."""
+    return ScriptCall("delete", (job_id,), bool)
+
+
+def read_job(job_id: str) -> ScriptCall[Job | None]:
+    """The job as it stands, with its segments so far; None where there is none."""
+    return ScriptCall("read_job", (job_id,), lambda reply: reply and parse_job(job_id, reply))
+
+
+def needs_ticket(broker_queue: str) -> ScriptCall[bool]:
+    """Whether jobs are queued while no ticket is on its way to a worker."""
+    return ScriptCall("needs_ticket", (broker_queue,), bool)
+
+
+def _parse_directive(reply: Any) -> Directive:
+    return Directive(_text(reply))

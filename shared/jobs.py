@@ -1,0 +1,133 @@
+"""Jobs: what is asked for, the states a transcription goes through, and what a worker claims."""
+
+from enum import StrEnum
+
+import msgspec
+
+from shared.transcripts import Segment
+
+
+class JobState(StrEnum):
+    """The states of a job; see ARCHITECTURE.md for the transitions between them."""
+
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # claimed by a worker that holds a lease on it
+    SUCCEEDED = "succeeded"  # final: its segments are the transcript
+    FAILED = "failed"  # final: carries a failure code and a message
+    CANCELLED = "cancelled"  # final: somebody asked for that
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job will never change again."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class Door(StrEnum):
+    """By which of the three ways of use a job came in."""
+
+    SYNC = "sync"  # the answer to the request is the transcript
+    STREAM = "stream"  # the answer to the request is a stream of partials
+    JOBS = "jobs"  # submit and poll
+
+
+class Priority(StrEnum):
+    """The class a job is served in."""
+
+    INTERACTIVE = "interactive"  # somebody waits for it
+    BATCH = "batch"  # served when nothing interactive waits
+
+
+class FailureCode(StrEnum):
+    """Why a job failed."""
+
+    AUDIO_UNDECODABLE = "audio_undecodable"  # the decoder gave up in the middle of the file
+    AUDIO_TOO_LONG = "audio_too_long"  # there was more audio than its header said, and than is allowed
+    UPLOAD_MISSING = "upload_missing"  # the stored file is gone
+    MODEL_UNAVAILABLE = "model_unavailable"  # the engine could not load its model
+    ENGINE_ERROR = "engine_error"  # the engine raised an error; the model process lives
+    ENGINE_CRASH = "engine_crash"  # the model process died under this job too often
+    WORKER_LOST = "worker_lost"  # the worker vanished under this job too often
+    TIMEOUT = "timeout"  # inference took longer than the job's deadline
+
+
+class TranscriptionRequest(msgspec.Struct, frozen=True):
+    """What the client asked for. `language_hint` is an ISO code; None means: detect it."""
+
+    language_hint: str | None = None
+    word_timestamps: bool = False
+    context: str | None = None
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A stored file: `name` in the upload store, the client's `filename` for display only."""
+
+    name: str
+    filename: str
+    size_bytes: int
+    sha256: str
+    duration_s: float
+
+
+class NewJob(msgspec.Struct, frozen=True):
+    """A job about to be submitted."""
+
+    job_id: str
+    door: Door
+    priority: Priority
+    upload: Upload
+    request: TranscriptionRequest
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Where a job goes on after a crash, a yield or a restart: behind its last finished window."""
+
+    windows: int = 0
+    resume_sample: int = 0
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A worker's right to a job until its lease ends. `claim_no` is the fence each later call carries."""
+
+    job_id: str
+    claim_no: int
+    attempt: int
+    door: Door
+    priority: Priority
+    upload: Upload
+    request: TranscriptionRequest
+    checkpoint: Checkpoint
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a job failed, in a code for programs and a sentence for people."""
+
+    code: FailureCode
+    message: str
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch."""
+
+    job_id: str
+    state: JobState
+    door: Door
+    priority: Priority
+    upload: Upload
+    request: TranscriptionRequest
+    attempt: int
+    created_ms: int
+    started_ms: int | None
+    finished_ms: int | None
+    processed_s: float
+    failure: Failure | None
+    position: int | None
+    segments: tuple[Segment, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Directive(StrEnum):
+    """What the job record tells a worker that reports on its claim."""
+
+    GO_ON = "go_on"  # nothing to note
+    CANCEL = "cancel"  # stop generating, then finish the job as cancelled
+    STALE = "stale"  # the claim is no longer this worker's: stop, and report nothing more

@@ -1,0 +1,96 @@
+-- Put before every script: keys, the clock, the event log and the steps that transitions share.
+-- KEYS[1] is the prefix of all keys. The server's clock is the only one that counts.
+local function key(name) return KEYS[1] .. name end
+local function int(number) return string.format('%d', number) end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function log_event(job_id, event_json)
+  return redis.call('XADD', key('log:' .. job_id), '*', 'event', event_json)
+end
+
+local function wake_listeners(job_id)
+  redis.call('PUBLISH', key('ev:' .. job_id), '')
+end
+
+local function tell(job_id, event_json)
+  log_event(job_id, event_json)
+  wake_listeners(job_id)
+end
+
+local function is_final(state)
+  return state == 'succeeded' or state == 'failed' or state == 'cancelled'
+end
+
+-- Partials of a window that was finished or given up say nothing any more.
+local function drop_partials(job_id)
+  local partials = key('partials:' .. job_id)
+  for _, id in ipairs(redis.call('LRANGE', partials, 0, -1)) do
+    redis.call('XDEL', key('log:' .. job_id), id)
+  end
+  redis.call('DEL', partials)
+end
+
+local function holds_claim(job_id, claim_no)
+  local record = redis.call('HMGET', key('job:' .. job_id), 'state', 'claim_no')
+  return record[1] == 'running' and record[2] == claim_no
+end
+
+local function directive(job_id)
+  if redis.call('HEXISTS', key('job:' .. job_id), 'cancel') == 1 then return 'cancel' end
+  return 'go_on'
+end
+
+local function release_claim(job_id)
+  local owner = redis.call('HGET', key('job:' .. job_id), 'owner')
+  if owner then redis.call('HDEL', key('held'), owner) end
+  redis.call('HDEL', key('job:' .. job_id), 'owner')
+  redis.call('ZREM', key('running'), job_id)
+end
+
+-- A job that goes back keeps its score, and with it its place.
+local function requeue(job_id, reason)
+  release_claim(job_id)
+  drop_partials(job_id)
+  local job = key('job:' .. job_id)
+  redis.call('HSET', job, 'state', 'queued')
+  redis.call('ZADD', key('queued'), redis.call('HGET', job, 'score'), job_id)
+  tell(job_id, cjson.encode({type = 'requeued', reason = reason}))
+end
+
+local function close(job_id, state, event_json, failure_json, ttl_ms)
+  release_claim(job_id)
+  drop_partials(job_id)
+  local job = key('job:' .. job_id)
+  redis.call('HSET', job, 'state', state, 'finished_ms', int(now_ms()))
+  if failure_json ~= '' then redis.call('HSET', job, 'failure', failure_json) end
+  redis.call('ZREM', key('queued'), job_id)
+  tell(job_id, event_json)
+  for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:'}) do
+    redis.call('PEXPIRE', key(name .. job_id), ttl_ms)
+  end
+end
+
+local function fail(job_id, failure_json, ttl_ms)
+  local failure = cjson.decode(failure_json)
+  local event = cjson.encode({type = 'failed', code = failure.code, message = failure.message})
+  close(job_id, 'failed', event, failure_json, ttl_ms)
+end
+
+-- A claim that ended badly: count it, then go back to the queue or, at the limit, fail.
+local function requeue_or_fail(job_id, counter, reason, limit, failure_json, ttl_ms)
+  if redis.call('HINCRBY', key('job:' .. job_id), counter, 1) >= limit then
+    fail(job_id, failure_json, ttl_ms)
+    return 'failed'
+  end
+  requeue(job_id, reason)
+  return 'requeued'
+end
+
+local function attempt(job_id)
+  local counts = redis.call('HMGET', key('job:' .. job_id), 'worker_losses', 'engine_crashes')
+  return 1 + tonumber(counts[1]) + tonumber(counts[2])
+end

@@ -1,0 +1,81 @@
+"""Running the Lua scripts: one description of a call, two ways to run it (blocking and asyncio)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+import redis
+import redis.asyncio
+from redis.commands.core import AsyncScript, Script
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from shared.errors import QueueUnavailable
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall(Generic[Answer]):
+    """One call of a script in `shared/lua`: its arguments, and how its reply is read."""
+
+    script: str
+    args: tuple[str | bytes | int | float, ...]
+    parse: Callable[[Any], Answer]
+
+
+@cache
+def script_source(name: str) -> str:
+    """The text of script `name`, behind the prelude that all share."""
+    folder = files("shared") / "lua"
+    return (folder / "_prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+
+class ScriptRunner:
+    """Runs script calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
+
+    def __init__(self, connection: "redis.Redis", prefix: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._scripts: dict[str, Script] = {}
+
+    def run(self, call: ScriptCall[Answer]) -> Answer:
+        """Run one call.
+
+        Raises:
+            QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
+        """
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._connection.register_script(script_source(call.script))
+            self._scripts[call.script] = script
+        try:
+            return call.parse(script(keys=[self._prefix], args=list(call.args)))
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise QueueUnavailable from error
+
+
+class AsyncScriptRunner:
+    """Runs script calls on an asyncio connection; all keys begin with `prefix`."""
+
+    def __init__(self, connection: "redis.asyncio.Redis", prefix: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._scripts: dict[str, AsyncScript] = {}
+
+    async def run(self, call: ScriptCall[Answer]) -> Answer:
+        """Run one call.
+
+        Raises:
+            QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
+        """
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._connection.register_script(script_source(call.script))
+            self._scripts[call.script] = script
+        try:
+            return call.parse(await script(keys=[self._prefix], args=list(call.args)))
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise QueueUnavailable from error

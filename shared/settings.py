@@ -1,0 +1,52 @@
+"""The settings that api and worker share; the environment is read through these classes and nowhere else."""
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SharedSettings(BaseSettings):
+    """Settings that both sides read, each from the environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Where the job queue lives: `redis://`, `rediss://` or `unix://`. `make run` starts one by itself."""
+
+    data_dir: Path = Path("data")
+    """The folder for uploads and model weights; only its owner may read it."""
+
+    lease_s: PositiveFloat = 30.0
+    """Seconds after which a worker that fell silent loses its job to another."""
+
+    job_ttl_s: PositiveFloat = 86_400.0
+    """Seconds for which a finished job and its transcript are kept."""
+
+    max_audio_s: PositiveFloat = 43_200.0
+    """The longest audio that is accepted, in seconds."""
+
+    decoder_memory_bytes: int = Field(default=512 << 20, gt=0)
+    """Memory that the confined decoder of one upload may use."""
+
+    decoder_cpu_s: PositiveFloat = 900.0
+    """Seconds of CPU time that the confined decoder of one upload may use."""
+
+    probe_timeout_s: PositiveFloat = 30.0
+    """Seconds within which an upload must have been examined."""
+
+    log_level: str = "INFO"
+    """The least level of log lines written: DEBUG, INFO, WARNING or ERROR."""
+
+    upload_ttl_s: NonNegativeFloat = 3_600.0
+    """Seconds after which a stored upload that no queued or running job needs is deleted."""
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploads are stored."""
+        return self.data_dir / "uploads"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where model weights are kept."""
+        return self.data_dir / "models"

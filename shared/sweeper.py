@@ -1,0 +1,58 @@
+"""The sweeper: takes jobs back from workers that fell silent, and sees that queued jobs have a ticket.
+
+One runs in every api and every worker process; none leads, since each step is one atomic script.
+"""
+
+import threading
+
+import structlog
+from celery import Celery
+
+from shared.broker import QUEUE_NAME, send_ticket
+from shared.errors import QueueUnavailable
+from shared.job_store import needs_ticket, sweep_expired_leases
+from shared.redis_scripts import ScriptRunner
+
+SWEEP_INTERVAL_S = 1.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps each second on a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, runner: ScriptRunner, celery: Celery, *, lease_s: float, job_ttl_s: float) -> None:
+        self._runner = runner
+        self._celery = celery
+        self._lease_s = lease_s
+        self._job_ttl_s = job_ttl_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End sweeping; returns when the thread has ended or hangs in a dead connection for a second."""
+        self._stopped.set()
+        self._thread.join(timeout=1)
+
+    def sweep(self) -> None:
+        """Sweep once.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        taken = self._runner.run(sweep_expired_leases(lease_s=self._lease_s, ttl_s=self._job_ttl_s))
+        for job_id in taken:
+            _logger.warning("lease_expired", job_id=job_id)
+        if self._runner.run(needs_ticket(QUEUE_NAME)):
+            send_ticket(self._celery)
+
+    def _sweep_until_stopped(self) -> None:
+        while not self._stopped.wait(SWEEP_INTERVAL_S):
+            try:
+                self.sweep()
+            except QueueUnavailable:
+                _logger.warning("sweep_skipped", reason="the queue does not answer")

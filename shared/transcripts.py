@@ -1,0 +1,84 @@
+"""Transcripts: words, segments, and the rules by which their texts are joined."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+# Languages written without spaces between words (ISO 639-1, and `yue` which has no such code).
+UNSPACED_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"})
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One spoken word; times in seconds from the start of the upload."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A stretch of speech and its text; times in seconds from the start of the upload."""
+
+    start_s: float
+    end_s: float
+    text: str
+    language: str | None = None
+    words: tuple[Word, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """How long the segment lasts, in seconds."""
+        return self.end_s - self.start_s
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """The text of one upload; `warnings` say what may be wrong with it."""
+
+    text: str
+    language: str | None
+    duration_s: float
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
+    """Join (text, language) pairs in order: one space between them, none inside an unspaced script."""
+    joined = ""
+    for text, language in texts:
+        joined += separator(joined, text, language) + text.strip()
+    return joined
+
+
+def separator(before: str, after: str, language: str | None) -> str:
+    """What belongs between `before` and the text `after`, which is in `language`: a space or nothing."""
+    if not before or not after.strip() or language in UNSPACED_LANGUAGES:
+        return ""
+    return " "
+
+
+def join_segments(segments: Iterable[Segment]) -> str:
+    """The running text of `segments`."""
+    return join_texts((segment.text, segment.language) for segment in segments)
+
+
+def main_language(segments: Iterable[Segment]) -> str | None:
+    """The language with the most speech, by seconds; None where no segment names one."""
+    spoken_s: defaultdict[str, float] = defaultdict(float)
+    for segment in segments:
+        if segment.language is not None:
+            spoken_s[segment.language] += segment.duration_s
+    return max(spoken_s, key=lambda language: spoken_s[language], default=None)
+
+
+def compose_transcript(
+    segments: Sequence[Segment], *, duration_s: float, warnings: Sequence[str] = ()
+) -> Transcript:
+    """The transcript that `segments`, in order, make up."""
+    return Transcript(
+        text=join_segments(segments),
+        language=main_language(segments),
+        duration_s=duration_s,
+        segments=tuple(segments),
+        warnings=tuple(warnings),
+    )

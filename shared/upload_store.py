@@ -1,0 +1,119 @@
+"""Uploads on disk: written once while they arrive, complete or not there at all."""
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from shared.errors import StorageFull
+
+_PART_SUFFIX = ".part"
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A complete upload in the store."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+class UploadStore:
+    """The folder of uploads; `name` is always the id of the job that the upload is for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Create the folder, readable by its owner alone."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path_of(self, name: str) -> Path:
+        """Where the upload `name` is, whether or not it exists."""
+        return self._folder / name
+
+    def begin(self, name: str) -> "UploadWriter":
+        """Start writing the upload `name`.
+
+        Raises:
+            StorageFull: there is no room for another file.
+        """
+        with _storage_errors():
+            return UploadWriter(self._folder / name)
+
+    def delete(self, name: str) -> None:
+        """Remove an upload; one that is not there is no error."""
+        self.path_of(name).unlink(missing_ok=True)
+
+    def list_older_than(self, age_s: float) -> Iterator[str]:
+        """The names of complete uploads older than `age_s` seconds; unfinished ones that old are removed."""
+        limit = time.time() - age_s
+        for path in self._folder.iterdir():
+            if path.stat().st_mtime > limit:
+                continue
+            if path.suffix == _PART_SUFFIX:
+                path.unlink(missing_ok=True)
+            else:
+                yield path.name
+
+
+class UploadWriter:
+    """One upload being written; `commit` makes it visible, `abort` leaves nothing of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + _PART_SUFFIX)
+        self._digest = hashlib.sha256()
+        self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.size_bytes = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk.
+
+        Raises:
+            StorageFull: there is no room; the caller aborts.
+        """
+        unwritten = memoryview(chunk)
+        while unwritten:
+            with _storage_errors():
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
+        self._digest.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def commit(self) -> StoredFile:
+        """Make the upload durable and visible under its name.
+
+        Raises:
+            StorageFull: there is no room; the caller aborts.
+        """
+        with _storage_errors():
+            os.fsync(self._descriptor)
+            self._part.replace(self._path)
+        self._close()
+        return StoredFile(self._path.name, self._path, self.size_bytes, self._digest.hexdigest())
+
+    def abort(self) -> None:
+        """Remove what was written. Does nothing after a commit."""
+        self._close()
+        self._part.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull from error
+        raise

@@ -1,0 +1,316 @@
+"""The job record keeps its promises, on a fake and on a real server, blocking and with asyncio."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import fakeredis
+import pytest
+import redis
+import redis.asyncio
+
+from shared import job_store
+from shared.event_log import LOG_START, read_log
+from shared.events import (
+    Cancelled,
+    Event,
+    Failed,
+    Partial,
+    Progress,
+    Queued,
+    Requeued,
+    SegmentDone,
+    Started,
+    Succeeded,
+)
+from shared.jobs import (
+    Checkpoint,
+    Claim,
+    Directive,
+    Door,
+    Failure,
+    FailureCode,
+    Job,
+    JobState,
+    NewJob,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+)
+from shared.redis_scripts import AsyncScriptRunner, ScriptCall, ScriptRunner
+from shared.transcripts import Segment, Word
+
+Answer = TypeVar("Answer")
+
+
+class Run(Protocol):
+    """Runs a script call."""
+
+    def __call__(self, call: ScriptCall[Answer], /) -> Answer:
+        """The answer of the call."""
+
+
+TTL_S = 60.0
+SEGMENT = Segment(0.0, 1.5, "grüß 你好", "de", (Word(0.0, 1.5, "grüß"),))
+
+
+@pytest.fixture(params=["fake", "real", "real with asyncio"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Runs a script call on an empty server."""
+    if request.param == "fake":
+        yield ScriptRunner(fakeredis.FakeRedis(), "test:").run
+        return
+    url = request.getfixturevalue("redis_url")
+    if request.param == "real":
+        with redis.Redis.from_url(url) as connection:
+            yield ScriptRunner(connection, "test:").run
+        return
+    with asyncio.Runner() as loop:
+        connection = redis.asyncio.Redis.from_url(url)
+        runner = AsyncScriptRunner(connection, "test:")
+        yield lambda call: loop.run(runner.run(call))
+        loop.run(connection.aclose())
+
+
+def new_job(job_id: str, priority: Priority = Priority.INTERACTIVE) -> NewJob:
+    upload = Upload(job_id, "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
+    return NewJob(job_id, Door.SYNC, priority, upload, TranscriptionRequest(language_hint="de"))
+
+
+def submit(run: Run, *job_ids: str, priority: Priority = Priority.INTERACTIVE) -> None:
+    for job_id in job_ids:
+        assert run(job_store.submit_job(new_job(job_id, priority)))
+
+
+def claim(run: Run, worker_id: str = "w1", *, lease_s: float = 30.0) -> Claim:
+    claimed = run(job_store.claim_job(worker_id, lease_s=lease_s))
+    assert isinstance(claimed, Claim)
+    return claimed
+
+
+def read(run: Run, job_id: str) -> Job:
+    job = run(job_store.read_job(job_id))
+    assert isinstance(job, Job)
+    return job
+
+
+def events_of(run: Run, job_id: str) -> list[Event]:
+    page = run(read_log(job_id, after_id=LOG_START))
+    assert page is not None
+    return [logged.event for logged in page.events]
+
+
+def first_window(text: str = "hello") -> job_store.FinishedWindow:
+    segment = Segment(0.0, 1.0, text, "en")
+    return job_store.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (segment,), ("a warning",))
+
+
+def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None:
+    submit(run, "a", "b")
+    job = read(run, "b")
+    assert job.state is JobState.QUEUED
+    assert job.position == 1
+    assert job.request == TranscriptionRequest(language_hint="de")
+    assert job.upload.filename == "talk.wav"
+    assert events_of(run, "b") == [Queued(position=1)]
+
+
+def test_a_repeated_submit_does_not_reset_the_job(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    assert run(job_store.submit_job(new_job("a"))) is False
+    assert run(job_store.beat_claim(held, lease_s=30)) is Directive.GO_ON
+
+
+def test_jobs_are_claimed_interactive_first_and_in_the_order_they_came(run: Run) -> None:
+    submit(run, "batch", priority=Priority.BATCH)
+    submit(run, "first", "second")
+    assert [claim(run, worker).job_id for worker in ("w1", "w2", "w3")] == ["first", "second", "batch"]
+    assert run(job_store.claim_job("w4", lease_s=30)) is None
+
+
+def test_a_worker_that_asks_again_gets_the_claim_it_holds(run: Run) -> None:
+    submit(run, "a", "b")
+    assert claim(run) == claim(run)
+    assert read(run, "b").state is JobState.QUEUED
+
+
+def test_partials_are_replaced_by_the_segments_of_their_window(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    for delta in ("hel", "lo"):
+        assert run(job_store.emit_event(held, Partial(window=0, delta=delta))) is Directive.GO_ON
+    assert Partial(window=0, delta="lo") in events_of(run, "a")
+    run(job_store.finish_window(held, first_window()))
+    told = events_of(run, "a")
+    assert told == [
+        Queued(position=0),
+        Started(attempt=1),
+        SegmentDone(segment=Segment(0.0, 1.0, "hello", "en")),
+        Progress(processed_s=1.0, duration_s=3.0),
+    ]
+
+
+def test_a_window_finished_twice_is_kept_once(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    for _ in range(2):
+        run(job_store.finish_window(held, first_window()))
+    job = read(run, "a")
+    assert [segment.text for segment in job.segments] == ["hello"]
+    assert job.warnings == ("a warning",)
+    assert job.processed_s == 1.0
+
+
+def test_segments_come_back_as_they_were_written(run: Run) -> None:
+    submit(run, "a")
+    finished = job_store.FinishedWindow(0, 24_000, Progress(1.5, 3.0), (SEGMENT,))
+    run(job_store.finish_window(claim(run), finished))
+    assert read(run, "a").segments == (SEGMENT,)
+    assert SegmentDone(segment=SEGMENT) in events_of(run, "a")
+
+
+def test_a_yielded_job_goes_back_to_its_old_place_and_resumes_behind_its_window(run: Run) -> None:
+    submit(run, "a", "b")
+    held = claim(run)
+    run(job_store.finish_window(held, first_window()))
+    run(job_store.emit_event(held, Partial(window=1, delta="void")))
+    assert run(job_store.yield_job(held, reason="worker_stopping")) is True
+    assert events_of(run, "a")[-1] == Requeued(reason="worker_stopping")
+    assert Partial(window=1, delta="void") not in events_of(run, "a")
+    again = claim(run, "w2")
+    assert again.job_id == "a"
+    assert again.claim_no == held.claim_no + 1
+    assert again.attempt == 1
+    assert again.checkpoint == Checkpoint(windows=1, resume_sample=16_000)
+
+
+def test_a_stale_claim_changes_nothing(run: Run) -> None:
+    submit(run, "a")
+    stale = claim(run)
+    run(job_store.yield_job(stale, reason="test"))
+    current = claim(run, "w2")
+    assert run(job_store.beat_claim(stale, lease_s=30)) is Directive.STALE
+    assert run(job_store.emit_event(stale, Partial(window=0, delta="x"))) is Directive.STALE
+    assert run(job_store.finish_window(stale, first_window())) is Directive.STALE
+    assert run(job_store.yield_job(stale, reason="test")) is False
+    assert run(job_store.report_engine_crash(stale, ttl_s=TTL_S)) == "stale"
+    assert run(job_store.finish_succeeded(stale, ttl_s=TTL_S)) == "stale"
+    assert run(job_store.beat_claim(current, lease_s=30)) is Directive.GO_ON
+    assert read(run, "a").segments == ()
+
+
+def test_a_finish_may_be_repeated_and_ends_the_log(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    assert run(job_store.finish_succeeded(held, ttl_s=TTL_S)) == "finished"
+    assert run(job_store.finish_succeeded(held, ttl_s=TTL_S)) == "already"
+    job = read(run, "a")
+    assert job.state is JobState.SUCCEEDED
+    assert job.finished_ms is not None
+    assert events_of(run, "a")[-1] == Succeeded()
+    assert sum(event.is_final for event in events_of(run, "a")) == 1
+
+
+def test_a_failed_job_says_why(run: Run) -> None:
+    submit(run, "a")
+    failure = Failure(FailureCode.ENGINE_ERROR, 'it said "no"')
+    run(job_store.finish_failed(claim(run), failure, ttl_s=TTL_S))
+    assert read(run, "a").failure == failure
+    assert events_of(run, "a")[-1] == Failed(code=FailureCode.ENGINE_ERROR, message='it said "no"')
+
+
+def test_a_queued_job_is_cancelled_at_once(run: Run) -> None:
+    submit(run, "a")
+    assert run(job_store.cancel_job("a", ttl_s=TTL_S)) is JobState.QUEUED
+    assert read(run, "a").state is JobState.CANCELLED
+    assert events_of(run, "a")[-1] == Cancelled()
+    assert run(job_store.claim_job("w1", lease_s=30)) is None
+
+
+def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
+    submit(run, "a", "b")
+    held = claim(run)
+    assert run(job_store.cancel_job("a", ttl_s=TTL_S)) is JobState.RUNNING
+    assert run(job_store.beat_claim(held, lease_s=30)) is Directive.CANCEL
+    run(job_store.finish_cancelled(held, ttl_s=TTL_S))
+    assert read(run, "a").state is JobState.CANCELLED
+    assert run(job_store.beat_claim(claim(run), lease_s=30)) is Directive.GO_ON
+
+
+def test_an_unknown_job_is_nowhere(run: Run) -> None:
+    assert run(job_store.read_job("x")) is None
+    assert run(job_store.cancel_job("x", ttl_s=TTL_S)) is None
+    assert run(read_log("x", after_id=LOG_START)) is None
+    assert run(job_store.delete_job("x")) is False
+
+
+def test_only_a_final_job_can_be_deleted(run: Run) -> None:
+    submit(run, "a")
+    assert run(job_store.delete_job("a")) is False
+    run(job_store.finish_succeeded(claim(run), ttl_s=TTL_S))
+    assert run(job_store.delete_job("a")) is True
+    assert run(job_store.read_job("a")) is None
+
+
+def test_a_job_whose_lease_expired_is_queued_again_and_fails_at_the_limit(run: Run) -> None:
+    submit(run, "a")
+    for loss in range(1, job_store.MAX_WORKER_LOSSES + 1):
+        assert claim(run, f"w{loss}", lease_s=0.001).attempt == loss
+        wait_until_swept(run)
+    job = read(run, "a")
+    assert job.state is JobState.FAILED
+    assert job.failure is not None
+    assert job.failure.code is FailureCode.WORKER_LOST
+
+
+def wait_until_swept(run: Run) -> None:
+    deadline = time.monotonic() + 5
+    while not run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
+        assert time.monotonic() < deadline, "the lease of 1 ms never expired"
+
+
+def test_a_lease_that_is_beaten_is_not_swept(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run, lease_s=0.001)
+    run(job_store.beat_claim(held, lease_s=30))
+    assert run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)) == []
+
+
+def test_a_job_that_crashes_the_engine_fails_at_the_limit(run: Run) -> None:
+    submit(run, "a")
+    outcomes = [
+        run(job_store.report_engine_crash(claim(run), ttl_s=TTL_S))
+        for _ in range(job_store.MAX_ENGINE_CRASHES)
+    ]
+    assert outcomes == ["requeued", "requeued", "failed"]
+    assert read(run, "a").attempt == 1 + job_store.MAX_ENGINE_CRASHES
+    assert events_of(run, "a")[-1].is_final
+
+
+def test_queued_jobs_without_a_ticket_are_noticed(run: Run) -> None:
+    assert run(job_store.needs_ticket("transcription")) is False
+    submit(run, "a")
+    assert run(job_store.needs_ticket("transcription")) is True
+
+
+def test_a_log_is_read_on_from_any_event(run: Run) -> None:
+    submit(run, "a")
+    claim(run)
+    page = run(read_log("a", after_id=LOG_START))
+    assert page is not None
+    first, second = page.events
+    rest = run(read_log("a", after_id=first.event_id))
+    assert rest is not None
+    assert rest.events == (second,)
+    assert rest.state is JobState.RUNNING
+
+
+def test_a_server_that_just_came_back_expires_no_lease(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        run = ScriptRunner(connection, "test:").run
+        submit(run, "a")
+        claim(run, lease_s=0.001)
+        assert run(job_store.sweep_expired_leases(lease_s=1e6, ttl_s=TTL_S)) == []
+        wait_until_swept(run)

@@ -1,0 +1,67 @@
+"""Languages are understood in any spelling, and refused with a hint."""
+
+import pytest
+
+from shared.errors import InvalidRequest
+from shared.languages import language_name, match_language, parse_language
+
+
+@pytest.mark.parametrize("spelling", ["en", "EN", "en-US", "en_GB", "eng", "English", "english", " english "])
+def test_english_is_understood_in_every_spelling(spelling: str) -> None:
+    assert parse_language(spelling) == "en"
+
+
+@pytest.mark.parametrize("spelling", ["", "  ", "auto", "Auto", "AUTO"])
+def test_auto_and_nothing_mean_that_the_language_is_detected(spelling: str) -> None:
+    assert parse_language(spelling) is None
+
+
+@pytest.mark.parametrize(
+    ("spelling", "code"),
+    [
+        ("Chinese", "zh"),
+        ("zh-TW", "zh"),
+        ("Mandarin", "zh"),
+        ("cmn", "zh"),
+        ("Cantonese", "yue"),
+        ("zh-yue", "yue"),
+        ("Deutsch", "de"),
+        ("Filipino", "fil"),
+        ("Tagalog", "fil"),
+        ("iw", "he"),
+        ("jw", "jv"),
+        ("nb", "no"),
+    ],
+)
+def test_a_language_has_one_code_however_it_is_spelled(spelling: str, code: str) -> None:
+    assert parse_language(spelling) == code
+
+
+@pytest.mark.parametrize("spelling", ["xx", "zz-ZZ", "Gibberish", "x-private", "und", "en\0", "a" * 100_000])
+def test_what_is_no_language_is_refused_naming_the_parameter(spelling: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_language(spelling)
+    assert refusal.value.param == "language"
+    assert len(refusal.value.message) < 300
+
+
+def test_a_misspelled_name_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidRequest, match="Did you mean English"):
+        parse_language("Englsh")
+
+
+def test_a_language_is_matched_to_the_code_that_the_engine_uses_for_it() -> None:
+    assert match_language("fil", {"en", "tl"}) == "tl"
+    assert match_language("jv", {"jw", "en"}) == "jw"
+    assert match_language("en", {"en"}) == "en"
+
+
+def test_a_language_that_only_the_engine_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(InvalidRequest, match=r"Cantonese \(yue\) is not among .*, Chinese \(zh\)") as refusal:
+        match_language("yue", {"zh", "en"})
+    assert "English (en)" in refusal.value.message
+    assert refusal.value.param == "language"
+
+
+def test_codes_have_english_names() -> None:
+    assert [language_name(code) for code in ("en", "zh", "yue")] == ["English", "Chinese", "Cantonese"]

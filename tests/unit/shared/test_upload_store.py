@@ -1,0 +1,108 @@
+"""An upload is in the store complete, or not at all."""
+
+import hashlib
+import os
+import resource
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.upload_store import UploadStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> UploadStore:
+    """An empty store."""
+    uploads = UploadStore(tmp_path / "uploads")
+    uploads.prepare()
+    return uploads
+
+
+def names_in(store: UploadStore) -> list[str]:
+    return sorted(path.name for path in store.path_of("x").parent.iterdir())
+
+
+def test_a_committed_upload_is_there_with_its_digest(store: UploadStore) -> None:
+    writer = store.begin("a")
+    writer.write(b"one ")
+    writer.write(b"two")
+    stored = writer.commit()
+    assert store.path_of("a").read_bytes() == b"one two"
+    assert stored.sha256 == hashlib.sha256(b"one two").hexdigest()
+    assert stored.size_bytes == 7
+
+
+def test_an_upload_is_not_seen_before_it_is_committed(store: UploadStore) -> None:
+    writer = store.begin("a")
+    writer.write(b"half")
+    assert not store.path_of("a").exists()
+    writer.abort()
+    assert names_in(store) == []
+
+
+def test_an_abort_after_the_commit_does_nothing(store: UploadStore) -> None:
+    writer = store.begin("a")
+    writer.write(b"whole")
+    writer.commit()
+    writer.abort()
+    assert names_in(store) == ["a"]
+
+
+def test_uploads_belong_to_their_owner_alone(store: UploadStore) -> None:
+    writer = store.begin("a")
+    writer.write(b"secret")
+    writer.commit()
+    assert stat.S_IMODE(store.path_of("a").stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.path_of("a").parent.stat().st_mode) == 0o700
+
+
+def test_deleting_what_is_not_there_is_no_error(store: UploadStore) -> None:
+    store.delete("never")
+
+
+def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadStore) -> None:
+    for name in ("old", "new"):
+        writer = store.begin(name)
+        writer.write(b"x")
+        writer.commit()
+    unfinished = store.begin("unfinished")
+    unfinished.write(b"x")
+    two_hours_ago = time.time() - 7200
+    for name in ("old", "unfinished.part"):
+        os.utime(store.path_of(name), (two_hours_ago, two_hours_ago))
+    assert list(store.list_older_than(3600)) == ["old"]
+    assert names_in(store) == ["new", "old"]
+    unfinished.abort()
+
+
+def test_a_full_disk_is_told_as_such_and_nothing_stays(store: UploadStore) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from shared.errors import StorageFull\n"
+        "from shared.upload_store import UploadStore\n"
+        "writer = UploadStore(pathlib.Path(sys.argv[1])).begin('a')\n"
+        "try:\n"
+        "    writer.write(bytes(100_000))\n"
+        "except StorageFull:\n"
+        "    writer.abort()\n"
+        "    print('full')\n"
+    )
+    limit_bytes = 50_000
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(store.path_of("x").parent)],
+        preexec_fn=lambda: limit_file_size(limit_bytes),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "full\n"
+    assert names_in(store) == []
+
+
+def limit_file_size(limit_bytes: int) -> None:
+    """Let files grow no further, as if the disk were full. Python ignores the signal that comes with it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
