@@ -1,0 +1,1 @@
+"""Untrusted media: a fork server whose confined children probe and decode one file each."""

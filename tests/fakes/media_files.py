@@ -1,0 +1,54 @@
+"""Sound files made for tests, in whatever container, encoding, rate and number of channels is asked for."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+
+CLIPS = Path(__file__).parents[1] / "audio"
+SPEECH_SAMPLES = 65_840
+"""How long the sentence in the clips `speech.*` is, in samples at 16 kHz."""
+
+_FRAME = 1_024
+
+
+def make_tone(seconds: float, *, rate_hz: int = 16_000, tone_hz: float = 440.0) -> npt.NDArray[np.float32]:
+    """A tone at half of full scale, shape (seconds * rate_hz,)."""
+    times_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (0.5 * np.sin(2 * np.pi * tone_hz * times_s)).astype(np.float32)
+
+
+def encode(samples: npt.NDArray[np.float32], path: Path, *, codec: str, rate_hz: int = 16_000) -> Path:
+    """Write mono `samples` at `rate_hz` to `path`; its suffix names the container."""
+    with av.open(path, "w") as container:
+        track = container.add_stream(codec, rate=rate_hz, layout="mono")
+        assert isinstance(track, AudioStream)
+        for begin in range(0, len(samples), _FRAME):
+            frame = AudioFrame.from_ndarray(
+                samples[None, begin : begin + _FRAME], format="fltp", layout="mono"
+            )
+            frame.sample_rate = rate_hz
+            frame.pts = begin
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return path
+
+
+def repeat_clip(name: str, path: Path, *, times: int) -> Path:
+    """The clip `name`, a stream without a header (aac, mp3), that many times behind itself."""
+    clip = (CLIPS / name).read_bytes()
+    with path.open("wb") as file:
+        for _ in range(times):
+            file.write(clip)
+    return path
+
+
+def damage(path: Path, *, begin: int, end: int) -> Path:
+    """Overwrite the bytes from `begin` to `end` of the file with noise."""
+    content = bytearray(path.read_bytes())
+    content[begin:end] = np.random.default_rng(7).bytes(end - begin)
+    path.write_bytes(content)
+    return path

@@ -1,0 +1,69 @@
+"""What the tests of the media service share: services with other limits, whole decodes, and the processes."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from shared.media.client import MediaLimits, MediaService
+from shared.media.pcm_frames import read_pcm
+
+PATIENCE_S = 30.0
+"""How long a test waits for what must happen; passing never takes so long."""
+
+
+def make_service(
+    *,
+    max_audio_s: float = 7_200.0,
+    memory_bytes: int = 1 << 30,
+    cpu_s: float = 60.0,
+    probe_timeout_s: float = 60.0,
+) -> MediaService:
+    """A service that is not started yet."""
+    return MediaService(MediaLimits(max_audio_s, memory_bytes, cpu_s), probe_timeout_s=probe_timeout_s)
+
+
+@contextmanager
+def start_decoding(service: MediaService, path: Path, *, start_sample: int = 0) -> Iterator[int]:
+    """The descriptor that the sound of the file comes out of."""
+    reading, writing = os.pipe()
+    try:
+        try:
+            service.decode_into(path, writing, start_sample=start_sample)
+        finally:
+            os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def decode(service: MediaService, path: Path, *, start_sample: int = 0) -> npt.NDArray[np.float32]:
+    """All the sound of the file, shape (n,)."""
+    with start_decoding(service, path, start_sample=start_sample) as reading:
+        return np.concatenate([np.zeros(0, np.float32), *read_pcm(reading)])
+
+
+def fork_server(service: MediaService) -> psutil.Process:
+    """The fork server that runs now."""
+    assert service._server is not None
+    return psutil.Process(service._server._process.pid)
+
+
+def media_child(service: MediaService) -> psutil.Process:
+    """The one child that runs now."""
+    (child,) = fork_server(service).children()
+    return child
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for a condition that nothing tells of by itself."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.01)

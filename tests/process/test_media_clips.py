@@ -1,0 +1,122 @@
+"""Every clip is known for what it is and decoded to its last sample; what is no sound is refused by name."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from shared.errors import AudioTooLong, UnreadableAudio
+from shared.jobs import FailureCode
+from shared.media.client import AudioProbe, MediaService
+from shared.media.pcm_frames import DecodingFailed
+from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES
+from tests.process.media_driver import decode, make_service
+
+# AAC pads the beginning and the end with a frame of 1,024 samples or less each.
+PADDING_SAMPLES = 2_048
+KINDS = {
+    "speech.wav": ("wav", 16_000, 0),
+    "speech.flac": ("flac", 16_000, 0),
+    "speech.mp3": ("mp3", 16_000, 0),
+    "speech.ogg": ("ogg", 16_000, 0),
+    "speech.opus": ("ogg", 16_000, 320),
+    "speech.m4a": ("mp4", 16_000, PADDING_SAMPLES),
+    "speech.mp4": ("mp4", 16_000, PADDING_SAMPLES),
+    "speech.aac": ("aac", 16_000, PADDING_SAMPLES),
+    "speech.webm": ("matroska", 48_000, 320),
+    "streamed.webm": ("matroska", 48_000, 640),
+}
+BAD_CLIPS = {
+    "corrupt.mp3": "no audio or video that can be read",
+    "header_only.wav": "no sound that can be decoded",
+    "video_without_sound.mp4": "video has no sound",
+}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[MediaService]:
+    """A running service."""
+    with make_service() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def spoken(service: MediaService) -> npt.NDArray[np.float32]:
+    """The sentence as it was before encoding."""
+    return decode(service, CLIPS / "speech.wav")
+
+
+def similarity(heard: npt.NDArray[np.float32], spoken: npt.NDArray[np.float32]) -> float:
+    """The correlation of the two where they match best, 1 for the same sound, however shifted."""
+    size = len(heard) + len(spoken)
+    products = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(spoken, size)), size)
+    return float(products.max() / np.sqrt((heard**2).sum() * (spoken**2).sum()))
+
+
+@pytest.mark.parametrize("clip", KINDS)
+def test_every_format_is_probed_with_its_kind_and_duration(service: MediaService, clip: str) -> None:
+    container, rate_hz, padding = KINDS[clip]
+    probed = service.probe(CLIPS / clip)
+    expected_s = pytest.approx(SPEECH_SAMPLES / 16_000, abs=padding / 16_000 + 1e-6)
+    assert probed == AudioProbe(probed.duration_s, container, rate_hz, channels=1)
+    assert probed.duration_s == expected_s
+
+
+@pytest.mark.parametrize("clip", KINDS)
+def test_every_format_is_decoded_to_the_same_speech(
+    service: MediaService, spoken: npt.NDArray[np.float32], clip: str
+) -> None:
+    heard = decode(service, CLIPS / clip)
+    assert len(heard) == pytest.approx(SPEECH_SAMPLES, abs=KINDS[clip][2])
+    assert similarity(heard, spoken) > 0.9
+
+
+def test_silence_is_sound(service: MediaService) -> None:
+    assert service.probe(CLIPS / "silence.flac").duration_s == 2.0
+    assert not decode(service, CLIPS / "silence.flac").any()
+
+
+@pytest.mark.parametrize("clip", BAD_CLIPS)
+def test_what_is_no_sound_is_refused_with_the_reason(service: MediaService, clip: str) -> None:
+    with pytest.raises(UnreadableAudio, match=re.escape(BAD_CLIPS[clip])) as caught:
+        service.probe(CLIPS / clip)
+    assert caught.value.param == "file"
+    with pytest.raises(DecodingFailed) as failed:
+        decode(service, CLIPS / clip)
+    assert failed.value.code is FailureCode.AUDIO_UNDECODABLE
+
+
+def test_a_file_that_is_not_there_is_told_as_such(service: MediaService, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        service.probe(tmp_path / "gone.wav")
+    with pytest.raises(FileNotFoundError):
+        decode(service, tmp_path / "gone.wav")
+
+
+def test_more_sound_than_allowed_is_refused_by_both() -> None:
+    with make_service(max_audio_s=2.0) as strict:
+        with pytest.raises(AudioTooLong, match=r"longer than 2 s.*MAX_AUDIO_S"):
+            strict.probe(CLIPS / "speech.mp3")
+        with pytest.raises(DecodingFailed, match=r"longer than 2 s.*MAX_AUDIO_S") as caught:
+            decode(strict, CLIPS / "speech.mp3")
+    assert caught.value.code is FailureCode.AUDIO_TOO_LONG
+
+
+@pytest.mark.parametrize("clip", ["speech.wav", "long.ogg"])
+def test_decoding_resumes_exactly_where_it_is_told_to(service: MediaService, clip: str) -> None:
+    whole = decode(service, CLIPS / clip)
+    for start_sample in (1, 16_000, 32_001, len(whole) - 1, len(whole)):
+        tail = decode(service, CLIPS / clip, start_sample=start_sample)
+        assert np.array_equal(tail, whole[start_sample:])
+
+
+def test_the_manifest_names_every_clip_with_speech_and_all_of_them_are_small() -> None:
+    with (CLIPS / "manifest.tsv").open() as manifest:
+        rows = list(csv.DictReader(manifest, delimiter="\t"))
+    assert {row["file"] for row in rows} == {*KINDS, "long.ogg"}
+    assert all(row["language"] == "en" and row["text"].endswith(".") for row in rows)
+    assert sum(file.stat().st_size for file in CLIPS.iterdir() if file.is_file()) < 600_000

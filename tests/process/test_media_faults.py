@@ -1,0 +1,238 @@
+"""Whatever dies, hangs or goes past a limit costs one upload one error, and the service goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from shared.errors import MediaServiceDown, UnreadableAudio
+from shared.jobs import FailureCode
+from shared.media import server_process
+from shared.media.client import MediaService
+from shared.media.pcm_frames import DecodingFailed, read_pcm
+from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES, repeat_clip
+from tests.process.media_driver import (
+    PATIENCE_S,
+    decode,
+    fork_server,
+    make_service,
+    media_child,
+    start_decoding,
+    wait_until,
+)
+
+
+@pytest.fixture
+def service() -> Iterator[MediaService]:
+    """A running service."""
+    with make_service() as running:
+        yield running
+
+
+@pytest.fixture
+def minutes_of_speech(tmp_path: Path) -> Path:
+    """More sound than a pipe takes, so that its decoder is alive until somebody reads."""
+    return repeat_clip("speech.mp3", tmp_path / "minutes.mp3", times=60)
+
+
+def write_slow_bomb(path: Path) -> Path:
+    """A wav of one sample per second: resampled, its 10 MB become 320 GB."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(1)
+        file.writeframes(bytes(range(100, 150)) * 200_000)
+    return path
+
+
+def write_wide_bomb(path: Path) -> Path:
+    """A wav of a thousand channels, of which each block of samples takes tens of megabytes."""
+    soundfile.write(path, np.zeros((10_000, 1_000)), 16_000, subtype="PCM_U8")
+    return path
+
+
+def assert_serves(service: MediaService) -> None:
+    """The service does all it is there for."""
+    assert service.probe(CLIPS / "speech.m4a").container == "mp4"
+    assert len(decode(service, CLIPS / "speech.wav")) == SPEECH_SAMPLES
+
+
+def test_a_decoder_killed_in_the_middle_is_an_error_at_the_reader(
+    service: MediaService, minutes_of_speech: Path
+) -> None:
+    with start_decoding(service, minutes_of_speech) as reading:
+        media_child(service).kill()
+        with pytest.raises(DecodingFailed, match="gave up") as caught:
+            list(read_pcm(reading))
+    assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
+    assert_serves(service)
+
+
+def test_a_probe_that_crashes_is_an_upload_the_decoder_gave_up_on(
+    service: MediaService, tmp_path: Path
+) -> None:
+    unseekable = tmp_path / "pipe"
+    os.mkfifo(unseekable)
+    writing = os.open(unseekable, os.O_RDWR)
+    with pytest.raises(UnreadableAudio, match="gave up"):
+        service.probe(unseekable)
+    os.close(writing)
+    assert_serves(service)
+
+
+def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    with make_service(probe_timeout_s=0.0001) as hasty:
+        with pytest.raises(UnreadableAudio, match="PROBE_TIMEOUT_S"):
+            hasty.probe(CLIPS / "speech.aac")
+        wait_until(lambda: not fork_server(hasty).children())
+        assert len(decode(hasty, CLIPS / "speech.wav")) == SPEECH_SAMPLES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not keep memory limits")
+def test_a_decoder_that_wants_too_much_memory_costs_one_error(tmp_path: Path) -> None:
+    bomb = write_wide_bomb(tmp_path / "bomb.wav")
+    with make_service(memory_bytes=8_000_000) as frugal:
+        server = fork_server(frugal)
+        with pytest.raises(UnreadableAudio, match="DECODER_MEMORY_BYTES"):
+            frugal.probe(bomb)
+        with pytest.raises(DecodingFailed, match="DECODER_MEMORY_BYTES") as caught:
+            decode(frugal, bomb)
+        assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
+        assert_serves(frugal)
+        assert fork_server(frugal) == server
+
+
+def test_a_decoder_that_wants_too_much_time_costs_one_error(tmp_path: Path) -> None:
+    bomb = write_slow_bomb(tmp_path / "bomb.wav")
+    with make_service(max_audio_s=1e9, cpu_s=1.0) as frugal, start_decoding(frugal, bomb) as reading:
+        with pytest.raises(DecodingFailed, match="DECODER_CPU_S") as caught:
+            for _ in read_pcm(reading):
+                pass
+        assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
+        assert_serves(frugal)
+
+
+def test_a_decoder_whose_reader_left_ends(service: MediaService, minutes_of_speech: Path) -> None:
+    with start_decoding(service, minutes_of_speech):
+        child = media_child(service)
+    wait_until(lambda: not child.is_running())
+    assert_serves(service)
+
+
+def test_a_killed_fork_server_is_replaced(service: MediaService) -> None:
+    killed = fork_server(service)
+    killed.kill()
+    assert_serves(service)
+    assert fork_server(service) != killed
+
+
+def test_what_was_being_decoded_survives_the_fork_server(
+    service: MediaService, minutes_of_speech: Path
+) -> None:
+    with start_decoding(service, minutes_of_speech) as reading:
+        fork_server(service).kill()
+        assert sum(len(block) for block in read_pcm(reading)) > 50 * SPEECH_SAMPLES
+
+
+def test_a_fork_server_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service()
+    with monkeypatch.context() as patch:
+        patch.setattr(server_process, "_FORK_TIMEOUT_S", 0.2)
+        service.start()
+    with service:
+        hanging = fork_server(service)
+        hanging.suspend()
+        assert_serves(service)
+        assert not hanging.is_running()
+
+
+def test_a_fork_server_that_cannot_be_started_is_a_service_that_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = make_service()
+    with service:
+        monkeypatch.setattr(server_process, "_COMMAND", (sys.executable, "-c", "exit(1)"))
+        fork_server(service).kill()
+        with pytest.raises(MediaServiceDown):
+            service.probe(CLIPS / "speech.wav")
+        monkeypatch.undo()
+        assert_serves(service)
+
+
+def test_a_stopped_service_is_down_until_it_is_started_again(minutes_of_speech: Path) -> None:
+    service = make_service()
+    with service, start_decoding(service, minutes_of_speech):
+        processes = [fork_server(service), media_child(service)]
+        service.stop()
+        wait_until(lambda: not any(process.is_running() for process in processes))
+        with pytest.raises(MediaServiceDown):
+            service.probe(CLIPS / "speech.wav")
+        service.start()
+        assert_serves(service)
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_fork_server(service: MediaService) -> None:
+    server = fork_server(service)
+    assert os.getsid(server.pid) == os.getpgid(server.pid) == server.pid
+    server.send_signal(signal.SIGINT)
+    assert_serves(service)
+    assert fork_server(service) == server
+
+
+PARENT = """
+import os, sys, psutil
+from pathlib import Path
+from shared.logs import configure_logging
+from shared.media.client import MediaLimits, MediaService
+
+configure_logging("INFO")
+service = MediaService(MediaLimits(7200, 1 << 30, 60), probe_timeout_s=60)
+service.start()
+reading, writing = os.pipe()
+service.decode_into(Path(sys.argv[1]), writing)
+print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_fork_server_and_its_children_end_when_their_parent_is_killed(minutes_of_speech: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(minutes_of_speech)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        processes = [psutil.Process(pid) for pid in pids]
+        parent.kill()
+    assert len(processes) == 2
+    _, alive = psutil.wait_procs(processes, PATIENCE_S)
+    assert not alive
+
+
+def test_many_uploads_are_examined_at_once(service: MediaService) -> None:
+    clips = [CLIPS / f"speech.{suffix}" for suffix in ("wav", "mp3", "opus", "m4a", "aac", "webm")] * 10
+    server = fork_server(service)
+    with ThreadPoolExecutor(12) as threads:
+        probes = list(threads.map(service.probe, clips))
+    assert [probe.duration_s for probe in probes] == pytest.approx([4.115] * len(clips), abs=0.15)
+    wait_until(lambda: not server.children())
+    assert fork_server(service) == server
+
+
+def test_the_memory_of_a_decoder_does_not_grow_with_the_file(service: MediaService, tmp_path: Path) -> None:
+    half_an_hour = repeat_clip("speech.mp3", tmp_path / "long.mp3", times=450)
+    rss_bytes = []
+    with start_decoding(service, half_an_hour) as reading:
+        child = media_child(service)
+        for number, _ in enumerate(read_pcm(reading)):
+            if number in (60, 1_740):  # seconds; the pipe and the pending block hold less than four
+                rss_bytes.append(child.memory_info().rss)
+    assert number > 1_790
+    assert rss_bytes[1] < rss_bytes[0] + 8_000_000 < 150_000_000

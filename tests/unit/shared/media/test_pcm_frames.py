@@ -1,0 +1,102 @@
+"""The wire of decoded audio gives what was written, and an error for everything else."""
+
+import io
+import os
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.jobs import Failure, FailureCode
+from shared.media.pcm_frames import DecodingFailed, PcmWriter, read_pcm
+
+PCM = np.arange(-20_000, 20_000, dtype="<i2").tobytes()
+
+
+def write_wire(*pieces: bytes) -> bytes:
+    """The wire that a decoder writes which gets its samples in `pieces`."""
+    wire = io.BytesIO()
+    writer = PcmWriter(wire)
+    for piece in pieces:
+        writer.write(piece)
+    writer.end()
+    return wire.getvalue()
+
+
+def read_wire(wire: bytes) -> bytes:
+    """The samples that come out of `wire`, as s16le again."""
+    blocks = list(read_pcm(io.BytesIO(wire)))
+    return b"".join((block * 32_768).astype("<i2").tobytes() for block in blocks)
+
+
+@given(st.lists(st.integers(0, 40_000), max_size=6))
+def test_what_is_written_in_any_pieces_is_read_back(cuts: list[int]) -> None:
+    bounds = [0, *sorted(cuts), 40_000]
+    pieces = [PCM[2 * begin : 2 * end] for begin, end in pairwise(bounds)]
+    assert read_wire(write_wire(*pieces)) == PCM
+
+
+def test_blocks_are_float32_within_one() -> None:
+    extremes = np.array([-32_768, 0, 32_767], dtype="<i2")
+    (block,) = read_pcm(io.BytesIO(write_wire(extremes.tobytes())))
+    assert block.dtype == np.float32
+    assert block.tolist() == [-1.0, 0.0, 32_767 / 32_768]
+
+
+def test_no_samples_is_a_clean_end() -> None:
+    assert list(read_pcm(io.BytesIO(write_wire()))) == []
+
+
+@given(st.integers(0, len(write_wire(PCM)) - 1))
+def test_a_wire_that_ends_anywhere_before_its_end_is_a_decoder_that_died(length: int) -> None:
+    with pytest.raises(DecodingFailed, match="gave up") as caught:
+        list(read_pcm(io.BytesIO(write_wire(PCM)[:length])))
+    assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
+
+
+def test_an_error_comes_after_the_samples_before_it() -> None:
+    wire = io.BytesIO()
+    writer = PcmWriter(wire)
+    writer.write(PCM)
+    writer.fail(Failure(FailureCode.AUDIO_TOO_LONG, "too long"))
+    blocks = read_pcm(io.BytesIO(wire.getvalue()))
+    assert sum(len(next(blocks)) for _ in range(3)) == 40_000
+    with pytest.raises(DecodingFailed, match="too long") as caught:
+        next(blocks)
+    assert caught.value.code is FailureCode.AUDIO_TOO_LONG
+    assert caught.value.message == "too long"
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        struct.pack("<I", 3) + b"abc",
+        struct.pack("<I", 0xFFFF_FFFE),
+        struct.pack("<II", 0xFFFF_FFFF, 2) + b"{}",
+        struct.pack("<II", 0xFFFF_FFFF, 0xFFFF_FFFF),
+        struct.pack("<II", 0xFFFF_FFFF, 4) + b"\xff\xfe\x00\x01",
+    ],
+    ids=["half a sample", "a block of gigabytes", "an error without code", "a huge error", "no JSON"],
+)
+def test_what_is_not_this_wire_is_refused(wire: bytes) -> None:
+    with pytest.raises(DecodingFailed, match="gave up"):
+        list(read_pcm(io.BytesIO(wire)))
+
+
+def test_a_descriptor_is_read_and_left_open() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, write_wire(PCM[:1000]))
+    assert sum(len(block) for block in read_pcm(reading)) == 500
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_pipe_without_buffer_gives_the_same_as_one_with() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        os.write(writing, write_wire(PCM[:30_000]))
+        os.close(writing)
+        assert sum(len(block) for block in read_pcm(pipe)) == 15_000
