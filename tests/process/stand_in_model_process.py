@@ -1,0 +1,43 @@
+"""A model process that does what its argument says, to see what the model host makes of it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from shared.fd_channel import FdChannel
+from shared.jobs import FailureCode
+from worker import model_messages as messages
+
+
+def main(behaviour: str) -> None:
+    """Load, then answer each job as `behaviour` says."""
+    channel = FdChannel(socket.socket(fileno=os.dup(0)))
+
+    def send(report: messages.Report) -> None:
+        channel.send(messages.encode_message(report))
+
+    if behaviour == "die_in_load":
+        sys.exit(3)
+    if behaviour == "with_a_grandchild":
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    send(messages.Loading("weights", 0.1))
+    send(messages.Loaded("cpu", 0.2))
+    while (message := channel.receive()) is not None:
+        order = messages.decode_order(message[0])
+        if isinstance(order, messages.StopJob):
+            send(messages.JobStopped(order.run))
+        elif behaviour == "answer_an_old_run":
+            send(messages.JobFailed(order.run - 1, FailureCode.ENGINE_ERROR, "of another job"))
+            send(messages.JobDecoded(order.run))
+        elif behaviour == "die_in_job":
+            os._exit(4)
+        elif behaviour != "wait_for_stop":
+            send(messages.JobDecoded(order.run))
+    if behaviour == "ignore_the_end":
+        time.sleep(600)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,162 @@
+"""The model host knows the state of its process, hears only of the job at hand, and leaves nothing behind."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.capabilities import ModelState
+from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from tests.fakes.server import wait_for
+from worker import model_messages as messages
+from worker.model_host import ModelHost, ModelProcessDied
+
+STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
+UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
+CLAIM = Claim("a", 1, 1, Door.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+
+MakeHost = Callable[[str], ModelHost]
+
+
+@pytest.fixture
+def make_host() -> Iterator[MakeHost]:
+    """Makes hosts whose process behaves as told; all of them are unloaded at the end."""
+    hosts: list[ModelHost] = []
+
+    def make(behaviour: str) -> ModelHost:
+        hosts.append(ModelHost([sys.executable, str(STAND_IN), behaviour]))
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.unload()
+
+
+def begin_job(host: ModelHost) -> None:
+    with Path(os.devnull).open("rb") as audio:
+        host.begin_job(CLAIM, audio.fileno())
+
+
+def receive_until(host: ModelHost, kind: type[messages.Report]) -> list[messages.Report]:
+    """All reports up to the first of this kind."""
+    reports: list[messages.Report] = []
+    deadline = time.monotonic() + 30
+    while not reports or not isinstance(reports[-1], kind):
+        assert time.monotonic() < deadline
+        report = host.receive(0.05)
+        if report is not None:
+            reports.append(report)
+    return reports
+
+
+def state_of(host: ModelHost) -> ModelState:
+    return host.state
+
+
+def child_processes() -> list[psutil.Process]:
+    """The stand-ins that run, and what they have started."""
+    stand_ins = [child for child in psutil.Process().children() if str(STAND_IN) in child.cmdline()]
+    return stand_ins + [grandchild for child in stand_ins for grandchild in child.children()]
+
+
+def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    assert (state_of(host), child_processes()) == (ModelState.ABSENT, [])
+    begin_job(host)
+    assert state_of(host) is ModelState.LOADING
+    receive_until(host, messages.Loaded)
+    assert (state_of(host), host.device) == (ModelState.BUSY, "cpu")
+    receive_until(host, messages.JobDecoded)
+    assert state_of(host) is ModelState.READY
+    processes = child_processes()
+    begin_job(host)
+    assert state_of(host) is ModelState.BUSY
+    assert receive_until(host, messages.JobDecoded) == [messages.JobDecoded(2)]
+    assert child_processes() == processes
+
+
+def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    host.unload()
+    assert (host.state, child_processes()) == (ModelState.ABSENT, [])
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+
+
+def test_unloading_ends_what_the_process_has_started(make_host: MakeHost) -> None:
+    host = make_host("with_a_grandchild")
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    processes = child_processes()
+    assert len(processes) == 2
+    host.unload()
+    assert not any(is_alive(process) for process in processes)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_process_that_ignores_the_end_of_its_channel_is_killed(make_host: MakeHost) -> None:
+    host = make_host("ignore_the_end")
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    host.unload()
+    assert child_processes() == []
+
+
+@pytest.mark.parametrize("behaviour", ["die_in_load", "die_in_job"])
+def test_a_process_that_vanishes_is_noticed_and_replaced(make_host: MakeHost, behaviour: str) -> None:
+    host = make_host(behaviour)
+    for _ in range(2):
+        with pytest.raises(ModelProcessDied):  # noqa: PT012 - it may die before or after it took the job
+            begin_job(host)
+            receive_until(host, messages.JobDecoded)
+        assert host.state is ModelState.DEAD
+        assert host.is_idle
+    assert child_processes() == []
+
+
+def test_a_report_on_an_earlier_run_is_not_heard(make_host: MakeHost) -> None:
+    host = make_host("answer_an_old_run")
+    begin_job(host)
+    reports = receive_until(host, messages.JobDecoded)
+    assert not any(isinstance(report, messages.JobFailed) for report in reports)
+
+
+def test_a_job_can_be_stopped(make_host: MakeHost) -> None:
+    host = make_host("wait_for_stop")
+    begin_job(host)
+    receive_until(host, messages.Loaded)
+    host.stop_job()
+    receive_until(host, messages.JobStopped)
+    assert host.state is ModelState.READY
+
+
+def test_killing_the_process_that_owns_the_host_ends_the_model_process(tmp_path: Path) -> None:
+    owner_program = (
+        "import os, sys, time, pathlib\n"
+        "from tests.process.test_model_host import CLAIM\n"
+        "from worker.model_host import ModelHost\n"
+        "host = ModelHost([sys.executable, '-P', '-m', 'worker.model_process'])\n"
+        "host.begin_job(CLAIM, os.open(os.devnull, os.O_RDONLY))\n"
+        "time.sleep(600)\n"
+    )
+    owner = psutil.Popen(
+        [sys.executable, "-c", owner_program],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"ENGINE": "scripted", "DATA_DIR": str(tmp_path)},
+    )
+    model = wait_for(lambda: next(iter(owner.children()), None), what="the start of the model process")
+    owner.kill()
+    owner.wait()
+    wait_for(lambda: not is_alive(model), within_s=10, what="the end of the model process")

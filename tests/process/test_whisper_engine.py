@@ -1,0 +1,145 @@
+"""The CPU engine with its real weights, on speech of a synthetic voice."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
+from shared.transcripts import Segment, join_segments
+from tests.fakes.media_files import CLIPS
+from tests.word_errors import count_errors
+from worker.engines.catalogue import WHISPER_LANGUAGES
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
+from worker.engines.whisper import _WHISPER_CODES, WhisperConfig, WhisperEngine
+from worker.engines.whisper_weights import WEIGHT_FILES, join_installed_parts
+from worker.vad import SileroVad
+from worker.window_plan import WindowConfig
+from worker.windows import cut_windows
+
+SENTENCE = "We walked along the river until the sun went down behind the hills."
+
+
+class Listener:
+    """Notes the partials, and says stop from the start if told so."""
+
+    def __init__(self, *, is_impatient: bool = False) -> None:
+        self.text = ""
+        self._is_impatient = is_impatient
+
+    def on_partial(self, window: int, delta: str, tail: str) -> None:
+        self.text += delta
+
+    def is_stopped(self) -> bool:
+        return self._is_impatient
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the packages were joined into."""
+    folder = join_installed_parts(tmp_path_factory.mktemp("models"), WEIGHT_FILES)
+    if folder is None:
+        pytest.skip("the packages with the weights of Whisper base are not installed")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(weights: Path) -> WhisperEngine:
+    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent))
+    phases: list[str] = []
+    assert engine.load(phases.append) == "cpu"
+    assert phases == ["finding weights", "loading weights"]
+    return engine
+
+
+def read_clip(name: str) -> Samples:
+    samples: Samples = soundfile.read(CLIPS / name, dtype="float32")[0]
+    return samples
+
+
+def transcribe(
+    engine: WhisperEngine, samples: Samples, request: TranscriptionRequest, listener: Listener | None = None
+) -> list[Segment]:
+    windows = cut_windows([samples], SileroVad().open_stream(), config=WindowConfig(first_window_s=8.0))
+    return [
+        segment
+        for window in windows
+        for transcript in engine.decode_windows([window], request, listener or Listener())
+        for segment in transcript.segments
+    ]
+
+
+def errors(found: Iterable[Segment], expected: str) -> int:
+    return count_errors(expected, join_segments(found), language="en").errors
+
+
+def test_a_sentence_is_understood_and_its_language_told(engine: WhisperEngine) -> None:
+    listener = Listener()
+
+    segments = transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), listener)
+
+    assert errors(segments, SENTENCE) == 0
+    assert {segment.language for segment in segments} == {"en"}
+    assert listener.text == join_segments(segments)
+
+
+def test_words_have_times_in_order_within_their_segment(engine: WhisperEngine) -> None:
+    samples = read_clip("long.ogg")
+
+    segments = transcribe(engine, samples, TranscriptionRequest(language_hint="en", word_timestamps=True))
+
+    words = [word for segment in segments for word in segment.words]
+    times_s = [moment_s for word in words for moment_s in (word.start_s, word.end_s)]
+    assert times_s == sorted(times_s)
+    assert times_s[0] >= 0
+    assert times_s[-1] <= len(samples) / SAMPLE_RATE_HZ
+    for segment in segments:
+        assert " ".join(word.text for word in segment.words) == segment.text
+        assert (segment.start_s, segment.end_s) == (segment.words[0].start_s, segment.words[-1].end_s)
+
+
+def test_times_are_those_of_the_upload_though_silence_is_left_out(engine: WhisperEngine) -> None:
+    speech = read_clip("speech.flac")
+    silence = np.zeros(20 * SAMPLE_RATE_HZ, np.float32)
+
+    segments = transcribe(
+        engine, np.concatenate((speech, silence, speech)), TranscriptionRequest(language_hint="en")
+    )
+
+    assert errors(segments, f"{SENTENCE} {SENTENCE}") <= 1
+    pauses_s = [after.start_s - before.end_s for before, after in pairwise(segments)]
+    assert max(pauses_s) > 18
+
+
+def test_silence_is_not_put_into_words(engine: WhisperEngine) -> None:
+    assert transcribe(engine, read_clip("silence.flac"), TranscriptionRequest()) == []
+
+
+def test_a_wanted_stop_ends_the_decoding(engine: WhisperEngine) -> None:
+    with pytest.raises(DecodingStopped):
+        transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), Listener(is_impatient=True))
+
+
+def test_a_context_does_no_harm(engine: WhisperEngine) -> None:
+    request = TranscriptionRequest(language_hint="en", context="A walk by the river.")
+
+    assert errors(transcribe(engine, read_clip("speech.flac"), request), SENTENCE) == 0
+
+
+def test_the_model_knows_every_language_on_offer(engine: WhisperEngine) -> None:
+    tokenizer = engine._model._model.hf_tokenizer
+
+    for language in WHISPER_LANGUAGES:
+        code = _WHISPER_CODES.get(language, language)
+        assert tokenizer.token_to_id(f"<|{code}|>") is not None, language
+
+
+def test_a_folder_without_a_model_is_reported(weights: Path, tmp_path: Path) -> None:
+    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent, model=str(tmp_path)))
+
+    with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
+        engine.load(lambda phase: None)

@@ -1,0 +1,116 @@
+"""The child's side of one job: audio through windows and the engine, reports out."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import structlog
+
+from shared.jobs import FailureCode
+from shared.media.pcm_frames import DecodingFailed
+from shared.transcripts import main_language
+from worker import model_messages as messages
+from worker.engines.protocol import DecodingStopped, Engine, Samples, Window
+from worker.vad import SileroStream, SileroVad
+from worker.window_plan import WindowConfig
+from worker.windows import cut_fixed_windows, cut_windows
+
+PARTIAL_INTERVAL_S = 0.05
+"""Partials are sent at most this often; what comes sooner is joined."""
+
+_logger = structlog.get_logger(__name__)
+
+SendReport = Callable[[messages.Report], None]
+
+
+class JobListener:
+    """Follows an engine through one run: joins partials that come fast, and tells it when to stop."""
+
+    def __init__(self, run: int, send: SendReport, is_stopped: Callable[[], bool]) -> None:
+        self._run = run
+        self._send = send
+        self._is_stopped = is_stopped
+        self._unsent: dict[int, str] = {}
+        self._sent_at = float("-inf")
+
+    def on_partial(self, window: int, delta: str, tail: str) -> None:
+        """Send what is new in `window`, or keep it for the next time if the last was just now."""
+        unsent = self._unsent.get(window, "") + delta
+        now = time.monotonic()
+        if now - self._sent_at < PARTIAL_INTERVAL_S:
+            self._unsent[window] = unsent
+            return
+        self._unsent.pop(window, None)
+        self._sent_at = now
+        self._send(messages.PartialDecoded(self._run, window, unsent, tail))
+
+    def is_stopped(self) -> bool:
+        """Whether the engine must stop."""
+        return self._is_stopped()
+
+
+class JobDecoder:
+    """Takes the audio of jobs through windows and engine, and says what came out of it."""
+
+    def __init__(self, engine: Engine, *, window_s: float, first_window_s: float) -> None:
+        self._engine = engine
+        self._window_s = window_s
+        self._first_window_s = first_window_s
+        self._vad: SileroVad | None = None
+
+    def decode(
+        self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
+    ) -> Iterator[messages.Report]:
+        """Transcribe one job, and yield its reports: finished windows, then how it ended."""
+        try:
+            yield from self._decode_windows(order, blocks, listener)
+            yield messages.JobDecoded(order.run)
+        except DecodingStopped:
+            yield messages.JobStopped(order.run)
+        except DecodingFailed as error:
+            yield messages.JobFailed(order.run, error.code, error.message)
+        except Exception as error:  # border: what an engine raises fails the job, not the process
+            _logger.exception("engine_failed", run=order.run)
+            yield messages.JobFailed(order.run, FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+
+    def _decode_windows(
+        self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
+    ) -> Iterator[messages.WindowDecoded]:
+        language = None
+        windows = self._cut(order, blocks)
+        for batch in _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted):
+            transcripts = self._engine.decode_windows(
+                batch, order.request, listener, previous_language=language
+            )
+            for window, transcript in zip(batch, transcripts, strict=True):
+                language = main_language(transcript.segments) or language
+                yield messages.WindowDecoded(
+                    order.run, window.index, window.end_sample, transcript.segments, transcript.warnings
+                )
+
+    def _cut(self, order: messages.DecodeJob, blocks: Iterable[Samples]) -> Iterator[Window]:
+        start_sample, first_index = order.checkpoint.resume_sample, order.checkpoint.windows
+        if not self._engine.needs_speech:
+            return cut_fixed_windows(
+                blocks, self._window_s, start_sample=start_sample, first_index=first_index
+            )
+        first_window_s = self._first_window_s if order.is_early_text_wanted else None
+        return cut_windows(
+            blocks,
+            self._open_detector(),
+            config=WindowConfig(window_s=self._window_s, first_window_s=first_window_s),
+            start_sample=start_sample,
+            first_index=first_index,
+        )
+
+    def _open_detector(self) -> SileroStream:
+        if self._vad is None:
+            self._vad = SileroVad()
+        return self._vad.open_stream()
+
+
+def _batch(windows: Iterator[Window], size: int, *, first_alone: bool) -> Iterator[list[Window]]:
+    if first_alone:
+        yield from ([window] for window in islice(windows, 1))
+    while batch := list(islice(windows, size)):
+        yield batch

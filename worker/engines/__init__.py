@@ -1,0 +1,1 @@
+"""The speech recognition engines, each behind the protocol in `protocol.py`."""

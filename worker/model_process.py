@@ -1,0 +1,121 @@
+"""The model process: loads the engine and transcribes what the model host sends, until the host is gone.
+
+Standard input is the channel to the host; its end is the end of this process, whatever it does at the time.
+"""
+
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from functools import partial
+
+import structlog
+
+from shared.fd_channel import FdChannel
+from shared.logs import configure_logging
+from shared.media.pcm_frames import read_pcm
+from worker import model_messages as messages
+from worker.decoding import JobDecoder, JobListener
+from worker.engines.protocol import Engine, ModelUnavailable
+from worker.engines.registry import create_engine
+from worker.settings import WorkerSettings
+
+_logger = structlog.get_logger(__name__)
+
+
+class OrderInbox:
+    """Receives orders on a thread of its own, so that a stop is known while the engine is at work."""
+
+    def __init__(self, channel: FdChannel) -> None:
+        self._channel = channel
+        self._jobs: queue.SimpleQueue[tuple[messages.DecodeJob, int]] = queue.SimpleQueue()
+        self._stopped_run = 0
+        threading.Thread(target=self._receive_orders, name="orders", daemon=True).start()
+
+    def wait_for_job(self) -> tuple[messages.DecodeJob, int]:
+        """The next job and the descriptor its audio comes out of."""
+        return self._jobs.get()
+
+    def is_stopped(self, run: int) -> bool:
+        """Whether this run was told to stop. Runs only grow, so an old order cannot hit a new run."""
+        return self._stopped_run >= run
+
+    def _receive_orders(self) -> None:
+        while (message := self._channel.receive()) is not None:
+            payload, descriptors = message
+            match messages.decode_order(payload):
+                case messages.DecodeJob() as order:
+                    self._jobs.put((order, descriptors[0]))
+                case messages.StopJob(run=run):
+                    self._stopped_run = run
+        # The host is gone or wants no more: end now, with all that an engine may have started.
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+class ModelProcess:
+    """Serves one host: loads the engine, then does its jobs one after the other."""
+
+    def __init__(self, channel: FdChannel, engine: Engine, decoder: JobDecoder) -> None:
+        self._channel = channel
+        self._engine = engine
+        self._decoder = decoder
+        self._started_at = time.monotonic()
+
+    def serve(self) -> None:
+        """Load, then transcribe until the host closes the channel, which ends the process."""
+        inbox = OrderInbox(self._channel)
+        if not self._load():
+            return
+        while True:
+            order, audio_fd = inbox.wait_for_job()
+            self._transcribe(order, audio_fd, inbox)
+
+    def _load(self) -> bool:
+        try:
+            device = self._engine.load(self._report_phase)
+        except ModelUnavailable as error:
+            self._send(messages.LoadFailed(str(error)))
+            return False
+        self._send(messages.Loaded(device, self._elapsed_s()))
+        return True
+
+    def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
+        listener = JobListener(order.run, self._send, partial(inbox.is_stopped, order.run))
+        with os.fdopen(audio_fd, "rb") as audio:
+            for report in self._decoder.decode(order, read_pcm(audio), listener):
+                self._send(report)
+
+    def _report_phase(self, phase: str) -> None:
+        self._send(messages.Loading(phase, self._elapsed_s()))
+
+    def _elapsed_s(self) -> float:
+        return round(time.monotonic() - self._started_at, 3)
+
+    def _send(self, report: messages.Report) -> None:
+        self._channel.send(messages.encode_message(report))
+
+
+def take_over_stdin() -> FdChannel:
+    """The channel on descriptor 0, moved to where no library can touch it; prints go to standard error."""
+    channel = FdChannel(socket.socket(fileno=os.dup(0)))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return channel
+
+
+def main() -> None:
+    """Run the model process of the engine that the settings name."""
+    channel = take_over_stdin()
+    settings = WorkerSettings()
+    configure_logging(settings.log_level)
+    engine = create_engine(settings)
+    decoder = JobDecoder(engine, window_s=settings.window_s, first_window_s=settings.first_window_s)
+    ModelProcess(channel, engine, decoder).serve()
+
+
+if __name__ == "__main__":
+    main()

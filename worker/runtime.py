@@ -1,0 +1,118 @@
+"""The composition root of the worker: everything that lives as long as its process."""
+
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+
+import structlog
+from celery import Celery
+
+from shared.capabilities import WorkerPresence
+from shared.job_store import claim_job
+from shared.jobs import Claim
+from shared.media.client import MediaService
+from shared.media.messages import MediaLimits
+from shared.redis_connection import connect
+from shared.sweeper import Sweeper
+from shared.upload_store import UploadStore
+from worker.engines.catalogue import describe_capabilities
+from worker.heartbeat import Heartbeat
+from worker.job_recorder import JobRecorder
+from worker.job_runner import JobRunner
+from worker.model_host import ModelHost
+from worker.settings import WorkerSettings
+from worker.stop_rules import StopRules, inference_limit_s
+from worker.transcription import JobTools, Transcription
+
+_logger = structlog.get_logger(__name__)
+
+
+class WorkerRuntime:
+    """Starts and stops what a worker process consists of, and does what a ticket asks for."""
+
+    def __init__(self, settings: WorkerSettings, celery: Celery) -> None:
+        self._settings = settings
+        self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._capabilities = describe_capabilities(settings.engine, whisper_model=settings.whisper_model)
+        self._scripts = connect(settings.redis_url)
+        # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
+        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model_process"])
+        self._is_stopping = threading.Event()
+        self._job_id: str | None = None
+        self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
+        self._sweeper = Sweeper(self._scripts, celery, lease_s=settings.lease_s, job_ttl_s=settings.job_ttl_s)
+        limits = MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
+        self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
+        self._tools = self._put_tools_together()
+        self._runner = JobRunner(
+            self._host,
+            self._claim_next,
+            self._transcribe,
+            idle_timeout_s=settings.idle_timeout,
+            is_stopping=self._is_stopping,
+        )
+
+    def start(self) -> None:
+        """Begin to serve: from now on jobs are taken, with or without a ticket."""
+        self._media.start()
+        self._heartbeat.start()
+        self._sweeper.start()
+        self._runner.start()
+        _logger.info("worker_started", worker_id=self._worker_id, engine=self._capabilities.engine)
+
+    def serve_ticket(self) -> None:
+        """Do what is queued; returns when nothing is left for this worker."""
+        self._runner.serve_ticket()
+
+    def begin_stop(self) -> None:
+        """Take no further job; the one at hand goes back to the queue, with its checkpoint."""
+        self._runner.begin_stop()
+
+    def stop(self) -> None:
+        """End everything; returns when the model process is gone."""
+        self.begin_stop()
+        self._runner.join(self._settings.stop_grace_s + 5)
+        self._sweeper.stop()
+        self._heartbeat.stop()
+        self._media.stop()
+
+    def _claim_next(self) -> Claim | None:
+        return self._scripts.run(claim_job(self._worker_id, lease_s=self._settings.lease_s))
+
+    def _transcribe(self, claim: Claim) -> None:
+        self._job_id = claim.job_id
+        self._heartbeat.watch(claim)
+        try:
+            recorder = JobRecorder(self._scripts, claim, job_ttl_s=self._settings.job_ttl_s)
+            rules = StopRules(
+                lambda: self._heartbeat.directive,
+                limit_s=inference_limit_s(claim, self._settings),
+                is_stopping=self._is_stopping,
+                clock=time.monotonic,
+            )
+            Transcription(claim, self._tools, recorder, rules).run()
+        finally:
+            self._heartbeat.watch(None)
+            self._job_id = None
+
+    def _put_tools_together(self) -> JobTools:
+        return JobTools(
+            host=self._host,
+            media=self._media,
+            uploads=UploadStore(self._settings.uploads_dir),
+            heartbeat=self._heartbeat,
+            cancel_grace_s=self._settings.cancel_grace_ms / 1000,
+            stop_grace_s=self._settings.stop_grace_s,
+        )
+
+    def _describe_worker(self) -> WorkerPresence:
+        return WorkerPresence(
+            worker_id=self._worker_id,
+            capabilities=self._capabilities,
+            model_state=self._host.state,
+            device=self._host.device,
+            job_id=self._job_id,
+        )

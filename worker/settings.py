@@ -1,0 +1,52 @@
+"""The worker's settings, which its model process reads as well."""
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from shared.settings import SharedSettings
+from worker.engines.catalogue import EngineName
+
+
+class WorkerSettings(SharedSettings):
+    """Settings of the worker, each from the environment variable of its name in capitals."""
+
+    engine: EngineName = EngineName.WHISPER
+    """The engine that transcribes: `whisper`, or `scripted` for tests. It never becomes another by itself."""
+
+    idle_timeout: NonNegativeFloat = 120.0
+    """Seconds without a job after which the model process ends and all its memory is free; 0 means never."""
+
+    request_timeout: PositiveFloat = 300.0
+    """Seconds that inference for a synchronous or streamed request may take."""
+
+    job_timeout_factor: PositiveFloat = 4.0
+    """Seconds of inference allowed per second of audio of a job; never less than REQUEST_TIMEOUT in all."""
+
+    stop_grace_s: NonNegativeFloat = 10.0
+    """Seconds in which a stopping worker may finish its window before the job is given back."""
+
+    cancel_grace_ms: NonNegativeFloat = 500.0
+    """Milliseconds an engine gets to stop by itself before its process is ended."""
+
+    window_s: float = Field(default=30.0, ge=1.0, le=30.0)
+    """The longest window, in seconds of audio, that is decoded at once."""
+
+    first_window_s: float = Field(default=8.0, ge=1.0, le=30.0)
+    """The longest first window of a synchronous or streamed request, so that its first words come early."""
+
+    whisper_model: str = ""
+    """A faster-whisper model: a local folder or the name of one on the hub. Empty: the `base` model."""
+
+    whisper_beam_size: int = Field(default=5, ge=1)
+    """How many hypotheses Whisper follows; 1 is fastest."""
+
+    cpu_threads: NonNegativeInt = 0
+    """Threads for inference on the CPU; 0 means one for each core."""
+
+    scripted_speed: NonNegativeFloat = 0.0
+    """`scripted` engine: seconds of audio transcribed per second; 0 means at once."""
+
+    scripted_load_s: NonNegativeFloat = 0.0
+    """`scripted` engine: seconds that loading takes."""
+
+    scripted_misbehaviour: str = "none"
+    """`scripted` engine: what it does wrong, such as `die_in_load`; see its module."""

@@ -1,0 +1,165 @@
+"""One job from its claim to its final event."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.errors import MediaServiceDown
+from shared.events import Loading, Partial, Progress
+from shared.job_store import FinishedWindow
+from shared.jobs import Claim, Directive, Failure, FailureCode
+from shared.media.client import MediaService
+from shared.upload_store import UploadStore
+from worker import model_messages as messages
+from worker.heartbeat import Heartbeat
+from worker.job_recorder import JobRecorder
+from worker.model_host import ModelHost, ModelProcessDied
+from worker.stop_rules import StopReason, StopRules
+
+POLL_S = 0.1
+"""How often stop rules are looked at while the model process says nothing."""
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobTools:
+    """What every transcription of a worker needs, put together once. The graces are in seconds."""
+
+    host: ModelHost
+    media: MediaService
+    uploads: UploadStore
+    heartbeat: Heartbeat
+    cancel_grace_s: float
+    stop_grace_s: float
+
+    def grace_s(self, reason: StopReason) -> float:
+        """How long an engine may take to stop by itself."""
+        return self.stop_grace_s if reason is StopReason.STOPPING else self.cancel_grace_s
+
+
+class Transcription:
+    """The work on one claim; `run` returns when the job is final or given back."""
+
+    def __init__(self, claim: Claim, tools: JobTools, recorder: JobRecorder, rules: StopRules) -> None:
+        self._claim = claim
+        self._tools = tools
+        self._host = tools.host
+        self._recorder = recorder
+        self._rules = rules
+        self._obeyed: StopReason | None = None
+        self._obeyed_since = 0.0
+        self._is_over = False
+
+    def run(self) -> None:
+        """Transcribe the upload and write into the record how it ended."""
+        try:
+            self._begin()
+            while not self._is_over:
+                self._on_report(self._host.receive(POLL_S))
+                self._obey_rules()
+        except ModelProcessDied:
+            self._recorder.report_crash()
+        except FileNotFoundError:
+            self._fail(FailureCode.UPLOAD_MISSING, "The uploaded file is no longer stored. Send it again.")
+        except MediaServiceDown as error:
+            self._fail(FailureCode.ENGINE_ERROR, error.message)
+
+    def _begin(self) -> None:
+        """Connect a decoder to the model process by a pipe that this process never reads."""
+        reading, writing = os.pipe()
+        try:
+            path = self._tools.uploads.path_of(self._claim.upload.name)
+            start_sample = self._claim.checkpoint.resume_sample
+            self._tools.media.decode_into(path, writing, start_sample=start_sample)
+            self._host.begin_job(self._claim, reading)
+        finally:
+            os.close(reading)
+            os.close(writing)
+        if self._host.state.is_loaded:
+            self._rules.begin_inference()
+
+    def _on_report(self, report: messages.Report | None) -> None:
+        match report:
+            case None:
+                pass
+            case messages.Loading(phase=phase, elapsed_s=elapsed_s):
+                self._note(self._recorder.tell(Loading(phase=phase, elapsed_s=elapsed_s)))
+            case messages.Loaded(elapsed_s=elapsed_s):
+                self._rules.begin_inference()
+                self._note(self._recorder.tell(Loading(phase="loaded", elapsed_s=elapsed_s)))
+            case messages.PartialDecoded(window=window, delta=delta, tail=tail):
+                self._note(self._recorder.tell(Partial(window=window, delta=delta, tail=tail)))
+            case messages.WindowDecoded():
+                self._keep_window(report)
+            case messages.JobDecoded():
+                self._succeed()
+            case messages.JobFailed(code=code, message=message):
+                self._fail(code, message)
+            case messages.LoadFailed(message=message):
+                self._host.unload()
+                self._fail(FailureCode.MODEL_UNAVAILABLE, message)
+            case messages.JobStopped():
+                self._conclude(self._rules.find_reason() or StopReason.STALE)
+
+    def _keep_window(self, decoded: messages.WindowDecoded) -> None:
+        processed_s = decoded.end_sample / SAMPLE_RATE_HZ
+        progress = Progress(processed_s=processed_s, duration_s=self._claim.upload.duration_s)
+        finished = FinishedWindow(
+            decoded.window, decoded.end_sample, progress, decoded.segments, decoded.warnings
+        )
+        self._note(self._recorder.keep_window(finished))
+        if self._rules.find_reason() is StopReason.STOPPING:
+            self._conclude(StopReason.STOPPING)
+
+    def _note(self, directive: Directive) -> None:
+        self._tools.heartbeat.note_directive(directive)
+
+    def _obey_rules(self) -> None:
+        reason = None if self._is_over else self._rules.find_reason()
+        if reason is None:
+            return
+        if reason is not self._obeyed:
+            self._obeyed, self._obeyed_since = reason, time.monotonic()
+            if reason is not StopReason.STOPPING:
+                self._host.stop_job()
+        is_only_loading = reason is StopReason.STOPPING and not self._rules.has_inference_begun
+        if is_only_loading or time.monotonic() - self._obeyed_since >= self._tools.grace_s(reason):
+            self._conclude(reason)
+
+    def _conclude(self, reason: StopReason) -> None:
+        """End a job that was stopped; an engine still at work on it is ended with its process."""
+        if not self._host.is_idle:
+            self._host.unload()
+        self._end()
+        match reason:
+            case StopReason.STALE:
+                _logger.warning("claim_lost", job_id=self._claim.job_id)
+            case StopReason.CANCELLED:
+                self._recorder.cancel()
+            case StopReason.TIMED_OUT:
+                self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
+            case StopReason.STOPPING:
+                self._recorder.give_back("worker_stopping")
+
+    def _succeed(self) -> None:
+        self._end()
+        duration_s = self._claim.upload.duration_s  # what follows the last window is silence
+        self._recorder.tell(Progress(processed_s=duration_s, duration_s=duration_s))
+        self._recorder.succeed()
+
+    def _fail(self, code: FailureCode, message: str) -> None:
+        self._end()
+        self._recorder.fail(Failure(code, message))
+
+    def _end(self) -> None:
+        self._is_over = True
+
+
+_TIMEOUT_MESSAGE = (
+    "Inference took longer than allowed. Send shorter audio, use POST /v1/jobs, "
+    "or raise REQUEST_TIMEOUT or JOB_TIMEOUT_FACTOR."
+)
