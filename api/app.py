@@ -1,0 +1,125 @@
+"""The composition root of the api: `create_app` puts all of its parts together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from fastapi import FastAPI
+
+from api.abandoned_streams import AbandonedStreams
+from api.dependencies import Services
+from api.error_answers import install_error_handlers
+from api.event_hub import EventHub
+from api.following import JobFollower
+from api.openapi import correct_openapi
+from api.request_context import RequestContext
+from api.routes import health, jobs, transcriptions
+from api.settings import ApiSettings
+from api.submission import Submission
+from api.tickets import TicketSender
+from api.upload_sweeper import UploadSweeper
+from api.waiting import JobWaiting
+from shared.broker import create_celery
+from shared.errors import MediaServiceDown
+from shared.media.client import MediaService
+from shared.media.messages import MediaLimits
+from shared.redis_connection import connect, open_async_connection, run_async_on
+from shared.sweeper import Sweeper
+from shared.upload_store import UploadStore
+
+_logger = structlog.get_logger(__name__)
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """The application; it starts without Redis too. `app.state.hub.close()` ends all streams and waits."""
+    parts = _Parts(settings)
+    app = FastAPI(
+        title="Qwen3-ASR server",
+        description="Speech to text: synchronously, as a job, or as a stream.",
+        version=_read_version(),
+        lifespan=parts.live,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.hub = parts.hub
+    app.state.services = parts.create_services()
+    install_error_handlers(app)
+    app.add_middleware(RequestContext)
+    for routes in (transcriptions, jobs, health):
+        app.include_router(routes.router)
+    correct_openapi(app)
+    return app
+
+
+class _Parts:
+    """The long-lived parts of one process. Nothing is started or connected before `live`."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._connection = open_async_connection(settings.redis_url)
+        self._runner = run_async_on(self._connection)
+        self._celery = create_celery(settings.redis_url)
+        self._uploads = UploadStore(settings.uploads_dir)
+        self._media = _create_media_service(settings)
+        self._job_sweeper = Sweeper(
+            connect(settings.redis_url), self._celery, lease_s=settings.lease_s, job_ttl_s=settings.job_ttl_s
+        )
+        self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
+        self.hub = EventHub(settings.redis_url)
+
+    def create_services(self) -> Services:
+        """What the routes work with."""
+        settings, runner = self._settings, self._runner
+        tickets = TicketSender(self._celery)
+        follower = JobFollower(self.hub, runner)
+        waiting = JobWaiting(follower, runner, job_ttl_s=settings.job_ttl_s)
+        return Services(
+            settings=settings,
+            runner=runner,
+            uploads=self._uploads,
+            submission=Submission(settings, runner, self._uploads, self._media, tickets),
+            follower=follower,
+            waiting=waiting,
+            abandoned=AbandonedStreams(self.hub, waiting, resume_s=settings.stream_resume_s),
+        )
+
+    @asynccontextmanager
+    async def live(self, _app: FastAPI) -> AsyncIterator[None]:
+        """From the start of the process to its stop."""
+        self._uploads.prepare()
+        await self._start_media()
+        self._job_sweeper.start()
+        tasks = [asyncio.create_task(part.run()) for part in (self.hub, self._upload_sweeper)]
+        try:
+            yield
+        finally:
+            self.hub.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(self._job_sweeper.stop)
+            await asyncio.to_thread(self._media.stop)
+            await self._connection.aclose()
+
+    async def _start_media(self) -> None:
+        try:
+            await asyncio.to_thread(self._media.start)
+        except MediaServiceDown:
+            _logger.warning("media_service_not_started", consequence="the next upload tries again")
+
+
+def _create_media_service(settings: ApiSettings) -> MediaService:
+    limits = MediaLimits(
+        max_audio_s=settings.max_audio_s,
+        memory_bytes=settings.decoder_memory_bytes,
+        cpu_s=settings.decoder_cpu_s,
+    )
+    return MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
+
+
+def _read_version() -> str:
+    try:
+        return version("qwen3-asr-server")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,35 @@
+"""What a route may ask for."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.abandoned_streams import AbandonedStreams
+from api.following import JobFollower
+from api.settings import ApiSettings
+from api.submission import Submission
+from api.waiting import JobWaiting
+from shared.redis_scripts import AsyncScriptRunner
+from shared.upload_store import UploadStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the api that routes work with, as put together by the composition root."""
+
+    settings: ApiSettings
+    runner: AsyncScriptRunner
+    uploads: UploadStore
+    submission: Submission
+    follower: JobFollower
+    waiting: JobWaiting
+    abandoned: AbandonedStreams
+
+
+def _find_services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_find_services)]

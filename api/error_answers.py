@@ -1,0 +1,127 @@
+"""How errors are answered: one table from error class to HTTP status, in OpenAI's shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from api.errors import ClientLeft, ModelNotFound, ServerStopping, TranscriptionCancelled
+from shared import errors
+from shared.jobs import FailureCode
+
+_INVALID = "invalid_request_error"
+_SERVER = "server_error"
+
+# The clients of OpenAI repeat a request after any status from 500 on, 408, 409 and 429, file and all.
+_SOON = {"Retry-After": "5"}
+_NEVER = {"x-should-retry": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """The fixed part of an answer; message and usually `param` come from the error."""
+
+    status: int
+    type: str
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
+
+
+_BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
+    errors.InvalidRequest: ErrorAnswer(400, _INVALID),
+    errors.UnreadableAudio: ErrorAnswer(400, _INVALID, "audio_undecodable"),
+    errors.AudioTooLong: ErrorAnswer(400, _INVALID, "audio_too_long"),
+    errors.UploadTooLarge: ErrorAnswer(413, _INVALID, "upload_too_large"),
+    errors.StorageFull: ErrorAnswer(507, _SERVER, "storage_full", _NEVER),
+    errors.JobNotFound: ErrorAnswer(404, _INVALID, "job_not_found"),
+    errors.QueueUnavailable: ErrorAnswer(503, _SERVER, "queue_unavailable", _SOON),
+    errors.NoWorker: ErrorAnswer(503, _SERVER, "no_worker", _SOON),
+    errors.MediaServiceDown: ErrorAnswer(503, _SERVER, "media_service_down", _SOON),
+    errors.ServerError: ErrorAnswer(500, _SERVER),
+    ModelNotFound: ErrorAnswer(404, _INVALID, "model_not_found"),
+    TranscriptionCancelled: ErrorAnswer(409, _INVALID, "cancelled", _NEVER),
+    ServerStopping: ErrorAnswer(503, _SERVER, "server_stopping", _NEVER),
+}
+
+_BY_FAILURE: Mapping[FailureCode, ErrorAnswer] = {
+    FailureCode.AUDIO_UNDECODABLE: ErrorAnswer(400, _INVALID, "audio_undecodable", param="file"),
+    FailureCode.AUDIO_TOO_LONG: ErrorAnswer(400, _INVALID, "audio_too_long", param="file"),
+    FailureCode.UPLOAD_MISSING: ErrorAnswer(500, _SERVER, "upload_missing"),
+    FailureCode.MODEL_UNAVAILABLE: ErrorAnswer(503, _SERVER, "model_unavailable", _NEVER),
+    FailureCode.ENGINE_ERROR: ErrorAnswer(500, _SERVER, "engine_error", _NEVER),
+    FailureCode.ENGINE_CRASH: ErrorAnswer(500, _SERVER, "engine_crash", _NEVER),
+    FailureCode.WORKER_LOST: ErrorAnswer(500, _SERVER, "worker_lost", _NEVER),
+    FailureCode.TIMEOUT: ErrorAnswer(504, _SERVER, "timeout", _NEVER),
+}
+
+# Nobody reads it; in the log it tells these requests from those that were refused.
+_CLIENT_LEFT = 499
+
+_UNFORESEEN = ErrorAnswer(500, _SERVER, "internal_error")
+
+
+def find_answer(error: Exception) -> ErrorAnswer:
+    """The fixed part of the answer to `error`."""
+    if isinstance(error, errors.TranscriptionFailed):
+        return _BY_FAILURE.get(error.failure.code, _UNFORESEEN)
+    kinds = (kind for kind in type(error).__mro__ if issubclass(kind, errors.ServerError))
+    return next((_BY_CLASS[kind] for kind in kinds if kind in _BY_CLASS), _UNFORESEEN)
+
+
+def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
+    """`{"error": {message, type, param, code}}`; of an unforeseen error it tells nothing."""
+    answer = find_answer(error)
+    if not isinstance(error, errors.ServerError):
+        return _body("The server failed in a way nobody foresaw; its log says more.", answer, None)
+    return _body(error.message, answer, error.param)
+
+
+def answer_error(error: Exception) -> JSONResponse:
+    """The whole response to `error`."""
+    answer = find_answer(error)
+    return JSONResponse(error_body(error), answer.status, dict(answer.headers))
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Let every error that a route raises be answered in this shape."""
+    app.exception_handler(errors.ServerError)(_on_server_error)
+    app.exception_handler(RequestValidationError)(_on_invalid_parameter)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(ClientDisconnect)(_on_client_left)
+    app.exception_handler(ClientLeft)(_on_client_left)
+
+
+def _body(message: str, answer: ErrorAnswer, param: str | None) -> dict[str, dict[str, str | None]]:
+    described = {"message": message, "type": answer.type, "param": param or answer.param, "code": answer.code}
+    return {"error": described}
+
+
+async def _on_server_error(_request: Request, error: errors.ServerError) -> Response:
+    return answer_error(error)
+
+
+async def _on_invalid_parameter(_request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return answer_error(errors.InvalidRequest(f"{name}: {first['msg']}", param=name))
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    messages = {
+        404: f"There is nothing at {request.url.path}; /docs lists what there is.",
+        405: f"{request.method} is not possible at {request.url.path}; /docs lists what is.",
+    }
+    kind = _INVALID if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else _SERVER
+    message = messages.get(error.status_code, str(error.detail))
+    body = _body(message, ErrorAnswer(error.status_code, kind), None)
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_client_left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=_CLIENT_LEFT)

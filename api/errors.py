@@ -1,0 +1,36 @@
+"""The errors that only the api raises; they belong to the tree drawn in `shared/errors.py`."""
+
+from collections.abc import Iterable
+
+from shared.errors import ServerError
+
+
+class ModelNotFound(ServerError):
+    """The request names a model that no live worker serves."""
+
+    def __init__(self, name: str, served: Iterable[str]) -> None:
+        listing = ", ".join(repr(model) for model in sorted(served))
+        super().__init__(
+            f"The model {name[:100]!r} does not exist here. Send one of {listing}, or no model at all.",
+            param="model",
+        )
+
+
+class TranscriptionCancelled(ServerError):
+    """The job was cancelled while a client waited for its transcript."""
+
+    def __init__(self) -> None:
+        super().__init__("The transcription was cancelled before it was done.")
+
+
+class ServerStopping(ServerError):
+    """The api is told to stop while a client waits; the job itself goes on."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The server is being restarted. The transcription goes on: fetch it at /v1/jobs/{job_id}."
+        )
+
+
+class ClientLeft(Exception):
+    """The client closed the connection: there is nobody to answer."""

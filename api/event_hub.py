@@ -1,0 +1,109 @@
+"""One pub/sub connection for the whole process: it wakes those who listen to a job when that job has news."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import redis.asyncio
+import structlog
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from shared.redis_connection import job_of_channel, wake_up_channel
+
+PING_INTERVAL_S = 5.0
+"""A connection that is silent for this long is asked whether it lives, and has as long again to answer."""
+
+RECONNECT_S = (0.05, 0.2, 0.5, 1.0)
+"""How long to wait before connecting again, after the first, second, third and later failures in a row."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class EventHub:
+    """Wakes local listeners. A wake-up says no more than "look again": all that is kept of it is a flag."""
+
+    def __init__(self, redis_url: str) -> None:
+        # One connection that repeats nothing by itself: the hub has to know of every gap in it.
+        pool = redis.asyncio.ConnectionPool.from_url(
+            redis_url, max_connections=1, socket_connect_timeout=3, socket_timeout=PING_INTERVAL_S
+        )
+        self._connection = redis.asyncio.Redis.from_pool(pool)
+        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._failures = 0
+        self.is_closed = False
+
+    @contextmanager
+    def listen(self, job_id: str) -> Iterator[asyncio.Event]:
+        """A flag that is set whenever the job may have news; clear it before looking."""
+        wake_up = asyncio.Event()
+        self._listeners[job_id].add(wake_up)
+        try:
+            yield wake_up
+        finally:
+            self._listeners[job_id].remove(wake_up)
+            if not self._listeners[job_id]:
+                del self._listeners[job_id]
+
+    def has_listeners(self, job_id: str) -> bool:
+        """Whether anybody in this process listens to the job."""
+        return job_id in self._listeners
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the connection has broken and is not yet made again."""
+        return bool(self._failures)
+
+    def close(self) -> None:
+        """Say that the process is about to stop, and wake everybody to see it."""
+        self.is_closed = True
+        self._wake_all()
+
+    async def run(self) -> NoReturn:
+        """Keep the connection up until cancelled."""
+        while True:
+            try:
+                await self._receive_wake_ups()
+            except Exception as error:  # noqa: BLE001 - a border: without the hub every listener would be late
+                self._on_disconnected(error)
+            await asyncio.sleep(RECONNECT_S[min(self._failures, len(RECONNECT_S)) - 1])
+
+    async def _receive_wake_ups(self) -> NoReturn:
+        async with self._connection.pubsub() as subscription:
+            await subscription.psubscribe(wake_up_channel("*"))
+            while True:
+                self._on_message(await _next_message(subscription))
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "pmessage":
+                self._wake(job_of_channel(message["channel"].decode()))
+            case "psubscribe":
+                _logger.info("event_hub_connected")
+                self._failures = 0
+                self._wake_all()
+
+    def _on_disconnected(self, error: Exception) -> None:
+        if not self.is_disconnected:
+            _logger.warning("event_hub_disconnected", reason=f"{type(error).__name__}: {error}")
+        self._failures += 1
+
+    def _wake(self, job_id: str) -> None:
+        for wake_up in self._listeners.get(job_id, ()):
+            wake_up.set()
+
+    def _wake_all(self) -> None:
+        for job_id in self._listeners:
+            self._wake(job_id)
+
+
+async def _next_message(subscription: PubSub) -> dict[str, Any]:
+    message = await subscription.get_message(timeout=PING_INTERVAL_S)
+    if message is None:
+        await subscription.ping()
+        message = await subscription.get_message(timeout=PING_INTERVAL_S)
+    if message is None:
+        raise RedisConnectionError("the connection is silent")
+    return dict(message)

@@ -1,0 +1,163 @@
+"""A multipart form taken apart while it arrives: text fields are kept, the file is handed on in pieces."""
+
+from collections import defaultdict
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from shared.errors import InvalidRequest, UploadTooLarge
+
+FILE_FIELD = "file"
+MAX_PARTS = 64
+MAX_TEXT_BYTES = 64 << 10
+MAX_FORM_BYTES = MAX_PARTS * (MAX_TEXT_BYTES + (16 << 10))
+"""What a form may have beside its file: its text fields, with the headers of each part."""
+
+_NOT_A_FORM = (
+    "Send the audio as multipart/form-data in a part named `file`, for instance with "
+    "curl -F file=@recording.wav; this request has another content type."
+)
+_FILE_IS_TEXT = (
+    "The field `file` holds text. Send the audio itself, with a file name: with curl, put an @ before the "
+    "path (-F file=@recording.wav)."
+)
+
+
+class FormReader:
+    """Reads one form; `feed` it the body as it arrives, then `finish`.
+
+    `fields` are the text fields, each with all its values; `filename` is None until the file has begun.
+    """
+
+    def __init__(self, content_type: str | None, *, max_file_bytes: int) -> None:
+        """Raise InvalidRequest where the content type is not that of a multipart form."""
+        self.fields: defaultdict[str, list[str]] = defaultdict(list)
+        self.filename: str | None = None
+        self.file_bytes = 0
+        self._max_file_bytes = max_file_bytes
+        self._pieces: list[bytes] = []
+        self._parts = 0
+        self._has_ended = False
+        self._header = (bytearray(), bytearray())
+        self._disposition = b""
+        self._name = ""
+        self._text: bytearray | None = None
+        self._is_file = False
+        self._parser = self._create_parser(content_type)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Read on, and answer what of the file is in this chunk of the body.
+
+        Raises:
+            InvalidRequest: the form is not well formed, or not one that can be served.
+            UploadTooLarge: the file has more than `max_file_bytes`.
+        """
+        self._pieces = []
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise InvalidRequest(f"The multipart form is not well formed: {error}.") from error
+        return self._pieces
+
+    def finish(self) -> None:
+        """Check, at the end of the body, that the form is complete and has a file that is not empty.
+
+        Raises:
+            InvalidRequest: it is not so.
+        """
+        if not self._has_ended:
+            raise InvalidRequest("The multipart form ends in the middle; send it again.")
+        if self.filename is None:
+            raise InvalidRequest(
+                "The form has no file: send the audio in a part named `file`.", param=FILE_FIELD
+            )
+        if not self.file_bytes:
+            raise InvalidRequest("The file is empty: it has 0 bytes.", param=FILE_FIELD)
+
+    def _create_parser(self, content_type: str | None) -> MultipartParser:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise InvalidRequest(_NOT_A_FORM, param=FILE_FIELD)
+        try:
+            return MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:
+            raise InvalidRequest(f"The multipart form is not well formed: {error}.") from error
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields.")
+        self._disposition = b""
+        self._text = None
+        self._is_file = False
+
+    def _on_header_field(self, buffer: bytes, start: int, end: int) -> None:
+        self._header[0].extend(buffer[start:end])
+
+    def _on_header_value(self, buffer: bytes, start: int, end: int) -> None:
+        self._header[1].extend(buffer[start:end])
+
+    def _on_header_end(self) -> None:
+        name, value = self._header
+        if name.lower() == b"content-disposition":
+            self._disposition = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._name = _decode(options.get(b"name", b""))
+        filename = options.get(b"filename")
+        if self._name == FILE_FIELD:
+            self._begin_file(filename)
+        elif filename is None:
+            self._text = bytearray()
+
+    def _begin_file(self, filename: bytes | None) -> None:
+        if filename is None:
+            raise InvalidRequest(_FILE_IS_TEXT, param=FILE_FIELD)
+        if self.filename is not None:
+            raise InvalidRequest(
+                "The form has more than one `file`; send one request for each.", param=FILE_FIELD
+            )
+        self.filename = _decode(filename)
+        self._is_file = True
+
+    # A file in a field that nothing is known of is dropped.
+    def _on_part_data(self, buffer: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._take_file(buffer[start:end])
+        elif self._text is not None:
+            self._text += buffer[start:end]
+            if len(self._text) > MAX_TEXT_BYTES:
+                name = self._name[:100]
+                raise InvalidRequest(f"{name} is longer than {MAX_TEXT_BYTES} bytes.", param=name)
+
+    def _take_file(self, piece: bytes) -> None:
+        self.file_bytes += len(piece)
+        if self.file_bytes > self._max_file_bytes:
+            raise UploadTooLarge(self._max_file_bytes)
+        self._pieces.append(piece)
+
+    def _on_part_end(self) -> None:
+        if self._text is not None:
+            self.fields[self._name].append(_decode(self._text))
+
+    def _on_end(self) -> None:
+        self._has_ended = True
+
+
+def _decode(value: bytes | bytearray) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,85 @@
+"""Job events as server-sent events: the two kinds of stream that clients read."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import structlog
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Message
+
+from api.error_answers import error_body
+from api.following import JobFollower
+from api.rendering import render_segment
+from shared.errors import QueueUnavailable, ServerError
+from shared.events import AnyEvent, SegmentDone
+
+# On a stop the hub ends all streams in good order; only one that does not end in this time is cut.
+_END_WITHIN_S = 2.0
+
+_logger = structlog.get_logger(__name__)
+
+
+def encode_frame(
+    body: dict[str, Any], *, name: str | None = None, event_id: str | None = None
+) -> ServerSentEvent:
+    """One event with `body` as its data, JSON on one line."""
+    return ServerSentEvent(msgspec.json.encode(body).decode(), event=name, id=event_id, sep="\n")
+
+
+def answer_stream(
+    frames: AsyncIterator[ServerSentEvent],
+    *,
+    heartbeat_s: float,
+    on_client_left: Callable[[Message], Awaitable[None]] | None = None,
+) -> EventSourceResponse:
+    """The response that sends `frames` as they come, and a comment after each `heartbeat_s` seconds."""
+    return EventSourceResponse(
+        frames,
+        ping=heartbeat_s,
+        ping_message_factory=_encode_heartbeat,
+        client_close_handler_callable=on_client_left,
+        shutdown_grace_period=_END_WITHIN_S,
+        headers={"Cache-Control": "no-cache"},
+        sep="\n",
+    )
+
+
+async def stream_job_events(
+    follower: JobFollower, job_id: str, *, after_id: str
+) -> AsyncGenerator[ServerSentEvent]:
+    """The events of a job behind `after_id`, named and with ids: a client that comes back misses none."""
+    async with aclosing(follower.follow_events(job_id, after_id=after_id)) as events:
+        try:
+            async for logged in events:
+                event = logged.event
+                yield encode_frame(describe_event(event), name=event.type, event_id=logged.event_id)
+        except QueueUnavailable:
+            # To end without a final event is to say: come back, with the last id.
+            _logger.warning("event_stream_cut", job_id=job_id)
+
+
+async def guard_stream(frames: AsyncGenerator[ServerSentEvent]) -> AsyncGenerator[ServerSentEvent]:
+    """`frames`, and an error that ends them as their last event: the headers are long gone."""
+    async with aclosing(frames):
+        try:
+            async for frame in frames:
+                yield frame
+        except ServerError as error:
+            _logger.info("stream_ended", reason=error.message)
+            yield encode_frame(dict(error_body(error)))
+        except Exception as error:  # the border of a stream
+            _logger.exception("stream_failed")
+            yield encode_frame(dict(error_body(error)))
+
+
+def describe_event(event: AnyEvent) -> dict[str, Any]:
+    """What clients are told of an event, beside its name."""
+    if isinstance(event, SegmentDone):
+        return render_segment(event.segment).model_dump(exclude_unset=True)
+    return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+def _encode_heartbeat() -> ServerSentEvent:
+    return ServerSentEvent(comment="heartbeat", sep="\n")

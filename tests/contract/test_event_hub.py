@@ -1,0 +1,107 @@
+"""The hub wakes those who listen, through every way in which its connection can break."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from api import event_hub
+from api.event_hub import EventHub
+from shared.redis_connection import wake_up_channel
+from tests.fakes.patience import WITHIN_S, wait_until
+from tests.fakes.redis_fixture import RedisServer
+
+
+@pytest.fixture
+async def hub(redis_url: str) -> AsyncIterator[EventHub]:
+    hub = EventHub(redis_url)
+    running = asyncio.create_task(hub.run())
+    await _connected(hub)
+    yield hub
+    running.cancel()
+
+
+async def _connected(hub: EventHub) -> None:
+    with hub.listen("any") as wake_up:
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+
+
+def publish(redis_url: str, job_id: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.publish(wake_up_channel(job_id), "")
+
+
+async def test_a_message_wakes_all_listeners_of_its_job_and_no_others(hub: EventHub, redis_url: str) -> None:
+    with hub.listen("a") as first, hub.listen("a") as second, hub.listen("b") as other:
+        publish(redis_url, "a")
+        await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), WITHIN_S)
+        assert not other.is_set()
+
+
+async def test_it_knows_who_listens(hub: EventHub) -> None:
+    assert not hub.has_listeners("a")
+    with hub.listen("a"):
+        assert hub.has_listeners("a")
+    assert not hub.has_listeners("a")
+
+
+async def test_a_connection_that_is_cut_is_made_again_and_everybody_is_woken(
+    hub: EventHub, redis_url: str
+) -> None:
+    with hub.listen("a") as wake_up:
+        with redis.Redis.from_url(redis_url) as connection:
+            connection.client_kill_filter(_type="pubsub")
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+        wake_up.clear()
+        publish(redis_url, "a")
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+
+
+async def test_a_server_that_dies_and_comes_back_is_found_again(mortal_redis: RedisServer) -> None:
+    hub = EventHub(mortal_redis.url)
+    running = asyncio.create_task(hub.run())
+    await _connected(hub)
+    with hub.listen("a") as wake_up:
+        mortal_redis.kill()
+        await asyncio.to_thread(mortal_redis.start)
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+    running.cancel()
+
+
+async def test_a_silent_connection_is_kept_as_long_as_it_answers(
+    hub: EventHub, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        before = _pings(connection)
+        monkeypatch.setattr(event_hub, "PING_INTERVAL_S", 0.05)
+        publish(redis_url, "to end the first wait")
+        await wait_until(lambda: _pings(connection) >= before + 3)
+        assert len(connection.client_list(_type="pubsub")) == 1
+
+
+async def test_a_half_open_connection_is_noticed(
+    mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "PING_INTERVAL_S", 0.2)
+    hub = EventHub(mortal_redis.url)
+    running = asyncio.create_task(hub.run())
+    await _connected(hub)
+    with hub.listen("a") as wake_up:
+        mortal_redis.freeze()
+        await wait_until(lambda: hub.is_disconnected)
+        mortal_redis.thaw()
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+    running.cancel()
+
+
+async def test_closing_wakes_everybody(hub: EventHub) -> None:
+    with hub.listen("a") as wake_up:
+        hub.close()
+        assert wake_up.is_set()
+        assert hub.is_closed
+
+
+def _pings(connection: "redis.Redis") -> int:
+    statistics = connection.info("commandstats")
+    return int(statistics.get("cmdstat_ping", {}).get("calls", 0))

@@ -1,0 +1,148 @@
+"""A follower gets every event once, in order, wherever it begins and whatever happens to Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+
+from api import following
+from api.event_hub import EventHub
+from api.following import JobFollower
+from shared import job_store
+from shared.errors import QueueUnavailable
+from shared.event_log import LOG_START, PAGE_EVENTS, LoggedEvent
+from shared.events import Loading
+from shared.jobs import Claim, Door, NewJob, Priority, TranscriptionRequest, Upload
+from shared.redis_connection import connect, open_async_connection, run_async_on
+from shared.redis_scripts import ScriptRunner
+from tests.fakes.patience import WITHIN_S, wait_until
+from tests.fakes.redis_fixture import RedisServer
+
+TTL_S = 60.0
+UPLOAD = Upload("7", "a.wav", 10, "ab", 2.0)
+NEW_JOB = NewJob("7", Door.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest())
+
+
+class Followed(NamedTuple):
+    """A follower, and the record it follows."""
+
+    follower: JobFollower
+    hub: EventHub
+    record: ScriptRunner
+
+
+async def _follow(url: str) -> AsyncIterator[Followed]:
+    hub = EventHub(url)
+    running = asyncio.create_task(hub.run())
+    connection = open_async_connection(url)
+    yield Followed(JobFollower(hub, run_async_on(connection)), hub, connect(url))
+    running.cancel()
+    await connection.aclose()
+
+
+@pytest.fixture
+async def followed(redis_url: str) -> AsyncIterator[Followed]:
+    async for ready in _follow(redis_url):
+        yield ready
+
+
+@pytest.fixture
+async def mortal(mortal_redis: RedisServer) -> AsyncIterator[Followed]:
+    async for ready in _follow(mortal_redis.url):
+        yield ready
+
+
+def begin_job(record: ScriptRunner) -> Claim:
+    record.run(job_store.submit_job(NEW_JOB))
+    claim = record.run(job_store.claim_job("w", lease_s=30))
+    assert claim is not None
+    return claim
+
+
+async def collect(follower: JobFollower, after_id: str = LOG_START) -> list[LoggedEvent]:
+    return [logged async for logged in follower.follow_events("7", after_id=after_id)]
+
+
+def names(events: list[LoggedEvent]) -> list[str]:
+    return [logged.event.type for logged in events]
+
+
+async def test_events_come_as_they_happen_and_end_with_the_final_one(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    collecting = asyncio.create_task(collect(followed.follower))
+    await wait_until(lambda: followed.hub.has_listeners("7"))
+    followed.record.run(job_store.emit_event(claim, Loading("weights", 1.0)))
+    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    events = await asyncio.wait_for(collecting, WITHIN_S)
+    assert names(events) == ["queued", "started", "loading", "succeeded"]
+    assert not followed.hub.has_listeners("7")
+
+
+async def test_a_late_follower_gets_everything_from_any_event_on(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    events = await collect(followed.follower)
+    assert names(events) == ["queued", "started", "succeeded"]
+    assert await collect(followed.follower, events[0].event_id) == events[1:]
+    assert await collect(followed.follower, events[-1].event_id) == []
+
+
+async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    for number in range(PAGE_EVENTS + 10):
+        followed.record.run(job_store.emit_event(claim, Loading("step", float(number))))
+    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
+    steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
+    assert steps == [float(number) for number in range(PAGE_EVENTS + 10)]
+    assert events[-1].event.is_final
+
+
+async def test_following_ends_when_the_job_is_deleted_or_was_never_there(followed: Followed) -> None:
+    assert await collect(followed.follower) == []
+
+
+async def test_following_ends_when_the_process_is_about_to_stop(followed: Followed) -> None:
+    begin_job(followed.record)
+    collecting = asyncio.create_task(collect(followed.follower))
+    await wait_until(lambda: followed.hub.has_listeners("7"))
+    followed.hub.close()
+    await asyncio.wait_for(collecting, WITHIN_S)
+
+
+async def test_nothing_is_missed_without_a_single_wake_up(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "RECHECK_S", 0.05)
+    connection = open_async_connection(redis_url)
+    deaf = JobFollower(EventHub(redis_url), run_async_on(connection))
+    record = connect(redis_url)
+    claim = begin_job(record)
+    events = deaf.follow_events("7", after_id=LOG_START)
+    assert [(await anext(events)).event.type for _ in range(2)] == ["queued", "started"]
+    record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    assert [logged.event.type async for logged in events] == ["succeeded"]
+    await connection.aclose()
+
+
+async def test_a_restart_of_redis_is_waited_for_and_loses_nothing(
+    mortal: Followed, mortal_redis: RedisServer
+) -> None:
+    claim = begin_job(mortal.record)
+    collecting = asyncio.create_task(collect(mortal.follower))
+    await wait_until(lambda: mortal.hub.has_listeners("7"))
+    mortal_redis.kill()
+    await asyncio.to_thread(mortal_redis.start)
+    mortal.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    events = await asyncio.wait_for(collecting, WITHIN_S)
+    assert names(events) == ["queued", "started", "succeeded"]
+
+
+async def test_patience_with_redis_has_an_end(
+    mortal: Followed, mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "PATIENCE_S", 0.2)
+    mortal_redis.kill()
+    with pytest.raises(QueueUnavailable):
+        await asyncio.wait_for(collect(mortal.follower), WITHIN_S)

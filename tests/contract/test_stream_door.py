@@ -1,0 +1,120 @@
+"""`POST /v1/audio/transcriptions/stream` over real HTTP: text as it comes, and a grace for who is cut off."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import httpx
+from httpx_sse import connect_sse
+
+from shared.events import Loading, Progress
+from shared.jobs import Failure, FailureCode
+from shared.transcripts import Segment
+from tests.fakes.audio import make_tones, write_wav
+from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.server import wait_for
+
+URL = "/v1/audio/transcriptions/stream"
+FILES = {"file": ("a.wav", write_wav(make_tones(2)))}
+SCRIPT = Script(
+    segments=[Segment(0.0, 1.0, "Hello there.", "en")],
+    partials=["Hel", "lo the"],
+    first=[Loading("weights", 0.5), Progress(0.0, 2.0)],
+)
+
+
+def read_stream(api: httpx.Client, **fields: str) -> tuple[list[dict[str, Any]], list[tuple[str, Any]]]:
+    """The unnamed events, and the named ones with their names."""
+    unnamed, named = [], []
+    with connect_sse(api, "POST", URL, files=FILES, data=fields) as source:
+        assert source.response.status_code == 200
+        for event in source.iter_sse():
+            if event.event == "message":
+                unnamed.append(event.json())
+            else:
+                named.append((event.event, event.json()))
+    return unnamed, named
+
+
+def test_text_grows_and_ends_with_the_final_one_and_done(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        unnamed, _ = read_stream(api)
+    *partials, final, done = unnamed
+    assert all(partial["is_final"] is False for partial in partials)
+    assert (final["text"], final["language"], final["is_final"]) == ("Hello there.", "en", True)
+    assert done == {"done": True}
+
+
+def test_each_partial_is_sent_while_the_worker_works(api: httpx.Client, redis_url: str) -> None:
+    steps = threading.Semaphore(0)
+    with (
+        ScriptedWorker(redis_url, SCRIPT, step=steps.acquire),
+        connect_sse(api, "POST", URL, files=FILES) as source,
+    ):
+        unnamed = (event.json() for event in source.iter_sse() if event.event == "message")
+        steps.release(len(SCRIPT.first))
+        for text in ("Hel", "Hello the"):
+            steps.release()
+            assert next(unnamed)["text"] == text
+        steps.release()
+        assert list(unnamed)[-1] == {"done": True}
+
+
+def test_named_events_tell_the_job_its_place_and_its_progress(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, SCRIPT) as worker:
+        _, named = read_stream(api)
+    assert named[:4] == [
+        ("job", {"id": worker.claims[0].job_id}),
+        ("queued", {"position": 0}),
+        ("loading", {"phase": "weights", "elapsed_s": 0.5}),
+        ("progress", {"processed_s": 0.0, "duration_s": 2.0}),
+    ]
+
+
+def test_the_language_that_was_asked_for_is_shown_before_one_is_known(
+    api: httpx.Client, redis_url: str
+) -> None:
+    with ScriptedWorker(redis_url, Script(partials=["Guten"])):
+        unnamed, _ = read_stream(api, language="German")
+    assert {event.get("language", "de") for event in unnamed} == {"de"}
+
+
+def test_a_failure_is_the_last_event(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, Script(partials=["Hel"], failure=Failure(FailureCode.TIMEOUT, "slow"))):
+        unnamed, _ = read_stream(api)
+    assert unnamed[-1] == {
+        "error": {"message": "slow", "type": "server_error", "param": None, "code": "timeout"}
+    }
+
+
+def test_what_is_wrong_with_the_request_is_said_before_the_stream(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url):
+        answer = api.post(URL, files=FILES, data={"language": "Klingon"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "language"
+
+
+def test_a_stream_that_is_left_is_cancelled(api: httpx.Client, redis_url: str) -> None:
+    endless = Script(first=[Loading("weights", 0.0)] * 100_000)
+    with ScriptedWorker(redis_url, endless, step=lambda: time.sleep(0.005)):
+        job_url = _leave_stream(api)
+        wait_for(lambda: api.get(job_url).json()["state"] == "cancelled")
+
+
+def test_a_stream_that_is_left_but_followed_goes_on(api: httpx.Client, redis_url: str) -> None:
+    go_on = threading.Event()
+    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait):
+        job_url = _leave_stream(api)
+        with api.stream("GET", f"{job_url}/events") as events:
+            lines = events.iter_lines()
+            # STREAM_RESUME_S passes several times, as the heartbeats of this very stream show.
+            for _ in range(8):
+                assert ": heartbeat" in lines
+            go_on.set()
+            assert "event: succeeded" in lines
+
+
+def _leave_stream(api: httpx.Client) -> str:
+    with connect_sse(api, "POST", URL, files=FILES) as source:
+        return f"/v1/jobs/{json.loads(next(source.iter_sse()).data)['id']}"

@@ -1,0 +1,62 @@
+"""The upload sweeper deletes what no job needs, and nothing else."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from api.upload_sweeper import SETTLED_S, UploadSweeper
+from shared import job_store
+from shared.jobs import Door, NewJob, Priority, TranscriptionRequest, Upload
+from shared.redis_connection import open_async_connection, run_async_on
+from shared.redis_scripts import AsyncScriptRunner
+from shared.upload_store import UploadStore
+
+TTL_S = 3_600.0
+
+
+@pytest.fixture
+async def runner(redis_url: str) -> AsyncIterator[AsyncScriptRunner]:
+    connection = open_async_connection(redis_url)
+    yield run_async_on(connection)
+    await connection.aclose()
+
+
+def store_file(folder: Path, name: str, *, age_s: float) -> None:
+    (folder / name).write_bytes(b"sound")
+    then = time.time() - age_s
+    os.utime(folder / name, (then, then))
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def new_job(job_id: str) -> NewJob:
+    upload = Upload(job_id, "a.wav", 5, "ab", 2.0)
+    return NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())
+
+
+async def test_only_old_uploads_without_an_unfinished_job_are_deleted(
+    runner: AsyncScriptRunner, tmp_path: Path
+) -> None:
+    for job_id in ("queued", "running", "cancelled"):
+        await runner.run(job_store.submit_job(new_job(job_id)))
+    await runner.run(job_store.cancel_job("cancelled", ttl_s=TTL_S))
+    await runner.run(job_store.claim_job("w", lease_s=30))
+    for name in ("queued", "running", "cancelled", "orphan", "interrupted.part"):
+        store_file(tmp_path, name, age_s=TTL_S + 60)
+    for name in ("young", "arriving.part"):
+        store_file(tmp_path, name, age_s=TTL_S - 60)
+    await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=TTL_S).sweep()
+    assert names_in(tmp_path) == {"queued", "running", "young", "arriving.part"}
+
+
+async def test_an_upload_that_is_still_being_taken_in_is_safe_from_any_setting(
+    runner: AsyncScriptRunner, tmp_path: Path
+) -> None:
+    store_file(tmp_path, "committed", age_s=SETTLED_S - 60)
+    await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=0).sweep()
+    assert names_in(tmp_path) == {"committed"}

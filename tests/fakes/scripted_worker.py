@@ -1,0 +1,122 @@
+"""A worker without a model: a thread that claims jobs through the real record and follows a script."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from shared import job_store
+from shared.capabilities import Capabilities, ModelState, WorkerPresence
+from shared.events import Event, Partial, Progress
+from shared.job_store import FinishedWindow
+from shared.jobs import Claim, Directive, Failure
+from shared.redis_connection import connect
+from shared.transcripts import Segment
+from shared.worker_registry import announce_worker, retire_worker
+
+TTL_S = 60.0
+LEASE_S = 30.0
+
+CAPABILITIES = Capabilities(
+    engine="scripted",
+    model="tests/Scripted-0.6B",
+    languages=frozenset({"en", "de", "zh", "tl"}),
+    word_languages=frozenset({"en"}),
+    context=True,
+    streaming=True,
+)
+
+
+@dataclass(frozen=True)
+class Script:
+    """What becomes of a job: partials of the one window, its segments, then success, or a failure."""
+
+    segments: Sequence[Segment] = ()
+    partials: Sequence[str] = ()
+    first: Sequence[Event] = ()
+    warnings: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass
+class ScriptedWorker:
+    """Runs every job by its script, within a `with` block.
+
+    `step` is called before each event: a test can hold the worker there. It stops a job that is cancelled.
+    """
+
+    redis_url: str
+    script: Script = field(default_factory=Script)
+    capabilities: Capabilities = CAPABILITIES
+    step: Callable[[], object] = lambda: None
+    claims: list[Claim] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        """Announce the worker and begin to work."""
+        self._runner = connect(self.redis_url)
+        self._stopped = threading.Event()
+        self._has_claimed = threading.Event()
+        presence = WorkerPresence("scripted", self.capabilities, ModelState.READY, "cpu")
+        self._runner.run(announce_worker(presence))
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop working and say so."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+        self._runner.run(retire_worker("scripted"))
+
+    def wait_for_claim(self) -> Claim:
+        """The first job it takes, as soon as it has."""
+        assert self._has_claimed.wait(timeout=30), "the worker got no job"
+        return self.claims[0]
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            claim = self._runner.run(job_store.claim_job("scripted", lease_s=LEASE_S))
+            if claim is None:
+                self._stopped.wait(0.001)
+                continue
+            self.claims.append(claim)
+            self._has_claimed.set()
+            self._finish(claim, self._perform(claim))
+
+    def _perform(self, claim: Claim) -> Directive:
+        for event in [*self.script.first, *(Partial(0, delta) for delta in self.script.partials)]:
+            directive = self._pause(claim)
+            if directive is not Directive.GO_ON:
+                return directive
+            self._runner.run(job_store.emit_event(claim, event))
+        directive = self._pause(claim)
+        if directive is Directive.GO_ON and self.script.segments:
+            self._runner.run(job_store.finish_window(claim, self._window(claim)))
+        return directive
+
+    def _pause(self, claim: Claim) -> Directive:
+        self.step()
+        return self._runner.run(job_store.beat_claim(claim, lease_s=LEASE_S))
+
+    def _window(self, claim: Claim) -> FinishedWindow:
+        duration_s = claim.upload.duration_s
+        progress = Progress(processed_s=duration_s, duration_s=duration_s)
+        return FinishedWindow(
+            window=0,
+            resume_sample=round(duration_s * 16_000),
+            progress=progress,
+            segments=tuple(self.script.segments),
+            warnings=self.script.warnings,
+        )
+
+    def _finish(self, claim: Claim, directive: Directive) -> None:
+        match directive, self.script.failure:
+            case Directive.CANCEL, _:
+                self._runner.run(job_store.finish_cancelled(claim, ttl_s=TTL_S))
+            case Directive.GO_ON, None:
+                self._runner.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+            case Directive.GO_ON, Failure() as failure:
+                self._runner.run(job_store.finish_failed(claim, failure, ttl_s=TTL_S))

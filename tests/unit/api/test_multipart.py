@@ -1,0 +1,96 @@
+"""A multipart form is taken apart the same however it is cut, and refused with the name of the field."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.multipart import MAX_PARTS, MAX_TEXT_BYTES, FormReader
+from shared.errors import InvalidRequest, UploadTooLarge
+
+CONTENT_TYPE = "multipart/form-data; boundary=x-y"
+FILE_BYTES = b"RIFF\r\n--x-\r\n\0\xff" * 20
+
+
+def part(name: str, value: bytes, filename: str | None = None) -> bytes:
+    shown = f'; filename="{filename}"' if filename is not None else ""
+    header = f'Content-Disposition: form-data; name="{name}"{shown}\r\n\r\n'
+    return b"--x-y\r\n" + header.encode() + value + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--x-y--\r\n"
+
+
+def read(body: bytes, *, max_file_bytes: int = 1_000_000, chunk_bytes: int = 50) -> tuple[FormReader, bytes]:
+    reader = FormReader(CONTENT_TYPE, max_file_bytes=max_file_bytes)
+    file = bytearray()
+    for start in range(0, len(body), chunk_bytes):
+        for piece in reader.feed(body[start : start + chunk_bytes]):
+            file += piece
+    reader.finish()
+    return reader, bytes(file)
+
+
+@settings(deadline=None)
+@given(chunk_bytes=st.integers(1, 600), texts=st.lists(st.text(max_size=40), max_size=5))
+def test_the_parts_are_the_same_however_the_body_is_cut(chunk_bytes: int, texts: list[str]) -> None:
+    fields = [part("note", text.encode()) for text in texts]
+    reader, file = read(form(*fields, part("file", FILE_BYTES, "a.wav")), chunk_bytes=chunk_bytes)
+    assert file == FILE_BYTES
+    assert reader.file_bytes == len(FILE_BYTES)
+    assert reader.fields.get("note", []) == texts
+
+
+def test_fields_may_come_before_and_behind_the_file() -> None:
+    reader, _ = read(form(part("a", b"1"), part("file", b"sound", "ü.wav"), part("a", b"2"), part("b", b"")))
+    assert dict(reader.fields) == {"a": ["1", "2"], "b": [""]}
+    assert reader.filename == "ü.wav"
+
+
+def test_a_file_in_an_unknown_field_is_dropped() -> None:
+    reader, file = read(form(part("cover", b"picture", "a.png"), part("file", b"sound", "a.wav")))
+    assert file == b"sound"
+    assert not reader.fields
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        (form(part("file", b"text")), "file", "holds text"),
+        (form(part("language", b"en")), "file", "no file"),
+        (form(part("file", b"", "a.wav")), "file", "empty"),
+        (form(part("file", b"1", "a"), part("file", b"2", "b")), "file", "more than one"),
+        (form(part("note", b"x" * (MAX_TEXT_BYTES + 1))), "note", "longer than"),
+        (form(*[part("note", b"x")] * (MAX_PARTS + 1)), None, "more than 64 fields"),
+        (part("file", b"sound", "a.wav"), None, "ends in the middle"),
+        (b"--x-y\r\nno header at all", None, "not well formed"),
+        (b"not a form", None, "not well formed"),
+        (b"", None, "ends in the middle"),
+    ],
+)
+def test_a_form_that_cannot_be_served_is_refused(body: bytes, param: str | None, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as refusal:
+        read(body, chunk_bytes=5_000)
+    assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "", "application/json", "multipart/form-data", "multipart/mixed; boundary=x", "audio/wav"],
+)
+def test_a_body_that_is_no_form_is_refused_naming_the_file(content_type: str | None) -> None:
+    with pytest.raises(InvalidRequest, match="multipart/form-data") as refusal:
+        FormReader(content_type, max_file_bytes=10)
+    assert refusal.value.param == "file"
+
+
+def test_a_boundary_longer_than_any_client_uses_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="not well formed"):
+        FormReader(f"multipart/form-data; boundary={'x' * 1000}", max_file_bytes=10)
+
+
+def test_the_bytes_of_the_file_are_counted_and_not_those_of_the_form() -> None:
+    body = form(part("note", b"x" * 100), part("file", b"0123456789", "a.wav"))
+    assert read(body, max_file_bytes=10)[1] == b"0123456789"
+    with pytest.raises(UploadTooLarge, match="MAX_UPLOAD_BYTES"):
+        read(body, max_file_bytes=9)

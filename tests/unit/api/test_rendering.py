@@ -1,0 +1,92 @@
+"""Jobs are rendered as clients expect them: nothing is left out that was asked for, nothing added."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from api.rendering import render_answer, render_job
+from shared.jobs import Door, Failure, FailureCode, Job, JobState, Priority, TranscriptionRequest, Upload
+from shared.transcripts import Segment, Word
+
+WORDS = (Word(0.0, 0.4, "Hello"), Word(0.5, 1.0, "there."))
+JOB = Job(
+    job_id="7",
+    state=JobState.SUCCEEDED,
+    door=Door.SYNC,
+    priority=Priority.INTERACTIVE,
+    upload=Upload("7", "a.wav", 10, "ab", 8.2),
+    request=TranscriptionRequest(),
+    attempt=2,
+    created_ms=1_000,
+    started_ms=2_000,
+    finished_ms=3_500,
+    processed_s=8.2,
+    failure=None,
+    position=None,
+    segments=(Segment(0.0, 1.0, "Hello there.", "en", WORDS), Segment(2.0, 3.0, "Ciao.", "it")),
+)
+
+
+def answer_of(**changes: Any) -> dict[str, Any]:
+    return render_answer(msgspec.structs.replace(JOB, **changes)).model_dump(exclude_unset=True)
+
+
+def body_of(**changes: Any) -> dict[str, Any]:
+    return render_job(msgspec.structs.replace(JOB, **changes)).model_dump(exclude_unset=True)
+
+
+def test_an_answer_says_text_language_duration_and_usage_and_no_more() -> None:
+    assert answer_of() == {
+        "text": "Hello there. Ciao.",
+        "language": "en",
+        "duration": 8.2,
+        "usage": {"type": "duration", "seconds": 9},
+    }
+
+
+def test_timestamps_are_there_if_and_only_if_they_were_asked_for() -> None:
+    asked = TranscriptionRequest(word_timestamps=True)
+    assert answer_of(request=asked)["timestamps"] == [
+        {"word": "Hello", "start": 0.0, "end": 0.4},
+        {"word": "there.", "start": 0.5, "end": 1.0},
+    ]
+    assert answer_of(request=asked, segments=())["timestamps"] == []
+
+
+def test_warnings_are_told() -> None:
+    answer = answer_of(warnings=("a window was cut",))
+    assert answer["warnings"] == ["a window was cut"]
+
+
+def test_silence_is_an_empty_text_in_the_language_that_was_asked_for() -> None:
+    answer = answer_of(segments=(), request=TranscriptionRequest(language_hint="de"))
+    assert (answer["text"], answer["language"]) == ("", "de")
+    assert answer_of(segments=())["language"] is None
+
+
+def test_a_job_shows_its_state_progress_and_times() -> None:
+    body = body_of(state=JobState.RUNNING, processed_s=4.0, finished_ms=None)
+    assert (body["state"], body["attempt"], body["position"]) == ("running", 2, None)
+    assert body["progress"] == {"processed_s": 4.0, "duration_s": 8.2}
+    assert body["timings"] == {
+        "created_at": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
+        "started_at": datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC),
+        "finished_at": None,
+    }
+    assert body["transcript"] is None
+    assert body["error"] is None
+
+
+def test_a_job_that_succeeded_shows_its_segments_with_words_where_there_are_any() -> None:
+    transcript = body_of()["transcript"]
+    assert transcript["text"] == "Hello there. Ciao."
+    first, second = transcript["segments"]
+    assert first["words"][0] == {"word": "Hello", "start": 0.0, "end": 0.4}
+    assert second == {"start": 2.0, "end": 3.0, "text": "Ciao.", "language": "it"}
+
+
+def test_a_job_that_failed_says_why() -> None:
+    body = body_of(state=JobState.FAILED, failure=Failure(FailureCode.TIMEOUT, "too slow"))
+    assert body["error"] == {"code": "timeout", "message": "too slow"}
+    assert body["transcript"] is None
