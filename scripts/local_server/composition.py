@@ -1,0 +1,68 @@
+"""The composition root: checks that a start can succeed, then hands the parts to the supervisor."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+from scripts.local_server.data_folder import lock_data_folder, prepare_data_folder
+from scripts.local_server.keeper import Keeper
+from scripts.local_server.output import Console
+from scripts.local_server.parts import Part
+from scripts.local_server.plans import Foundation, PartCommands, plan_api, plan_redis, plan_worker
+from scripts.local_server.port import open_port
+from scripts.local_server.redis_choice import choose_redis
+from scripts.local_server.settings import (
+    check_settings_of_parts,
+    choose_engine,
+    parts_environment,
+    read_settings,
+)
+from scripts.local_server.start_errors import CannotStart
+from scripts.local_server.supervisor import Parts, Supervisor
+from scripts.local_server.welcome import tell_choices
+
+Say = Callable[[str], None]
+
+
+def run_local_server(commands: PartCommands | None = None) -> int:
+    """Run the server until it is told to stop or cannot go on; returns the exit code."""
+    os.umask(0o077)  # what the parts write belongs to this user alone, too
+    console = Console()
+    try:
+        return _lay_foundation_and_serve(commands or PartCommands(), console.say)
+    except CannotStart as problem:
+        console.close()
+        with contextlib.suppress(OSError):
+            print(problem, file=sys.stderr)
+        return problem.exit_code
+    finally:
+        console.close()
+
+
+def _lay_foundation_and_serve(commands: PartCommands, say: Say) -> int:
+    settings = read_settings()
+    engine = choose_engine(settings.engine)
+    check_settings_of_parts(engine)
+    prepare_data_folder(settings.data_folder)
+    lock = lock_data_folder(settings.data_folder)
+    with open_port(settings.host, settings.port) as listener, choose_redis(settings) as redis:
+        say(tell_choices(settings, engine=engine, redis_source=redis.source))
+        environment = parts_environment(settings, engine=engine, redis_url=redis.url)
+        foundation = Foundation(settings, redis, lock, listener, environment)
+        return asyncio.run(_serve(foundation, commands, say))
+
+
+async def _serve(foundation: Foundation, commands: PartCommands, say: Say) -> int:
+    keeper = await Keeper.start(kill_order=("api", "worker", "redis"), lock=foundation.lock)
+    redis = plan_redis(foundation)
+    parts = Parts(
+        redis=None if redis is None else Part(redis, keeper),
+        worker=Part(plan_worker(foundation, commands.worker, say), keeper),
+        api=Part(plan_api(foundation, commands.api, say), keeper),
+    )
+    supervisor = Supervisor(
+        parts, listener=foundation.listener, redis_url=foundation.redis.url, keeper=keeper, say=say
+    )
+    return await supervisor.run()

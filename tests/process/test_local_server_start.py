@@ -1,0 +1,224 @@
+"""What the local server says and does at its start, and why it may refuse to."""
+
+import os
+import re
+import shlex
+import socket
+import stat
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import httpx
+import psutil
+import pytest
+import redis
+
+from scripts.local_server.data_folder import prepare_data_folder
+from scripts.local_server.redis_server import redis_command, socket_url
+from scripts.local_server.start_errors import CannotStart
+from tests.process.local_server_driver import (
+    PATIENCE_S,
+    REPOSITORY,
+    STAND_INS,
+    LocalServer,
+    server_environment,
+    wait_for,
+)
+
+NOBODY = 65_534
+
+
+def refusal(data_dir: Path, **settings: str) -> tuple[int, str]:
+    """The exit code of a start that must fail, and the one line that says why."""
+    ended = subprocess.run(
+        STAND_INS,
+        cwd=REPOSITORY,
+        env=server_environment(data_dir, settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.returncode > 0
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert not (data_dir / "journal").exists()
+    return ended.returncode, ended.stderr
+
+
+def test_the_welcome_names_address_documentation_and_a_command_to_try(tmp_path: Path) -> None:
+    with LocalServer(tmp_path) as server:
+        address = server.expect_ready()
+
+        assert f"documentation: {address}/docs" in server.said
+        [command] = re.findall(r"curl .*", server.said)
+        _, _, upload, url = shlex.split(command)
+        assert Path(upload.removeprefix("file=@")).is_file()
+        assert url == f"{address}/v1/audio/transcriptions"
+        assert httpx.get(address, timeout=PATIENCE_S).text == str(server.noted_pid("api"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"), [("auto", "whisper"), ("whisper", "whisper"), ("scripted", "scripted")]
+)
+def test_the_engine_is_decided_once_said_and_passed_on(tmp_path: Path, asked: str, chosen: str) -> None:
+    with LocalServer(tmp_path, ENGINE=asked) as server:
+        server.expect_ready()
+
+        assert f"engine: {chosen}" in server.said
+        assert ("ENGINE=auto" in server.said) == (asked == "auto")
+        assert f"started with ENGINE={chosen}" in server.journal()[0] + server.journal()[1]
+
+
+def test_the_data_folder_and_what_is_in_it_belong_to_their_owner_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "new" / "data"
+    with LocalServer(data_dir) as server:
+        server.expect_ready()
+
+        for path in (data_dir, *data_dir.rglob("*")):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("name", ["with space and ümlaut", "deep" * 30], ids=["odd", "long"])
+def test_any_path_will_do_for_the_data_folder(tmp_path: Path, name: str) -> None:
+    with LocalServer(tmp_path / name) as server:
+        server.expect_ready()
+        environment = psutil.Process(server.noted_pid("worker")).environ()
+        socket_folder = Path(unquote(urlsplit(environment["REDIS_URL"]).path)).parent
+        assert socket_folder.is_dir()
+
+        server.terminal.sendintr()
+
+        assert server.wait() == 0
+        assert socket_folder.exists() == (socket_folder == tmp_path / name / "redis")
+
+
+def test_jobs_in_redis_are_still_there_after_the_next_start(tmp_path: Path) -> None:
+    queue = redis.Redis.from_url(socket_url(tmp_path / "redis" / "redis.sock"))
+    with LocalServer(tmp_path) as server:
+        server.expect_ready()
+        queue.set("job", "queued")
+        server.terminal.sendintr()
+        server.wait()
+
+    with LocalServer(tmp_path) as server:
+        server.expect_ready()
+
+        assert queue.get("job") == b"queued"
+
+
+def test_a_redis_that_is_named_is_used_and_none_is_started(tmp_path: Path) -> None:
+    with subprocess.Popen(redis_command(tmp_path), stdout=subprocess.DEVNULL) as named:
+        try:
+            wait_for((tmp_path / "redis.sock").exists)
+            url = socket_url(tmp_path / "redis.sock")
+            with LocalServer(tmp_path / "data", REDIS_URL=url) as server:
+                server.expect_ready()
+
+                assert server.find_all("redis-server|valkey-server") == []
+                server.terminal.sendintr()
+                assert server.wait() == 0
+                assert named.poll() is None
+        finally:
+            named.terminate()
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert refusal(tmp_path, PORT=str(port)) == (
+            1,
+            f"PORT={port} is in use by another program: stop that one, or choose another with PORT.\n",
+        )
+
+
+def test_a_host_that_is_not_of_this_machine_is_refused(tmp_path: Path) -> None:
+    _, why = refusal(tmp_path, HOST="192.0.2.1")
+
+    assert why.startswith("HOST=192.0.2.1 is no address to listen on")
+
+
+def test_a_data_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    _, why = refusal(tmp_path / "file" / "data")
+
+    assert why.startswith(f"DATA_DIR={tmp_path}/file/data cannot be used (Not a directory)")
+
+
+def test_a_data_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    told, tell = os.pipe()
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(NOBODY)  # nothing is forbidden to root
+            prepare_data_folder(tmp_path / "data")
+        except CannotStart as problem:
+            os.write(tell, str(problem).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(tell)
+
+    with os.fdopen(told) as why:
+        assert why.read().startswith(f"DATA_DIR={tmp_path}/data cannot be used (Permission denied)")
+
+
+def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with LocalServer(tmp_path) as first:
+        first.expect_ready()
+
+        ended = subprocess.run(
+            STAND_INS,
+            cwd=REPOSITORY,
+            env=server_environment(tmp_path, {}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+        assert ended.returncode == 1
+        assert ended.stderr == (
+            f"DATA_DIR={tmp_path} is in use by another server (process {first.pid}): "
+            "stop that one, or choose another folder with DATA_DIR.\n"
+        )
+        first.terminal.sendintr()
+        assert first.wait() == 0
+
+
+@pytest.mark.parametrize("engine", ["qwen3", "wisper"])
+def test_an_engine_that_is_not_there_is_refused_and_not_replaced(tmp_path: Path, engine: str) -> None:
+    assert refusal(tmp_path, ENGINE=engine) == (
+        2,
+        f"ENGINE={engine}: this version has no such engine; choose one of auto, whisper, scripted.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("PORT=65536", "PORT=http", "STOP_GRACE_S=-1", "REDIS_FSYNC=never"),
+        *("MAX_UPLOAD_BYTES=-1", "WINDOW_S=long", "LEASE_S=0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, setting: str) -> None:
+    name, value = setting.split("=")
+
+    code, why = refusal(tmp_path, **{name: value})
+
+    assert code == 2
+    assert why.startswith(f"{setting}: ")
+
+
+def test_a_redis_that_is_named_but_does_not_answer_is_refused_without_showing_its_password(
+    tmp_path: Path,
+) -> None:
+    _, why = refusal(tmp_path, REDIS_URL="redis://user:secret@127.0.0.1:1/0")
+
+    assert why.startswith("REDIS_URL: redis://127.0.0.1:1/0 cannot be used: ")
+    assert "secret" not in why

@@ -1,0 +1,149 @@
+"""`make run` with its real parts: it serves, keeps its jobs over a stop, and leaves nothing running."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from scripts.local_server.descendants import is_alive
+from tests.fakes.audio import make_tones, write_wav
+from tests.process.local_server_driver import PATIENCE_S, LocalServer, wait_for
+
+AUDIO = write_wav(make_tones(24, seed=2))
+
+Start = Callable[..., LocalServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers, one after the other on the same data folder."""
+    servers: list[LocalServer] = []
+
+    def make_run(**settings: str) -> LocalServer:
+        settings = {"ENGINE": "scripted", "WINDOW_S": "2", **settings}
+        servers.append(LocalServer(tmp_path / "data", command=("make", "run"), **settings))
+        return servers[-1]
+
+    yield make_run
+    for server in servers:
+        server.__exit__()
+
+
+def send_audio(url: str) -> Any:
+    """The answer to a request with all of AUDIO."""
+    answer = httpx.post(url, files={"file": AUDIO}, timeout=PATIENCE_S)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def transcribe(address: str) -> str:
+    return str(send_audio(f"{address}/v1/audio/transcriptions")["text"])
+
+
+def submit(address: str) -> str:
+    return str(send_audio(f"{address}/v1/jobs")["id"])
+
+
+def read_job(address: str, job_id: str) -> Any:
+    return httpx.get(f"{address}/v1/jobs/{job_id}", timeout=PATIENCE_S).json()
+
+
+def read_final_job(address: str, job_id: str) -> Any:
+    wait_for(lambda: read_job(address, job_id)["state"] not in ("queued", "running"))
+    return read_job(address, job_id)
+
+
+def stop_with_ctrl_c(server: LocalServer) -> None:
+    """Press Ctrl-C, and see that all of it has ended."""
+    server.look()
+    server.terminal.sendintr()
+    server.wait()
+    assert server.survivors() == []
+
+
+def kill_supervisor(server: LocalServer) -> None:
+    server.look()
+    server.find(r"-m scripts\.local_server$").kill()
+
+
+def test_the_command_that_is_shown_works_as_pasted(start: Start) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl on PATH")
+    server = start()
+    server.expect_ready()
+    [command] = re.findall(r"curl .*", server.said)
+
+    pasted = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+
+    assert '"text"' in pasted.stdout
+    stop_with_ctrl_c(server)
+    assert "Stopped." in server.said
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda server: server.terminal.sendintr(),
+        lambda server: os.killpg(server.pid, signal.SIGINT),
+        lambda server: os.killpg(server.pid, signal.SIGTERM),
+        lambda server: os.kill(server.pid, signal.SIGTERM),
+        kill_supervisor,
+    ],
+    ids=["Ctrl-C", "SIGINT to the group", "SIGTERM to the group", "SIGTERM to make", "kill -9"],
+)
+def test_nothing_is_left_running_not_even_a_model_at_work(
+    start: Start, end: Callable[[LocalServer], None]
+) -> None:
+    server = start(SCRIPTED_SPEED="0.5")
+    address = server.expect_ready()
+    job_id = submit(address)
+    wait_for(lambda: read_job(address, job_id)["state"] == "running")
+    wait_for(lambda: bool(server.find_all("worker.model_process")))
+
+    end(server)
+
+    server.wait()
+    assert server.survivors() == []
+
+
+def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_start(start: Start) -> None:
+    server = start(SCRIPTED_SPEED="2")
+    address = server.expect_ready()
+    running, queued = submit(address), submit(address)
+    wait_for(lambda: read_job(address, running)["progress"]["processed_s"] > 0)
+    stop_with_ctrl_c(server)
+
+    server = start()
+    address = server.expect_ready()
+
+    for job in (read_final_job(address, running), read_final_job(address, queued)):
+        assert job["state"] == "succeeded"
+        assert job["transcript"]["text"] == transcribe(address)
+        assert job["attempt"] == 1
+    stop_with_ctrl_c(server)
+
+
+@pytest.mark.parametrize("part", ["-m worker$", "-m api$", "redis.sock"])
+def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, part: str) -> None:
+    server = start()
+    address = server.expect_ready()
+    text = transcribe(address)
+    killed = server.find(part)
+
+    killed.kill()
+
+    server.expect("ended unexpectedly")
+    wait_for(lambda: not is_alive(killed) and is_ready(address))
+    assert transcribe(address) == text
+    stop_with_ctrl_c(server)
+
+
+def is_ready(address: str) -> bool:
+    return httpx.get(f"{address}/ready", timeout=PATIENCE_S).status_code == httpx.codes.OK
