@@ -15,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.errors import QueueUnavailable
 
 Answer = TypeVar("Answer")
+Registered = TypeVar("Registered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,26 @@ def script_source(name: str) -> str:
     return (folder / "_prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
 
 
+class _Scripts(Generic[Registered]):
+    """The scripts that were called before, registered on one connection."""
+
+    def __init__(self, register: Callable[[str], Registered]) -> None:
+        self._register = register
+        self._scripts: dict[str, Registered] = {}
+
+    def find(self, name: str) -> Registered:
+        """The script `name`, registered when it is first asked for."""
+        if name not in self._scripts:
+            self._scripts[name] = self._register(script_source(name))
+        return self._scripts[name]
+
+
 class ScriptRunner:
     """Runs script calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
 
     def __init__(self, connection: "redis.Redis", prefix: str) -> None:
-        self._connection = connection
-        self._prefix = prefix
-        self._scripts: dict[str, Script] = {}
+        self._keys = [prefix]
+        self._scripts: _Scripts[Script] = _Scripts(connection.register_script)
 
     def run(self, call: ScriptCall[Answer]) -> Answer:
         """Run one call.
@@ -47,12 +61,9 @@ class ScriptRunner:
         Raises:
             QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
         """
-        script = self._scripts.get(call.script)
-        if script is None:
-            script = self._connection.register_script(script_source(call.script))
-            self._scripts[call.script] = script
+        script = self._scripts.find(call.script)
         try:
-            return call.parse(script(keys=[self._prefix], args=list(call.args)))
+            return call.parse(script(keys=self._keys, args=list(call.args)))
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error
 
@@ -61,9 +72,8 @@ class AsyncScriptRunner:
     """Runs script calls on an asyncio connection; all keys begin with `prefix`."""
 
     def __init__(self, connection: "redis.asyncio.Redis", prefix: str) -> None:
-        self._connection = connection
-        self._prefix = prefix
-        self._scripts: dict[str, AsyncScript] = {}
+        self._keys = [prefix]
+        self._scripts: _Scripts[AsyncScript] = _Scripts(connection.register_script)
 
     async def run(self, call: ScriptCall[Answer]) -> Answer:
         """Run one call.
@@ -71,11 +81,8 @@ class AsyncScriptRunner:
         Raises:
             QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
         """
-        script = self._scripts.get(call.script)
-        if script is None:
-            script = self._connection.register_script(script_source(call.script))
-            self._scripts[call.script] = script
+        script = self._scripts.find(call.script)
         try:
-            return call.parse(await script(keys=[self._prefix], args=list(call.args)))
+            return call.parse(await script(keys=self._keys, args=list(call.args)))
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error

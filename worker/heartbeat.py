@@ -17,6 +17,7 @@ BEAT_INTERVAL_S = 0.5
 """How often a claim is beaten: so that a cancel is known within half a second."""
 
 PRESENCE_INTERVAL_S = 3.0
+"""How often a worker says that it is alive; a change, such as a loaded model, is told with the next beat."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -34,7 +35,8 @@ class Heartbeat:
         self._directive = Directive.GO_ON
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._announced_at = float("-inf")
+        self._announced: WorkerPresence | None = None
+        self._announced_at = 0.0
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -67,17 +69,20 @@ class Heartbeat:
             self._directive = directive
 
     def _beat_until_stopped(self) -> None:
-        while not self._stopped.wait(BEAT_INTERVAL_S if self._announced_at > 0 else 0):
+        while not self._stopped.is_set():
             try:
                 self._announce()
                 self._beat()
             except QueueUnavailable:
                 _logger.warning("beat_missed", reason="the queue does not answer")
+            self._stopped.wait(BEAT_INTERVAL_S)
 
     def _announce(self) -> None:
-        if time.monotonic() - self._announced_at >= PRESENCE_INTERVAL_S:
-            self._runner.run(announce_worker(self._describe_worker()))
-            self._announced_at = time.monotonic()
+        presence, now = self._describe_worker(), time.monotonic()
+        if presence == self._announced and now - self._announced_at < PRESENCE_INTERVAL_S:
+            return
+        self._runner.run(announce_worker(presence))
+        self._announced, self._announced_at = presence, now
 
     def _beat(self) -> None:
         claim = self._claim

@@ -40,7 +40,7 @@ class JobRunner:
         self._is_stopping = is_stopping
         self._tickets: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
         self._idle_since = time.monotonic()
-        self._thread = threading.Thread(target=self._serve, name="job-runner")
+        self._thread = threading.Thread(target=self._serve, name="job-runner", daemon=True)
 
     def start(self) -> None:
         """Begin to look for jobs."""

@@ -67,6 +67,10 @@ class Transcription:
             self._fail(FailureCode.UPLOAD_MISSING, "The uploaded file is no longer stored. Send it again.")
         except MediaServiceDown as error:
             self._fail(FailureCode.ENGINE_ERROR, error.message)
+        except Exception:  # border of the job: an error of ours must count, or it would be tried for ever
+            _logger.exception("transcription_broke", job_id=self._claim.job_id)
+            self._host.unload()
+            self._recorder.report_crash()
 
     def _begin(self) -> None:
         """Connect a decoder to the model process by a pipe that this process never reads."""
