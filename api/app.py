@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api.abandoned_streams import AbandonedStreams
 from api.dependencies import Services
@@ -35,7 +36,8 @@ _logger = structlog.get_logger(__name__)
 def create_app(settings: ApiSettings) -> FastAPI:
     """The application; it starts without Redis too. `app.state.hub.close()` ends all streams and waits."""
     parts = _Parts(settings)
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Qwen3-ASR server",
         description="Speech to text: synchronously, as a job, or as a stream.",
         version=_read_version(),

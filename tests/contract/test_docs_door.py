@@ -1,0 +1,21 @@
+"""The documentation is readable where no other network is: all of it comes from this server."""
+
+import re
+
+import httpx
+
+
+def test_the_page_and_all_that_it_loads_come_from_this_server(api: httpx.Client) -> None:
+    page = api.get("/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(addresses) >= 3
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert api.get(address).status_code == 200
+
+
+def test_the_description_behind_it_names_all_doors(api: httpx.Client) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    doors = {"/v1/audio/transcriptions", "/v1/audio/transcriptions/stream", "/v1/jobs"}
+    assert doors <= set(paths)
