@@ -95,6 +95,7 @@ class UploadWriter:
         with _storage_errors():
             os.fsync(self._descriptor)
             self._part.replace(self._path)
+            _sync_folder(self._path.parent)
         self._close()
         return StoredFile(self._path.name, self._path, self.size_bytes, self._digest.hexdigest())
 
@@ -107,6 +108,15 @@ class UploadWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, as `fsync` of a file makes its content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

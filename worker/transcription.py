@@ -52,6 +52,7 @@ class Transcription:
         self._rules = rules
         self._obeyed: StopReason | None = None
         self._obeyed_since = 0.0
+        self._processed_s = claim.checkpoint.resume_sample / SAMPLE_RATE_HZ
         self._is_over = False
 
     def run(self) -> None:
@@ -111,6 +112,7 @@ class Transcription:
 
     def _keep_window(self, decoded: messages.WindowDecoded) -> None:
         processed_s = decoded.end_sample / SAMPLE_RATE_HZ
+        self._processed_s = processed_s
         progress = Progress(processed_s=processed_s, duration_s=self._claim.upload.duration_s)
         finished = FinishedWindow(
             decoded.window, decoded.end_sample, progress, decoded.segments, decoded.warnings
@@ -151,8 +153,9 @@ class Transcription:
 
     def _succeed(self) -> None:
         self._end()
-        duration_s = self._claim.upload.duration_s  # what follows the last window is silence
-        self._recorder.tell(Progress(processed_s=duration_s, duration_s=duration_s))
+        duration_s = self._claim.upload.duration_s
+        if self._processed_s < duration_s:  # what follows the last window is silence
+            self._recorder.tell(Progress(processed_s=duration_s, duration_s=duration_s))
         self._recorder.succeed()
 
     def _fail(self, code: FailureCode, message: str) -> None:

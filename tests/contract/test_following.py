@@ -1,6 +1,7 @@
 """A follower gets every event once, in order, wherever it begins and whatever happens to Redis."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ async def _follow(url: str) -> AsyncIterator[Followed]:
     connection = open_async_connection(url)
     yield Followed(JobFollower(hub, run_async_on(connection)), hub, connect(url))
     running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
     await connection.aclose()
 
 

@@ -4,10 +4,12 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from scripts.setup_venv import REPOSITORY
 
@@ -93,3 +95,14 @@ def test_the_tree_names_no_machine_and_no_registry() -> None:
     ]
 
     assert findings == []
+
+
+def test_architecture_says_why_each_dependency_is_there() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    requirements = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["qwen"]]
+    requirements += [name for group in ("test", "lint", "lock") for name in groups[group]]
+    chapter = (REPOSITORY / "ARCHITECTURE.md").read_text().partition("## Dependencies")[2].partition("## ")[0]
+    explained = set(re.findall(r"[a-z0-9-]+", chapter))
+
+    assert {Requirement(requirement).name for requirement in requirements} <= explained

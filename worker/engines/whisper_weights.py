@@ -80,9 +80,9 @@ def find_weights(model: str, weights_dir: Path) -> Path:
         ModelUnavailable: none of these sources has it.
     """
     if model:
-        return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, revision=None)
+        return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, None, weights_dir)
     return join_installed_parts(weights_dir, WEIGHT_FILES) or _fetch_from_hub(
-        HUB_MODEL, revision=HUB_REVISION
+        HUB_MODEL, HUB_REVISION, weights_dir
     )
 
 
@@ -165,11 +165,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch_from_hub(model: str, *, revision: str | None) -> Path:
+def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path:
     from faster_whisper import download_model
 
     try:
-        return Path(download_model(model, revision=revision))
+        return Path(download_model(model, revision=revision, cache_dir=str(weights_dir / "hub")))
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
             f"The Whisper model {model!r} is neither a folder here nor to be had from the model hub "

@@ -52,7 +52,7 @@ def asked_hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """What the hub was asked for; it answers with a folder."""
     asked: list[tuple[str, str | None]] = []
 
-    def download_model(name: str, *, revision: str | None) -> str:
+    def download_model(name: str, *, revision: str | None, cache_dir: str) -> str:
         asked.append((name, revision))
         return "from-the-hub"
 
@@ -62,7 +62,7 @@ def asked_hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download_model(name: str, *, revision: str | None) -> str:
+    def download_model(name: str, *, revision: str | None, cache_dir: str) -> str:
         raise ConnectionError("no route to the hub")
 
     monkeypatch.setattr(faster_whisper, "download_model", download_model)
