@@ -3,10 +3,11 @@
 import json
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
-from httpx_sse import connect_sse
+from httpx_sse import EventSource, connect_sse
 
 from shared.events import Loading, Progress
 from shared.jobs import Failure, FailureCode
@@ -104,17 +105,22 @@ def test_a_stream_that_is_left_is_cancelled(api: httpx.Client, redis_url: str) -
 
 def test_a_stream_that_is_left_but_followed_goes_on(api: httpx.Client, redis_url: str) -> None:
     go_on = threading.Event()
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait):
-        job_url = _leave_stream(api)
-        with api.stream("GET", f"{job_url}/events") as events:
-            lines = events.iter_lines()
-            # STREAM_RESUME_S passes several times, as the heartbeats of this very stream show.
-            for _ in range(8):
-                assert ": heartbeat" in lines
-            go_on.set()
-            assert "event: succeeded" in lines
+    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait), ExitStack() as follower:
+        with connect_sse(api, "POST", URL, files=FILES) as source:
+            job_url = _job_of(source)
+            lines = follower.enter_context(api.stream("GET", f"{job_url}/events")).iter_lines()
+            assert "event: queued" in lines
+        # STREAM_RESUME_S passes several times, as the heartbeats of this very stream show.
+        for _ in range(8):
+            assert ": heartbeat" in lines
+        go_on.set()
+        assert "event: succeeded" in lines
 
 
 def _leave_stream(api: httpx.Client) -> str:
     with connect_sse(api, "POST", URL, files=FILES) as source:
-        return f"/v1/jobs/{json.loads(next(source.iter_sse()).data)['id']}"
+        return _job_of(source)
+
+
+def _job_of(source: EventSource) -> str:
+    return f"/v1/jobs/{json.loads(next(source.iter_sse()).data)['id']}"

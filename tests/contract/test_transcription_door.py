@@ -1,5 +1,6 @@
 """`POST /v1/audio/transcriptions` over real HTTP: one job, one answer, and no trace of those who leave."""
 
+import socket
 import threading
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import httpx
 import pytest
 
 from shared.events import Loading
-from shared.jobs import Failure, FailureCode, JobState, Priority
+from shared.job_store import beat_claim
+from shared.jobs import Directive, Failure, FailureCode, JobState, Priority
+from shared.redis_connection import connect
 from shared.transcripts import Segment, Word
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.scripted_worker import Script, ScriptedWorker
@@ -105,19 +108,19 @@ def test_a_job_that_somebody_cancels_is_a_conflict_that_is_not_repeated(
 
 
 def test_a_client_that_leaves_cancels_its_job(api: httpx.Client, redis_url: str) -> None:
-    claimed, go_on = threading.Event(), threading.Event()
+    record = connect(redis_url)
 
-    def hold() -> None:
-        claimed.set()
-        go_on.wait()
+    def wait_for_cancel() -> None:
+        call = beat_claim(worker.claims[0], lease_s=30)
+        wait_for(lambda: record.run(call) is Directive.CANCEL, what="the cancel")
 
-    with ScriptedWorker(redis_url, SCRIPT, step=hold) as worker:
-        with pytest.raises(httpx.ReadTimeout):
-            api.post(URL, files={"file": ("a.wav", AUDIO)}, timeout=0.5)
-        claimed.wait()
-        go_on.set()
-        job_url = f"/v1/jobs/{worker.claims[0].job_id}"
-        wait_for(lambda: api.get(job_url).json()["state"] == JobState.CANCELLED)
+    with ScriptedWorker(redis_url, SCRIPT, step=wait_for_cancel) as worker:
+        request = api.build_request("POST", URL, files={"file": ("a.wav", AUDIO)})
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        with socket.create_connection((str(api.base_url.host), api.base_url.port or 80)) as client:
+            client.sendall(f"POST {URL} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            claim = worker.wait_for_claim()
+        wait_for(lambda: api.get(f"/v1/jobs/{claim.job_id}").json()["state"] == JobState.CANCELLED)
 
 
 @pytest.mark.parametrize(
