@@ -36,7 +36,9 @@ class WorkerRuntime:
     def __init__(self, settings: WorkerSettings, celery: Celery) -> None:
         self._settings = settings
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._capabilities = describe_capabilities(settings.engine, whisper_model=settings.whisper_model)
+        self._capabilities = describe_capabilities(
+            settings.engine, whisper_model=settings.whisper_model, model_id=settings.model_id
+        )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
         self._host = ModelHost([sys.executable, "-P", "-m", "worker.model_process"])

@@ -1,5 +1,7 @@
 """The worker's settings, which its model process reads as well."""
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from shared.settings import SharedSettings
@@ -10,7 +12,7 @@ class WorkerSettings(SharedSettings):
     """Settings of the worker, each from the environment variable of its name in capitals."""
 
     engine: EngineName = EngineName.WHISPER
-    """The engine that transcribes: `whisper`, or `scripted` for tests. It never becomes another by itself."""
+    """The engine that transcribes: `qwen3`, `whisper`, or `scripted` for tests. It never becomes another."""
 
     idle_timeout: NonNegativeFloat = 120.0
     """Seconds without a job after which the model process ends and all its memory is free; 0 means never."""
@@ -32,6 +34,18 @@ class WorkerSettings(SharedSettings):
 
     first_window_s: float = Field(default=8.0, ge=1.0, le=30.0)
     """The longest first window of a synchronous or streamed request, so that its first words come early."""
+
+    model_id: str = "Qwen/Qwen3-ASR-0.6B"
+    """`qwen3`: the model, by its name on the hub or as a local folder."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """`qwen3`: where the model runs: `cuda`, `cuda:1`, `mps` or `cpu`; `auto` takes the first there is."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU that can, `float32` on the CPU."""
+
+    batch_windows: NonNegativeInt = 0
+    """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU."""
 
     whisper_model: str = ""
     """A faster-whisper model: a local folder or the name of one on the hub. Empty: the `base` model."""

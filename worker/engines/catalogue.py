@@ -8,6 +8,7 @@ from shared.capabilities import Capabilities
 class EngineName(StrEnum):
     """The engines, by the names that the setting ENGINE takes."""
 
+    QWEN3 = "qwen3"  # Qwen3-ASR by Qwen's own package, on a GPU or the CPU
     WHISPER = "whisper"  # faster-whisper on the CPU
     SCRIPTED = "scripted"  # says what tests expect
 
@@ -24,21 +25,62 @@ WHISPER_LANGUAGES = frozenset({
 })
 # fmt: on
 
+# The languages of Qwen3-ASR, by their codes in the API, and the names it knows them by.
+QWEN3_LANGUAGE_NAMES = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fil": "Filipino",
+    "fr": "French",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "mk": "Macedonian",
+    "ms": "Malay",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "th": "Thai",
+    "tr": "Turkish",
+    "vi": "Vietnamese",
+    "yue": "Cantonese",
+    "zh": "Chinese",
+}
+
 SCRIPTED_LANGUAGES = frozenset({"en"})
 
 
-def describe_capabilities(engine: EngineName, *, whisper_model: str) -> Capabilities:
-    """What `engine` can do; `whisper_model` is what WHISPER_MODEL names, empty for `base`."""
+def describe_capabilities(engine: EngineName, *, whisper_model: str, model_id: str) -> Capabilities:
+    """What `engine` can do; `whisper_model` and `model_id` are what WHISPER_MODEL and MODEL_ID name."""
     match engine:
+        case EngineName.QWEN3:
+            return _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=frozenset())
         case EngineName.WHISPER:
-            model, languages = whisper_model or "whisper-base", WHISPER_LANGUAGES
+            return _describe(engine, whisper_model or "whisper-base", WHISPER_LANGUAGES)
         case EngineName.SCRIPTED:
-            model, languages = "scripted", SCRIPTED_LANGUAGES
+            return _describe(engine, "scripted", SCRIPTED_LANGUAGES)
+
+
+def _describe(
+    engine: EngineName, model: str, languages: frozenset[str], *, word_languages: frozenset[str] | None = None
+) -> Capabilities:
     return Capabilities(
         engine=engine,
         model=model,
         languages=languages,
-        word_languages=languages,
+        word_languages=languages if word_languages is None else word_languages,
         context=True,
         streaming=True,
     )

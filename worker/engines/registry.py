@@ -2,6 +2,7 @@
 
 from worker.engines.catalogue import EngineName
 from worker.engines.protocol import Engine
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
 from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
 from worker.engines.whisper import WhisperConfig, WhisperEngine
 from worker.settings import WorkerSettings
@@ -14,6 +15,16 @@ def create_engine(settings: WorkerSettings) -> Engine:
         ValueError: there is no such misbehaviour as SCRIPTED_MISBEHAVIOUR names.
     """
     match settings.engine:
+        case EngineName.QWEN3:
+            return Qwen3Engine(
+                Qwen3Config(
+                    model_id=settings.model_id,
+                    device=settings.device,
+                    dtype=settings.dtype,
+                    batch_windows=settings.batch_windows,
+                    cpu_threads=settings.cpu_threads,
+                )
+            )
         case EngineName.WHISPER:
             return WhisperEngine(
                 WhisperConfig(

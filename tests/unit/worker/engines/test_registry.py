@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 from faster_whisper.tokenizer import _LANGUAGE_CODES
+from pydantic import ValidationError
 
-from worker.engines.catalogue import WHISPER_LANGUAGES, EngineName
+from shared.languages import match_language, parse_language
+from worker.engines.catalogue import (
+    QWEN3_LANGUAGE_NAMES,
+    WHISPER_LANGUAGES,
+    EngineName,
+    describe_capabilities,
+)
 from worker.engines.protocol import Engine
+from worker.engines.qwen3 import Qwen3Engine
 from worker.engines.registry import create_engine
 from worker.engines.scripted import ScriptedEngine
 from worker.engines.whisper import WhisperEngine
 from worker.settings import WorkerSettings
 
-CLASSES = {EngineName.WHISPER: WhisperEngine, EngineName.SCRIPTED: ScriptedEngine}
+CLASSES = {
+    EngineName.QWEN3: Qwen3Engine,
+    EngineName.WHISPER: WhisperEngine,
+    EngineName.SCRIPTED: ScriptedEngine,
+}
 
 
 @pytest.mark.parametrize("name", EngineName)
@@ -40,6 +52,28 @@ def test_making_engines_imports_no_model_code() -> None:
     ).stdout.split()
 
     assert {"av", "ctranslate2", "faster_whisper", "onnxruntime", "tokenizers", "torch"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(("code", "name"), QWEN3_LANGUAGE_NAMES.items())
+def test_qwens_own_name_of_a_language_leads_to_its_code(code: str, name: str) -> None:
+    spelled = parse_language(name)
+
+    assert spelled is not None
+    assert match_language(spelled, QWEN3_LANGUAGE_NAMES) == code
+
+
+def test_qwen3_is_described_as_the_model_that_it_loads() -> None:
+    described = describe_capabilities(EngineName.QWEN3, whisper_model="tiny", model_id="Qwen/Qwen3-ASR-1.7B")
+
+    assert (described.engine, described.model) == ("qwen3", "Qwen/Qwen3-ASR-1.7B")
+    assert described.languages == set(QWEN3_LANGUAGE_NAMES)
+    assert described.word_languages == set()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:1"])
+def test_a_device_that_torch_would_not_know_is_refused_at_the_start(device: str) -> None:
+    with pytest.raises(ValidationError, match="device"):
+        WorkerSettings(device=device)
 
 
 def test_whisper_offers_the_languages_of_every_multilingual_model() -> None:

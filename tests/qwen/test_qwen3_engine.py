@@ -1,0 +1,397 @@
+"""The engine `qwen3` through Qwen's own package, on a tiny model that is right on these samples."""
+
+import csv
+import difflib
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from qwen_asr import Qwen3ASRModel
+from qwen_asr.inference.utils import SUPPORTED_LANGUAGES
+
+from scripts.setup_venv import REPOSITORY
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
+from shared.transcripts import Segment, join_segments
+from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
+from worker.engines.protocol import (
+    DecodingStopped,
+    ModelUnavailable,
+    Samples,
+    Span,
+    Window,
+    WindowTranscript,
+)
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3_row import RowRules
+from worker.engines.qwen3_text import LoopRule
+from worker.vad import SileroVad
+from worker.window_plan import WindowConfig
+from worker.windows import cut_windows
+
+TINY = REPOSITORY / "tests" / "data" / "tiny-qwen3-asr"
+WINDOW_S = 5.0  # the tiny model was trained on short utterances
+
+DETECT = TranscriptionRequest()
+
+
+class Sample(NamedTuple):
+    """A line of the manifest."""
+
+    file: str
+    language: str
+    text: str
+
+    @property
+    def code(self) -> str | None:
+        """The ISO code of its language."""
+        return {"English": "en", "German": "de", "Chinese": "zh"}.get(self.language)
+
+    def read(self) -> Samples:
+        """Its samples."""
+        samples, _ = soundfile.read(TINY / "samples" / self.file, dtype="float32")
+        return np.asarray(samples, np.float32)
+
+
+def read_manifest() -> dict[str, Sample]:
+    """The samples by their names."""
+    with (TINY / "samples" / "manifest.tsv").open(encoding="utf-8") as manifest:
+        lines = csv.DictReader(manifest, delimiter="\t")
+        return {line["file"][:-4]: Sample(line["file"], line["language"], line["text"]) for line in lines}
+
+
+SAMPLES = read_manifest()
+EXACT = sorted(SAMPLES.keys() - {"en_long20"})
+SPOKEN = [name for name in EXACT if SAMPLES[name].text]
+
+
+class Listener:
+    """Notes the partials, and says stop once it was asked as often as it is told."""
+
+    def __init__(self, *, patience: int = 1_000_000) -> None:
+        self.deltas: dict[int, str] = {}
+        self.told: list[tuple[str, str]] = []
+        self.asked = 0
+        self._patience = patience
+
+    def on_partial(self, window: int, delta: str, tail: str) -> None:
+        self.deltas[window] = self.deltas.get(window, "") + delta
+        self.told.append((delta, tail))
+
+    def is_stopped(self) -> bool:
+        self.asked += 1
+        return self.asked > self._patience
+
+
+def make_engine(rules: RowRules | None = None) -> Qwen3Engine:
+    """The engine for the tiny model, not loaded yet."""
+    return Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=8, rules=rules or RowRules()))
+
+
+def give_rules(engine: Qwen3Engine, rules: RowRules) -> Qwen3Engine:
+    """A second engine with the model of `engine`, under other rules."""
+    other = make_engine(rules)
+    other._model = engine._model
+    return other
+
+
+@pytest.fixture(scope="module")
+def engine() -> Qwen3Engine:
+    loaded = make_engine()
+    loaded.load(lambda _phase: None)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def vad() -> SileroVad:
+    return SileroVad()
+
+
+def cut(vad: SileroVad, audio: Samples) -> list[Window]:
+    """The windows of `audio`, as a job has them."""
+    return list(cut_windows([audio], vad.open_stream(), config=WindowConfig(window_s=WINDOW_S)))
+
+
+def take_whole(audio: Samples, *, index: int = 0) -> Window:
+    """All of `audio` as one window."""
+    return Window(index=index, spans=(Span(0, len(audio)),), samples=audio, end_sample=len(audio))
+
+
+def decode_one_by_one(
+    engine: Qwen3Engine, windows: Iterable[Window], request: TranscriptionRequest = DETECT
+) -> list[WindowTranscript]:
+    return [engine.decode_windows([window], request, Listener())[0] for window in windows]
+
+
+def segments_of(transcripts: Iterable[WindowTranscript]) -> list[Segment]:
+    return [segment for transcript in transcripts for segment in transcript.segments]
+
+
+def decode_sample(engine: Qwen3Engine, name: str, **request: str) -> str:
+    """The text of a sample in one window."""
+    window = take_whole(SAMPLES[name].read())
+    return join_segments(
+        segments_of(engine.decode_windows([window], TranscriptionRequest(**request), Listener()))  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_sample_is_transcribed_exactly_and_its_language_found(
+    engine: Qwen3Engine, vad: SileroVad, name: str
+) -> None:
+    sample = SAMPLES[name]
+    transcripts = decode_one_by_one(engine, cut(vad, sample.read()))
+
+    segments = segments_of(transcripts)
+    assert join_segments(segments) == sample.text
+    assert {segment.language for segment in segments} == ({sample.code} if sample.text else set())
+    assert [warning for transcript in transcripts for warning in transcript.warnings] == []
+
+
+def test_long_speech_is_nearly_exact(engine: Qwen3Engine, vad: SileroVad) -> None:
+    sample = SAMPLES["en_long20"]
+
+    text = join_segments(segments_of(decode_one_by_one(engine, cut(vad, sample.read()))))
+
+    matcher = difflib.SequenceMatcher(None, sample.text.split(), text.split(), autojunk=False)
+    found = sum(block.size for block in matcher.get_matching_blocks())
+    assert found >= 0.9 * len(sample.text.split())
+
+
+@pytest.mark.parametrize("name", ["silence", "noise"])
+def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
+    engine: Qwen3Engine, name: str
+) -> None:
+    listener = Listener()
+
+    transcripts = engine.decode_windows([take_whole(SAMPLES[name].read())], DETECT, listener)
+
+    assert transcripts == [WindowTranscript(())]
+    assert listener.told == []
+
+
+@pytest.mark.parametrize("length", [1, 200, 201, 4_000])
+def test_very_short_audio_is_no_error(engine: Qwen3Engine, length: int) -> None:
+    window = take_whole(np.zeros(length, np.float32))
+
+    assert engine.decode_windows([window], DETECT, Listener()) == [WindowTranscript(())]
+
+
+@pytest.mark.parametrize("name", ["en_long20", *SPOKEN])
+def test_what_was_streamed_is_the_text(engine: Qwen3Engine, vad: SileroVad, name: str) -> None:
+    windows = cut(vad, SAMPLES[name].read())
+    listener = Listener()
+
+    transcripts = [engine.decode_windows([window], DETECT, listener)[0] for window in windows]
+
+    texts = {number: join_segments(made.segments) for number, made in enumerate(transcripts) if made.segments}
+    assert listener.deltas == texts
+    assert len(listener.told) > len(windows)
+
+
+def test_windows_decoded_together_are_as_those_decoded_alone(engine: Qwen3Engine, vad: SileroVad) -> None:
+    windows = [
+        take_whole(SAMPLES[name].read()[: int(WINDOW_S * SAMPLE_RATE_HZ) + 8_000], index=number)
+        for number, name in enumerate(sorted(set(SPOKEN) - {"en_digits6", "en_two"}))
+    ]
+    listener = Listener()
+
+    together = engine.decode_windows(windows, DETECT, listener)
+
+    assert together == decode_one_by_one(engine, windows)
+    assert [listener.deltas[number] for number in range(len(windows))] == [
+        join_segments(transcript.segments) for transcript in together
+    ]
+
+
+def test_long_audio_of_many_samples_is_exact_in_order_and_place(engine: Qwen3Engine, vad: SileroVad) -> None:
+    names = ["en_fox", "de_umlaut", "en_fox", "zh_tea", "de_digits5"] * 3
+    pause = np.zeros(2 * SAMPLE_RATE_HZ, np.float32)
+    audios = [np.concatenate((SAMPLES[name].read(), pause)) for name in names]
+    ends_s = np.cumsum([len(audio) for audio in audios]) / SAMPLE_RATE_HZ
+
+    segments = segments_of(engine.decode_windows(cut(vad, np.concatenate(audios)), DETECT, Listener()))
+
+    assert [segment.text for segment in segments] == [SAMPLES[name].text for name in names]
+    assert [segment.language for segment in segments] == [SAMPLES[name].code for name in names]
+    for end_s, audio, segment in zip(ends_s, audios, segments, strict=True):
+        # The silence kept at the edges of the first sample's speech may reach into its neighbours.
+        assert end_s - len(audio) / SAMPLE_RATE_HZ - 0.4 <= segment.start_s < segment.end_s <= end_s
+
+
+def test_a_forced_language_is_the_one_of_the_words(engine: Qwen3Engine) -> None:
+    english = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+
+    window = take_whole(SAMPLES["en_digits3"].read())
+    (transcript,) = engine.decode_windows([window], TranscriptionRequest(language_hint="de"), Listener())
+
+    (segment,) = transcript.segments
+    assert segment.language == "de"
+    assert english.isdisjoint(segment.text.split())
+
+
+@pytest.mark.parametrize("name", ["en_fox", "de_umlaut", "zh_tea"])
+def test_the_right_language_forced_changes_nothing(engine: Qwen3Engine, name: str) -> None:
+    assert decode_sample(engine, name, language_hint=str(SAMPLES[name].code)) == SAMPLES[name].text
+
+
+def test_markup_in_the_context_does_not_take_the_prompt_apart(engine: Qwen3Engine) -> None:
+    context = "<|audio_pad|><|im_end|>"
+
+    assert decode_sample(engine, "en_hello", context=context) == SAMPLES["en_hello"].text
+
+
+@pytest.mark.parametrize("asked", [1, 2, 9])
+def test_stop_is_heard_at_the_next_token(engine: Qwen3Engine, asked: int) -> None:
+    listener = Listener(patience=asked)
+    window = take_whole(SAMPLES["en_fox"].read())
+
+    with pytest.raises(DecodingStopped):
+        engine.decode_windows([window], DETECT, listener)
+
+    assert listener.asked == asked + 1
+    assert decode_sample(engine, "en_fox") == SAMPLES["en_fox"].text
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str) -> None:
+    tiny_limit = give_rules(engine, RowRules(max_new_tokens=5, truncation_repairs=6))
+    window = take_whole(SAMPLES[name].read())
+    listener = Listener()
+
+    (transcript,) = tiny_limit.decode_windows([window], DETECT, listener)
+
+    (whole,) = engine.decode_windows([window], DETECT, Listener())
+    assert transcript == whole
+    assert listener.deltas == {0: join_segments(whole.segments)}
+
+
+def test_a_text_that_stays_cut_is_warned_of_with_its_time(engine: Qwen3Engine) -> None:
+    tiny_limit = give_rules(engine, RowRules(max_new_tokens=3, truncation_repairs=1))
+
+    window = take_whole(SAMPLES["en_fox"].read())
+    (transcript,) = tiny_limit.decode_windows([window], DETECT, Listener())
+
+    assert SAMPLES["en_fox"].text.startswith(join_segments(transcript.segments))
+    assert "0.00 s to 5.0" in transcript.warnings[0]
+
+
+def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> None:
+    loops_soon = give_rules(engine, RowRules(loop=LoopRule(min_repeats=2, min_characters=10)))
+    listener = Listener()
+
+    (transcript,) = loops_soon.decode_windows([take_whole(SAMPLES["en_repeat"].read())], DETECT, listener)
+
+    text = join_segments(transcript.segments)
+    assert text.startswith("five")
+    assert "five five five" not in text
+    assert "repeated itself" in transcript.warnings[0]
+    assert listener.deltas == {0: text}
+
+
+def test_where_a_batch_does_not_fit_its_halves_are_decoded(
+    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    generate = engine._model._model.generate
+
+    def run_out_of_memory(**inputs: Any) -> Any:
+        batches.append(len(inputs["input_ids"]))
+        if len(inputs["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return generate(**inputs)
+
+    monkeypatch.setattr(engine._model._model, "generate", run_out_of_memory)
+    windows = [
+        take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["zh_tea", "en_fox"])
+    ]
+
+    transcripts = engine.decode_windows(windows, DETECT, Listener())
+
+    assert [segment.text for segment in segments_of(transcripts)] == [
+        "我想喝一杯咖啡。",
+        SAMPLES["en_fox"].text,
+    ]
+    assert batches == [2, 1, 1]
+
+
+def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_the_device(**_inputs: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine._model._model, "generate", lose_the_device)
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+
+    with pytest.raises(RuntimeError):
+        engine.decode_windows([take_whole(SAMPLES["en_fox"].read())], DETECT, Listener())
+
+    assert codes == [70]
+
+
+def test_the_prompt_is_the_one_that_qwens_package_builds(engine: Qwen3Engine) -> None:
+    package = Qwen3ASRModel("transformers", torch.nn.Linear(1, 1), engine._model._processor)
+
+    for context, language in (("", None), ("Ada, Bob", None), ("", "English"), ("Ada", "German")):
+        assert engine._model.build_prompt(context, language) == package._build_text_prompt(context, language)
+
+
+def test_the_languages_are_those_of_qwens_package() -> None:
+    assert sorted(QWEN3_LANGUAGE_NAMES.values()) == sorted(SUPPORTED_LANGUAGES)
+    assert len(QWEN3_LANGUAGE_NAMES) == 30
+
+
+def test_it_computes_in_the_numbers_it_is_told_to_and_says_where() -> None:
+    halved = Qwen3Engine(Qwen3Config(str(TINY), device="auto", dtype="bfloat16"))
+
+    assert halved.load(lambda _phase: None) == "cpu"
+    assert halved._model._model.dtype == torch.bfloat16
+    assert halved.batch_windows == 1
+    assert decode_sample(halved, "de_umlaut") == SAMPLES["de_umlaut"].text
+
+
+def test_a_folder_with_something_else_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+
+    with pytest.raises(ModelUnavailable, match="Set MODEL_ID to a Qwen3-ASR model"):
+        Qwen3Engine(Qwen3Config(str(tmp_path), device="cpu")).load(lambda _phase: None)
+
+
+def test_a_gpu_that_is_not_there_never_becomes_the_cpu() -> None:
+    with pytest.raises(ModelUnavailable, match=r"DEVICE=cuda: torch .* finds 0 CUDA devices"):
+        Qwen3Engine(Qwen3Config(str(TINY), device="cuda")).load(lambda _phase: None)
+
+
+def test_the_japanese_tokenizer_is_not_loaded_until_it_is_used() -> None:
+    program = f"""
+import sys
+import numpy as np
+from shared.jobs import TranscriptionRequest
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+
+class Listener:
+    def on_partial(self, window, delta, tail): pass
+    def is_stopped(self): return False
+
+phases = []
+engine = Qwen3Engine(Qwen3Config({str(TINY)!r}, device="cpu"))
+assert engine.load(phases.append) == "cpu"
+window = Window(index=0, spans=(Span(0, 16000),), samples=np.zeros(16000, np.float32), end_sample=16000)
+engine.decode_windows([window], TranscriptionRequest(), Listener())
+print(phases, {{"dynet", "_dynet"}} & sys.modules.keys())
+import qwen_asr.inference.qwen3_forced_aligner as aligner
+print(aligner.nagisa.tagging("今日は").words, "_dynet" in sys.modules)
+"""
+    printed = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+    assert printed[0] == "['importing libraries', 'finding weights', 'loading weights'] set()"
+    assert printed[-1].endswith("True")

@@ -1,0 +1,231 @@
+"""Qwen3-ASR by Qwen's own package on torch: the only module that imports either, once it has to load."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from shared.jobs import TranscriptionRequest
+from worker.engines.protocol import (
+    DecodingListener,
+    ModelUnavailable,
+    PhaseReporter,
+    Window,
+    WindowTranscript,
+)
+from worker.engines.qwen3_decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory
+from worker.engines.qwen3_device import (
+    check_free_memory,
+    choose_batch_windows,
+    choose_device,
+    choose_dtype,
+    is_device_lost,
+)
+from worker.engines.qwen3_imports import defer_nagisa, silence_transformers
+from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from worker.engines.qwen3_row import END_TOKENS, Prompt, RowRules
+from worker.engines.qwen3_weights import find_qwen3_weights, measure_weights
+
+_REPETITION_PENALTY = 1.2
+_DEVICE_LOST_EXIT_CODE = 70
+
+_logger = structlog.get_logger(__name__)
+
+
+class Qwen3Config(msgspec.Struct, frozen=True):
+    """Which model, and where and how it computes.
+
+    `model_id` is a name on the hub or a folder. `batch_windows` and `cpu_threads` of 0 mean: as many as
+    memory allows, and one per core.
+    """
+
+    model_id: str
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_windows: int = 0
+    cpu_threads: int = 0
+    rules: RowRules = RowRules()
+
+
+class Qwen3Engine:
+    """The engine `qwen3`; its methods are described at `worker.engines.protocol.Engine`."""
+
+    needs_speech = True
+    _model: "Qwen3Model"  # since `load`
+
+    def __init__(self, config: Qwen3Config) -> None:
+        self._config = config
+        self._batch_windows = max(1, config.batch_windows)
+
+    @property
+    def batch_windows(self) -> int:
+        """How many windows are decoded at once at the most; more than 1 by itself only once loaded."""
+        return self._batch_windows
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        """Import the package, find or fetch the weights, and bring them onto the device."""
+        report_phase("importing libraries")
+        torch = _import_torch()
+        device = choose_device(torch, self._config.device)
+        if self._config.cpu_threads:
+            torch.set_num_threads(self._config.cpu_threads)
+        report_phase("finding weights")
+        folder = find_qwen3_weights(self._config.model_id)
+        dtype = choose_dtype(torch, self._config.dtype, device)
+        # They are stored in two bytes each.
+        check_free_memory(torch, device, measure_weights(folder) * dtype.itemsize // 2)
+        report_phase("loading weights")
+        try:
+            self._model = Qwen3Model(folder, device=device, dtype=dtype)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelUnavailable(
+                f"The model in {folder} cannot be loaded ({error}). "
+                "Set MODEL_ID to a Qwen3-ASR model: its name on the hub, or a folder with all its files."
+            ) from error
+        if not self._config.batch_windows:
+            self._batch_windows = choose_batch_windows(torch, device)
+        return device
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        """Transcribe the windows at once; partials come by the token."""
+        decoding = BatchDecoding(self._model, windows, request, listener, self._config.rules)
+        return decoding.decode(previous_language=previous_language)
+
+
+class Qwen3Model:
+    """The model on its device, and its processor; see `worker.engines.qwen3_decoding.TokenGenerator`."""
+
+    def __init__(self, folder: Path, *, device: str, dtype: Any) -> None:
+        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+        has_flash = device.startswith("cuda") and find_spec("flash_attn") is not None
+        self._model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            device_map=device,
+            attn_implementation="flash_attention_2" if has_flash else "sdpa",
+        ).eval()
+        # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
+        self._processor: Any = Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False)
+
+    def decode_tokens(self, tokens: list[int]) -> str:
+        """The text of `tokens`; a character of which bytes are missing is U+FFFD."""
+        return self._processor.tokenizer.decode(  # type: ignore[no-any-return]
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def generate(
+        self, prompts: Sequence[Prompt], follow: FollowTokens, *, max_new_tokens: int, avoid_repeats: bool
+    ) -> None:
+        """Continue all `prompts` at once, greedily; a GPU that is lost to this process ends it."""
+        import torch
+
+        steps = _Steps(follow)
+        try:
+            self._model.generate(
+                **self._move(collate_rows([self._prepare(prompt) for prompt in prompts])),
+                streamer=steps,
+                stopping_criteria=[steps.find_ended_rows],
+                max_new_tokens=max_new_tokens,
+                eos_token_id=sorted(END_TOKENS),
+                pad_token_id=PAD_TOKEN,
+                do_sample=False,
+                repetition_penalty=_REPETITION_PENALTY if avoid_repeats else 1.0,
+            )
+        except torch.OutOfMemoryError as error:
+            message = (
+                f"the device has too little memory for {len(prompts)} windows at once ({error}); "
+                "lower BATCH_WINDOWS or WINDOW_S"
+            )
+        except RuntimeError as error:
+            if is_device_lost(error):
+                _end_process(error)
+            raise
+        else:
+            return
+        # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
+        torch.cuda.empty_cache()
+        raise OutOfDeviceMemory(message)
+
+    def build_prompt(self, context: str, language: str | None) -> str:
+        """The prompt up to where the model goes on, with one audio token for all of the audio."""
+        messages = [
+            {"role": "system", "content": context},
+            {"role": "user", "content": [{"type": "audio", "audio": ""}]},
+        ]
+        opened = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return f"{opened}language {language}<asr_text>" if language else opened
+
+    def _prepare(self, prompt: Prompt) -> PreparedRow:
+        inputs = self._processor(
+            text=[self.build_prompt(prompt.context, prompt.language)],
+            audio=[pad_samples(prompt.samples)],
+            return_tensors="np",
+        )
+        return PreparedRow(
+            tokens=[*inputs["input_ids"][0].tolist(), *prompt.said],
+            features=inputs["input_features"][0],
+            frames=int(inputs["feature_attention_mask"][0].sum()),
+        )
+
+    def _move(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Any]:
+        """The `inputs` as tensors on the device, features in the numbers of the model."""
+        import torch
+
+        device, dtype = self._model.device, self._model.dtype
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+        return tensors | {"input_features": tensors["input_features"].to(dtype)}
+
+
+class _Steps:
+    """What `generate` takes for a streamer, and its stopping criterion: hands tokens on, ends rows."""
+
+    def __init__(self, follow: FollowTokens) -> None:
+        self._follow = follow
+        self._ended: Sequence[bool] | None = None  # None before the prompt came by
+
+    def put(self, tokens: Any) -> None:
+        self._ended = () if self._ended is None else self._follow(tokens.tolist())
+
+    def end(self) -> None:
+        """Nothing is held back here."""
+
+    def find_ended_rows(self, input_ids: Any, *_scores: Any, **_kwargs: Any) -> Any:
+        import torch
+
+        return torch.tensor(self._ended, dtype=torch.bool, device=input_ids.device)
+
+
+def _import_torch() -> Any:
+    """Import torch and Qwen's package, but not all that this one drags in."""
+    defer_nagisa()
+    try:
+        import qwen_asr  # noqa: F401 - what takes long is imported here, in the phase of that name
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(
+            f"ENGINE=qwen3 needs the package {error.name}, which is not installed in {sys.prefix}. "
+            "`make run ENGINE=qwen3` sets up an environment that has it."
+        ) from error
+    silence_transformers()
+    return torch
+
+
+def _end_process(error: BaseException) -> None:
+    """End this process, whose GPU context no error leaves usable; the queue gives the job to a new one."""
+    _logger.critical("device_lost", error=str(error))
+    os._exit(_DEVICE_LOST_EXIT_CODE)

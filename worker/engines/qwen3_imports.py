@@ -1,0 +1,35 @@
+"""Keeps out of memory what Qwen's package imports and recognition never uses."""
+
+import importlib
+import logging
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_NAGISA = "nagisa"
+
+
+class _DeferredNagisa(ModuleType):
+    """Stands for `nagisa` until somebody uses it, and then makes way for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        # The import system and inspection ask every module for names like `__path__`.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(_NAGISA) is self:
+            del sys.modules[_NAGISA]
+        return getattr(importlib.import_module(_NAGISA), name)
+
+
+def defer_nagisa() -> None:
+    """Have the next `import nagisa` load nothing: only word times in Japanese need its 200 MB."""
+    if _NAGISA not in sys.modules:
+        deferred = _DeferredNagisa(_NAGISA)
+        deferred.__spec__ = ModuleSpec(_NAGISA, None)
+        sys.modules[_NAGISA] = deferred
+
+
+def silence_transformers() -> None:
+    """Keep the advice to developers that transformers logs at each call out of the log."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -1,0 +1,35 @@
+"""`python -m worker.health_check`: exit code 0 if the worker of this machine or container is alive."""
+
+import socket
+import sys
+
+from shared.errors import QueueUnavailable
+from shared.redis_connection import connect
+from shared.worker_registry import read_workers
+from worker.settings import WorkerSettings
+
+
+def is_announced(redis_url: str, host: str) -> bool:
+    """Whether a worker on `host` is among those that said lately that they are alive.
+
+    Raises:
+        QueueUnavailable: Redis cannot be asked.
+    """
+    workers = connect(redis_url).run(read_workers())
+    return any(worker.worker_id.startswith(f"{host}:") for worker in workers)
+
+
+def main() -> int:
+    """Look once; what is in the way goes to the terminal."""
+    try:
+        is_alive = is_announced(WorkerSettings().redis_url, socket.gethostname())
+    except QueueUnavailable as problem:
+        sys.stderr.write(f"{problem.message}\n")
+        return 1
+    if not is_alive:
+        sys.stderr.write("no worker of this host is announced\n")
+    return 0 if is_alive else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
