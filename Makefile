@@ -13,8 +13,11 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 # Where CPU builds of torch are, if not where pip looks by itself.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
-SETUP = $(or $(PYTHON),$(error Python 3.11, 3.12 or 3.13 is needed and none was found: \
-	install one, or name it as in `make PYTHON=/path/to/python3`)) -m scripts.setup_venv
+FIRST_PYTHON = $(or $(PYTHON),$(error Python 3.11, 3.12 or 3.13 is needed and none was found: \
+	install one, or name it as in `make PYTHON=/path/to/python3`))
+SETUP = $(FIRST_PYTHON) -m scripts.setup_venv
+# Where there is no CPU build of torch (exit code 3), the tests that need it are left out.
+SETUP_QWEN_TESTS = $(SETUP) qwen-dev --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
 BIN := .venv/bin
 PACKAGES := api shared worker scripts
 
@@ -22,18 +25,17 @@ help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
 
 run: ## set up what ENGINE needs, then run the server until Ctrl-C
-	@$(SETUP) base
-	@exec $(BIN)/python -m scripts.local_server
+	@exec $(FIRST_PYTHON) -m scripts.start_server --torch-index $(TORCH_CPU_INDEX)
 
 test: ## set up and run all tests but those that take long; ARGS="-k queue" picks some
 	@$(SETUP) dev
-	@$(SETUP) qwen-cpu --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
-	@exec $(BIN)/python -m pytest -m "not full" --durations=10 $(ARGS)
+	@$(SETUP_QWEN_TESTS)
+	@exec $(BIN)/python -m scripts.run_tests "not full" $(ARGS)
 
 test-full: ## set up and run the tests that take long
 	@$(SETUP) dev
-	@$(SETUP) qwen-cpu --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
-	@exec $(BIN)/python -m pytest -m full --durations=10 $(ARGS)
+	@$(SETUP_QWEN_TESTS)
+	@exec $(BIN)/python -m scripts.run_tests full $(ARGS)
 
 check: ## linters, types, import contracts
 	@$(SETUP) dev
@@ -44,11 +46,13 @@ check: ## linters, types, import contracts
 	$(BIN)/deptry .
 	$(BIN)/vulture
 	$(BIN)/codespell
+	$(BIN)/hadolint Dockerfile.api Dockerfile.worker
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 lock: ## recreate the locks in requirements/; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev
 	@exec $(BIN)/python -m scripts.lock_dependencies $(ARGS)
 
 clean: ## remove the virtual environments and all caches; the data folder stays
-	rm -rf .venv .venv-qwen build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-qwen .venv-qwen-cuda build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +

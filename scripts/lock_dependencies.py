@@ -25,10 +25,18 @@ LOCKS: Mapping[str, Sequence[str]] = {
         "--excludes=requirements/cuda-only.in",
         "--no-emit-package=torch",
     ),
+    "qwen-dev.txt": (
+        "pyproject.toml",
+        "--group=build",
+        "--group=test",
+        "--extra=qwen",
+        "--excludes=requirements/cuda-only.in",
+        "--no-emit-package=torch",
+    ),
 }
 
 # Lines above what uv writes.
-PREAMBLES: Mapping[str, str] = {"qwen-cpu.txt": "-r torch-cpu.txt\n"}
+PREAMBLES: Mapping[str, str] = dict.fromkeys(("qwen-cpu.txt", "qwen-dev.txt"), "-r torch-cpu.txt\n")
 
 
 def resolve_lock(name: str, *, upgrade: bool) -> None:

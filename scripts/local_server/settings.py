@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.settings import ApiSettings
+from scripts.engine_choice import EngineChoice, choose_engine_for_machine
 from scripts.local_server.start_errors import CannotStart
 from worker.engines.catalogue import EngineName
 from worker.settings import WorkerSettings
@@ -29,7 +30,8 @@ class LocalServerSettings(BaseSettings):
     """The address to listen on. By default this machine alone can reach it, as no API key is asked for."""
 
     engine: str = "auto"
-    """The engine: `whisper`, `scripted` (for tests), or `auto`, which is decided once at the start."""
+    """The engine: `qwen3`, `whisper`, `scripted` (for tests), or `auto`, decided once at the start: `qwen3`
+    where an NVIDIA device is seen, else `whisper`."""
 
     data_dir: Path = Path("data")
     """The folder for jobs, uploads and model weights, created for its owner alone."""
@@ -85,21 +87,23 @@ def _one_line_for_a_bad_setting() -> Iterator[None]:
         ) from problem
 
 
-def choose_engine(asked: str) -> str:
-    """The engine that ENGINE=`asked` means; `auto` is the best one for this machine.
+def choose_engine(asked: str) -> EngineChoice:
+    """The engine that ENGINE=`asked` means, and why.
+
+    `make run` decides what `auto` means before it gets here, since the environment depends on it.
 
     Raises:
         CannotStart: there is no such engine; one that was named never becomes another.
     """
     if asked == "auto":
-        return EngineName.WHISPER
+        return choose_engine_for_machine()
     if asked not in list(EngineName):
         names = ", ".join(("auto", *EngineName))
         raise CannotStart(
             f"ENGINE={asked}: this version has no such engine; choose one of {names}.",
             exit_code=BAD_SETTING_EXIT_CODE,
         )
-    return asked
+    return EngineChoice(asked, "it was asked for")
 
 
 def parts_environment(settings: LocalServerSettings, *, engine: str, redis_url: str) -> Mapping[str, str]:

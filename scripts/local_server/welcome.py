@@ -4,16 +4,17 @@ import ipaddress
 import shlex
 from pathlib import Path
 
+from scripts.engine_choice import EngineChoice
 from scripts.local_server.settings import LocalServerSettings
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
 
 
-def tell_choices(settings: LocalServerSettings, *, engine: str, redis_source: str) -> str:
+def tell_choices(settings: LocalServerSettings, choice: EngineChoice, *, redis_source: str) -> str:
     """The engine, the data folder and the Redis, and a warning of what others could reach."""
-    lines = [f"engine: {engine}", f"data:   {settings.data_folder}", f"redis:  {redis_source}"]
+    lines = [f"engine: {choice.engine}", f"data:   {settings.data_folder}", f"redis:  {redis_source}"]
     if settings.engine == "auto":
-        lines[0] += " (ENGINE=auto: this version has no other engine for this machine)"
+        lines[0] += f" (ENGINE=auto: {choice.reason})"
     if settings.data_folder.stat().st_mode & 0o077:
         lines.append("        other users of this machine can look into it; `chmod 700` keeps it private")
     if not _is_loopback(settings.host):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import redis
 
+from scripts.engine_choice import choose_engine_for_machine
 from scripts.local_server.data_folder import prepare_data_folder
 from scripts.local_server.redis_server import redis_command, socket_url
 from scripts.local_server.start_errors import CannotStart
@@ -25,6 +26,7 @@ from tests.process.local_server_driver import (
     server_environment,
     wait_for,
 )
+from worker.engines.catalogue import EngineName
 
 NOBODY = 65_534
 
@@ -59,7 +61,8 @@ def test_the_welcome_names_address_documentation_and_a_command_to_try(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("asked", "chosen"), [("auto", "whisper"), ("whisper", "whisper"), ("scripted", "scripted")]
+    ("asked", "chosen"),
+    [("auto", choose_engine_for_machine().engine), *((name, name) for name in EngineName)],
 )
 def test_the_engine_is_decided_once_said_and_passed_on(tmp_path: Path, asked: str, chosen: str) -> None:
     with LocalServer(tmp_path, ENGINE=asked) as server:
@@ -191,11 +194,11 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert first.wait() == 0
 
 
-@pytest.mark.parametrize("engine", ["qwen3", "wisper"])
+@pytest.mark.parametrize("engine", ["qwen4", "wisper"])
 def test_an_engine_that_is_not_there_is_refused_and_not_replaced(tmp_path: Path, engine: str) -> None:
     assert refusal(tmp_path, ENGINE=engine) == (
         2,
-        f"ENGINE={engine}: this version has no such engine; choose one of auto, whisper, scripted.\n",
+        f"ENGINE={engine}: this version has no such engine; choose one of auto, {', '.join(EngineName)}.\n",
     )
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from scripts.local_server.descendants import is_alive
 from tests.fakes.audio import make_tones, write_wav
-from tests.process.local_server_driver import PATIENCE_S, LocalServer, wait_for
+from tests.process.local_server_driver import PATIENCE_S, REPOSITORY, LocalServer, command_of, wait_for
 
 AUDIO = write_wav(make_tones(24, seed=2))
+MINIATURE = REPOSITORY / "tests" / "data" / "tiny-qwen3-asr"
 
 Start = Callable[..., LocalServer]
 
@@ -147,3 +148,31 @@ def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, par
 
 def is_ready(address: str) -> bool:
     return httpx.get(f"{address}/ready", timeout=PATIENCE_S).status_code == httpx.codes.OK
+
+
+@pytest.mark.qwen
+def test_qwen_runs_in_the_environment_with_torch_and_says_what_is_downloaded(
+    start: Start, qwen_python: Path
+) -> None:
+    server = start(ENGINE="qwen3")
+    server.expect_ready()
+
+    assert "downloads the weights of Qwen/Qwen3-ASR-0.6B (about 2 GB)" in server.said
+    assert "engine: qwen3" in server.said
+    for part in ("-m worker$", "-m api$"):
+        assert command_of(server.find(part)).startswith(str(qwen_python))
+    stop_with_ctrl_c(server)
+
+
+@pytest.mark.qwen
+def test_qwen_transcribes_with_the_model_in_a_folder(start: Start, qwen_python: Path) -> None:
+    server = start(ENGINE="qwen3", MODEL_ID=str(MINIATURE), WINDOW_S="5")
+    address = server.expect_ready()
+
+    recording = (MINIATURE / "samples" / "en_digits3.wav").read_bytes()
+    url = f"{address}/v1/audio/transcriptions"
+    answer = httpx.post(url, files={"file": recording}, timeout=PATIENCE_S)
+
+    assert answer.json()["text"] == "three one four"
+    assert "downloads" not in server.said
+    stop_with_ctrl_c(server)

@@ -77,11 +77,21 @@ def test_every_purpose_has_its_locks(purpose: str) -> None:
     assert all(path.is_file() for path in PURPOSES[purpose].inputs)
 
 
-def test_what_is_developed_with_is_what_runs() -> None:
-    assert read_versions("base.txt") <= read_versions("dev.txt")
+@pytest.mark.parametrize(
+    ("runs", "developed_with"), [("base.txt", "dev.txt"), ("qwen-cpu.txt", "qwen-dev.txt")]
+)
+def test_what_is_developed_with_is_what_runs(runs: str, developed_with: str) -> None:
+    assert read_versions(runs) <= read_versions(developed_with)
 
 
-@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-cuda.txt"])
+def test_qwen_is_tested_with_the_tools_that_the_rest_is_tested_with() -> None:
+    tools = read_names("qwen-dev.txt") - read_names("qwen-cpu.txt")
+    versions = dict(read_versions("dev.txt"))
+
+    assert {(name, versions[name]) for name in tools} <= read_versions("qwen-dev.txt")
+
+
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-dev.txt", "qwen-cuda.txt"])
 def test_a_lock_fulfils_what_the_project_declares(lock: str) -> None:
     pins = {pin.name: pin.version for pin in read_lock(lock)}
 
@@ -94,7 +104,7 @@ def test_the_cpu_engine_needs_no_torch(lock: str) -> None:
     assert "torch" not in read_names(lock)
 
 
-@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt"])
+@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-dev.txt"])
 def test_nothing_for_cuda_is_locked_for_the_cpu(lock: str) -> None:
     assert not [name for name in read_names(lock) if FOR_CUDA.match(name)]
 

@@ -1,0 +1,83 @@
+"""`make test` runs pytest in each environment on what belongs there, and a failure of either is its own."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scripts import run_tests
+
+QWEN_PYTHON = Path("python-with-torch")
+OF_QWEN, OF_OTHERS = "tests/qwen/test_environment.py", "tests/unit/test_locks.py"
+Runs = list[tuple[str, list[str]]]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """What pytest is asked to run instead of running it: where, and with which options."""
+    asked: Runs = []
+
+    def note(python: Path, marks: str, options: Sequence[str]) -> int:
+        asked.append(("main" if python == Path(sys.executable) else marks, list(options)))
+        return 0
+
+    monkeypatch.setattr(run_tests, "run_pytest", note)
+    monkeypatch.setattr(run_tests, "find_qwen_python", lambda: QWEN_PYTHON)
+    return asked
+
+
+def test_all_tests_run_each_in_its_environment(runs: Runs) -> None:
+    assert run_tests.run_tests("full", []) == 0
+
+    assert runs == [("main", []), ("qwen and (full)", ["tests/qwen"])]
+
+
+def test_options_go_to_both(runs: Runs) -> None:
+    run_tests.run_tests("full", ["-k", "queue"])
+
+    assert runs == [("main", ["-k", "queue"]), ("qwen and (full)", ["-k", "queue", "tests/qwen"])]
+
+
+@pytest.mark.parametrize(("path", "where"), [(OF_OTHERS, "main"), (f"{OF_QWEN}::test_a", "qwen and (full)")])
+def test_a_path_runs_where_it_belongs_and_nowhere_else(runs: Runs, path: str, where: str) -> None:
+    run_tests.run_tests("full", ["-x", path])
+
+    assert runs == [(where, ["-x", path])]
+
+
+def test_paths_of_both_kinds_are_told_apart(runs: Runs) -> None:
+    run_tests.run_tests("full", [OF_QWEN, "-x", OF_OTHERS])
+
+    assert runs == [("main", ["-x", OF_OTHERS]), ("qwen and (full)", [OF_QWEN, "-x"])]
+
+
+def test_without_the_environment_the_rest_runs_and_it_is_said(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_tests, "find_qwen_python", lambda: None)
+
+    assert run_tests.run_tests("full", []) == 0
+
+    assert [where for where, _ in runs] == ["main"]
+    assert capsys.readouterr().out == "tests/qwen is left out: .venv-qwen is not set up\n"
+
+
+@pytest.mark.parametrize(
+    ("exit_codes", "of_both"),
+    [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([2, 1], 2), ([0, 5], 0), ([5, 0], 0), ([5, 1], 1), ([5, 5], 5)],
+)
+def test_either_failure_fails_both_and_nothing_to_run_is_one_if_all_had_nothing(
+    exit_codes: list[int], of_both: int
+) -> None:
+    assert run_tests.first_failure(exit_codes) == of_both
+
+
+def test_a_failed_run_does_not_keep_the_other_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = iter([1, 0])
+    monkeypatch.setattr(run_tests, "run_pytest", lambda *_: next(ended))
+    monkeypatch.setattr(run_tests, "find_qwen_python", lambda: QWEN_PYTHON)
+
+    assert run_tests.run_tests("full", []) == 1
+
+    assert next(ended, None) is None
