@@ -1,7 +1,7 @@
 """Run the tests in both environments: `python -m scripts.run_tests <marks> [options of pytest]`.
 
-All of them run in `.venv`, but for those in tests/qwen, which run in `.venv-qwen` where that is set up. Each
-run says at its end how many passed, and the exit code is that of the first which did not succeed.
+Those in tests/qwen run in `.venv-qwen` where that is set up, all others then in `.venv`. Each run says at its
+end how many passed, and the exit code is that of the first which did not succeed.
 """
 
 import subprocess
@@ -51,11 +51,12 @@ def run_tests(marks: str, options: Sequence[str]) -> int:
     of_qwen = [path for path in paths if is_of_qwen(path)]
     others = [path for path in paths if path not in of_qwen]
     exit_codes = []
-    if others or not paths:
-        exit_codes.append(run_pytest(Path(sys.executable), marks, leave_out(of_qwen, options)))
     if of_qwen or not paths:
         where = [] if paths else [QWEN_TESTS]
         exit_codes.append(run_qwen_tests(marks, [*leave_out(others, options), *where]))
+    # Last, since what is read of a long output is its end, and this run always has something to do.
+    if others or not paths:
+        exit_codes.append(run_pytest(Path(sys.executable), marks, leave_out(of_qwen, options)))
     return first_failure(exit_codes)
 
 

@@ -30,13 +30,13 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 def test_all_tests_run_each_in_its_environment(runs: Runs) -> None:
     assert run_tests.run_tests("full", []) == 0
 
-    assert runs == [("main", []), ("qwen and (full)", ["tests/qwen"])]
+    assert runs == [("qwen and (full)", ["tests/qwen"]), ("main", [])]
 
 
 def test_options_go_to_both(runs: Runs) -> None:
     run_tests.run_tests("full", ["-k", "queue"])
 
-    assert runs == [("main", ["-k", "queue"]), ("qwen and (full)", ["-k", "queue", "tests/qwen"])]
+    assert runs == [("qwen and (full)", ["-k", "queue", "tests/qwen"]), ("main", ["-k", "queue"])]
 
 
 @pytest.mark.parametrize(("path", "where"), [(OF_OTHERS, "main"), (f"{OF_QWEN}::test_a", "qwen and (full)")])
@@ -49,7 +49,7 @@ def test_a_path_runs_where_it_belongs_and_nowhere_else(runs: Runs, path: str, wh
 def test_paths_of_both_kinds_are_told_apart(runs: Runs) -> None:
     run_tests.run_tests("full", [OF_QWEN, "-x", OF_OTHERS])
 
-    assert runs == [("main", ["-x", OF_OTHERS]), ("qwen and (full)", [OF_QWEN, "-x"])]
+    assert runs == [("qwen and (full)", [OF_QWEN, "-x"]), ("main", ["-x", OF_OTHERS])]
 
 
 def test_without_the_environment_the_rest_runs_and_it_is_said(
