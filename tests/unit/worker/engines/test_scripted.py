@@ -14,27 +14,12 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import join_segments
 from tests.fakes.audio import make_tones
+from tests.fakes.listener import Listener
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window, WindowTranscript
 from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine, expected_words
 from worker.windows import cut_fixed_windows
 
 AUDIO = (make_tones(12.5) / 32_768).astype(np.float32)
-
-
-class Listener:
-    """Notes the partials, and says stop after as many as it is told."""
-
-    def __init__(self, *, patience: int = 1_000) -> None:
-        self.texts: dict[int, str] = {}
-        self._patience = patience
-
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
-        assert tail == ""
-        self.texts[window] = self.texts.get(window, "") + delta
-        self._patience -= 1
-
-    def is_stopped(self) -> bool:
-        return self._patience <= 0
 
 
 def cut(audio: Samples, window_s: float, *, first_index: int = 0) -> list[Window]:

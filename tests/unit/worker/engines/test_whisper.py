@@ -10,6 +10,7 @@ import pytest
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, Word, join_segments
+from tests.fakes.listener import Listener
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
 from worker.engines.whisper import WhisperConfig, WhisperEngine
 from worker.engines.whisper_model import DecodingOptions, EncodedWindow
@@ -36,22 +37,6 @@ class WhisperStandIn:
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Found]:
         self.asked.append(options)
         yield from self._windows.pop(0)
-
-
-class Listener:
-    """Notes the partials, and says stop after as many as it is told."""
-
-    def __init__(self, *, patience: int = 1_000) -> None:
-        self.texts: dict[int, str] = {}
-        self._patience = patience
-
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
-        assert tail == ""
-        self.texts[window] = self.texts.get(window, "") + delta
-        self._patience -= 1
-
-    def is_stopped(self) -> bool:
-        return self._patience <= 0
 
 
 def found(start_s: float, end_s: float, text: str, words: list[Found] | None = None) -> Found:
