@@ -57,6 +57,7 @@ _BY_FAILURE: Mapping[FailureCode, ErrorAnswer] = {
     FailureCode.ENGINE_ERROR: ErrorAnswer(500, _SERVER, "engine_error", _NEVER),
     FailureCode.ENGINE_CRASH: ErrorAnswer(500, _SERVER, "engine_crash", _NEVER),
     FailureCode.WORKER_LOST: ErrorAnswer(500, _SERVER, "worker_lost", _NEVER),
+    FailureCode.WORDS_UNSUPPORTED: ErrorAnswer(400, _INVALID, "words_unsupported_for_language"),
     FailureCode.TIMEOUT: ErrorAnswer(504, _SERVER, "timeout", _NEVER),
 }
 

@@ -14,7 +14,7 @@ from api.schemas import (
     TranscriptionAnswer,
     WordBody,
 )
-from shared.jobs import Job, JobState
+from shared.jobs import Job, JobState, WordTimes
 from shared.transcripts import Segment, Transcript, compose_transcript
 
 
@@ -37,7 +37,7 @@ def render_answer(job: Job) -> TranscriptionAnswer:
         usage=DurationUsage(type="duration", seconds=math.ceil(_round_to_ms(transcript.duration_s))),
     )
     extra: dict[str, object] = {}
-    if job.request.word_timestamps:
+    if job.request.word_times is WordTimes.REQUIRED:
         extra["timestamps"] = [word for segment in transcript.segments for word in render_words(segment)]
     if transcript.warnings:
         extra["warnings"] = list(transcript.warnings)

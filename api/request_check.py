@@ -6,7 +6,7 @@ from api.errors import ModelNotFound
 from api.forms import SpeechForm
 from shared.capabilities import Capabilities, WorkerPresence
 from shared.errors import InvalidRequest, NoWorker
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.languages import language_name, match_language, parse_language
 
 MODEL_ALIASES = frozenset({"whisper-1"})
@@ -39,7 +39,9 @@ def check_request(form: SpeechForm, offered: Collection[Capabilities]) -> Transc
         _check_words(form, hint, capabilities)
         _check_context(form, capabilities)
     return TranscriptionRequest(
-        language_hint=hint, word_timestamps=form.return_timestamps, context=form.prompt or None
+        language_hint=hint,
+        word_times=WordTimes.REQUIRED if form.return_timestamps else WordTimes.NONE,
+        context=form.prompt or None,
     )
 
 

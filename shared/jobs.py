@@ -47,14 +47,23 @@ class FailureCode(StrEnum):
     ENGINE_ERROR = "engine_error"  # the engine raised an error; the model process lives
     ENGINE_CRASH = "engine_crash"  # the model process died under this job too often
     WORKER_LOST = "worker_lost"  # the worker vanished under this job too often
+    WORDS_UNSUPPORTED = "words_unsupported_for_language"  # found only by detecting the language
     TIMEOUT = "timeout"  # inference took longer than the job's deadline
+
+
+class WordTimes(StrEnum):
+    """Whether a client needs the times of words."""
+
+    NONE = "none"  # they would go unused
+    WELCOME = "welcome"  # they make the times of segments or cues better; do without where there are none
+    REQUIRED = "required"  # a transcript without them is of no use
 
 
 class TranscriptionRequest(msgspec.Struct, frozen=True):
     """What the client asked for. `language_hint` is an ISO code; None means: detect it."""
 
     language_hint: str | None = None
-    word_timestamps: bool = False
+    word_times: WordTimes = WordTimes.NONE
     context: str | None = None
 
 

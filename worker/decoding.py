@@ -10,7 +10,7 @@ from shared.jobs import FailureCode
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import main_language
 from worker import model_messages as messages
-from worker.engines.protocol import DecodingStopped, Engine, Samples, Window
+from worker.engines.protocol import DecodingStopped, Engine, Samples, Window, WordsUnsupported
 from worker.vad import SileroStream, SileroVad
 from worker.window_plan import WindowConfig
 from worker.windows import cut_fixed_windows, cut_windows
@@ -67,6 +67,8 @@ class JobDecoder:
             yield messages.JobDecoded(order.run)
         except DecodingStopped:
             yield messages.JobStopped(order.run)
+        except WordsUnsupported as error:
+            yield messages.JobFailed(order.run, FailureCode.WORDS_UNSUPPORTED, str(error))
         except DecodingFailed as error:
             yield messages.JobFailed(order.run, error.code, error.message)
         except Exception as error:  # border: what an engine raises fails the job, not the process

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, join_segments
 from tests.fakes.media_files import CLIPS
 from tests.word_errors import count_errors
@@ -90,7 +90,9 @@ def test_a_sentence_is_understood_and_its_language_told(engine: WhisperEngine) -
 def test_words_have_times_in_order_within_their_segment(engine: WhisperEngine) -> None:
     samples = read_clip("long.ogg")
 
-    segments = transcribe(engine, samples, TranscriptionRequest(language_hint="en", word_timestamps=True))
+    segments = transcribe(
+        engine, samples, TranscriptionRequest(language_hint="en", word_times=WordTimes.REQUIRED)
+    )
 
     words = [word for segment in segments for word in segment.words]
     times_s = [moment_s for word in words for moment_s in (word.start_s, word.end_s)]

@@ -56,6 +56,7 @@ class WindowTranscript(msgspec.Struct, frozen=True):
 
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...] = ()
+    is_complete: bool = True  # false where speech may be missing from the text
 
 
 class DecodingListener(Protocol):
@@ -70,6 +71,13 @@ class DecodingListener(Protocol):
 
 class DecodingStopped(Exception):
     """Raised by an engine out of `decode_windows` because its listener said stop."""
+
+
+class WordsUnsupported(Exception):
+    """Raised by an engine out of `decode_windows`: times of words are required, for a language without them.
+
+    The message says which language that is, and what to do.
+    """
 
 
 class ModelUnavailable(Exception):
@@ -108,6 +116,7 @@ class Engine(Protocol):
 
         Raises:
             DecodingStopped: the listener said stop.
+            WordsUnsupported: the request requires times of words, and a language was detected that has none.
         """
 
 

@@ -30,6 +30,7 @@ from worker.engines.qwen3_device import (
 )
 from worker.engines.qwen3_imports import defer_nagisa, silence_transformers
 from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from worker.engines.qwen3_parts import compose_transcripts
 from worker.engines.qwen3_row import END_TOKENS, Prompt, RowRules
 from worker.engines.qwen3_weights import find_qwen3_weights, measure_weights
 
@@ -103,7 +104,7 @@ class Qwen3Engine:
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once; partials come by the token."""
         decoding = BatchDecoding(self._model, windows, request, listener, self._config.rules)
-        return decoding.decode(previous_language=previous_language)
+        return compose_transcripts(windows, decoding.decode(previous_language=previous_language))
 
 
 class Qwen3Model:

@@ -4,21 +4,14 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment
 from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import DecodingListener, DecodingStopped, Window, WindowTranscript
-from worker.engines.qwen3_row import Ending, Prompt, Row, RowRules
+from worker.engines.protocol import DecodingListener, DecodingStopped, Window
+from worker.engines.qwen3_parts import DecodedPart
+from worker.engines.qwen3_row import Prompt, Row, RowRules
 from worker.engines.qwen3_text import clean_context
 
 _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
-
-_FAULTS = {
-    Ending.LIMIT: "The text of {} may be incomplete: the model did not come to its end.",
-    Ending.LOOP: "The text of {} may be wrong: the model repeated itself, and the repeats were cut.",
-    Ending.ECHO: "The text of {} was decoded without the prompt, which the model had begun to say back.",
-}
 
 FollowTokens = Callable[[Sequence[int]], Sequence[bool]]
 """Told the next token of each row; answers for which rows no more are needed."""
@@ -71,8 +64,8 @@ class BatchDecoding:
         ]
         self._told = [("", "")] * len(self._rows)  # of each row: the deltas so far, the last tail
 
-    def decode(self, *, previous_language: str | None) -> list[WindowTranscript]:
-        """The transcripts of the windows; `previous_language` is for text whose own nobody knows.
+    def decode(self, *, previous_language: str | None) -> list[DecodedPart]:
+        """What was said in each window, in order; `previous_language` is for text whose own nobody knows.
 
         Raises:
             DecodingStopped: the listener said stop.
@@ -83,12 +76,12 @@ class BatchDecoding:
             for _, rows in groupby(open_rows, key=_avoids_repeats):
                 self._generate_or_halve(list(rows))
             self._tell()
-        transcripts = []
+        parts = []
         for row in self._rows:
             language = self._hint or language_code(row.language) or previous_language
-            transcripts.append(make_transcript(row, language))
+            parts.append(DecodedPart(row.window, row.text, language, tuple(row.faults)))
             previous_language = language if row.text else previous_language
-        return transcripts
+        return parts
 
     def _generate_or_halve(self, rows: list[Row]) -> None:
         try:
@@ -143,16 +136,6 @@ class BatchDecoding:
 def language_code(name: str | None) -> str | None:
     """The ISO code of a language that Qwen names; None where it is none of its own."""
     return _CODES.get(name.strip().lower()) if name else None
-
-
-def make_transcript(row: Row, language: str | None) -> WindowTranscript:
-    """What became of a row, in seconds of the upload."""
-    start_s = row.window.spans[0].start / SAMPLE_RATE_HZ
-    end_s = row.window.spans[-1].end / SAMPLE_RATE_HZ
-    warnings = tuple(_FAULTS[fault].format(f"{start_s:.2f} s to {end_s:.2f} s") for fault in row.faults)
-    if not row.text:
-        return WindowTranscript((), warnings)
-    return WindowTranscript((Segment(round(start_s, 3), round(end_s, 3), row.text, language),), warnings)
 
 
 def _avoids_repeats(row: Row) -> bool:

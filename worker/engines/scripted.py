@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, Word
 from worker.engines.protocol import (
     DecodingListener,
@@ -114,7 +114,7 @@ class _Speech:
         words = tuple(self._place_word(number, text) for number, text in enumerate(texts))
         if not words:
             return WindowTranscript(())
-        timed = words if request.word_timestamps else ()
+        timed = words if request.word_times is not WordTimes.NONE else ()
         segment = Segment(words[0].start_s, words[-1].end_s, " ".join(texts), "en", timed)
         return WindowTranscript((segment,))
 

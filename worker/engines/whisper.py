@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, Word, join_segments, separator
 from worker.engines.placement import place_interval
 from worker.engines.protocol import (
@@ -103,7 +103,7 @@ class _WindowDecoding:
         options = DecodingOptions(
             language=_WHISPER_CODES.get(language, language),
             beam_size=self._beam_size,
-            word_timestamps=request.word_timestamps,
+            word_timestamps=request.word_times is not WordTimes.NONE,
             prompt=request.context or None,
         )
         segments: list[Segment] = []

@@ -6,7 +6,17 @@ from typing import Any
 import msgspec
 
 from api.rendering import render_answer, render_job
-from shared.jobs import Door, Failure, FailureCode, Job, JobState, Priority, TranscriptionRequest, Upload
+from shared.jobs import (
+    Door,
+    Failure,
+    FailureCode,
+    Job,
+    JobState,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+    WordTimes,
+)
 from shared.transcripts import Segment, Word
 
 WORDS = (Word(0.0, 0.4, "Hello"), Word(0.5, 1.0, "there."))
@@ -46,7 +56,7 @@ def test_an_answer_says_text_language_duration_and_usage_and_no_more() -> None:
 
 
 def test_timestamps_are_there_if_and_only_if_they_were_asked_for() -> None:
-    asked = TranscriptionRequest(word_timestamps=True)
+    asked = TranscriptionRequest(word_times=WordTimes.REQUIRED)
     assert answer_of(request=asked)["timestamps"] == [
         {"word": "Hello", "start": 0.0, "end": 0.4},
         {"word": "there.", "start": 0.5, "end": 1.0},

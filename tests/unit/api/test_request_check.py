@@ -7,7 +7,7 @@ from api.forms import SpeechForm, parse_form
 from api.request_check import check_request, gather_capabilities
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.errors import InvalidRequest, NoWorker
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 
 QWEN = Capabilities(
     engine="qwen3",
@@ -37,7 +37,9 @@ def test_an_empty_form_asks_for_nothing_special() -> None:
 
 def test_language_timestamps_and_prompt_become_the_request() -> None:
     request = ask(QWEN, language="English", return_timestamps="true", prompt="Qwen, ASR")
-    assert request == TranscriptionRequest(language_hint="en", word_timestamps=True, context="Qwen, ASR")
+    assert request == TranscriptionRequest(
+        language_hint="en", word_times=WordTimes.REQUIRED, context="Qwen, ASR"
+    )
 
 
 def test_the_hint_is_the_code_that_the_engine_announced() -> None:
@@ -77,7 +79,7 @@ def test_nothing_is_accepted_and_then_ignored(field: str, value: str) -> None:
 
 
 def test_times_of_words_may_be_asked_for_while_the_language_is_to_be_detected() -> None:
-    assert ask(QWEN, return_timestamps="true").word_timestamps
+    assert ask(QWEN, return_timestamps="true").word_times is WordTimes.REQUIRED
 
 
 def test_a_request_has_to_suit_every_worker_that_may_get_it() -> None:

@@ -16,6 +16,7 @@ from worker.engines.qwen3_decoding import (
     OutOfDeviceMemory,
     language_code,
 )
+from worker.engines.qwen3_parts import compose_transcripts
 from worker.engines.qwen3_row import Prompt, RowRules
 
 END = 151_645
@@ -90,14 +91,15 @@ def decode(
     rules: RowRules | None = None,
     request: TranscriptionRequest | None = None,
 ) -> list[WindowTranscript]:
+    slices = [make_window(number) for number in range(windows)]
     decoding = BatchDecoding(
         model,
-        [make_window(number) for number in range(windows)],
+        slices,
         request or TranscriptionRequest(),
         listener or Listener(),
         rules or RowRules(max_new_tokens=1_000),
     )
-    return decoding.decode(previous_language="fi")
+    return compose_transcripts(slices, decoding.decode(previous_language="fi"))
 
 
 def text_of(transcript: WindowTranscript) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import join_segments
 from tests.fakes.audio import make_tones
 from tests.fakes.listener import Listener
@@ -62,7 +62,7 @@ def test_samples_outside_the_range_are_clipped() -> None:
 
 def test_a_window_has_one_segment_and_a_word_each_second_when_asked() -> None:
     second_window = cut(AUDIO, 5)[1]
-    request = TranscriptionRequest(word_timestamps=True)
+    request = TranscriptionRequest(word_times=WordTimes.REQUIRED)
 
     (transcript,) = ScriptedEngine(ScriptedConfig()).decode_windows([second_window], request, Listener())
 

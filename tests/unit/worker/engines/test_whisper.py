@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, Word, join_segments
 from tests.fakes.listener import Listener
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
@@ -99,7 +99,7 @@ def test_words_are_placed_one_by_one_and_bound_their_segment() -> None:
     model = WhisperStandIn([found(3.0, 6.0, " Left right. Up", words)])
     window = make_window(0, (10, 14), (74, 80))
 
-    ((segment,),) = decode(model, window, request=TranscriptionRequest(word_timestamps=True))
+    ((segment,),) = decode(model, window, request=TranscriptionRequest(word_times=WordTimes.REQUIRED))
 
     assert segment.words == (Word(13.2, 13.9, "Left"), Word(74.0, 74.5, "right."), Word(74.5, 75.0, "Up"))
     assert (segment.start_s, segment.end_s) == (13.2, 75.0)

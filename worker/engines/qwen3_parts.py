@@ -1,0 +1,58 @@
+"""What Qwen3-ASR said in parts of windows, made into transcripts of the windows."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.transcripts import Segment
+from worker.engines.protocol import Window, WindowTranscript
+from worker.engines.qwen3_row import Ending
+
+_FAULTS = {
+    Ending.LIMIT: "The text of {} may be incomplete: the model did not come to its end.",
+    Ending.LOOP: "The text of {} may be wrong: the model repeated itself, and the repeats were cut.",
+    Ending.ECHO: "The text of {} was decoded without the prompt, which the model had begun to say back.",
+}
+
+
+class DecodedPart(msgspec.Struct, frozen=True):
+    """What was said in a window, or in a part of one, which has the index of the whole.
+
+    `language` is an ISO code; `faults` are what went wrong and could not be repaired.
+    """
+
+    window: Window
+    text: str
+    language: str | None
+    faults: tuple[Ending, ...] = ()
+
+
+def compose_transcripts(windows: Sequence[Window], parts: Sequence[DecodedPart]) -> list[WindowTranscript]:
+    """The transcript of each of the `windows`, from `parts` in order."""
+    return [
+        _compose_window([part for part in parts if part.window.index == window.index]) for window in windows
+    ]
+
+
+def _compose_window(parts: Sequence[DecodedPart]) -> WindowTranscript:
+    return WindowTranscript(
+        segments=tuple(_make_segment(part) for part in parts if part.text),
+        warnings=tuple(_describe_fault(part, fault) for part in parts for fault in part.faults),
+        is_complete=not any(Ending.LIMIT in part.faults for part in parts),
+    )
+
+
+def _make_segment(part: DecodedPart) -> Segment:
+    start_s, end_s = _find_bounds_s(part.window)
+    return Segment(round(start_s, 3), round(end_s, 3), part.text, part.language)
+
+
+def _describe_fault(part: DecodedPart, fault: Ending) -> str:
+    start_s, end_s = _find_bounds_s(part.window)
+    return _FAULTS[fault].format(f"{start_s:.2f} s to {end_s:.2f} s")
+
+
+def _find_bounds_s(window: Window) -> tuple[float, float]:
+    """Where the window begins and ends in the upload, in seconds."""
+    return window.spans[0].start / SAMPLE_RATE_HZ, window.spans[-1].end / SAMPLE_RATE_HZ
