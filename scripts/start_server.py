@@ -14,6 +14,7 @@ from scripts.engine_choice import choose_engine_for_machine, count_nvidia_device
 from scripts.setup_venv import INTERRUPTED, NO_CPU_TORCH, PURPOSES, REPOSITORY, Purpose, make_ready
 from scripts.virtual_environment import VirtualEnvironment
 
+QWEN_ENGINES = ("qwen3", "qwen3-vllm")
 DEFAULT_MODEL = "Qwen/Qwen3-ASR-0.6B"
 DEFAULT_MODEL_SIZE = "about 2 GB"
 
@@ -34,6 +35,8 @@ def decide_engine(asked: str) -> str:
 
 def find_purpose(engine: str) -> Purpose:
     """The environment for `engine`; one that is unknown is refused in the usual one, where all are known."""
+    if engine == "qwen3-vllm":
+        return PURPOSES["qwen-vllm"]
     if engine != "qwen3":
         return PURPOSES["base"]
     return PURPOSES["qwen-cuda" if count_nvidia_devices() else "qwen-cpu"]
@@ -65,7 +68,7 @@ def become_server(purpose: Purpose, engine: str) -> NoReturn:
 def start_server(torch_index_url: str) -> int:
     """Set up what the engine needs and become the server; returns an exit code only if that fails."""
     engine = decide_engine(os.environ.get("ENGINE") or "auto")
-    if engine == "qwen3" and (download := tell_download(os.environ.get("MODEL_ID") or DEFAULT_MODEL)):
+    if engine in QWEN_ENGINES and (download := tell_download(os.environ.get("MODEL_ID") or DEFAULT_MODEL)):
         say(download)
     purpose = find_purpose(engine)
     return set_up(purpose, torch_index_url=torch_index_url) or become_server(purpose, engine)

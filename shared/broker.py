@@ -33,6 +33,8 @@ def create_celery(redis_url: str) -> Celery:
         task_default_queue=QUEUE_NAME,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis whose disk is full refuses writes by such an error, which would otherwise end the worker.
+        broker_channel_error_retry=True,
         broker_transport_options={
             "visibility_timeout": 60,
             "unacked_restore_interval": 5,

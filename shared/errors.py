@@ -3,10 +3,13 @@
 ServerError
 ├── InvalidRequest          a parameter is wrong
 │   ├── UnreadableAudio     the upload is no audio that the decoder can read
-│   └── AudioTooLong        more audio than MAX_AUDIO_S
-├── UploadTooLarge          more bytes than MAX_UPLOAD_BYTES
+│   ├── AudioTooShort       less audio than MIN_AUDIO_S
+│   └── AudioTooLong        more audio than MAX_AUDIO_S or the API key allows
+├── UploadStalled           nothing more of the upload came for long
+├── UploadTooLarge          more bytes than MAX_UPLOAD_BYTES or the API key allows
 ├── StorageFull             no room for the upload
 ├── JobNotFound             no such job
+├── TooManyJobs             an API key has as many unfinished jobs as it may
 ├── QueueUnavailable        Redis does not answer
 ├── NoWorker                no worker is alive
 ├── MediaServiceDown        the confined decoder could not be started
@@ -37,24 +40,43 @@ class UnreadableAudio(InvalidRequest):
         super().__init__(message, param="file")
 
 
-class AudioTooLong(InvalidRequest):
-    """The upload holds more audio than MAX_AUDIO_S allows."""
+class AudioTooShort(InvalidRequest):
+    """The upload holds less audio than MIN_AUDIO_S."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(
-            f"The audio is longer than {limit_s:g} s, the limit set by MAX_AUDIO_S: "
-            "send it in shorter files, or raise that setting.",
+            f"The audio is too short: it takes at least {limit_s:g} s for anything to be said.", param="file"
+        )
+
+
+class AudioTooLong(InvalidRequest):
+    """The upload holds more audio than MAX_AUDIO_S or the API key allows."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"The audio is longer than {limit_s:g} s, the limit set by MAX_AUDIO_S or for the API key: "
+            "send it in shorter files, or have the limit raised.",
+            param="file",
+        )
+
+
+class UploadStalled(ServerError):
+    """Nothing more of the upload came for long, though it was not complete."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"Nothing more of this upload came for {limit_s:g} s, and nothing was kept: send it again.",
             param="file",
         )
 
 
 class UploadTooLarge(ServerError):
-    """The upload has more bytes than MAX_UPLOAD_BYTES allows."""
+    """The upload has more bytes than MAX_UPLOAD_BYTES or the API key allows."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
-            f"The upload is larger than {limit_bytes} bytes, the limit set by MAX_UPLOAD_BYTES: "
-            "compress the audio (flac, mp3, opus), split it, or raise that setting.",
+            f"The upload is larger than {limit_bytes} bytes, the limit set by MAX_UPLOAD_BYTES or for the "
+            "API key: compress the audio (flac, mp3, opus), split it, or have the limit raised.",
             param="file",
         )
 
@@ -71,6 +93,16 @@ class JobNotFound(ServerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r}; it may have been deleted or have expired.")
+
+
+class TooManyJobs(ServerError):
+    """The API key has as many jobs queued or running as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This API key has {limit} unfinished jobs, which is all it may have: wait until one of them is "
+            "done, or delete one."
+        )
 
 
 class QueueUnavailable(ServerError):

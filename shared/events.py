@@ -6,7 +6,7 @@ Events only tell; the truth is the job record. Whoever missed them all still get
 import msgspec
 
 from shared.jobs import FailureCode
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -30,9 +30,11 @@ class Queued(Event, frozen=True):
 
 
 class Started(Event, frozen=True):
-    """A worker claimed the job."""
+    """A worker claimed the job, to transcribe it with this engine and model."""
 
     attempt: int
+    engine: str
+    model: str
 
 
 class Loading(Event, frozen=True):
@@ -43,11 +45,15 @@ class Loading(Event, frozen=True):
 
 
 class Partial(Event, frozen=True):
-    """What is new in the open window: `delta` is appended, `tail` may still change."""
+    """What is new in the open window: `delta` is appended, `tail` may still change.
+
+    `language` is that in which the text of the window begins, if the engine knows it by now.
+    """
 
     window: int
     delta: str
     tail: str = ""
+    language: str | None = None
 
 
 class SegmentDone(Event, frozen=True, tag="segment"):
@@ -75,7 +81,10 @@ class Requeued(Event, frozen=True):
 
 
 class Succeeded(Event, frozen=True):
-    """Final: the transcript is complete in the job."""
+    """Final: the transcript is in the job; what is said here of it is what the job says."""
+
+    is_complete: bool = True
+    warnings: tuple[TranscriptWarning, ...] = ()
 
 
 class Failed(Event, frozen=True):

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 
 from shared.jobs import Checkpoint, Claim, Failure, Job, JobState, NewJob
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 _new_job = msgspec.json.Decoder(NewJob)
 _failure = msgspec.json.Decoder(Failure)
 _segment = msgspec.json.Decoder(Segment)
+_warning = msgspec.json.Decoder(TranscriptWarning)
 
 
 def parse_claim(reply: Any) -> Claim | None:
@@ -49,10 +50,17 @@ def parse_job(job_id: str, reply: Any) -> Job:
         processed_s=float(record["processed_s"]),
         failure=_failure.decode(record["failure"]) if "failure" in record else None,
         position=position,
+        engine=_optional_text(record.get("engine")),
+        model=_optional_text(record.get("model")),
         segments=tuple(_segment.decode(segment) for segment in segments),
-        warnings=tuple(warning.decode() for warning in warnings),
+        warnings=tuple(_warning.decode(warning) for warning in warnings),
+        is_complete="incomplete" not in record,
     )
 
 
 def _optional_int(value: bytes | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _optional_text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()

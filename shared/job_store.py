@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from shared.events import Cancelled, Event, Failed, Partial, Progress, Succeeded, encode_event
+from shared.errors import TooManyJobs
+from shared.events import Cancelled, Event, Failed, Partial, Progress, encode_event
 from shared.job_records import parse_claim, parse_job
 from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState, NewJob, Priority
 from shared.redis_scripts import ScriptCall
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 MAX_WORKER_LOSSES = 3
 """How often a job may lose its worker before it fails."""
@@ -44,14 +45,29 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def submit_job(new_job: NewJob) -> ScriptCall[bool]:
-    """(nothing) → queued; false where the job exists already, which is then left as it is."""
-    return ScriptCall("submit", (new_job.job_id, _CLASSES[new_job.priority], _json(new_job)), bool)
+def submit_job(new_job: NewJob, *, max_unfinished: int | None = None) -> ScriptCall[bool]:
+    """(nothing) → queued; false where the job exists already, which is then left as it is.
+
+    Raises, when it is run:
+        TooManyJobs: `max_unfinished` jobs of the same API key are queued or running.
+    """
+
+    def parse(reply: int) -> bool:
+        if max_unfinished is not None and reply < 0:
+            raise TooManyJobs(max_unfinished)
+        return bool(reply)
+
+    job_class = _CLASSES[new_job.priority]
+    args = (new_job.job_id, job_class, _json(new_job), new_job.key_name, max_unfinished or "")
+    return ScriptCall("submit", args, parse)
 
 
-def claim_job(worker_id: str, *, lease_s: float) -> ScriptCall[Claim | None]:
-    """queued → running: the first job in the queue, or None. A repeated call answers the same claim."""
-    return ScriptCall("claim", (worker_id, _ms(lease_s)), parse_claim)
+def claim_job(worker_id: str, *, engine: str, model: str, lease_s: float) -> ScriptCall[Claim | None]:
+    """queued → running: the first job in the queue, or None. A repeated call answers the same claim.
+
+    The job is from then on one of this engine and model; text kept from others is warned of.
+    """
+    return ScriptCall("claim", (worker_id, _ms(lease_s), engine, model), parse_claim)
 
 
 def beat_claim(claim: Claim, *, lease_s: float) -> ScriptCall[Directive]:
@@ -67,13 +83,17 @@ def emit_event(claim: Claim, event: Event) -> ScriptCall[Directive]:
 
 
 class FinishedWindow(msgspec.Struct, frozen=True):
-    """What is kept of a finished window; the job resumes at `resume_sample` (16 kHz) of the upload."""
+    """What is kept of a finished window; the job resumes at `resume_sample` (16 kHz) of the upload.
+
+    Where it is not complete, speech may be missing from its text, and so from that of the job.
+    """
 
     window: int
     resume_sample: int
     progress: Progress
     segments: tuple[Segment, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True
 
 
 def finish_window(claim: Claim, finished: FinishedWindow) -> ScriptCall[Directive]:
@@ -86,7 +106,8 @@ def finish_window(claim: Claim, finished: FinishedWindow) -> ScriptCall[Directiv
         finished.progress.processed_s,
         encode_event(finished.progress),
         _json([_json(segment) for segment in finished.segments]),
-        _json(finished.warnings),
+        _json([_json(warning) for warning in finished.warnings]),
+        int(finished.is_complete),
     )
     return ScriptCall("finish_window", args, _parse_directive)
 
@@ -98,7 +119,7 @@ def yield_job(claim: Claim, *, reason: str) -> ScriptCall[bool]:
 
 def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
     """running → succeeded. Answers `finished`, `already` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.SUCCEEDED, Succeeded(), None, ttl_s)
+    return _finish(claim, JobState.SUCCEEDED, None, None, ttl_s)
 
 
 def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
@@ -113,10 +134,12 @@ def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall
 
 
 def _finish(
-    claim: Claim, state: JobState, event: Event, failure: Failure | None, ttl_s: float
+    claim: Claim, state: JobState, event: Event | None, failure: Failure | None, ttl_s: float
 ) -> ScriptCall[str]:
+    # The event of a success is put together by the script, from what the record says of the transcript.
+    event_json = encode_event(event) if event else ""
     failure_json = _json(failure) if failure else ""
-    args = (claim.job_id, claim.claim_no, state, encode_event(event), failure_json, _ms(ttl_s))
+    args = (claim.job_id, claim.claim_no, state, event_json, failure_json, _ms(ttl_s))
     return ScriptCall("finish", args, _text)
 
 
@@ -143,6 +166,16 @@ def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
 def delete_job(job_id: str) -> ScriptCall[bool]:
     """final → gone; false where the job is not final."""
     return ScriptCall("delete", (job_id,), bool)
+
+
+def count_unfinished(key_name: str) -> ScriptCall[int]:
+    """How many jobs of an API key are queued or running."""
+    return ScriptCall("count_unfinished", (key_name,), int)
+
+
+def read_key_name(job_id: str) -> ScriptCall[str | None]:
+    """The name of the API key that a job belongs to, empty if to none; None where there is no such job."""
+    return ScriptCall("read_key_name", (job_id,), lambda reply: reply if reply is None else _text(reply))
 
 
 def read_job(job_id: str) -> ScriptCall[Job | None]:

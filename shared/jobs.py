@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 
 class JobState(StrEnum):
@@ -59,12 +59,29 @@ class WordTimes(StrEnum):
     REQUIRED = "required"  # a transcript without them is of no use
 
 
+class SpeechDetection(msgspec.Struct, frozen=True):
+    """How speech is told from silence, where a client wants that otherwise than it is done by default.
+
+    Speech begins at a probability of `threshold`; `padding_s` of audio are kept around it, and a pause is
+    at least `pause_s` long.
+    """
+
+    threshold: float
+    padding_s: float
+    pause_s: float
+
+
 class TranscriptionRequest(msgspec.Struct, frozen=True):
-    """What the client asked for. `language_hint` is an ISO code; None means: detect it."""
+    """What the client asked for. `language_hint` is an ISO code; None means: detect it.
+
+    A `temperature` of 0 takes the likeliest tokens, a higher one draws them; None leaves it to the engine.
+    """
 
     language_hint: str | None = None
     word_times: WordTimes = WordTimes.NONE
     context: str | None = None
+    temperature: float | None = None
+    speech_detection: SpeechDetection | None = None
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -78,13 +95,14 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class NewJob(msgspec.Struct, frozen=True):
-    """A job about to be submitted."""
+    """A job about to be submitted. `key_name` is that of its API key, or empty."""
 
     job_id: str
     door: Door
     priority: Priority
     upload: Upload
     request: TranscriptionRequest
+    key_name: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -115,7 +133,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch."""
+    """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch.
+
+    `engine` and `model` are those of the worker that claimed it last; None before the first claim.
+    """
 
     job_id: str
     state: JobState
@@ -130,8 +151,11 @@ class Job(msgspec.Struct, frozen=True):
     processed_s: float
     failure: Failure | None
     position: int | None
+    engine: str | None = None
+    model: str | None = None
     segments: tuple[Segment, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True
 
 
 class Directive(StrEnum):

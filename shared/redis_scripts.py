@@ -10,9 +10,14 @@ import redis
 import redis.asyncio
 from redis.commands.core import AsyncScript, Script
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import QueueUnavailable
+
+# Refusals of a server that will take writes again, and did nothing of the script: its disk is full (MISCONF),
+# its memory is, or it is a replica for now.
+_WRITES_REFUSED = ("MISCONF", "NOREPLICAS")
 
 Answer = TypeVar("Answer")
 Registered = TypeVar("Registered")
@@ -59,12 +64,17 @@ class ScriptRunner:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
+            QueueUnavailable: Redis does not answer, or takes no writes. Whether the call took effect is then
+                unknown.
         """
         script = self._scripts.find(call.script)
         try:
             return call.parse(script(keys=self._keys, args=list(call.args)))
         except (RedisConnectionError, RedisTimeoutError) as error:
+            raise QueueUnavailable from error
+        except ResponseError as error:
+            if not _is_passing(error):
+                raise
             raise QueueUnavailable from error
 
 
@@ -79,10 +89,21 @@ class AsyncScriptRunner:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer. Whether the call took effect is then unknown.
+            QueueUnavailable: Redis does not answer, or takes no writes. Whether the call took effect is then
+                unknown.
         """
         script = self._scripts.find(call.script)
         try:
             return call.parse(await script(keys=self._keys, args=list(call.args)))
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error
+        except ResponseError as error:
+            if not _is_passing(error):
+                raise
+            raise QueueUnavailable from error
+
+
+def _is_passing(error: ResponseError) -> bool:
+    if isinstance(error, OutOfMemoryError | ReadOnlyError):
+        return True
+    return any(code in str(error) for code in _WRITES_REFUSED)

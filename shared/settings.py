@@ -21,7 +21,7 @@ class SharedSettings(BaseSettings):
     """Seconds after which a worker that fell silent loses its job to another."""
 
     job_ttl_s: PositiveFloat = 86_400.0
-    """Seconds for which a finished job and its transcript are kept."""
+    """Seconds for which a finished job and its transcript are kept; `DELETE` removes them at once."""
 
     max_audio_s: PositiveFloat = 43_200.0
     """The longest audio that is accepted, in seconds."""
@@ -39,7 +39,9 @@ class SharedSettings(BaseSettings):
     """The least level of log lines written: DEBUG, INFO, WARNING or ERROR."""
 
     upload_ttl_s: NonNegativeFloat = 3_600.0
-    """Seconds after which a stored upload that no queued or running job needs is deleted."""
+    """Seconds for which audio is kept after its upload, and longer while its job is queued or running.
+    JOB_TTL_S does not matter to it; 0 means until a minute after its job has ended. `DELETE` deletes audio at
+    once."""
 
     @property
     def uploads_dir(self) -> Path:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -17,6 +18,19 @@ class Word(msgspec.Struct, frozen=True):
     text: str
 
 
+class SegmentDecoding(msgspec.Struct, frozen=True):
+    """How an engine that tells such things came to the text of a segment, in the terms of Whisper.
+
+    `window_start_s` is where in the upload the stretch begins that the engine decoded at once.
+    """
+
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    no_speech_prob: float
+    window_start_s: float
+
+
 class Segment(msgspec.Struct, frozen=True):
     """A stretch of speech and its text; times in seconds from the start of the upload."""
 
@@ -25,6 +39,7 @@ class Segment(msgspec.Struct, frozen=True):
     text: str
     language: str | None = None
     words: tuple[Word, ...] = ()
+    decoding: SegmentDecoding | None = None
 
     @property
     def duration_s(self) -> float:
@@ -32,14 +47,37 @@ class Segment(msgspec.Struct, frozen=True):
         return self.end_s - self.start_s
 
 
+class WarningCode(StrEnum):
+    """What may be wrong with a stretch of a transcript."""
+
+    TRUNCATED = "truncated"  # the model did not come to the end of its text: speech may be missing
+    REPETITION = "repetition"  # the model repeated itself, and the repeats were cut
+    CONTEXT_ECHO = "context_echo"  # the model said the prompt back, so the text was decoded without it
+    LANGUAGE_CHANGE = "language_change"  # more than one language is spoken in what was decoded as one
+    ENGINE_CHANGED = "engine_changed"  # decoded before the job went to another engine or model
+
+
+class TranscriptWarning(msgspec.Struct, frozen=True):
+    """What may be wrong between two times of the upload: a code for programs, a sentence for people."""
+
+    code: WarningCode
+    message: str
+    start_s: float
+    end_s: float
+
+
 class Transcript(msgspec.Struct, frozen=True):
-    """The text of one upload; `warnings` say what may be wrong with it."""
+    """The text of one upload; `warnings` say what may be wrong with it.
+
+    It is not complete where speech may be missing from the text.
+    """
 
     text: str
     language: str | None
     duration_s: float
     segments: tuple[Segment, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True
 
 
 def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
@@ -72,7 +110,11 @@ def main_language(segments: Iterable[Segment]) -> str | None:
 
 
 def compose_transcript(
-    segments: Sequence[Segment], *, duration_s: float, warnings: Sequence[str] = ()
+    segments: Sequence[Segment],
+    *,
+    duration_s: float,
+    warnings: Sequence[TranscriptWarning] = (),
+    is_complete: bool = True,
 ) -> Transcript:
     """The transcript that `segments`, in order, make up."""
     return Transcript(
@@ -81,4 +123,5 @@ def compose_transcript(
         duration_s=duration_s,
         segments=tuple(segments),
         warnings=tuple(warnings),
+        is_complete=is_complete,
     )

@@ -5,7 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -52,15 +52,24 @@ class UploadStore:
         self.path_of(name).unlink(missing_ok=True)
 
     def list_older_than(self, age_s: float) -> Iterator[str]:
-        """The names of complete uploads older than `age_s` seconds; unfinished ones that old are removed."""
-        limit = time.time() - age_s
-        for path in self._folder.iterdir():
-            if path.stat().st_mtime > limit:
-                continue
+        """The names of complete uploads older than `age_s` seconds."""
+        for path in self._find_older_than(age_s):
+            if path.suffix != _PART_SUFFIX:
+                yield path.name
+
+    def remove_unfinished(self, age_s: float) -> None:
+        """Remove unfinished uploads that nothing was written to for `age_s` seconds: their api was killed."""
+        for path in self._find_older_than(age_s):
             if path.suffix == _PART_SUFFIX:
                 path.unlink(missing_ok=True)
-            else:
-                yield path.name
+
+    def _find_older_than(self, age_s: float) -> Iterator[Path]:
+        limit = time.time() - age_s
+        for path in self._folder.iterdir():
+            # Others finish and delete files meanwhile.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime <= limit:
+                    yield path
 
 
 class UploadWriter:

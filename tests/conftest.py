@@ -9,8 +9,8 @@ import pytest
 
 from scripts.setup_venv import REPOSITORY
 
-# In this order: the second imports the first, and asserts are rewritten only in what is not imported yet.
-pytest_plugins = ("tests.fakes.redis_fixture", "tests.fakes.api_server")
+# In this order: the others import the first, and asserts are rewritten only in what is not imported yet.
+pytest_plugins = ("tests.fakes.redis_fixture", "tests.fakes.api_server", "tests.fakes.server_fixtures")
 
 # These run in .venv-qwen, by the second half of `make test`.
 collect_ignore = [] if find_spec("torch") else ["qwen"]

@@ -4,19 +4,31 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+import msgspec
 import structlog
 
-from shared.jobs import FailureCode
+from shared.jobs import FailureCode, SpeechDetection
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import main_language
 from worker import model_messages as messages
-from worker.engines.protocol import DecodingStopped, Engine, Samples, Window, WordsUnsupported
+from worker.engines.protocol import (
+    DecodingStopped,
+    Engine,
+    ModelUnavailable,
+    Samples,
+    Window,
+    WordsUnsupported,
+)
 from worker.vad import SileroStream, SileroVad
 from worker.window_plan import WindowConfig
 from worker.windows import cut_fixed_windows, cut_windows
 
 PARTIAL_INTERVAL_S = 0.05
 """Partials are sent at most this often; what comes sooner is joined."""
+
+# As Silero does it: speech ends at a probability this much below where it begins, but not at nothing at all.
+_HYSTERESIS = 0.15
+_LEAST_SILENCE = 0.01
 
 _logger = structlog.get_logger(__name__)
 
@@ -30,19 +42,24 @@ class JobListener:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
-        self._unsent: dict[int, str] = {}
+        self._unsent: dict[int, messages.PartialDecoded] = {}
         self._sent_at = float("-inf")
 
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
-        """Send what is new in `window`, or keep it for the next time if the last was just now."""
-        unsent = self._unsent.get(window, "") + delta
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        """Send what is new, or keep it for the next time if the last was just now."""
+        unsent = self._unsent[window].delta if window in self._unsent else ""
+        self._unsent[window] = messages.PartialDecoded(self._run, window, unsent + delta, tail, language)
         now = time.monotonic()
         if now - self._sent_at < PARTIAL_INTERVAL_S:
-            self._unsent[window] = unsent
             return
-        self._unsent.pop(window, None)
         self._sent_at = now
-        self._send(messages.PartialDecoded(self._run, window, unsent, tail))
+        # In the order of the windows: to go on in one is to say that those before it are complete.
+        for index in sorted(self._unsent):
+            self._send(self._unsent.pop(index))
+
+    def forget_unsent(self) -> None:
+        """Never send what was kept, since its windows are finished."""
+        self._unsent.clear()
 
     def is_stopped(self) -> bool:
         """Whether the engine must stop."""
@@ -69,6 +86,8 @@ class JobDecoder:
             yield messages.JobStopped(order.run)
         except WordsUnsupported as error:
             yield messages.JobFailed(order.run, FailureCode.WORDS_UNSUPPORTED, str(error))
+        except ModelUnavailable as error:  # of a second model, such as the one that times words
+            yield messages.JobFailed(order.run, FailureCode.MODEL_UNAVAILABLE, str(error))
         except DecodingFailed as error:
             yield messages.JobFailed(order.run, error.code, error.message)
         except Exception as error:  # border: what an engine raises fails the job, not the process
@@ -84,10 +103,16 @@ class JobDecoder:
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )
+            listener.forget_unsent()
             for window, transcript in zip(batch, transcripts, strict=True):
                 language = main_language(transcript.segments) or language
                 yield messages.WindowDecoded(
-                    order.run, window.index, window.end_sample, transcript.segments, transcript.warnings
+                    order.run,
+                    window.index,
+                    window.end_sample,
+                    transcript.segments,
+                    transcript.warnings,
+                    transcript.is_complete,
                 )
 
     def _cut(self, order: messages.DecodeJob, blocks: Iterable[Samples]) -> Iterator[Window]:
@@ -100,7 +125,10 @@ class JobDecoder:
         return cut_windows(
             blocks,
             self._open_detector(),
-            config=WindowConfig(window_s=self._window_s, first_window_s=first_window_s),
+            config=_configure(
+                WindowConfig(window_s=self._window_s, first_window_s=first_window_s),
+                order.request.speech_detection,
+            ),
             start_sample=start_sample,
             first_index=first_index,
         )
@@ -109,6 +137,21 @@ class JobDecoder:
         if self._vad is None:
             self._vad = SileroVad()
         return self._vad.open_stream()
+
+
+def _configure(config: WindowConfig, detection: SpeechDetection | None) -> WindowConfig:
+    """`config` with the numbers that a client gave; what follows from them keeps its relation to them."""
+    if detection is None:
+        return config
+    shortest_s = min(config.window_s, config.first_window_s or config.window_s)
+    return msgspec.structs.replace(
+        config,
+        speech_threshold=detection.threshold,
+        silence_threshold=min(detection.threshold, max(_LEAST_SILENCE, detection.threshold - _HYSTERESIS)),
+        edge_silence_s=min(detection.padding_s, shortest_s / 2),  # a window must have room for speech
+        min_pause_s=detection.pause_s,
+        min_speech_s=min(config.min_speech_s, detection.pause_s / 2),
+    )
 
 
 def _batch(windows: Iterator[Window], size: int, *, first_alone: bool) -> Iterator[list[Window]]:

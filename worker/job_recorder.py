@@ -49,9 +49,11 @@ class JobRecorder:
         call = job_store.finish_failed(self._claim, failure, ttl_s=self._job_ttl_s)
         self._log("failed", self._insist(call), code=failure.code, reason=failure.message)
 
-    def cancel(self) -> None:
-        """End the job as cancelled."""
-        self._log("cancelled", self._insist(job_store.finish_cancelled(self._claim, ttl_s=self._job_ttl_s)))
+    def cancel(self) -> bool:
+        """End the job as cancelled; answers whether it was this claim's to end."""
+        outcome = self._insist(job_store.finish_cancelled(self._claim, ttl_s=self._job_ttl_s))
+        self._log("cancelled", outcome)
+        return outcome != "stale"
 
     def give_back(self, reason: str) -> None:
         """Put the job back at its old place in the queue, with its checkpoint."""

@@ -6,7 +6,7 @@ Every message of a job carries the `run` the host gave it, so that nothing late 
 import msgspec
 
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 
 class DecodeJob(msgspec.Struct, frozen=True, tag=True):
@@ -48,22 +48,27 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class PartialDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: more text of the open window."""
+    """From the process: more text of the open window, which begins in this language as far as is known."""
 
     run: int
     window: int
     delta: str
     tail: str
+    language: str | None = None
 
 
 class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: a window is final; the next may begin at `end_sample` (16 kHz) of the upload."""
+    """From the process: a window is final; the next may begin at `end_sample` (16 kHz) of the upload.
+
+    Where it is not complete, speech may be missing from its segments.
+    """
 
     run: int
     window: int
     end_sample: int
     segments: tuple[Segment, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[TranscriptWarning, ...]
+    is_complete: bool
 
 
 class JobDecoded(msgspec.Struct, frozen=True, tag=True):

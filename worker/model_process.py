@@ -112,6 +112,8 @@ def main() -> None:
     channel = take_over_stdin()
     settings = WorkerSettings()
     configure_logging(settings.log_level)
+    # Before anything imports the hub's client, which reads it once, and for what an engine may start.
+    os.environ["HF_HUB_CACHE"] = str(settings.hub_cache_dir)
     engine = create_engine(settings)
     decoder = JobDecoder(engine, window_s=settings.window_s, first_window_s=settings.first_window_s)
     ModelProcess(channel, engine, decoder).serve()

@@ -37,7 +37,10 @@ class WorkerRuntime:
         self._settings = settings
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._capabilities = describe_capabilities(
-            settings.engine, whisper_model=settings.whisper_model, model_id=settings.model_id
+            settings.engine,
+            whisper_model=settings.whisper_model,
+            model_id=settings.model_id,
+            aligner_id=settings.aligner_id,
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
@@ -82,7 +85,9 @@ class WorkerRuntime:
         self._media.stop()
 
     def _claim_next(self) -> Claim | None:
-        return self._scripts.run(claim_job(self._worker_id, lease_s=self._settings.lease_s))
+        engine, model = self._capabilities.engine, self._capabilities.model
+        lease_s = self._settings.lease_s
+        return self._scripts.run(claim_job(self._worker_id, engine=engine, model=model, lease_s=lease_s))
 
     def _transcribe(self, claim: Claim) -> None:
         self._job_id = claim.job_id

@@ -1,18 +1,20 @@
 """The worker's settings, which its model process reads as well."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from shared.settings import SharedSettings
-from worker.engines.catalogue import EngineName
+from worker.engines.catalogue import DEFAULT_ALIGNER_ID, EngineName
 
 
 class WorkerSettings(SharedSettings):
     """Settings of the worker, each from the environment variable of its name in capitals."""
 
     engine: EngineName = EngineName.WHISPER
-    """The engine that transcribes: `qwen3`, `whisper`, or `scripted` for tests. It never becomes another."""
+    """The engine that transcribes: `qwen3`, `qwen3-vllm`, `whisper`, or `scripted` for tests. It never
+    becomes another."""
 
     idle_timeout: NonNegativeFloat = 120.0
     """Seconds without a job after which the model process ends and all its memory is free; 0 means never."""
@@ -36,16 +38,37 @@ class WorkerSettings(SharedSettings):
     """The longest first window of a synchronous or streamed request, so that its first words come early."""
 
     model_id: str = "Qwen/Qwen3-ASR-0.6B"
-    """`qwen3`: the model, by its name on the hub or as a local folder."""
+    """`qwen3` and `qwen3-vllm`: the model, by its name on the hub or as a local folder."""
+
+    aligner_id: str = DEFAULT_ALIGNER_ID
+    """`qwen3`: the model that finds times of words, a name or a folder, loaded when they are first asked for.
+    By default a folder `aligner` in the folder MODEL_ID is preferred; empty means no times of words."""
+
+    hf_home: Path | None = None
+    """The folder of the model hub's client; what it downloads is kept in `hub` there."""
+
+    hf_hub_cache: Path | None = None
+    """Where downloads from the model hub are kept. By default `hub` in HF_HOME or else DATA_DIR/models."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """`qwen3`: where the model runs: `cuda`, `cuda:1`, `mps` or `cpu`; `auto` takes the first there is."""
+    """`qwen3`: where the model runs: `cuda`, `cuda:1`, `mps` or `cpu`; `auto` takes the first there is.
+    `qwen3-vllm` runs on the first CUDA device alone."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU that can, `float32` on the CPU."""
+    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU that can, `float32` on the CPU.
+    `qwen3-vllm`: the same, but for `auto`, which vLLM decides."""
 
     batch_windows: NonNegativeInt = 0
-    """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU."""
+    """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU.
+    `qwen3-vllm`: 0 means 16."""
+
+    language_changes: bool = True
+    """`qwen3`: whether windows are cut where the language changes. Without a language given, the model is
+    then asked for that of each stretch of speech before it transcribes a window of several."""
+
+    vllm_gpu_memory: float = Field(default=0.7, gt=0.0, le=1.0)
+    """`qwen3-vllm`: the share of the GPU's memory that vLLM takes when it starts, for weights and cache. So
+    much must be free then; the rest is for others. Qwen's own examples take as much as the default."""
 
     whisper_model: str = ""
     """A faster-whisper model: a local folder or the name of one on the hub. Empty: the `base` model."""
@@ -64,3 +87,8 @@ class WorkerSettings(SharedSettings):
 
     scripted_misbehaviour: str = "none"
     """`scripted` engine: what it does wrong, such as `die_in_load`; see its module."""
+
+    @property
+    def hub_cache_dir(self) -> Path:
+        """Where downloads from the model hub are kept."""
+        return self.hf_hub_cache or (self.hf_home or self.models_dir) / "hub"

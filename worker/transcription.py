@@ -1,5 +1,6 @@
 """One job from its claim to its final event."""
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -96,8 +97,8 @@ class Transcription:
             case messages.Loaded(elapsed_s=elapsed_s):
                 self._rules.begin_inference()
                 self._note(self._recorder.tell(Loading(phase="loaded", elapsed_s=elapsed_s)))
-            case messages.PartialDecoded(window=window, delta=delta, tail=tail):
-                self._note(self._recorder.tell(Partial(window=window, delta=delta, tail=tail)))
+            case messages.PartialDecoded(window=window, delta=delta, tail=tail, language=language):
+                self._note(self._recorder.tell(Partial(window, delta, tail, language)))
             case messages.WindowDecoded():
                 self._keep_window(report)
             case messages.JobDecoded():
@@ -115,7 +116,12 @@ class Transcription:
         self._processed_s = processed_s
         progress = Progress(processed_s=processed_s, duration_s=self._claim.upload.duration_s)
         finished = FinishedWindow(
-            decoded.window, decoded.end_sample, progress, decoded.segments, decoded.warnings
+            decoded.window,
+            decoded.end_sample,
+            progress,
+            decoded.segments,
+            decoded.warnings,
+            decoded.is_complete,
         )
         self._note(self._recorder.keep_window(finished))
         if self._rules.find_reason() is StopReason.STOPPING:
@@ -145,7 +151,7 @@ class Transcription:
             case StopReason.STALE:
                 _logger.warning("claim_lost", job_id=self._claim.job_id)
             case StopReason.CANCELLED:
-                self._recorder.cancel()
+                self._cancel()
             case StopReason.TIMED_OUT:
                 self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
             case StopReason.STOPPING:
@@ -157,6 +163,12 @@ class Transcription:
         if self._processed_s < duration_s:  # what follows the last window is silence
             self._recorder.tell(Progress(processed_s=duration_s, duration_s=duration_s))
         self._recorder.succeed()
+
+    def _cancel(self) -> None:
+        """End the job and delete its audio: who cancels wants nothing of it to be left."""
+        if self._recorder.cancel():
+            with contextlib.suppress(OSError):  # then a sweeper does it
+                self._tools.uploads.delete(self._claim.upload.name)
 
     def _fail(self, code: FailureCode, message: str) -> None:
         self._end()

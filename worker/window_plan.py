@@ -33,10 +33,14 @@ class WindowConfig(msgspec.Struct, frozen=True):
 
 
 class WindowPlan(msgspec.Struct, frozen=True):
-    """A window that is settled: its spans, and where in the upload the next one may begin."""
+    """A window that is settled: its spans, and where in the upload the next one may begin.
+
+    `pauses` are the moments of the upload, in samples, in the middle between two of its speech regions.
+    """
 
     spans: tuple[Span, ...]
     end_sample: int
+    pauses: tuple[int, ...] = ()
 
 
 class WindowPlanner:
@@ -51,6 +55,7 @@ class WindowPlanner:
         self._floor = start_sample  # all audio before it belongs to earlier windows
         self._speaking = False
         self._packed: list[Span] = []  # the open window: its regions, without silence behind the last
+        self._pauses: list[int] = []  # in the middle between them
         self._region: Span | None = None  # the speech that has not come to its pause yet
         self._levels: list[float] = []  # the probabilities since that region's start
 
@@ -95,6 +100,8 @@ class WindowPlanner:
     def _close_region(self, region: Span) -> None:
         continues_a_split = region.start == self._floor
         if continues_a_split or region.length >= to_samples(self._config.min_speech_s):
+            if self._packed:
+                self._pauses.append(_find_middle(self._packed[-1].end, region.start))
             self._packed = self._pack(region)
         self._region, self._levels = None, []
 
@@ -120,8 +127,7 @@ class WindowPlanner:
         return sum(span.length for span in self._pack(region))
 
     def _end_in_silence(self) -> WindowPlan:
-        last, upcoming = self._packed[-1], self._upcoming()
-        return self._end_window(last.end + (upcoming.start - last.end) // 2)
+        return self._end_window(_find_middle(self._packed[-1].end, self._upcoming().start))
 
     def _split(self, region: Span) -> WindowPlan:
         """End the window inside a region longer than it, at the moment with the least speech."""
@@ -139,9 +145,10 @@ class WindowPlanner:
         room = self._limit - sum(span.length for span in self._packed)
         trailing = min(self._edge, room, cut - last.end)
         spans = (*earlier, Span(last.start, last.end + trailing))
-        self._packed, self._floor = [], cut
+        plan = WindowPlan(spans, cut, tuple(self._pauses))
+        self._packed, self._pauses, self._floor = [], [], cut
         self._limit = to_samples(self._config.window_s)
-        return WindowPlan(spans, cut)
+        return plan
 
 
 def find_quietest(levels: Sequence[float], first: int, last: int) -> int:
@@ -149,6 +156,10 @@ def find_quietest(levels: Sequence[float], first: int, last: int) -> int:
     padded = np.pad(np.asarray(levels), _SMOOTHED_CHUNKS // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED_CHUNKS, 1 / _SMOOTHED_CHUNKS), mode="valid")
     return first + int(np.argmin(smooth[first : last + 1]))
+
+
+def _find_middle(before: int, after: int) -> int:
+    return before + (after - before) // 2
 
 
 def to_samples(seconds: float) -> int:

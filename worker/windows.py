@@ -82,7 +82,13 @@ class _SampleBuffer:
         """The window that `plan` describes; the samples before its end are forgotten."""
         samples = np.concatenate([part for span in plan.spans for part in self._read(span)])
         self.forget(Span(0, plan.end_sample))
-        return Window(index=index, spans=plan.spans, samples=samples, end_sample=plan.end_sample)
+        return Window(
+            index=index,
+            spans=plan.spans,
+            samples=samples,
+            end_sample=plan.end_sample,
+            pauses=tuple(_count_before(pause, plan.spans) for pause in plan.pauses),
+        )
 
     def forget(self, spare: Span) -> None:
         """Drop the pieces that lie inside `spare`."""
@@ -94,6 +100,11 @@ class _SampleBuffer:
         for span, piece in self._pieces:
             if span.start < wanted.end and wanted.start < span.end:
                 yield piece[max(0, wanted.start - span.start) : wanted.end - span.start]
+
+
+def _count_before(moment: int, spans: Iterable[Span]) -> int:
+    """How many samples of `spans` lie before a moment of the upload."""
+    return sum(min(max(0, moment - span.start), span.length) for span in spans)
 
 
 def _plan_whole(start: int, end: int) -> WindowPlan:

@@ -68,6 +68,7 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   redis.call('HSET', job, 'state', state, 'finished_ms', int(now_ms()))
   if failure_json ~= '' then redis.call('HSET', job, 'failure', failure_json) end
   redis.call('ZREM', key('queued'), job_id)
+  redis.call('SREM', key('unfinished:' .. (redis.call('HGET', job, 'key_name') or '')), job_id)
   tell(job_id, event_json)
   for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:'}) do
     redis.call('PEXPIRE', key(name .. job_id), ttl_ms)

@@ -1,6 +1,22 @@
--- queued -> running. ARGV: worker_id, lease_ms. Answers the claim, or nothing where no job is queued.
--- Repeated by a worker that holds a live lease (its reply was lost) it answers the same claim again.
-local worker_id, lease_ms = ARGV[1], tonumber(ARGV[2])
+-- queued -> running. ARGV: worker_id, lease_ms, engine, model. Answers the claim, or nothing where no job is
+-- queued. Repeated by a worker that holds a live lease (its reply was lost) it answers the same claim again.
+local worker_id, lease_ms, engine, model = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+
+-- The engine and model of the last claim are the job's; text that is kept from others is warned of.
+local function note_engine(job_id)
+  local job = key('job:' .. job_id)
+  local record = redis.call('HMGET', job, 'engine', 'model', 'engine_since_s', 'processed_s')
+  if record[1] == engine and record[2] == model then return end
+  local start_s, end_s = tonumber(record[3] or 0), tonumber(record[4])
+  if record[1] and end_s > start_s then
+    local message = string.format(
+      'The text of %.2f s to %.2f s was decoded by %s (%s), before the job went to another engine or model.',
+      start_s, end_s, record[1], record[2])
+    redis.call('RPUSH', key('warnings:' .. job_id),
+      cjson.encode({code = 'engine_changed', message = message, start_s = start_s, end_s = end_s}))
+  end
+  redis.call('HSET', job, 'engine', engine, 'model', model, 'engine_since_s', record[4])
+end
 
 local function answer(job_id)
   redis.call('ZADD', key('running'), int(now_ms() + lease_ms), job_id)
@@ -19,5 +35,6 @@ local job = key('job:' .. job_id)
 redis.call('HINCRBY', job, 'claim_no', 1)
 redis.call('HSET', job, 'state', 'running', 'owner', worker_id)
 redis.call('HSETNX', job, 'started_ms', int(now_ms()))
-tell(job_id, cjson.encode({type = 'started', attempt = attempt(job_id)}))
+note_engine(job_id)
+tell(job_id, cjson.encode({type = 'started', attempt = attempt(job_id), engine = engine, model = model}))
 return answer(job_id)

@@ -1,8 +1,18 @@
--- running -> a final state. ARGV: job_id, claim_no, state, event, failure (or ''), ttl_ms.
+-- running -> a final state. ARGV: job_id, claim_no, state, event ('' for a success), failure (or ''), ttl_ms.
 -- Answers `finished`, `already` (the same claim finished it before: safe to repeat) or `stale`.
-local job_id, claim_no = ARGV[1], ARGV[2]
+local job_id, claim_no, state, event_json = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+-- Who follows the events alone must learn what is wrong with the transcript, whichever worker found it.
+local function describe_success()
+  local is_complete = redis.call('HEXISTS', key('job:' .. job_id), 'incomplete') == 0
+  local warnings = redis.call('LRANGE', key('warnings:' .. job_id), 0, -1)
+  return '{"type":"succeeded","is_complete":' .. tostring(is_complete)
+    .. ',"warnings":[' .. table.concat(warnings, ',') .. ']}'
+end
+
 local record = redis.call('HMGET', key('job:' .. job_id), 'state', 'claim_no')
 if record[2] == claim_no and is_final(record[1]) then return 'already' end
 if not holds_claim(job_id, claim_no) then return 'stale' end
-close(job_id, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+if state == 'succeeded' then event_json = describe_success() end
+close(job_id, state, event_json, ARGV[5], ARGV[6])
 return 'finished'

@@ -68,7 +68,7 @@ def _measure_duration_s(container: InputContainer, track: AudioStream, max_audio
     ticks = 0
     is_sound = False
     for packet in read_packets(container, track):
-        ticks += packet.duration or 0
+        ticks += max(packet.duration or 0, 0)
         is_sound = is_sound or bool(decode_packet(packet))
         if is_sound and told_s is not None:
             return told_s
@@ -80,9 +80,11 @@ def _measure_duration_s(container: InputContainer, track: AudioStream, max_audio
 
 
 def _told_duration_s(container: InputContainer, track: AudioStream) -> float | None:
-    """What the header says of the sound track, or else of the file; None where it does not say."""
+    """What the header says of the sound track, or else of the file; None where it says nothing sensible."""
     if container.format.name in _HEADERLESS:
         return None
-    if track.duration and track.time_base:
-        return float(track.duration * track.time_base)
-    return container.duration / _MICROSECONDS if container.duration else None
+    told_s = (
+        float((track.duration or 0) * (track.time_base or 0)),
+        (container.duration or 0) / _MICROSECONDS,
+    )
+    return next((seconds for seconds in told_s if seconds > 0), None)

@@ -39,7 +39,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.redis_scripts import AsyncScriptRunner, ScriptCall, ScriptRunner
-from shared.transcripts import Segment, Word
+from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 
 Answer = TypeVar("Answer")
 
@@ -52,6 +52,8 @@ class Run(Protocol):
 
 
 TTL_S = 60.0
+WARNING = TranscriptWarning(WarningCode.REPETITION, "It said it „twice“.", 0.0, 1.0)
+STARTED = Started(attempt=1, engine="whisper", model="base")
 SEGMENT = Segment(0.0, 1.5, "grüß 你好", "de", (Word(0.0, 1.5, "grüß"),))
 
 
@@ -83,8 +85,16 @@ def submit(run: Run, *job_ids: str, priority: Priority = Priority.INTERACTIVE) -
         assert run(job_store.submit_job(new_job(job_id, priority)))
 
 
-def claim(run: Run, worker_id: str = "w1", *, lease_s: float = 30.0) -> Claim:
-    claimed = run(job_store.claim_job(worker_id, lease_s=lease_s))
+def claim_next(
+    run: Run, worker_id: str, *, engine: str = "whisper", model: str = "base", lease_s: float = 30.0
+) -> Claim | None:
+    return run(job_store.claim_job(worker_id, engine=engine, model=model, lease_s=lease_s))
+
+
+def claim(
+    run: Run, worker_id: str = "w1", *, engine: str = "whisper", model: str = "base", lease_s: float = 30.0
+) -> Claim:
+    claimed = claim_next(run, worker_id, engine=engine, model=model, lease_s=lease_s)
     assert isinstance(claimed, Claim)
     return claimed
 
@@ -103,7 +113,7 @@ def events_of(run: Run, job_id: str) -> list[Event]:
 
 def first_window(text: str = "hello") -> job_store.FinishedWindow:
     segment = Segment(0.0, 1.0, text, "en")
-    return job_store.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (segment,), ("a warning",))
+    return job_store.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (segment,), (WARNING,))
 
 
 def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None:
@@ -127,7 +137,7 @@ def test_jobs_are_claimed_interactive_first_and_in_the_order_they_came(run: Run)
     submit(run, "batch", priority=Priority.BATCH)
     submit(run, "first", "second")
     assert [claim(run, worker).job_id for worker in ("w1", "w2", "w3")] == ["first", "second", "batch"]
-    assert run(job_store.claim_job("w4", lease_s=30)) is None
+    assert claim_next(run, "w4") is None
 
 
 def test_a_worker_that_asks_again_gets_the_claim_it_holds(run: Run) -> None:
@@ -146,7 +156,7 @@ def test_partials_are_replaced_by_the_segments_of_their_window(run: Run) -> None
     told = events_of(run, "a")
     assert told == [
         Queued(position=0),
-        Started(attempt=1),
+        STARTED,
         SegmentDone(segment=Segment(0.0, 1.0, "hello", "en")),
         Progress(processed_s=1.0, duration_s=3.0),
     ]
@@ -159,8 +169,54 @@ def test_a_window_finished_twice_is_kept_once(run: Run) -> None:
         run(job_store.finish_window(held, first_window()))
     job = read(run, "a")
     assert [segment.text for segment in job.segments] == ["hello"]
-    assert job.warnings == ("a warning",)
+    assert job.warnings == (WARNING,)
+    assert job.is_complete
     assert job.processed_s == 1.0
+
+
+def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(run: Run) -> None:
+    submit(run, "a")
+    incomplete = job_store.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (), (WARNING,), is_complete=False)
+    for _ in range(2):
+        run(job_store.finish_window(claim(run), incomplete))
+    run(job_store.report_engine_crash(claim(run), ttl_s=TTL_S))
+    held = claim(run, "w2")
+    run(job_store.finish_window(held, job_store.FinishedWindow(1, 32_000, Progress(2.0, 3.0), (SEGMENT,))))
+    run(job_store.finish_succeeded(held, ttl_s=TTL_S))
+    job = read(run, "a")
+    assert not job.is_complete
+    assert job.warnings == (WARNING,)
+    assert events_of(run, "a")[-1] == Succeeded(is_complete=False, warnings=(WARNING,))
+
+
+def test_a_job_names_the_engine_of_its_last_claim(run: Run) -> None:
+    submit(run, "a")
+    assert (read(run, "a").engine, read(run, "a").model) == (None, None)
+    run(job_store.yield_job(claim(run, model="base"), reason="test"))
+    claim(run, "w2", engine="qwen3", model="./Größe „1“")
+    job = read(run, "a")
+    assert (job.engine, job.model) == ("qwen3", "./Größe „1“")
+    assert job.warnings == ()
+    assert events_of(run, "a")[-1] == Started(attempt=1, engine="qwen3", model="./Größe „1“")
+
+
+def test_text_kept_from_another_engine_is_warned_of_with_its_time(run: Run) -> None:
+    submit(run, "a")
+    clean = job_store.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (SEGMENT,))
+    held = claim(run, "w1", engine="whisper", model="base")
+    run(job_store.finish_window(held, clean))
+    for worker, model in (("w2", "base"), ("w3", "large"), ("w4", "small")):
+        run(job_store.yield_job(held, reason="test"))
+        held = claim(run, worker, engine="whisper", model=model)
+    run(job_store.finish_window(held, job_store.FinishedWindow(1, 40_000, Progress(2.5, 3.0), ())))
+    run(job_store.yield_job(held, reason="test"))
+    claim(run, "w5", engine="qwen3", model="small")
+    claim(run, "w5", engine="qwen3", model="small")
+    first, second = read(run, "a").warnings
+    assert (first.code, first.start_s, first.end_s) == (WarningCode.ENGINE_CHANGED, 0.0, 1.0)
+    assert (second.code, second.start_s, second.end_s) == (WarningCode.ENGINE_CHANGED, 1.0, 2.5)
+    assert "0.00 s to 1.00 s was decoded by whisper (base)" in first.message
+    assert "1.00 s to 2.50 s was decoded by whisper (small)" in second.message
 
 
 def test_segments_come_back_as_they_were_written(run: Run) -> None:
@@ -226,7 +282,7 @@ def test_a_queued_job_is_cancelled_at_once(run: Run) -> None:
     assert run(job_store.cancel_job("a", ttl_s=TTL_S)) is JobState.QUEUED
     assert read(run, "a").state is JobState.CANCELLED
     assert events_of(run, "a")[-1] == Cancelled()
-    assert run(job_store.claim_job("w1", lease_s=30)) is None
+    assert claim_next(run, "w1") is None
 
 
 def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
@@ -265,9 +321,9 @@ def test_a_job_whose_lease_expired_is_queued_again_and_fails_at_the_limit(run: R
     assert job.failure.code is FailureCode.WORKER_LOST
 
 
-def wait_until_swept(run: Run) -> None:
+def wait_until_swept(run: Run, *, lease_s: float = 0) -> None:
     deadline = time.monotonic() + 5
-    while not run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
+    while not run(job_store.sweep_expired_leases(lease_s=lease_s, ttl_s=TTL_S)):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
 
 
@@ -314,3 +370,15 @@ def test_a_server_that_just_came_back_expires_no_lease(redis_url: str) -> None:
         claim(run, lease_s=0.001)
         assert run(job_store.sweep_expired_leases(lease_s=1e6, ttl_s=TTL_S)) == []
         wait_until_swept(run)
+
+
+def test_after_a_standstill_of_the_server_workers_get_one_lease_to_renew(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        run = ScriptRunner(connection, "test:").run
+        submit(run, "a")
+        claim(run, "w1", lease_s=0.001)
+        wait_until_swept(run, lease_s=0.5)
+        claim(run, "w2", lease_s=0.001)
+        connection.hset("test:sweeps", "last_ms", 1)  # the last sweep is long ago
+        assert run(job_store.sweep_expired_leases(lease_s=0.5, ttl_s=TTL_S)) == []
+        wait_until_swept(run, lease_s=0.5)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from worker.engines.scripted import expected_words
 
 SAMPLE_RATE_HZ = 16_000
+_INT16_SCALE = 1 << 15
 
 
 def make_tones(seconds: float, *, seed: int = 0) -> npt.NDArray[np.int16]:
@@ -32,6 +33,11 @@ def write_wav(samples: npt.NDArray[np.int16]) -> bytes:
     return file.getvalue()
 
 
+def write_floats(samples: npt.NDArray[np.float32]) -> bytes:
+    """A WAV file of mono 16 kHz samples in -1..1."""
+    return write_wav(np.round(samples * np.float32(_INT16_SCALE)).astype(np.int16))
+
+
 def spoken_text(samples: npt.NDArray[np.int16]) -> str:
     """What the scripted engine says to these samples."""
-    return " ".join(expected_words(samples.astype(np.float32) / np.float32(1 << 15)))
+    return " ".join(expected_words(samples.astype(np.float32) / np.float32(_INT16_SCALE)))

@@ -8,7 +8,7 @@ class Listener:
         self.texts: dict[int, str] = {}
         self._patience = patience
 
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         """Note the text of a window."""
         assert tail == ""
         self.texts[window] = self.texts.get(window, "") + delta

@@ -12,7 +12,8 @@ from shared.events import Event, Partial, Progress
 from shared.job_store import FinishedWindow
 from shared.jobs import Claim, Directive, Failure
 from shared.redis_connection import connect
-from shared.transcripts import Segment
+from shared.redis_scripts import ScriptCall
+from shared.transcripts import Segment, TranscriptWarning
 from shared.worker_registry import announce_worker, retire_worker
 
 TTL_S = 60.0
@@ -35,7 +36,8 @@ class Script:
     segments: Sequence[Segment] = ()
     partials: Sequence[str] = ()
     first: Sequence[Event] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True
     failure: Failure | None = None
 
 
@@ -78,13 +80,17 @@ class ScriptedWorker:
 
     def _work(self) -> None:
         while not self._stopped.is_set():
-            claim = self._runner.run(job_store.claim_job("scripted", lease_s=LEASE_S))
+            claim = self._runner.run(self._claim_next())
             if claim is None:
                 self._stopped.wait(0.001)
                 continue
             self.claims.append(claim)
             self._has_claimed.set()
             self._finish(claim, self._perform(claim))
+
+    def _claim_next(self) -> ScriptCall[Claim | None]:
+        engine, model = self.capabilities.engine, self.capabilities.model
+        return job_store.claim_job("scripted", engine=engine, model=model, lease_s=LEASE_S)
 
     def _perform(self, claim: Claim) -> Directive:
         for event in [*self.script.first, *(Partial(0, delta) for delta in self.script.partials)]:
@@ -110,6 +116,7 @@ class ScriptedWorker:
             progress=progress,
             segments=tuple(self.script.segments),
             warnings=self.script.warnings,
+            is_complete=self.script.is_complete,
         )
 
     def _finish(self, claim: Claim, directive: Directive) -> None:

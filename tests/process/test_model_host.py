@@ -89,14 +89,29 @@ def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: Ma
     receive_until(host, messages.JobDecoded)
 
 
-def test_unloading_ends_what_the_process_has_started(make_host: MakeHost) -> None:
+def test_unloading_ends_what_the_process_has_started_though_it_ignores_signals(make_host: MakeHost) -> None:
     host = make_host("with_a_grandchild")
     begin_job(host)
     receive_until(host, messages.JobDecoded)
     processes = child_processes()
     assert len(processes) == 2
+    processes[1].terminate()
+    with pytest.raises(psutil.TimeoutExpired):
+        processes[1].wait(0.2)
     host.unload()
     assert not any(is_alive(process) for process in processes)
+
+
+def test_a_process_that_vanishes_takes_along_what_it_has_started(make_host: MakeHost) -> None:
+    host = make_host("with_a_grandchild")
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    process, grandchild = child_processes()
+    process.kill()
+    with pytest.raises(ModelProcessDied):  # noqa: PT012 - it may be noticed by either
+        begin_job(host)
+        receive_until(host, messages.JobDecoded)
+    assert not is_alive(grandchild)
 
 
 def is_alive(process: psutil.Process) -> bool:

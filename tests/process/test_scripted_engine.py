@@ -19,7 +19,7 @@ from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
 from worker.windows import cut_fixed_windows
 
 class Listener:
-    def on_partial(self, window, delta, tail):
+    def on_partial(self, window, delta, tail, language):
         print("heard", flush=True)
     def is_stopped(self):
         return False

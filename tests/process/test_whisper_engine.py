@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.word_errors import count_errors
 from worker.engines.catalogue import WHISPER_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
 from worker.engines.whisper import _WHISPER_CODES, WhisperConfig, WhisperEngine
+from worker.engines.whisper_model import FALLBACK_TEMPERATURES
 from worker.engines.whisper_weights import WEIGHT_FILES, join_installed_parts
 from worker.vad import SileroVad
 from worker.window_plan import WindowConfig
@@ -31,7 +33,7 @@ class Listener:
         self.text = ""
         self._is_impatient = is_impatient
 
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         self.text += delta
 
     def is_stopped(self) -> bool:
@@ -121,6 +123,22 @@ def test_silence_is_not_put_into_words(engine: WhisperEngine) -> None:
     assert transcribe(engine, read_clip("silence.flac"), TranscriptionRequest()) == []
 
 
+def test_it_tells_how_each_segment_was_decoded(engine: WhisperEngine) -> None:
+    segments = transcribe(engine, read_clip("long.ogg"), TranscriptionRequest(language_hint="en"))
+
+    told = [segment.decoding for segment in segments if segment.decoding]
+    assert len(told) == len(segments) > 1
+    for decoding in told:
+        assert decoding.tokens
+        assert -1 < decoding.avg_logprob < 0
+        assert 0 <= decoding.no_speech_prob < 1
+        assert decoding.temperature == 0.0
+    starts_s = [decoding.window_start_s for decoding in told]
+    assert starts_s == sorted(starts_s)
+    assert len(set(starts_s)) > 1
+    assert all(start_s <= segment.start_s for start_s, segment in zip(starts_s, segments, strict=True))
+
+
 def test_a_wanted_stop_ends_the_decoding(engine: WhisperEngine) -> None:
     with pytest.raises(DecodingStopped):
         transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), Listener(is_impatient=True))
@@ -130,6 +148,32 @@ def test_a_context_does_no_harm(engine: WhisperEngine) -> None:
     request = TranscriptionRequest(language_hint="en", context="A walk by the river.")
 
     assert errors(transcribe(engine, read_clip("speech.flac"), request), SENTENCE) == 0
+
+
+def test_a_temperature_is_taken_instead_of_those_that_are_tried_in_turn(
+    engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = engine._model._model
+    tried: list[tuple[float, ...]] = []
+    generate_segments = model.generate_segments
+
+    def spy(features: Any, tokenizer: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("encoder_output") is not None:
+            tried.append(tuple(options.temperatures))
+        return generate_segments(features, tokenizer, options, *args, **kwargs)
+
+    monkeypatch.setattr(model, "generate_segments", spy)
+    speech = read_clip("speech.flac")
+    texts = [
+        join_segments(
+            transcribe(engine, speech, TranscriptionRequest(language_hint="en", temperature=temperature))
+        )
+        for temperature in (None, 0.0, 1.0, 1.0)
+    ]
+
+    assert tried == [FALLBACK_TEMPERATURES, (0.0,), (1.0,), (1.0,)]
+    assert texts[0] == texts[1]
+    assert all(texts)
 
 
 def test_the_model_knows_every_language_on_offer(engine: WhisperEngine) -> None:

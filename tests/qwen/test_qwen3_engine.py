@@ -1,24 +1,22 @@
 """The engine `qwen3` through Qwen's own package, on a tiny model that is right on these samples."""
 
-import csv
 import difflib
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from qwen_asr import Qwen3ASRModel
 from qwen_asr.inference.utils import SUPPORTED_LANGUAGES
 
-from scripts.setup_venv import REPOSITORY
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment, join_segments
+from shared.transcripts import Segment, WarningCode, join_segments
+from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, SPOKEN, TINY, WINDOW_S
 from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import (
     DecodingStopped,
@@ -35,40 +33,7 @@ from worker.vad import SileroVad
 from worker.window_plan import WindowConfig
 from worker.windows import cut_windows
 
-TINY = REPOSITORY / "tests" / "data" / "tiny-qwen3-asr"
-WINDOW_S = 5.0  # the tiny model was trained on short utterances
-
 DETECT = TranscriptionRequest()
-
-
-class Sample(NamedTuple):
-    """A line of the manifest."""
-
-    file: str
-    language: str
-    text: str
-
-    @property
-    def code(self) -> str | None:
-        """The ISO code of its language."""
-        return {"English": "en", "German": "de", "Chinese": "zh"}.get(self.language)
-
-    def read(self) -> Samples:
-        """Its samples."""
-        samples, _ = soundfile.read(TINY / "samples" / self.file, dtype="float32")
-        return np.asarray(samples, np.float32)
-
-
-def read_manifest() -> dict[str, Sample]:
-    """The samples by their names."""
-    with (TINY / "samples" / "manifest.tsv").open(encoding="utf-8") as manifest:
-        lines = csv.DictReader(manifest, delimiter="\t")
-        return {line["file"][:-4]: Sample(line["file"], line["language"], line["text"]) for line in lines}
-
-
-SAMPLES = read_manifest()
-EXACT = sorted(SAMPLES.keys() - {"en_long20"})
-SPOKEN = [name for name in EXACT if SAMPLES[name].text]
 
 
 class Listener:
@@ -80,7 +45,7 @@ class Listener:
         self.asked = 0
         self._patience = patience
 
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         self.deltas[window] = self.deltas.get(window, "") + delta
         self.told.append((delta, tail))
 
@@ -279,7 +244,10 @@ def test_a_text_that_stays_cut_is_warned_of_with_its_time(engine: Qwen3Engine) -
     (transcript,) = tiny_limit.decode_windows([window], DETECT, Listener())
 
     assert SAMPLES["en_fox"].text.startswith(join_segments(transcript.segments))
-    assert "0.00 s to 5.0" in transcript.warnings[0]
+    (warning,) = transcript.warnings
+    assert (warning.code, warning.start_s) == (WarningCode.TRUNCATED, 0.0)
+    assert "0.00 s to 5.0" in warning.message
+    assert not transcript.is_complete
 
 
 def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> None:
@@ -291,7 +259,7 @@ def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> Non
     text = join_segments(transcript.segments)
     assert text.startswith("five")
     assert "five five five" not in text
-    assert "repeated itself" in transcript.warnings[0]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.REPETITION]
     assert listener.deltas == {0: text}
 
 
@@ -368,7 +336,7 @@ def test_a_gpu_that_is_not_there_never_becomes_the_cpu() -> None:
         Qwen3Engine(Qwen3Config(str(TINY), device="cuda")).load(lambda _phase: None)
 
 
-def test_the_japanese_tokenizer_is_not_loaded_until_it_is_used() -> None:
+def test_what_recognition_does_not_use_is_not_loaded_until_somebody_uses_it() -> None:
     program = f"""
 import sys
 import numpy as np
@@ -377,7 +345,7 @@ from worker.engines.protocol import Span, Window
 from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
 
 class Listener:
-    def on_partial(self, window, delta, tail): pass
+    def on_partial(self, window, delta, tail, language=None): pass
     def is_stopped(self): return False
 
 phases = []
@@ -385,8 +353,9 @@ engine = Qwen3Engine(Qwen3Config({str(TINY)!r}, device="cpu"))
 assert engine.load(phases.append) == "cpu"
 window = Window(index=0, spans=(Span(0, 16000),), samples=np.zeros(16000, np.float32), end_sample=16000)
 engine.decode_windows([window], TranscriptionRequest(), Listener())
-print(phases, {{"dynet", "_dynet"}} & sys.modules.keys())
+print(phases, {{"_dynet", "dynet", "pandas", "scipy", "sklearn"}} & sys.modules.keys())
 import qwen_asr.inference.qwen3_forced_aligner as aligner
+import scipy.signal
 print(aligner.nagisa.tagging("今日は").words, "_dynet" in sys.modules)
 """
     printed = subprocess.run(

@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from tests.fakes.audio import make_tones, spoken_text, write_wav
+from tests.fakes.doors import submit
 from tests.fakes.server import RealServer, wait_for
 
 SAMPLES = make_tones(3, seed=2)
@@ -69,6 +70,19 @@ def test_a_request_that_takes_too_long_is_answered_504_and_its_work_stops(make_s
     assert answer.json()["error"]["code"] == "timeout"
     assert answer.headers["x-should-retry"] == "false"
     assert transcribe(server) == TEXT
+
+
+def test_a_cancel_ends_a_model_process_that_does_not_come_to_the_end_of_loading(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(SCRIPTED_LOAD_S="600").start()
+    location = submit(server, write_wav(SAMPLES))
+    model = wait_for(server.model_process, what="the start of the model process")
+
+    assert server.client.delete(location).status_code == 202
+
+    wait_for(lambda: server.client.get(location).json()["state"] == "cancelled", what="the cancel")
+    wait_for(lambda: not model.is_running(), what="the end of the model process")
 
 
 @pytest.mark.parametrize("trouble", ["die_in_load", "fail_load"])

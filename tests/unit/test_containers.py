@@ -15,6 +15,7 @@ from scripts.local_server.plans import API_ENDS_WITHIN_S, WORKER_ENDS_WITHIN_S
 from scripts.local_server.settings import LocalServerSettings
 from scripts.setup_venv import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
 from tests.fakes.dockerfile import find_arguments, read_image_environment, read_instructions
+from worker.engines.catalogue import EngineName
 from worker.settings import WorkerSettings
 
 DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker")
@@ -33,9 +34,14 @@ COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
-def find_copied(dockerfile: str) -> list[str]:
+# The engines that there are images for, and what each is installed from.
+WORKER_LOCKS = {"qwen3": "qwen-cuda.txt", "qwen3-vllm": "qwen-vllm.txt", "whisper": "base.txt"}
+
+
+def find_copied(dockerfile: str, **build_arguments: str) -> list[str]:
     """What of the repository an image takes."""
-    return [source for line in find_arguments(dockerfile, "COPY") for source in line.split()[:-1]]
+    copies = find_arguments(dockerfile, "COPY", **build_arguments)
+    return [source for line in copies for source in line.split()[:-1]]
 
 
 def read_example() -> dict[str, str]:
@@ -187,23 +193,43 @@ def test_the_python_of_an_image_is_one_that_the_locks_are_made_for(dockerfile: s
 
 
 @pytest.mark.parametrize(
-    ("dockerfile", "lock"), [(DOCKERFILES[0], "base.txt"), (DOCKERFILES[1], "qwen-cuda.txt")]
+    ("dockerfile", "arguments", "lock"),
+    [
+        ("Dockerfile.api", {}, "base.txt"),
+        ("Dockerfile.worker", {}, "qwen-cuda.txt"),
+        *(("Dockerfile.worker", {"ENGINE": engine}, lock) for engine, lock in WORKER_LOCKS.items()),
+    ],
 )
-def test_an_image_is_installed_from_its_lock_and_nothing_else(dockerfile: str, lock: str) -> None:
-    text = (REPOSITORY / dockerfile).read_text().replace("$LOCK", lock)
-    installs = re.findall(r"pip install .*", text)
+def test_an_image_is_installed_from_its_lock_and_nothing_else(
+    dockerfile: str, arguments: dict[str, str], lock: str
+) -> None:
+    runs = find_arguments(dockerfile, "RUN", **arguments)
+    installs = [line for line in runs if line.startswith("pip install")]
+    copies = [line.split() for line in find_arguments(dockerfile, "COPY", **arguments)]
+    [(source, target)] = [line for line in copies if line[0].startswith("requirements/")]
 
     assert len(installs) == 2
-    assert f"requirements/{lock}" in installs[0]
+    assert source == f"requirements/{lock}"
+    assert (target if not target.endswith("/") else source) in installs[0].split()
     assert {"--require-hashes", "--only-binary=:all:", "--no-deps"} <= set(installs[0].split())
     assert installs[1].endswith("--no-deps --no-build-isolation .")
-    assert f"requirements/{lock}" in find_copied(dockerfile)
     assert (LOCKS_DIR / lock).is_file()
 
 
-def test_the_worker_can_be_built_without_torch() -> None:
-    assert find_arguments("Dockerfile.worker", "ARG") == ["LOCK=qwen-cuda.txt"]
-    assert "requirements/base.txt" in find_copied("Dockerfile.worker")
+def test_there_is_an_image_for_every_engine_but_that_of_the_tests() -> None:
+    assert set(WORKER_LOCKS) == set(EngineName) - {EngineName.SCRIPTED}
+    worker = SERVICES["worker"]
+    assert worker["build"]["args"]["ENGINE"] == worker["environment"]["ENGINE"]
+    assert worker["image"].partition(":")[2] == worker["environment"]["ENGINE"]
+
+
+def test_only_the_image_for_vllm_has_a_compiler() -> None:
+    compilers = {
+        engine: any("gcc" in line for line in find_arguments("Dockerfile.worker", "RUN", ENGINE=engine))
+        for engine in WORKER_LOCKS
+    }
+
+    assert compilers == {"qwen3": False, "qwen3-vllm": True, "whisper": False}
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)

@@ -1,5 +1,6 @@
 """The locks agree with each other and with pyproject.toml, and name nothing but versions and hashes."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from scripts.lock_dependencies import NODE_LOCK
 from scripts.setup_venv import LOCKS_DIR, PURPOSES, REPOSITORY
 
 LOCKS = sorted(LOCKS_DIR.glob("*.txt"))
@@ -91,7 +94,9 @@ def test_qwen_is_tested_with_the_tools_that_the_rest_is_tested_with() -> None:
     assert {(name, versions[name]) for name in tools} <= read_versions("qwen-dev.txt")
 
 
-@pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-dev.txt", "qwen-cuda.txt"])
+@pytest.mark.parametrize(
+    "lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-dev.txt", "qwen-cuda.txt", "qwen-vllm.txt"]
+)
 def test_a_lock_fulfils_what_the_project_declares(lock: str) -> None:
     pins = {pin.name: pin.version for pin in read_lock(lock)}
 
@@ -119,3 +124,45 @@ def test_cpu_and_cuda_run_the_same_qwen() -> None:
 
     assert {name for name, _ in cpu - cuda} == {"torch"}
     assert {version.removesuffix("+cpu") for name, version in cpu | cuda if name == "torch"} == {"2.13.0"}
+
+
+def test_vllm_is_locked_apart_since_it_wants_another_torch() -> None:
+    cuda, vllm = dict(read_versions("qwen-cuda.txt")), dict(read_versions("qwen-vllm.txt"))
+
+    assert vllm["vllm"] == "0.14.0"
+    assert vllm["torch"] != cuda["torch"]
+    for package in ("qwen-asr", "transformers", "accelerate"):
+        assert vllm[package] == cuda[package]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert not [extra for extra in project["optional-dependencies"] if "vllm" in extra]
+
+
+def test_vllm_is_an_extra_of_qwens_package_of_the_version_that_is_locked() -> None:
+    lines = (LOCKS_DIR / "qwen-vllm.in").read_text().splitlines()
+    [asked] = [Requirement(line) for line in lines if line.startswith("qwen-asr")]
+
+    assert asked.extras == {"vllm"}
+    assert asked.specifier.contains(dict(read_versions("qwen-vllm.txt"))["qwen-asr"])
+
+
+def test_the_project_can_be_built_where_vllm_is_installed() -> None:
+    version = dict(read_versions("qwen-vllm.txt"))["setuptools"]
+
+    # From here on it reads the licence as pyproject.toml states it.
+    assert Version(version) >= Version("77.0.3")
+
+
+@pytest.mark.parametrize(("lock", "major"), [("openai-newest.txt", 3), ("openai-1.txt", 1)])
+def test_openai_has_two_clients_of_which_one_is_old(lock: str, major: int) -> None:
+    assert int(dict(read_versions(lock))["openai"].partition(".")[0]) >= major
+    assert major > 1 or dict(read_versions(lock))["openai"].startswith("1.")
+
+
+def test_the_client_for_node_is_hashed_and_from_nowhere_in_particular() -> None:
+    text = (REPOSITORY / NODE_LOCK).read_text()
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+
+    assert "node_modules/openai" in packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert "resolved" not in text
+    assert "://" not in text

@@ -9,6 +9,7 @@ class EngineName(StrEnum):
     """The engines, by the names that the setting ENGINE takes."""
 
     QWEN3 = "qwen3"  # Qwen3-ASR by Qwen's own package, on a GPU or the CPU
+    QWEN3_VLLM = "qwen3-vllm"  # the same model by vLLM, on a GPU
     WHISPER = "whisper"  # faster-whisper on the CPU
     SCRIPTED = "scripted"  # says what tests expect
 
@@ -59,18 +60,33 @@ QWEN3_LANGUAGE_NAMES = {
     "zh": "Chinese",
 }
 
+# The languages in which Qwen's forced aligner finds the times of words.
+QWEN3_WORD_LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"})
+
+DEFAULT_ALIGNER_ID = "Qwen/Qwen3-ForcedAligner-0.6B"
+
 SCRIPTED_LANGUAGES = frozenset({"en"})
 
 
-def describe_capabilities(engine: EngineName, *, whisper_model: str, model_id: str) -> Capabilities:
-    """What `engine` can do; `whisper_model` and `model_id` are what WHISPER_MODEL and MODEL_ID name."""
+def describe_capabilities(
+    engine: EngineName, *, whisper_model: str, model_id: str, aligner_id: str = DEFAULT_ALIGNER_ID
+) -> Capabilities:
+    """What `engine` can do; the others are what WHISPER_MODEL, MODEL_ID and ALIGNER_ID name."""
     match engine:
         case EngineName.QWEN3:
+            words = find_word_languages(aligner_id)
+            return _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=words)
+        case EngineName.QWEN3_VLLM:
             return _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=frozenset())
         case EngineName.WHISPER:
             return _describe(engine, whisper_model or "whisper-base", WHISPER_LANGUAGES)
         case EngineName.SCRIPTED:
             return _describe(engine, "scripted", SCRIPTED_LANGUAGES)
+
+
+def find_word_languages(aligner_id: str) -> frozenset[str]:
+    """The languages with times of words, given what ALIGNER_ID names; none without an aligner."""
+    return QWEN3_WORD_LANGUAGES if aligner_id else frozenset()
 
 
 def _describe(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning
 
 Samples = npt.NDArray[np.float32]
 
@@ -31,12 +31,14 @@ class Window(msgspec.Struct, frozen=True):
 
     `samples` is float32 in -1..1 at 16 kHz, shape (sum of span lengths,). `end_sample` is where in the
     upload the next window may begin: all audio before it is either in this window or earlier, or silence.
+    `pauses` are where in `samples`, in mid-silence, one stretch of speech ends and another begins.
     """
 
     index: int
     spans: tuple[Span, ...]
     samples: Samples
     end_sample: int
+    pauses: tuple[int, ...] = ()
 
     def to_upload_s(self, window_s: float) -> float:
         """The time in the upload, in seconds, of a moment `window_s` seconds into this window.
@@ -55,15 +57,19 @@ class WindowTranscript(msgspec.Struct, frozen=True):
     """What an engine made of one window; the segments' times are seconds of the upload, not of the window."""
 
     segments: tuple[Segment, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True  # false where speech may be missing from the text
 
 
 class DecodingListener(Protocol):
     """Whoever follows the decoding of one job, called from the decoding thread."""
 
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
-        """`delta` is appended to the text of `window`; `tail` comes after it and may still change."""
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        """`delta` is appended to the text of `window`; `tail` comes after it and may still change.
+
+        Nothing is appended to a window before the ones ahead of it are complete. `language` is that in which
+        the text of the window begins, if it is known: whether a space belongs before it depends on that.
+        """
 
     def is_stopped(self) -> bool:
         """Whether the engine must stop as soon as it can; it then raises DecodingStopped."""
@@ -81,7 +87,7 @@ class WordsUnsupported(Exception):
 
 
 class ModelUnavailable(Exception):
-    """Raised by `load` where the weights cannot be had; the message names the remedy."""
+    """Raised where the weights of a model cannot be had; the message names the remedy."""
 
 
 class Engine(Protocol):
@@ -117,6 +123,7 @@ class Engine(Protocol):
         Raises:
             DecodingStopped: the listener said stop.
             WordsUnsupported: the request requires times of words, and a language was detected that has none.
+            ModelUnavailable: it needs a second model, such as one that times words, which cannot be had.
         """
 
 

@@ -1,6 +1,5 @@
-"""Qwen3-ASR by Qwen's own package on torch: the only module that imports either, once it has to load."""
+"""Qwen3-ASR by Qwen's own package on torch: imports both only once it has to load."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -10,9 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import structlog
 
 from shared.jobs import TranscriptionRequest
+from worker.engines.catalogue import find_word_languages
 from worker.engines.protocol import (
     DecodingListener,
     ModelUnavailable,
@@ -20,38 +19,42 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
+from worker.engines.qwen3_aligner import Placement, Qwen3Aligner, load_aligner
+from worker.engines.qwen3_aligner_timing import WordTimer
 from worker.engines.qwen3_decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory
 from worker.engines.qwen3_device import (
     check_free_memory,
     choose_batch_windows,
     choose_device,
     choose_dtype,
-    is_device_lost,
 )
-from worker.engines.qwen3_imports import defer_nagisa, silence_transformers
+from worker.engines.qwen3_device_loss import watch_device
+from worker.engines.qwen3_imports import defer_nagisa, hide_unused_packages, silence_transformers
 from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from worker.engines.qwen3_languages import CutWindows
 from worker.engines.qwen3_parts import compose_transcripts
+from worker.engines.qwen3_probe import cut_at_language_changes
+from worker.engines.qwen3_prompts import build_prompt
 from worker.engines.qwen3_row import END_TOKENS, Prompt, RowRules
 from worker.engines.qwen3_weights import find_qwen3_weights, measure_weights
 
 _REPETITION_PENALTY = 1.2
-_DEVICE_LOST_EXIT_CODE = 70
-
-_logger = structlog.get_logger(__name__)
 
 
 class Qwen3Config(msgspec.Struct, frozen=True):
     """Which model, and where and how it computes.
 
-    `model_id` is a name on the hub or a folder. `batch_windows` and `cpu_threads` of 0 mean: as many as
-    memory allows, and one per core.
+    `model_id` and `aligner_id` are names on the hub or folders; without the second, words have no times.
+    `batch_windows` and `cpu_threads` of 0 mean: as many as memory allows, and one per core.
     """
 
     model_id: str
+    aligner_id: str = ""
     device: str = "auto"
     dtype: str = "auto"
     batch_windows: int = 0
     cpu_threads: int = 0
+    finds_language_changes: bool = True
     rules: RowRules = RowRules()
 
 
@@ -60,10 +63,12 @@ class Qwen3Engine:
 
     needs_speech = True
     _model: "Qwen3Model"  # since `load`
+    _report_phase: PhaseReporter  # as well
 
     def __init__(self, config: Qwen3Config) -> None:
         self._config = config
         self._batch_windows = max(1, config.batch_windows)
+        self._timer = WordTimer(self._load_aligner, find_word_languages(config.aligner_id))
 
     @property
     def batch_windows(self) -> int:
@@ -72,6 +77,7 @@ class Qwen3Engine:
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Import the package, find or fetch the weights, and bring them onto the device."""
+        self._report_phase = report_phase
         report_phase("importing libraries")
         torch = _import_torch()
         device = choose_device(torch, self._config.device)
@@ -103,8 +109,18 @@ class Qwen3Engine:
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once; partials come by the token."""
-        decoding = BatchDecoding(self._model, windows, request, listener, self._config.rules)
-        return compose_transcripts(windows, decoding.decode(previous_language=previous_language))
+        cut = CutWindows(windows)
+        if self._config.finds_language_changes and not request.language_hint:
+            cut = cut_at_language_changes(self._model, windows, listener)
+        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
+        parts = decoding.decode(previous_language=previous_language)
+        with watch_device():
+            transcripts = compose_transcripts(windows, self._timer.time_words(parts, request, listener))
+        return cut.warn(windows, transcripts)
+
+    def _load_aligner(self) -> Qwen3Aligner:
+        self._report_phase("loading aligner")
+        return load_aligner(self._config.aligner_id, self._model.placement)
 
 
 class Qwen3Model:
@@ -120,6 +136,7 @@ class Qwen3Model:
             device_map=device,
             attn_implementation="flash_attention_2" if has_flash else "sdpa",
         ).eval()
+        self.placement = Placement(device, dtype)
         # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
         self._processor: Any = Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False)
 
@@ -130,32 +147,35 @@ class Qwen3Model:
         )
 
     def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, *, max_new_tokens: int, avoid_repeats: bool
+        self,
+        prompts: Sequence[Prompt],
+        follow: FollowTokens,
+        *,
+        max_new_tokens: int,
+        avoid_repeats: bool,
+        temperature: float = 0.0,
     ) -> None:
-        """Continue all `prompts` at once, greedily; a GPU that is lost to this process ends it."""
+        """Continue all `prompts` at once; a GPU that is lost to this process ends it."""
         import torch
 
         steps = _Steps(follow)
         try:
-            self._model.generate(
-                **self._move(collate_rows([self._prepare(prompt) for prompt in prompts])),
-                streamer=steps,
-                stopping_criteria=[steps.find_ended_rows],
-                max_new_tokens=max_new_tokens,
-                eos_token_id=sorted(END_TOKENS),
-                pad_token_id=PAD_TOKEN,
-                do_sample=False,
-                repetition_penalty=_REPETITION_PENALTY if avoid_repeats else 1.0,
-            )
+            with watch_device():
+                self._model.generate(
+                    **self._move(collate_rows([self._prepare(prompt) for prompt in prompts])),
+                    streamer=steps,
+                    stopping_criteria=[steps.find_ended_rows],
+                    max_new_tokens=max_new_tokens,
+                    eos_token_id=sorted(END_TOKENS),
+                    pad_token_id=PAD_TOKEN,
+                    **_choose_sampling(temperature),
+                    repetition_penalty=_REPETITION_PENALTY if avoid_repeats else 1.0,
+                )
         except torch.OutOfMemoryError as error:
             message = (
                 f"the device has too little memory for {len(prompts)} windows at once ({error}); "
                 "lower BATCH_WINDOWS or WINDOW_S"
             )
-        except RuntimeError as error:
-            if is_device_lost(error):
-                _end_process(error)
-            raise
         else:
             return
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
@@ -164,12 +184,7 @@ class Qwen3Model:
 
     def build_prompt(self, context: str, language: str | None) -> str:
         """The prompt up to where the model goes on, with one audio token for all of the audio."""
-        messages = [
-            {"role": "system", "content": context},
-            {"role": "user", "content": [{"type": "audio", "audio": ""}]},
-        ]
-        opened = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return f"{opened}language {language}<asr_text>" if language else opened
+        return build_prompt(self._processor, context, language)
 
     def _prepare(self, prompt: Prompt) -> PreparedRow:
         inputs = self._processor(
@@ -190,6 +205,13 @@ class Qwen3Model:
         device, dtype = self._model.device, self._model.dtype
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return tensors | {"input_features": tensors["input_features"].to(dtype)}
+
+
+def _choose_sampling(temperature: float) -> dict[str, Any]:
+    """What `generate` takes: from all tokens by their probability, whatever the model's own settings."""
+    if not temperature:
+        return {"do_sample": False}
+    return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
 
 
 class _Steps:
@@ -215,7 +237,8 @@ def _import_torch() -> Any:
     """Import torch and Qwen's package, but not all that this one drags in."""
     defer_nagisa()
     try:
-        import qwen_asr  # noqa: F401 - what takes long is imported here, in the phase of that name
+        with hide_unused_packages():
+            import qwen_asr  # noqa: F401 - what takes long is imported here, in the phase of that name
         import torch
     except ModuleNotFoundError as error:
         raise ModelUnavailable(
@@ -224,9 +247,3 @@ def _import_torch() -> Any:
         ) from error
     silence_transformers()
     return torch
-
-
-def _end_process(error: BaseException) -> None:
-    """End this process, whose GPU context no error leaves usable; the queue gives the job to a new one."""
-    _logger.critical("device_lost", error=str(error))
-    os._exit(_DEVICE_LOST_EXIT_CODE)

@@ -1,10 +1,11 @@
 """A batch of windows through Qwen3-ASR: generations and their repairs, and what is told meanwhile."""
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Protocol
 
 from shared.jobs import TranscriptionRequest
+from shared.transcripts import join_texts
 from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingListener, DecodingStopped, Window
 from worker.engines.qwen3_parts import DecodedPart
@@ -28,9 +29,17 @@ class TokenGenerator(Protocol):
         """The text of `tokens`; a character of which bytes are missing is U+FFFD."""
 
     def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, *, max_new_tokens: int, avoid_repeats: bool
+        self,
+        prompts: Sequence[Prompt],
+        follow: FollowTokens,
+        *,
+        max_new_tokens: int,
+        avoid_repeats: bool,
+        temperature: float = 0.0,
     ) -> None:
         """Continue all `prompts` at once, telling `follow` each step, until no row needs more tokens.
+
+        With a `temperature` of 0 the likeliest tokens are taken, with a higher one they are drawn.
 
         Raises:
             OutOfDeviceMemory: with fewer prompts it may work.
@@ -51,6 +60,7 @@ class BatchDecoding:
         self._generator = generator
         self._listener = listener
         self._hint = request.language_hint
+        self._temperature = request.temperature or 0.0
         forced = QWEN3_LANGUAGE_NAMES[self._hint] if self._hint else None
         self._rows = [
             Row(
@@ -62,7 +72,10 @@ class BatchDecoding:
             )
             for window in windows
         ]
-        self._told = [("", "")] * len(self._rows)  # of each row: the deltas so far, the last tail
+        # Parts of windows are decoded by as many at once as there are windows, which take at least as much.
+        self._most_rows = len({window.index for window in windows})
+        self._told = {window.index: ("", "") for window in windows}  # the deltas so far, the last tail
+        self._previous_language: str | None = None
 
     def decode(self, *, previous_language: str | None) -> list[DecodedPart]:
         """What was said in each window, in order; `previous_language` is for text whose own nobody knows.
@@ -71,19 +84,27 @@ class BatchDecoding:
             DecodingStopped: the listener said stop.
             OutOfDeviceMemory: not even half of the windows fit.
         """
+        self._previous_language = previous_language
         while open_rows := [row for row in self._rows if not row.is_accepted]:
             open_rows.sort(key=_avoids_repeats)
             for _, rows in groupby(open_rows, key=_avoids_repeats):
-                self._generate_or_halve(list(rows))
+                while some := list(islice(rows, self._most_rows)):
+                    self._generate_or_halve(some)
             self._tell()
-        parts = []
-        for row in self._rows:
-            language = self._hint or language_code(row.language) or previous_language
-            parts.append(DecodedPart(row.window, row.text, language, tuple(row.faults)))
-            previous_language = language if row.text else previous_language
-        return parts
+        return [
+            DecodedPart(row.window, row.text, language, tuple(row.faults))
+            for row, language in zip(self._rows, self._find_languages(), strict=True)
+        ]
 
-    def _generate_or_halve(self, rows: list[Row]) -> None:
+    def _find_languages(self) -> Iterator[str | None]:
+        """The language of each row; of one that has none of its own, that of the text before it."""
+        previous = self._previous_language
+        for row in self._rows:
+            language = self._hint or language_code(row.language) or previous
+            yield language
+            previous = language if row.text else previous
+
+    def _generate_or_halve(self, rows: Sequence[Row]) -> None:
         try:
             self._generate(rows)
         except OutOfDeviceMemory:
@@ -95,7 +116,7 @@ class BatchDecoding:
             for half in (rows[:middle], rows[middle:]):
                 self._generate([row for row in half if not row.is_accepted])
 
-    def _generate(self, rows: list[Row]) -> None:
+    def _generate(self, rows: Sequence[Row]) -> None:
         def follow(tokens: Sequence[int]) -> list[bool]:
             self._stop_if_told()
             for row, token in zip(rows, tokens, strict=True):
@@ -112,6 +133,7 @@ class BatchDecoding:
             follow,
             max_new_tokens=max(row.budget for row in rows),
             avoid_repeats=rows[0].avoids_repeats,
+            temperature=self._temperature,
         )
         for row in rows:
             row.settle()
@@ -121,16 +143,22 @@ class BatchDecoding:
             raise DecodingStopped
 
     def _tell(self) -> None:
-        """Tell what is new; of a window behind one that is still open, nothing is final yet."""
+        """Tell what is new; of what is behind a row that is still open, nothing is final yet."""
         is_first_open = True
-        for number, row in enumerate(self._rows):
-            told, last_tail = self._told[number]
-            released = row.released if is_first_open else told
-            delta, tail = released[len(told) :], row.text[len(released) :]
+        pairs = zip(self._rows, self._find_languages(), strict=True)
+        for index, parts in groupby(pairs, key=lambda pair: pair[0].window.index):
+            texts, final = [], []
+            for row, language in parts:
+                texts.append((row.text, language))
+                final.append((row.released if is_first_open else "", language))
+                is_first_open = is_first_open and row.is_accepted
+            told, last_tail = self._told[index]
+            released = join_texts(final)
+            delta, tail = released[len(told) :], join_texts(texts)[len(released) :]
             if delta or tail != last_tail:
-                self._listener.on_partial(row.window.index, delta, tail)
-                self._told[number] = (released, tail)
-            is_first_open = is_first_open and row.is_accepted
+                begins_in = next((language for text, language in final if text), None)
+                self._listener.on_partial(index, delta, tail, begins_in)
+                self._told[index] = (released, tail)
 
 
 def language_code(name: str | None) -> str | None:

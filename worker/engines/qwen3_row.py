@@ -35,6 +35,7 @@ class Ending(StrEnum):
     DONE = "done"  # with the end token
     LIMIT = "limit"  # without, when its tokens were used up
     LOOP = "loop"  # it began to repeat itself
+    CUT = "cut"  # it did so once more, and the rest was given up
     ECHO = "echo"  # it began to say the context back
 
 
@@ -159,7 +160,8 @@ class Row:
     def _repair_loop(self) -> None:
         self._cut_loop()
         if self.avoids_repeats:
-            self._accept_with(Ending.LOOP)
+            self.faults.remove(Ending.LOOP)
+            self._accept_with(Ending.CUT)
             return
         self.avoids_repeats = True
         self.faults.append(Ending.LOOP)

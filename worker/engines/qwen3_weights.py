@@ -12,7 +12,7 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 def find_qwen3_weights(model_id: str) -> Path:
     """The folder of the model that `model_id` names: a folder, or a name on the hub.
 
-    What the hub gives is kept in its own cache (HF_HOME); with HF_HUB_OFFLINE=1 only that is asked.
+    What the hub gives is kept in its cache (HF_HUB_CACHE); with HF_HUB_OFFLINE=1 only that is asked.
 
     Raises:
         ModelUnavailable: neither has it.
@@ -44,6 +44,6 @@ def _fetch_from_hub(model_id: str) -> Path:
         asked = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"
         raise ModelUnavailable(
             f"MODEL_ID={model_id} is neither a folder here nor to be had from {asked} ({error}). "
-            f"Fetch it once where the hub can be reached (`hf download {model_id}`) and set MODEL_ID to "
-            "the folder, or HF_HOME to the cache."
+            f"Fetch it where the hub can be reached (`hf download {model_id} --local-dir FOLDER`) and set "
+            f"MODEL_ID to that folder. The cache of the hub is {constants.HF_HUB_CACHE}."
         ) from error

@@ -3,6 +3,8 @@
 from worker.engines.catalogue import EngineName
 from worker.engines.protocol import Engine
 from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3_aligner import choose_aligner
+from worker.engines.qwen3_vllm import Qwen3VllmConfig, Qwen3VllmEngine
 from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
 from worker.engines.whisper import WhisperConfig, WhisperEngine
 from worker.settings import WorkerSettings
@@ -19,10 +21,23 @@ def create_engine(settings: WorkerSettings) -> Engine:
             return Qwen3Engine(
                 Qwen3Config(
                     model_id=settings.model_id,
+                    aligner_id=choose_aligner(settings.aligner_id, settings.model_id),
                     device=settings.device,
                     dtype=settings.dtype,
                     batch_windows=settings.batch_windows,
                     cpu_threads=settings.cpu_threads,
+                    finds_language_changes=settings.language_changes,
+                )
+            )
+        case EngineName.QWEN3_VLLM:
+            return Qwen3VllmEngine(
+                Qwen3VllmConfig(
+                    model_id=settings.model_id,
+                    device=settings.device,
+                    dtype=settings.dtype,
+                    gpu_memory=settings.vllm_gpu_memory,
+                    window_s=settings.window_s,
+                    batch_windows=settings.batch_windows,
                 )
             )
         case EngineName.WHISPER:

@@ -29,6 +29,8 @@ WORDS = (  # noqa: SIM905 - a literal of as many lines as words is no easier to 
     "quartz river solar tiger umber velvet willow xenon yonder zephyr acorn birch coral dune elm fern"
 ).split()
 
+_LANGUAGE = "en"
+
 # How long a waiting engine takes at most to hear that it must stop.
 _POLL_S = 0.02
 _INT16_SCALE = 32_768
@@ -110,12 +112,12 @@ class _Speech:
             if number == len(texts) // 2:
                 self._misbehave()
             self._wait_for_word()
-            self._listener.on_partial(self._window.index, f" {text}" if number else text, "")
+            self._listener.on_partial(self._window.index, f" {text}" if number else text, "", _LANGUAGE)
         words = tuple(self._place_word(number, text) for number, text in enumerate(texts))
         if not words:
             return WindowTranscript(())
         timed = words if request.word_times is not WordTimes.NONE else ()
-        segment = Segment(words[0].start_s, words[-1].end_s, " ".join(texts), "en", timed)
+        segment = Segment(words[0].start_s, words[-1].end_s, " ".join(texts), _LANGUAGE, timed)
         return WindowTranscript((segment,))
 
     def _place_word(self, second: int, text: str) -> Word:

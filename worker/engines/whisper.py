@@ -1,5 +1,6 @@
 """Whisper on the CPU: faster-whisper (CTranslate2) with 8-bit weights, one window at a time."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from shared.jobs import TranscriptionRequest, WordTimes
-from shared.transcripts import Segment, Word, join_segments, separator
+from shared.transcripts import Segment, SegmentDecoding, Word, join_segments, separator
 from worker.engines.placement import place_interval
 from worker.engines.protocol import (
     DecodingListener,
@@ -19,12 +20,20 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
-from worker.engines.whisper_model import DecodingOptions, EncodedWindow, WhisperModel
+from worker.engines.whisper_model import (
+    FALLBACK_TEMPERATURES,
+    DecodingOptions,
+    EncodedWindow,
+    WhisperModel,
+)
 from worker.engines.whisper_weights import find_weights
 
 # Whisper names Javanese by a code that ISO withdrew.
 _WHISPER_CODES = {"jv": "jw"}
 _API_CODES = {theirs: ours for ours, theirs in _WHISPER_CODES.items()}
+
+# Its unit of `seek`.
+_FRAMES_PER_S = 100
 
 # A language detected with less probability than this is a guess.
 _SURE_PROBABILITY = 0.5
@@ -105,13 +114,14 @@ class _WindowDecoding:
             beam_size=self._beam_size,
             word_timestamps=request.word_times is not WordTimes.NONE,
             prompt=request.context or None,
+            temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),
         )
         segments: list[Segment] = []
         for found in self._model.generate(encoded, options):
             _stop_if_told(listener)
             segment = place_segment(self._window, found, language=language, earlier=segments)
             gap = separator(join_segments(segments), segment.text, language)
-            listener.on_partial(self._window.index, gap + segment.text, "")
+            listener.on_partial(self._window.index, gap + segment.text, "", language)
             segments.append(segment)
         return tuple(segments)
 
@@ -130,7 +140,24 @@ def place_segment(window: Window, found: Any, *, language: str, earlier: Sequenc
         start_s, end_s = _place_after(words[-1].end_s if words else floor_s, window, word)
         words.append(Word(start_s, end_s, word.word.strip()))
     start_s, end_s = (words[0].start_s, words[-1].end_s) if words else _place_after(floor_s, window, found)
-    return Segment(start_s, end_s, found.text.strip(), language, tuple(words))
+    return Segment(
+        start_s, end_s, found.text.strip(), language, tuple(words), _describe_decoding(window, found)
+    )
+
+
+def _describe_decoding(window: Window, found: Any) -> SegmentDecoding:
+    return SegmentDecoding(
+        tokens=tuple(int(token) for token in found.tokens),
+        temperature=_to_finite(found.temperature or 0.0),
+        avg_logprob=_to_finite(found.avg_logprob),
+        no_speech_prob=_to_finite(found.no_speech_prob),
+        window_start_s=round(window.to_upload_s(found.seek / _FRAMES_PER_S), 3),
+    )
+
+
+def _to_finite(number: Any) -> float:
+    # Neither numpy's numbers nor an infinity are for the wire.
+    return round(float(number), 4) if math.isfinite(number) else 0.0
 
 
 def _place_after(floor_s: float, window: Window, found: Any) -> tuple[float, float]:

@@ -8,14 +8,21 @@ import msgspec
 
 from worker.engines.protocol import Samples
 
+FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Those that OpenAI's own program tries."""
+
 
 class DecodingOptions(msgspec.Struct, frozen=True):
-    """How a window is decoded. `language` is a code of Whisper's; `prompt` precedes the text."""
+    """How a window is decoded. `language` is a code of Whisper's; `prompt` precedes the text.
+
+    The first of the `temperatures` is taken, and the next one where the text that came is not plausible.
+    """
 
     language: str
     beam_size: int
     word_timestamps: bool
     prompt: str | None
+    temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES
 
 
 class EncodedWindow(NamedTuple):
@@ -67,6 +74,7 @@ class WhisperModel:
             condition_on_previous_text=False,
             initial_prompt=options.prompt,
             word_timestamps=options.word_timestamps,
+            temperature=options.temperatures,
         )
         tokenizer = Tokenizer(
             self._model.hf_tokenizer,

@@ -26,6 +26,10 @@ def test_auto_and_nothing_mean_that_the_language_is_detected(spelling: str) -> N
         ("Cantonese", "yue"),
         ("zh-yue", "yue"),
         ("Deutsch", "de"),
+        ("Nederlands", "nl"),
+        ("zh-Hans", "zh"),
+        ("中文", "zh"),
+        ("tl", "fil"),
         ("Filipino", "fil"),
         ("Tagalog", "fil"),
         ("iw", "he"),
@@ -50,6 +54,27 @@ def test_a_misspelled_name_is_answered_with_the_nearest_one() -> None:
         parse_language("Englsh")
 
 
+@pytest.mark.parametrize(
+    ("spelling", "language"), [("jp", "Japanese"), ("cn", "Chinese"), ("gr", "Greek"), ("jap", "Japanese")]
+)
+def test_what_people_take_for_a_code_is_answered_with_the_language_they_mean(
+    spelling: str, language: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"Did you mean {language}"):
+        parse_language(spelling)
+
+
+def test_a_region_where_nobody_lives_suggests_nothing() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_language("xx")
+    assert "Did you mean" not in refusal.value.message
+
+
+def test_an_unknown_language_is_answered_with_those_there_are() -> None:
+    with pytest.raises(InvalidRequest, match=r"knows English \(en\), Chinese \(zh\)"):
+        parse_language("Gibberish", {"zh", "en"})
+
+
 def test_a_language_is_matched_to_the_code_that_the_engine_uses_for_it() -> None:
     assert match_language("fil", {"en", "tl"}) == "tl"
     assert match_language("jv", {"jw", "en"}) == "jw"
@@ -61,6 +86,18 @@ def test_a_language_that_only_the_engine_lacks_is_refused_with_those_it_has() ->
         match_language("yue", {"zh", "en"})
     assert "English (en)" in refusal.value.message
     assert refusal.value.param == "language"
+
+
+@pytest.mark.parametrize(("code", "nearest"), [("gsw", "German"), ("no", "Danish"), ("wuu", "Chinese")])
+def test_a_language_that_only_the_engine_lacks_is_refused_with_the_nearest(code: str, nearest: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"engine in use \(qwen3\).* The nearest is {nearest}"):
+        match_language(code, {"zh", "en", "de", "da"}, engine="qwen3")
+
+
+def test_a_language_that_is_near_to_none_has_no_nearest() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        match_language("tlh", {"zh", "en"})
+    assert "nearest" not in refusal.value.message
 
 
 def test_codes_have_english_names() -> None:

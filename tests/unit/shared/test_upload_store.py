@@ -75,8 +75,20 @@ def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadSto
     for name in ("old", "unfinished.part"):
         os.utime(store.path_of(name), (two_hours_ago, two_hours_ago))
     assert list(store.list_older_than(3600)) == ["old"]
+    store.remove_unfinished(7300)
+    assert names_in(store) == ["new", "old", "unfinished.part"]
+    store.remove_unfinished(3600)
     assert names_in(store) == ["new", "old"]
     unfinished.abort()
+
+
+def test_an_upload_that_is_deleted_while_others_look_harms_nothing(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.path_of("x").parent
+    (folder / "there").write_bytes(b"x")
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter((folder / "gone", folder / "there")))
+    assert list(store.list_older_than(0)) == ["there"]
 
 
 def test_a_full_disk_is_told_as_such_and_nothing_stays(store: UploadStore) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from shared.capabilities import ModelState
 from shared.errors import MediaServiceDown
+from shared.events import Progress
+from shared.job_store import FinishedWindow
 from shared.jobs import (
     Checkpoint,
     Claim,
@@ -20,6 +22,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.media.client import MediaService
+from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker import model_messages as messages
 from worker.heartbeat import Heartbeat
@@ -37,6 +40,11 @@ class FakeRecorder:
 
     def __init__(self) -> None:
         self.endings: list[object] = []
+        self.kept: list[FinishedWindow] = []
+
+    def keep_window(self, finished: FinishedWindow) -> Directive:
+        self.kept.append(finished)
+        return Directive.GO_ON
 
     def tell(self, event: object) -> Directive:
         return Directive.GO_ON
@@ -93,6 +101,11 @@ class FakeMedia:
 
 def transcribe(host: FakeHost, media: FakeMedia | None = None) -> list[object]:
     """How the record says that the job ended."""
+    return record(host, media).endings
+
+
+def record(host: FakeHost, media: FakeMedia | None = None) -> FakeRecorder:
+    """What was written into the record of the job."""
     recorder = FakeRecorder()
     tools = JobTools(
         host=cast(ModelHost, host),
@@ -104,11 +117,23 @@ def transcribe(host: FakeHost, media: FakeMedia | None = None) -> list[object]:
     )
     rules = StopRules(lambda: Directive.GO_ON, limit_s=60, is_stopping=threading.Event(), clock=lambda: 0.0)
     Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
-    return recorder.endings
+    return recorder
 
 
 def test_audio_that_is_done_makes_the_job_succeed() -> None:
     assert transcribe(FakeHost(messages.JobDecoded(1))) == ["succeeded"]
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_whether_a_window_is_complete_is_kept_with_its_warnings(*, is_complete: bool) -> None:
+    segments = (Segment(0.0, 1.0, "The tide", "en"),)
+    warnings = (TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0),)
+    decoded = messages.WindowDecoded(1, 0, 16_000, segments, warnings, is_complete)
+    recorder = record(FakeHost(decoded, messages.JobDecoded(1)))
+    assert recorder.kept == [
+        FinishedWindow(0, 16_000, Progress(1.0, 9.0), segments, warnings, is_complete=is_complete)
+    ]
+    assert recorder.endings == ["succeeded"]
 
 
 def test_what_the_engine_says_of_a_failure_is_recorded() -> None:

@@ -108,6 +108,26 @@ def test_no_window_holds_more_silence_than_two_edges_or_a_pause(
 
 
 @given(uploads, configs)
+def test_pauses_are_in_mid_silence_between_all_speech_that_they_tell_apart(
+    upload: list[float], config: WindowConfig
+) -> None:
+    plans = plan_windows(upload, config)
+
+    least = to_samples(config.min_pause_s)
+    speech = find_speech(upload, config)
+    for plan in plans:
+        inside = [
+            chunk for chunk in speech if plan.spans[0].start < chunk.end and chunk.start < plan.spans[-1].end
+        ]
+        expected = [
+            before.end + (after.start - before.end) // 2
+            for before, after in pairwise(inside)
+            if after.start - before.end >= least
+        ]
+        assert list(plan.pauses) == expected
+
+
+@given(uploads, configs)
 def test_the_next_window_may_begin_between_this_one_and_the_next(
     upload: list[float], config: WindowConfig
 ) -> None:

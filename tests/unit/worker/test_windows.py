@@ -192,3 +192,19 @@ def test_a_fixed_window_comes_as_soon_as_it_is_full(window_s: float) -> None:
     windows = list(islice(cut_fixed_windows(endless, window_s), 2))
 
     assert [len(window.samples) for window in windows] == [window_s * SAMPLE_RATE_HZ] * 2
+
+
+def test_a_window_knows_where_its_pauses_are_in_its_own_samples() -> None:
+    second = SAMPLE_RATE_HZ
+    runs = [(0.9, second), (0.0, 6 * CHUNK_SAMPLES + second // 2), (0.9, second // 2)]
+    audio = make_audio([(0.0, 50 * second), *runs, (0.0, 40 * second), (0.9, second // 2)])
+
+    (window,) = cut(audio, config=WindowConfig(window_s=8.0))
+
+    short, long = window.pauses
+    assert len(window.spans) == 2
+    assert long == window.spans[0].length
+    assert all(abs(window.samples[pause - 1_000 : pause + 1_000]).max() <= 0.01 for pause in (short, long))
+    before, after = window.samples[:short], window.samples[short:long]
+    assert np.count_nonzero(before > 0.5) == second
+    assert np.count_nonzero(after > 0.5) == second // 2

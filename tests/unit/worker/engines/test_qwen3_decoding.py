@@ -1,86 +1,24 @@
 """Batches through Qwen3-ASR: what is told meanwhile, and every repair, with a stand-in for the model."""
 
-from collections.abc import Callable, Sequence
+from itertools import pairwise
 
-import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from worker.engines.protocol import DecodingStopped, Span, Window, WindowTranscript
+from shared.transcripts import WarningCode, join_texts
+from tests.fakes.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, Script, make_window
+from worker.engines.protocol import DecodingStopped, WindowTranscript
 from worker.engines.qwen3_decoding import (
     BatchDecoding,
-    FollowTokens,
     OutOfDeviceMemory,
     language_code,
 )
 from worker.engines.qwen3_parts import compose_transcripts
 from worker.engines.qwen3_row import Prompt, RowRules
 
-END = 151_645
-ENGLISH = "language English<asr_text>"
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
-
-# What the model says of a window, given the prompt and whether it must not repeat itself.
-Script = Callable[[Prompt, bool], str]
-
-
-class ModelStandIn:
-    """Says its scripts byte by byte, and goes on from what it said; a window's number is its first sample."""
-
-    def __init__(self, *scripts: str | Script, most_rows: int = 100) -> None:
-        self.calls: list[list[int]] = []
-        self.contexts: list[str] = []
-        self._scripts = scripts
-        self._most_rows = most_rows
-
-    def decode_tokens(self, tokens: list[int]) -> str:
-        return bytes(tokens).decode("utf-8", errors="replace")
-
-    def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, *, max_new_tokens: int, avoid_repeats: bool
-    ) -> None:
-        self.calls.append([int(prompt.samples[0]) for prompt in prompts])
-        self.contexts += [prompt.context for prompt in prompts]
-        if len(prompts) > self._most_rows:
-            raise OutOfDeviceMemory
-        texts = [self._continue(prompt, avoid_repeats=avoid_repeats) for prompt in prompts]
-        for step in range(max_new_tokens):
-            if all(follow([text[step] if step < len(text) else END for text in texts])):
-                return
-
-    def _continue(self, prompt: Prompt, *, avoid_repeats: bool) -> bytes:
-        script = self._scripts[int(prompt.samples[0])]
-        text = script if isinstance(script, str) else script(prompt, avoid_repeats)
-        spoken = text.partition("<asr_text>")[2] if prompt.language else text
-        return spoken.encode()[len(prompt.said) :]
-
-
-class Listener:
-    """Notes what is told, checks that nothing final is taken back, and says stop when told to."""
-
-    def __init__(self, *, patience: int = 1_000_000) -> None:
-        self.texts: dict[int, str] = {}
-        self.told: list[tuple[int, str, str]] = []
-        self.asked = 0
-        self._patience = patience
-
-    def on_partial(self, window: int, delta: str, tail: str) -> None:
-        self.texts[window] = self.texts.get(window, "") + delta
-        self.told.append((window, delta, tail))
-
-    def is_stopped(self) -> bool:
-        self.asked += 1
-        return self.asked > self._patience
-
-
-def make_window(number: int, *, seconds: int = 4) -> Window:
-    start = 100 * SAMPLE_RATE_HZ * (number + 1)
-    span = Span(start, start + seconds * SAMPLE_RATE_HZ)
-    samples = np.full(span.length, number, np.float32)
-    return Window(index=number, spans=(span,), samples=samples, end_sample=span.end)
 
 
 def decode(
@@ -134,6 +72,17 @@ def test_a_forced_language_is_that_of_the_segment() -> None:
     assert [(segment.text, segment.language) for segment in transcript.segments] == [("Bonjour.", "fr")]
 
 
+@pytest.mark.parametrize(("asked", "taken"), [(None, 0.0), (0.0, 0.0), (0.7, 0.7)])
+def test_every_generation_repairs_too_is_at_the_temperature_asked_for(
+    asked: float | None, taken: float
+) -> None:
+    model = ModelStandIn(f"{ENGLISH}Well, " + "I see. " * 99)
+
+    decode(model, request=TranscriptionRequest(temperature=asked))
+
+    assert model.temperatures == [taken, taken]
+
+
 def test_text_of_no_known_language_is_in_that_of_the_speech_before() -> None:
     model = ModelStandIn("language None<asr_text>Hm.", "language German<asr_text>Ja.", "Na ja.")
 
@@ -169,6 +118,16 @@ def test_nothing_of_a_window_is_final_before_the_one_ahead_of_it_is() -> None:
     assert listener.texts == {0: ("slow " * 9).strip(), 1: "quick"}
 
 
+def test_what_is_final_comes_with_the_language_of_its_window() -> None:
+    listener = Listener()
+
+    texts = (f"language {name}<asr_text>{'One more word. ' * 9}" for name in ("German", "None", "Chinese"))
+    transcripts = decode(ModelStandIn(*texts), 3, listener=listener)
+
+    found = {index: {transcript.segments[0].language} for index, transcript in enumerate(transcripts)}
+    assert listener.languages == found == {0: {"de"}, 1: {"de"}, 2: {"zh"}}
+
+
 def test_stop_is_heard_at_the_next_token() -> None:
     listener = Listener(patience=40)
 
@@ -193,7 +152,10 @@ def test_a_text_that_cannot_be_completed_is_warned_of_with_its_time() -> None:
 
     assert "language English<asr_text>The tide is out.".startswith(f"{ENGLISH}{text_of(transcript)}")
     assert text_of(transcript) == "The tide"[: 5 + 10 + 20 - len(ENGLISH)].strip()
-    assert "100.00 s to 104.00 s may be incomplete" in transcript.warnings[0]
+    (warning,) = transcript.warnings
+    assert (warning.code, warning.start_s, warning.end_s) == (WarningCode.TRUNCATED, 100.0, 104.0)
+    assert "100.00 s to 104.00 s may be incomplete" in warning.message
+    assert not transcript.is_complete
 
 
 def test_a_loop_is_cut_and_decoded_once_more_without_repeats() -> None:
@@ -203,7 +165,8 @@ def test_a_loop_is_cut_and_decoded_once_more_without_repeats() -> None:
     (transcript,) = decode(ModelStandIn(script))
 
     assert text_of(transcript) == "Yes. I see. Goodbye."
-    assert "repeated itself" in transcript.warnings[0]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.REPETITION]
+    assert transcript.is_complete
 
 
 def test_a_loop_that_comes_again_is_cut_for_good() -> None:
@@ -214,7 +177,8 @@ def test_a_loop_that_comes_again_is_cut_for_good() -> None:
     text = text_of(transcript)
     assert text == " ".join(["I see."] * text.count("I"))
     assert len(text) < 80
-    assert len(transcript.warnings) == 1
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.REPETITION]
+    assert not transcript.is_complete
     assert listener.texts == {0: text}
 
 
@@ -225,7 +189,7 @@ def test_an_echo_of_the_context_is_decoded_again_without_it() -> None:
     (transcript,) = decode(model, request=request)
 
     assert text_of(transcript) == "Good morning."
-    assert "without the prompt" in transcript.warnings[0]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.CONTEXT_ECHO]
     assert model.contexts == [CONTEXT, ""]
 
 
@@ -258,12 +222,44 @@ def test_a_language_that_qwen_names_has_a_code(name: str | None, code: str | Non
     assert language_code(name) == code
 
 
+def test_a_later_part_of_a_window_begins_with_what_belongs_between_the_texts() -> None:
+    model = ModelStandIn(
+        f"{ENGLISH}Good morning.",
+        "language Chinese<asr_text>早上好。",
+        "language German<asr_text>Guten Morgen.",
+    )
+    listener = Listener()
+    parts = [make_window(number, index=7) for number in range(3)]
+
+    decoded = BatchDecoding(model, parts, TranscriptionRequest(), listener, RowRules()).decode(
+        previous_language=None
+    )
+
+    assert [(part.text, part.language) for part in decoded] == [
+        ("Good morning.", "en"),
+        ("早上好。", "zh"),
+        ("Guten Morgen.", "de"),
+    ]
+    assert listener.texts == {7: "Good morning.早上好。 Guten Morgen."}
+    assert model.calls == [[0], [1], [2]]
+
+
+def test_parts_are_decoded_by_as_many_at_once_as_there_are_windows() -> None:
+    model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three", "Four", "Five")])
+    parts = [make_window(number, index=index) for number, index in enumerate([0, 0, 0, 1, 1])]
+
+    BatchDecoding(model, parts, TranscriptionRequest(), Listener(), RowRules()).decode(previous_language=None)
+
+    assert model.calls == [[0, 1], [2, 3], [4]]
+
+
 PIECES = st.sampled_from(
     ["The tide ", "is out. ", "é", "茶", "  ", "ha ", "\n", "I see. " * 12, "八" * 70, CONTEXT, "<asr_text>"]
 )
 TEXTS = st.lists(PIECES, max_size=8).map("".join)
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3),
     max_new_tokens=st.integers(1, 400),
@@ -290,3 +286,45 @@ def test_whatever_is_repaired_what_was_told_is_the_beginning_of_the_text(
 
     told = [listener.texts.get(number, "") for number in range(len(texts))]
     assert told == [text_of(transcript) for transcript in transcripts]
+
+
+HEADS = st.sampled_from(
+    [f"language {name}<asr_text>" for name in ("English", "German", "Chinese", "Thai", "None")] + [""]
+)
+PARTS = st.tuples(HEADS, TEXTS, HEADS, TEXTS)
+
+
+@settings(deadline=None)
+@given(
+    windows=st.lists(st.lists(PARTS, min_size=1, max_size=3), min_size=1, max_size=3),
+    max_new_tokens=st.integers(1, 400),
+    context=st.sampled_from([None, CONTEXT]),
+    hint=st.sampled_from([None, "en", "zh"]),
+)
+def test_whatever_is_repaired_what_was_told_of_parts_is_their_texts_joined(
+    windows: list[list[tuple[str, str, str, str]]], max_new_tokens: int, context: str | None, hint: str | None
+) -> None:
+    def speak(head: str, plain: str, later_head: str, repaired: str) -> Script:
+        # Only without the context it may hear another language: going on does not change what was said.
+        return lambda prompt, avoid: (
+            (head + (repaired if avoid else plain))
+            if prompt.context == (context or "")
+            else later_head + repaired
+        )
+
+    texts = [(index, part) for index, parts in enumerate(windows) for part in parts]
+    listener = Listener()
+
+    decoded = BatchDecoding(
+        ModelStandIn(*[speak(*part) for _, part in texts]),
+        [make_window(number, index=index) for number, (index, _) in enumerate(texts)],
+        TranscriptionRequest(context=context, language_hint=hint),
+        listener,
+        RowRules(max_new_tokens=max_new_tokens),
+    ).decode(previous_language="ja")
+
+    for index in range(len(windows)):
+        joined = join_texts((part.text, part.language) for part in decoded if part.window.index == index)
+        assert listener.texts.get(index, "") == joined
+    told = [window for window, delta, _ in listener.told if delta]
+    assert all(before <= after for before, after in pairwise(told))

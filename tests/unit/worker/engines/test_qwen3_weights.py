@@ -18,7 +18,7 @@ class Hub(ModuleType):
 
     def __init__(self, folder: Path, *, is_offline: bool = False) -> None:
         super().__init__("huggingface_hub")
-        self.constants = SimpleNamespace(HF_HUB_OFFLINE=is_offline)
+        self.constants = SimpleNamespace(HF_HUB_OFFLINE=is_offline, HF_HUB_CACHE="/cache")
         self._folder = folder
 
     def snapshot_download(self, model_id: str, *, allow_patterns: list[str]) -> str:
@@ -57,7 +57,9 @@ def test_a_name_that_cannot_be_had_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(tmp_path, is_offline=is_offline))
 
-    with pytest.raises(ModelUnavailable, match=f"{asked}.*no such model.*hf download Qwen/Qwen3-ASR-9B"):
+    with pytest.raises(
+        ModelUnavailable, match=f"{asked}.*no such model.*hf download Qwen/Qwen3-ASR-9B.*/cache"
+    ):
         find_qwen3_weights("Qwen/Qwen3-ASR-9B")
 
 

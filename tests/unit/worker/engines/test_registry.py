@@ -10,13 +10,17 @@ from pydantic import ValidationError
 
 from shared.languages import match_language, parse_language
 from worker.engines.catalogue import (
+    DEFAULT_ALIGNER_ID,
     QWEN3_LANGUAGE_NAMES,
+    QWEN3_WORD_LANGUAGES,
     WHISPER_LANGUAGES,
     EngineName,
     describe_capabilities,
 )
 from worker.engines.protocol import Engine
 from worker.engines.qwen3 import Qwen3Engine
+from worker.engines.qwen3_aligner import choose_aligner
+from worker.engines.qwen3_vllm import Qwen3VllmEngine
 from worker.engines.registry import create_engine
 from worker.engines.scripted import ScriptedEngine
 from worker.engines.whisper import WhisperEngine
@@ -24,6 +28,7 @@ from worker.settings import WorkerSettings
 
 CLASSES = {
     EngineName.QWEN3: Qwen3Engine,
+    EngineName.QWEN3_VLLM: Qwen3VllmEngine,
     EngineName.WHISPER: WhisperEngine,
     EngineName.SCRIPTED: ScriptedEngine,
 }
@@ -67,7 +72,23 @@ def test_qwen3_is_described_as_the_model_that_it_loads() -> None:
 
     assert (described.engine, described.model) == ("qwen3", "Qwen/Qwen3-ASR-1.7B")
     assert described.languages == set(QWEN3_LANGUAGE_NAMES)
+    assert described.word_languages == QWEN3_WORD_LANGUAGES
+
+
+def test_without_an_aligner_qwen3_offers_no_times_of_words() -> None:
+    described = describe_capabilities(EngineName.QWEN3, whisper_model="", model_id="lab/qwen", aligner_id="")
+
     assert described.word_languages == set()
+
+
+def test_the_aligner_in_the_folder_of_the_model_goes_before_the_default(tmp_path: Path) -> None:
+    assert choose_aligner(DEFAULT_ALIGNER_ID, str(tmp_path)) == DEFAULT_ALIGNER_ID
+    (tmp_path / "aligner").mkdir()
+    (tmp_path / "aligner" / "config.json").touch()
+
+    assert choose_aligner(DEFAULT_ALIGNER_ID, str(tmp_path)) == str(tmp_path / "aligner")
+    assert choose_aligner("lab/aligner", str(tmp_path)) == "lab/aligner"
+    assert choose_aligner("", str(tmp_path)) == ""
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:1"])

@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimes
-from shared.transcripts import Segment, Word, join_segments
+from shared.transcripts import Segment, SegmentDecoding, Word, join_segments
 from tests.fakes.listener import Listener
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
 from worker.engines.whisper import WhisperConfig, WhisperEngine
 from worker.engines.whisper_model import DecodingOptions, EncodedWindow
 
 Found = SimpleNamespace
+DECODED = Found(tokens=[7, 8], temperature=0.2, avg_logprob=-0.31, no_speech_prob=0.05, seek=0)
 
 
 class WhisperStandIn:
@@ -40,7 +42,7 @@ class WhisperStandIn:
 
 
 def found(start_s: float, end_s: float, text: str, words: list[Found] | None = None) -> Found:
-    return Found(start=start_s, end=end_s, text=text, words=words)
+    return Found(start=start_s, end=end_s, text=text, words=words, **vars(DECODED))
 
 
 def found_word(start_s: float, end_s: float, text: str) -> Found:
@@ -81,8 +83,19 @@ def test_segments_have_the_times_of_the_upload() -> None:
 
     ((first, second),) = decode(model)
 
-    assert first == Segment(100.0, 102.5, "Good morning.", "en")
-    assert second == Segment(102.5, 104.0, "How are you?", "en")
+    decoding = SegmentDecoding((7, 8), 0.2, -0.31, 0.05, window_start_s=100.0)
+    assert first == Segment(100.0, 102.5, "Good morning.", "en", (), decoding)
+    assert second == Segment(102.5, 104.0, "How are you?", "en", (), decoding)
+
+
+def test_what_numpy_says_of_a_segment_is_made_fit_for_the_wire() -> None:
+    odd = found(0.0, 1.0, " a")
+    odd.avg_logprob, odd.no_speech_prob, odd.temperature = np.float32(-np.inf), np.float32(0.25), None
+
+    ((segment,),) = decode(WhisperStandIn([odd]))
+
+    assert msgspec.json.decode(msgspec.json.encode(segment), type=Segment) == segment
+    assert segment.decoding == SegmentDecoding((7, 8), 0.0, 0.0, 0.25, window_start_s=100.0)
 
 
 def test_segments_do_not_overlap_though_whisper_says_so() -> None:

@@ -1,0 +1,198 @@
+"""A stub of vLLM, as far as the engine `qwen3-vllm` calls it, since vLLM itself is not installed for tests.
+
+It has the names and shapes of `vllm.LLM`, `SamplingParams` and of the engine's `add_request`, `step` and
+`abort_request`, and no model: what is said is up to whoever installs it.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+END = 151_645
+ARCHITECTURE = "Qwen3ASRForConditionalGeneration"
+
+
+class RequestOutputKind(Enum):
+    """What an output holds."""
+
+    CUMULATIVE = 0
+    DELTA = 1
+
+
+class SamplingParams(msgspec.Struct, frozen=True):
+    """How a request goes on; vLLM has more fields, and refuses those that it does not know as well."""
+
+    temperature: float = 1.0
+    max_tokens: int = 16
+    stop_token_ids: Sequence[int] = ()
+    repetition_penalty: float = 1.0
+    detokenize: bool = True
+    output_kind: RequestOutputKind = RequestOutputKind.CUMULATIVE
+
+
+class CompletionOutput(msgspec.Struct, frozen=True):
+    """The new tokens of a request, and why it ended if it did."""
+
+    token_ids: list[int]
+    finish_reason: str | None
+
+
+class RequestOutput(msgspec.Struct, frozen=True):
+    """What a step brought for a request."""
+
+    request_id: str
+    outputs: list[CompletionOutput]
+
+
+class EngineDeadError(Exception):
+    """Raised by vLLM's client where the process with the model has ended."""
+
+
+class Request(msgspec.Struct):
+    """A request as it came in; `said` are the tokens still to be told."""
+
+    prompt_tokens: list[int]
+    audio: npt.NDArray[np.float32]
+    params: SamplingParams
+    said: list[int]
+    told: int = 0
+
+
+Speaker = Callable[[Request], list[int]]
+"""Given a request, all that the model would say: tokens, with the end token if it comes to an end."""
+
+
+class EngineStandIn:
+    """The engine inside of `LLM`: one token of each request a step; requests begin one after the other."""
+
+    def __init__(self, llm: "VllmStandIn", options: Mapping[str, Any]) -> None:
+        self._llm = llm
+        self._room = int(options["max_model_len"])
+        self._steps_until: dict[str, int] = {}
+        self.running: dict[str, Request] = {}
+
+    def add_request(self, request_id: str, prompt: Mapping[str, Any], params: SamplingParams) -> None:
+        """Take a request."""
+        assert request_id not in self.running
+        (audio,) = prompt["multi_modal_data"]["audio"]
+        request = Request(list(prompt["prompt_token_ids"]), audio, params, [])
+        request.said = self._llm.speak(request)
+        self._llm.requests.append(request)
+        self._steps_until[request_id] = self._llm.delay * len(self.running)
+        self.running[request_id] = request
+
+    def step(self) -> list[RequestOutput]:
+        """One token of each request that has begun."""
+        self._llm.steps += 1
+        time.sleep(self._llm.step_s)
+        if self._llm.steps > self._llm.lives_for_steps:
+            raise EngineDeadError("EngineCore encountered an issue.")
+        assert self.running, "vLLM would wait for ever"
+        outputs = []
+        for request_id, request in list(self.running.items()):
+            self._steps_until[request_id] -= 1
+            if self._steps_until[request_id] < 0:
+                outputs.append(self._say_next(request_id, request))
+        return outputs
+
+    def abort_request(self, request_ids: list[str]) -> None:
+        """End requests, and pass over those that have ended."""
+        for request_id in request_ids:
+            if self.running.pop(request_id, None):
+                self._llm.aborted.append(request_id)
+
+    def _say_next(self, request_id: str, request: Request) -> RequestOutput:
+        token = request.said[request.told]
+        request.told += 1
+        reason = None
+        if token in request.params.stop_token_ids:
+            reason = "stop"
+        elif request.told == min(request.params.max_tokens, self._room - len(request.prompt_tokens)):
+            reason = "length"
+        if reason:
+            del self.running[request_id]
+        tokens = [] if reason == "stop" and self._llm.hides_end else [token]
+        return RequestOutput(request_id, [CompletionOutput(tokens, reason)])
+
+
+class VllmStandIn:
+    """What the stub says and does, and what was asked of it."""
+
+    def __init__(self, speak: Speaker) -> None:
+        self.speak = speak
+        self.delay = 0  # steps by which a request begins after the one before it
+        self.lives_for_steps = 1_000_000
+        self.step_s = 0.0
+        self.hides_end = False
+        self.architectures = {ARCHITECTURE}
+        self.start_error: Exception | None = None
+        self.options: dict[str, Any] = {}
+        self.engine: EngineStandIn | None = None
+        self.requests: list[Request] = []
+        self.aborted: list[str] = []
+        self.steps = 0
+
+    def start(self, **options: Any) -> ModuleType:
+        """What `vllm.LLM(…)` gives: something with an `llm_engine`."""
+        if self.start_error:
+            raise self.start_error
+        self.options = options
+        self.engine = EngineStandIn(self, options)
+        llm: Any = ModuleType("llm")
+        llm.llm_engine = self.engine
+        return llm  # type: ignore[no-any-return]
+
+    def make_modules(self) -> dict[str, ModuleType]:
+        """The modules that take vLLM's place in `sys.modules`."""
+        registry: Any = ModuleType("registry")
+        registry.get_supported_archs = lambda: self.architectures
+        vllm: Any = ModuleType("vllm")
+        vllm.LLM, vllm.SamplingParams, vllm.ModelRegistry = self.start, SamplingParams, registry
+        vllm.__version__ = "0.14.0-stub"
+        sampling: Any = ModuleType("vllm.sampling_params")
+        sampling.RequestOutputKind = RequestOutputKind
+        return {"vllm": vllm, "vllm.sampling_params": sampling}
+
+
+class ProcessorStandIn:
+    """In place of Qwen's processor: a token for each byte of text, and prompts that can be read."""
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **_options: Any) -> str:
+        """The prompt, opened for the answer."""
+        system, _user = messages
+        return f"[{system['content']}][audio]"
+
+    @property
+    def tokenizer(self) -> "ProcessorStandIn":
+        """It does a tokenizer's work as well."""
+        return self
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        """The tokens of `text`."""
+        return {"input_ids": list(text.encode())}
+
+    def decode(self, tokens: list[int], **_options: Any) -> str:
+        """The text of `tokens`."""
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+
+def make_qwen_modules() -> dict[str, ModuleType]:
+    """The modules that take the place of Qwen's package, where that is not installed either."""
+    names = ("qwen_asr", "qwen_asr.core", "qwen_asr.core.transformers_backend")
+    modules: dict[str, Any] = {name: ModuleType(name) for name in names}
+    processor_class: Any = ModuleType("Qwen3ASRProcessor")
+    processor_class.from_pretrained = lambda *_arguments, **_options: ProcessorStandIn()
+    modules[names[-1]].Qwen3ASRProcessor = processor_class
+    return modules
+
+
+def install(stand_in: VllmStandIn) -> None:
+    """Put the stubs of vLLM and of Qwen's package into this process, for good."""
+    sys.modules.update(stand_in.make_modules() | make_qwen_modules())

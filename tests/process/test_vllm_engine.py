@@ -1,0 +1,122 @@
+"""The model process with the engine `qwen3-vllm` on a stub of vLLM: it serves, stops, and leaves nothing."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scripts.setup_venv import REPOSITORY
+from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from shared.media.pcm_frames import PcmWriter
+from tests.fakes.server import wait_for
+from tests.fakes.tiny_qwen3 import SAMPLES, TINY
+from worker import model_messages as messages
+from worker.engines.qwen3_vllm_requests import ENGINE_LOST_EXIT_CODE
+from worker.model_host import ModelHost, ModelProcessDied
+
+DRIVER = Path(__file__).with_name("vllm_model_process.py")
+UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=5.0)
+CLAIM = Claim("a", 1, 1, Door.STREAM, Priority.INTERACTIVE, UPLOAD, TranscriptionRequest(), Checkpoint())
+
+MakeHost = Callable[..., ModelHost]
+
+
+@pytest.fixture
+def make_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakeHost]:
+    """Makes hosts whose vLLM lives for so many steps that take so long; all are unloaded."""
+    settings = {"ENGINE": "qwen3-vllm", "MODEL_ID": str(TINY), "DATA_DIR": str(tmp_path)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # for the stub, which is not installed
+    hosts: list[ModelHost] = []
+
+    def make(*, lives_for_steps: int = 1_000_000, step_s: float = 0.0) -> ModelHost:
+        hosts.append(ModelHost([sys.executable, str(DRIVER), str(lives_for_steps), str(step_s)]))
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.unload()
+
+
+def begin_job(host: ModelHost, tmp_path: Path) -> None:
+    """Hand over a job with some seconds of speech, by a file in place of the pipe."""
+    sample = next(sample for name, sample in SAMPLES.items() if name == "de_digits5")
+    pcm = (sample.read() * 32_767).astype("<i2").tobytes()
+    path = tmp_path / "audio"
+    with path.open("wb") as file:
+        writer = PcmWriter(file)
+        writer.write(pcm)
+        writer.end()
+    with path.open("rb") as audio:
+        host.begin_job(CLAIM, audio.fileno())
+
+
+def receive_until(host: ModelHost, *kinds: type[messages.Report]) -> list[messages.Report]:
+    """All reports up to the first of these kinds."""
+    reports: list[messages.Report] = []
+    deadline = time.monotonic() + 60
+    while not reports or not isinstance(reports[-1], kinds):
+        assert time.monotonic() < deadline
+        report = host.receive(0.05)
+        if report is not None:
+            reports.append(report)
+    return reports
+
+
+def family() -> list[psutil.Process]:
+    """The model process and what it has started."""
+    parents = [child for child in psutil.Process().children() if str(DRIVER) in child.cmdline()]
+    return parents + [grandchild for parent in parents for grandchild in parent.children(recursive=True)]
+
+
+def test_a_job_is_served_and_unloading_ends_the_whole_group(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host()
+    begin_job(host, tmp_path)
+
+    reports = receive_until(host, messages.JobDecoded, messages.JobFailed)
+
+    phases = [report.phase for report in reports if isinstance(report, messages.Loading)]
+    texts = [
+        segment.text
+        for report in reports
+        if isinstance(report, messages.WindowDecoded)
+        for segment in report.segments
+    ]
+    assert phases == ["importing libraries", "finding weights", "starting vLLM"]
+    assert set(texts) == {"As clear as day, and so on to the very end."}
+    assert host.device == "cuda:0"
+    processes = family()
+    assert len(processes) == 2
+    assert {os.getpgid(process.pid) for process in processes} == {processes[0].pid}
+    host.unload()
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_a_job_is_stopped_between_two_tokens(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host(step_s=0.1)
+    begin_job(host, tmp_path)
+    receive_until(host, messages.PartialDecoded)
+
+    host.stop_job()
+
+    assert isinstance(receive_until(host, messages.JobStopped, messages.JobDecoded)[-1], messages.JobStopped)
+
+
+def test_a_dead_engine_core_ends_the_process_and_all_that_is_left_of_it(
+    make_host: MakeHost, tmp_path: Path
+) -> None:
+    host = make_host(lives_for_steps=12)
+    begin_job(host, tmp_path)
+    receive_until(host, messages.Loaded)
+    processes = family()
+
+    with pytest.raises(ModelProcessDied, match=str(ENGINE_LOST_EXIT_CODE)):
+        receive_until(host, messages.JobDecoded, messages.JobFailed)
+
+    wait_for(lambda: not family(), what="the end of the group")
+    assert len(processes) == 2

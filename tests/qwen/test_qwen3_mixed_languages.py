@@ -1,0 +1,126 @@
+"""Languages that change in one window, at a pause: each is transcribed as it was spoken."""
+
+import numpy as np
+import pytest
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
+from shared.transcripts import Segment, join_segments, join_texts
+from tests.fakes.qwen3_stand_in import Listener
+from tests.fakes.tiny_qwen3 import SAMPLES, TINY
+from worker.engines.protocol import Samples, Window
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.vad import SileroVad
+from worker.window_plan import WindowConfig
+from worker.windows import cut_windows
+
+DETECT = TranscriptionRequest()
+PAIRS = [
+    ("en_hello", "de_umlaut"),
+    ("de_umlaut", "en_hello"),
+    ("en_hello", "zh_tea"),
+    ("zh_tea", "en_hello"),
+    ("de_umlaut", "zh_digits4"),
+    ("zh_digits4", "en_digits3"),
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Qwen3Engine:
+    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=4))
+    loaded.load(lambda _phase: None)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def blind_engine(engine: Qwen3Engine) -> Qwen3Engine:
+    """The same model with LANGUAGE_CHANGES off."""
+    other = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", finds_language_changes=False))
+    other._model = engine._model
+    return other
+
+
+@pytest.fixture(scope="module")
+def vad() -> SileroVad:
+    return SileroVad()
+
+
+def join(*names: str, silence_s: float) -> Samples:
+    """The samples of these names with silence between them."""
+    silence = np.zeros(int(silence_s * SAMPLE_RATE_HZ), np.float32)
+    return np.concatenate([part for name in names for part in (SAMPLES[name].read(), silence)][:-1])
+
+
+def cut(vad: SileroVad, audio: Samples, *, window_s: float = 8.0) -> list[Window]:
+    return list(cut_windows([audio], vad.open_stream(), config=WindowConfig(window_s=window_s)))
+
+
+def decode(
+    engine: Qwen3Engine, windows: list[Window], request: TranscriptionRequest = DETECT
+) -> tuple[list[Segment], Listener]:
+    listener = Listener()
+    transcripts = engine.decode_windows(windows, request, listener)
+    return [segment for transcript in transcripts for segment in transcript.segments], listener
+
+
+@pytest.mark.parametrize("silence_s", [0.6, 0.8, 1.5])
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_two_languages_in_one_window_are_both_transcribed_exactly(
+    engine: Qwen3Engine, vad: SileroVad, first: str, second: str, silence_s: float
+) -> None:
+    (window,) = cut(vad, join(first, second, silence_s=silence_s))
+
+    segments, listener = decode(engine, [window])
+
+    expected = [(SAMPLES[name].text, SAMPLES[name].code) for name in (first, second)]
+    assert [(segment.text, segment.language) for segment in segments] == expected
+    change_s = len(SAMPLES[first].read()) / SAMPLE_RATE_HZ + silence_s / 2
+    assert segments[0].end_s <= segments[1].start_s
+    assert segments[0].end_s - 0.5 <= change_s <= segments[1].start_s + 0.5
+    assert listener.texts == {0: join_texts(expected)}
+
+
+def test_languages_change_in_a_batch_of_windows(engine: Qwen3Engine, vad: SileroVad) -> None:
+    names = ["en_hello", "de_umlaut", "zh_tea", "en_hello", "zh_digits4", "de_umlaut", "en_hello"]
+    windows = cut(vad, join(*names, silence_s=0.8))
+
+    segments, listener = decode(engine, windows)
+
+    assert 2 <= len(windows) <= 4
+    assert [segment.language for segment in segments] == [SAMPLES[name].code for name in names]
+    assert join_segments(segments) == join_texts((SAMPLES[name].text, SAMPLES[name].code) for name in names)
+    assert sorted(listener.texts) == [window.index for window in windows]
+
+
+@pytest.mark.parametrize("names", [("en_hello", "en_digits3"), ("de_umlaut", "de_umlaut")])
+def test_a_window_in_one_language_is_not_cut(
+    engine: Qwen3Engine, blind_engine: Qwen3Engine, vad: SileroVad, names: tuple[str, ...]
+) -> None:
+    windows = cut(vad, join(*names, silence_s=0.8))
+    assert [len(window.pauses) for window in windows] == [1]
+
+    assert decode(engine, windows)[0] == decode(blind_engine, windows)[0]
+
+
+def test_without_the_search_the_whole_window_comes_in_one_language(
+    blind_engine: Qwen3Engine, vad: SileroVad
+) -> None:
+    windows = cut(vad, join("zh_digits4", "en_hello", silence_s=0.8))
+
+    (segment,), _ = decode(blind_engine, windows)
+
+    assert SAMPLES["zh_digits4"].text not in segment.text
+
+
+def test_with_the_language_given_nothing_is_cut(
+    engine: Qwen3Engine, blind_engine: Qwen3Engine, vad: SileroVad
+) -> None:
+    windows = cut(vad, join("en_hello", "de_umlaut", silence_s=0.8))
+    request = TranscriptionRequest(language_hint="de")
+
+    segments, listener = decode(engine, windows, request)
+    blind_segments, blind_listener = decode(blind_engine, windows, request)
+
+    assert segments == blind_segments
+    assert listener.asked == blind_listener.asked
+    assert {segment.language for segment in segments} == {"de"}

@@ -1,0 +1,73 @@
+"""The engine `qwen3` draws its tokens at the temperature that is asked for, and takes the likeliest at 0."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from shared.jobs import TranscriptionRequest
+from tests.fakes.qwen3_stand_in import Listener
+from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, TINY
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3_row import Prompt
+
+# Far above what a request may ask for: the tiny model is so sure of its tokens that 1 changes few of them.
+HOT = 20.0
+
+
+@pytest.fixture(scope="module")
+def engine() -> Qwen3Engine:
+    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu"))
+    loaded.load(lambda _phase: None)
+    return loaded
+
+
+def draw(engine: Qwen3Engine, *, temperature: float, seed: int) -> list[int]:
+    """Eight tokens of the first sample."""
+    torch.manual_seed(seed)
+    tokens: list[int] = []
+
+    def follow(row: Sequence[int]) -> list[bool]:
+        tokens.extend(row)
+        return [len(tokens) == 8]
+
+    prompt = Prompt(SAMPLES[EXACT[0]].read(), "", None, ())
+    engine._model.generate([prompt], follow, max_new_tokens=8, avoid_repeats=False, temperature=temperature)
+    return tokens
+
+
+def test_a_temperature_draws_and_none_takes_the_likeliest(engine: Qwen3Engine) -> None:
+    likeliest = draw(engine, temperature=0.0, seed=1)
+
+    assert draw(engine, temperature=0.0, seed=2) == likeliest
+    assert draw(engine, temperature=HOT, seed=1) != likeliest
+    assert draw(engine, temperature=HOT, seed=1) != draw(engine, temperature=HOT, seed=2)
+    assert draw(engine, temperature=HOT, seed=1) == draw(engine, temperature=HOT, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [(None, (False, None)), (0.0, (False, None)), (0.4, (True, 0.4))],
+)
+def test_a_request_says_at_which(
+    engine: Qwen3Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: float | None,
+    taken: tuple[bool, float | None],
+) -> None:
+    model = engine._model._model
+    seen: list[tuple[bool, float | None]] = []
+    generate = model.generate
+
+    def spy(**options: Any) -> Any:
+        seen.append((options["do_sample"], options.get("temperature")))
+        return generate(**options)
+
+    monkeypatch.setattr(model, "generate", spy)
+    audio = SAMPLES[EXACT[0]].read()
+    window = Window(index=0, spans=(Span(0, len(audio)),), samples=audio, end_sample=len(audio))
+    engine.decode_windows([window], TranscriptionRequest(temperature=asked), Listener())
+
+    assert set(seen) == {taken}

@@ -1,0 +1,116 @@
+"""The engine `qwen3-vllm` with Qwen's own processor: a stub of vLLM hands out what the miniature says."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
+from tests.fakes.tiny_qwen3 import SAMPLES, TINY
+from tests.fakes.vllm_stand_in import Request, VllmStandIn
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3_row import END_TOKENS, RowRules
+from worker.engines.qwen3_vllm import Qwen3VllmConfig, Qwen3VllmEngine
+
+NAMES = ("de_digits5", "zh_digits4", "en_digits6")
+
+
+class Miniature:
+    """Says what the miniature does, given a request with one token for all of the audio, as vLLM takes it."""
+
+    def __init__(self) -> None:
+        folder = str(TINY / "checkpoint")
+        self._model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        self._processor: Any = Qwen3ASRProcessor.from_pretrained(folder, fix_mistral_regex=False)
+
+    def speak(self, request: Request) -> list[int]:
+        """All tokens that the request may take."""
+        audio_token = self._processor.tokenizer.convert_tokens_to_ids(self._processor.audio_token)
+        heard = self._processor(text=["<|audio_pad|>"], audio=[request.audio], return_tensors="pt")
+        assert request.prompt_tokens.count(audio_token) == 1
+        place = request.prompt_tokens.index(audio_token)
+        tokens = list(request.prompt_tokens)
+        tokens[place : place + 1] = heard["input_ids"][0].tolist()
+        generated = self._model.generate(
+            input_ids=torch.tensor([tokens]),
+            attention_mask=torch.ones(1, len(tokens), dtype=torch.long),
+            input_features=heard["input_features"],
+            feature_attention_mask=heard["feature_attention_mask"],
+            max_new_tokens=request.params.max_tokens,
+            eos_token_id=sorted(END_TOKENS),
+            pad_token_id=min(END_TOKENS),
+        )
+        return generated.sequences[0, len(tokens) :].tolist()  # type: ignore[no-any-return]
+
+
+class Listener:
+    """Notes the partials."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, str] = {}
+
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        self.texts[window] = self.texts.get(window, "") + delta
+
+    def is_stopped(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def miniature() -> Miniature:
+    return Miniature()
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch, miniature: Miniature) -> Iterator[VllmStandIn]:
+    stand_in = VllmStandIn(miniature.speak)
+    stand_in.delay = 2
+    for name, module in stand_in.make_modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert importlib.import_module("vllm").__version__.endswith("stub")
+    yield stand_in
+    assert stand_in.engine is not None
+    assert stand_in.engine.running == {}
+
+
+def make_windows() -> list[Window]:
+    windows = []
+    for number, name in enumerate(NAMES):
+        clip = SAMPLES[name].read()
+        span = Span(100 * SAMPLE_RATE_HZ * number, 100 * SAMPLE_RATE_HZ * number + len(clip))
+        windows.append(Window(number, (span,), clip, span.end))
+    return windows
+
+
+@pytest.mark.parametrize("rules", [RowRules(), RowRules(max_new_tokens=9, truncation_repairs=3)])
+def test_texts_are_those_of_the_model_even_if_they_have_to_be_gone_on_with(
+    vllm: VllmStandIn, rules: RowRules
+) -> None:
+    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY), rules=rules))
+    engine.load(lambda _phase: None)
+    listener = Listener()
+
+    transcripts = engine.decode_windows(make_windows(), TranscriptionRequest(), listener)
+
+    segments = [segment for transcript in transcripts for segment in transcript.segments]
+    assert [segment.text for segment in segments] == [SAMPLES[name].text for name in NAMES]
+    assert [segment.language for segment in segments] == [SAMPLES[name].code for name in NAMES]
+    assert [listener.texts[number] for number in range(len(NAMES))] == [segment.text for segment in segments]
+    assert all(transcript.is_complete and not transcript.warnings for transcript in transcripts)
+    assert (len(vllm.requests) > len(NAMES)) == (rules.max_new_tokens is not None)
+
+
+def test_a_forced_language_goes_into_the_prompt(vllm: VllmStandIn) -> None:
+    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY)))
+    engine.load(lambda _phase: None)
+
+    [window, *_] = make_windows()
+    (transcript,) = engine.decode_windows([window], TranscriptionRequest(language_hint="de"), Listener())
+
+    assert [segment.language for segment in transcript.segments] == ["de"]
+    assert engine._model.decode_tokens(vllm.requests[0].prompt_tokens).endswith("language German<asr_text>")

@@ -1,0 +1,104 @@
+"""What an engine makes of a window reaches the worker whole, over the wire between their processes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from shared.jobs import Checkpoint, TranscriptionRequest
+from shared.transcripts import Segment, TranscriptWarning, WarningCode
+from worker import model_messages as messages
+from worker.decoding import JobDecoder, JobListener
+from worker.engines.protocol import DecodingListener, PhaseReporter, Window, WindowTranscript
+
+ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
+SEGMENT = Segment(0.0, 1.0, "The tide", "en")
+WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
+
+
+class EngineStandIn:
+    """Says the same of every window."""
+
+    batch_windows = 2
+    needs_speech = False
+
+    def __init__(self, transcript: WindowTranscript) -> None:
+        self._transcript = transcript
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        report_phase("nothing to load")
+        return "cpu"
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        del request, listener, previous_language
+        return [self._transcript for _ in windows]
+
+
+def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Report]:
+    """The reports on `seconds` of audio in windows of one second, as they arrive."""
+    decoder = JobDecoder(EngineStandIn(transcript), window_s=1, first_window_s=1)
+    listener = JobListener(ORDER.run, lambda _: None, lambda: False)
+    blocks = [np.zeros(16_000, np.float32)] * seconds
+    return [
+        messages.decode_report(messages.encode_message(report))
+        for report in decoder.decode(ORDER, blocks, listener)
+    ]
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_whether_a_window_is_complete_is_reported_with_its_text_and_warnings(*, is_complete: bool) -> None:
+    transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete)
+
+    *windows, last = decode(transcript, seconds=3)
+
+    assert windows == [
+        messages.WindowDecoded(7, index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete)
+        for index in range(3)
+    ]
+    assert last == messages.JobDecoded(7)
+
+
+def listen() -> tuple[JobListener, list[messages.Report]]:
+    sent: list[messages.Report] = []
+    return JobListener(ORDER.run, sent.append, lambda: False), sent
+
+
+def test_partials_that_come_fast_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, sent = listen()
+    listener.on_partial(0, "The", "", "en")
+    listener.on_partial(0, " tide", "", "en")
+    monkeypatch.setattr("worker.decoding.PARTIAL_INTERVAL_S", 0)
+    listener.on_partial(0, " is", "out", "en")
+    assert sent == [
+        messages.PartialDecoded(7, 0, "The", "", "en"),
+        messages.PartialDecoded(7, 0, " tide is", "out", "en"),
+    ]
+
+
+def test_what_was_kept_of_a_window_is_sent_before_text_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, sent = listen()
+    listener.on_partial(0, "The", "")
+    listener.on_partial(0, " tide", "")
+    monkeypatch.setattr("worker.decoding.PARTIAL_INTERVAL_S", 0)
+    listener.on_partial(1, "Out", "")
+    assert sent[1:] == [
+        messages.PartialDecoded(7, 0, " tide", ""),
+        messages.PartialDecoded(7, 1, "Out", ""),
+    ]
+
+
+def test_nothing_is_sent_any_more_of_a_window_that_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, sent = listen()
+    listener.on_partial(0, "The", "")
+    listener.on_partial(0, " tide", "")
+    listener.forget_unsent()
+    monkeypatch.setattr("worker.decoding.PARTIAL_INTERVAL_S", 0)
+    listener.on_partial(1, "Out", "")
+    assert sent[1:] == [messages.PartialDecoded(7, 1, "Out", "")]

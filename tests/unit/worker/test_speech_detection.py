@@ -1,0 +1,117 @@
+"""The numbers that a client gives for finding speech really change the windows of real speech."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import soundfile
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import Checkpoint, SpeechDetection, TranscriptionRequest
+from tests.fakes.media_files import CLIPS
+from worker import model_messages as messages
+from worker.decoding import JobDecoder, JobListener
+from worker.engines.protocol import DecodingListener, PhaseReporter, Samples, Span, Window, WindowTranscript
+
+LIKE_THE_SERVER = SpeechDetection(threshold=0.5, padding_s=0.4, pause_s=0.5)
+
+
+class SpanRecorder:
+    """An engine that notes its windows and says nothing."""
+
+    batch_windows = 1
+    needs_speech = True
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        report_phase("nothing to load")
+        return "cpu"
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        del request, listener, previous_language
+        self.windows += windows
+        return [WindowTranscript(()) for _ in windows]
+
+
+@pytest.fixture(scope="module")
+def speech() -> Samples:
+    """Five sentences, and the first of them again after 3 s of silence."""
+    samples: Samples = soundfile.read(CLIPS / "long.ogg", dtype="float32")[0]
+    return np.concatenate((samples, np.zeros(3 * SAMPLE_RATE_HZ, np.float32), samples[: 4 * SAMPLE_RATE_HZ]))
+
+
+def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float = 30.0) -> list[Window]:
+    engine = SpanRecorder()
+    decoder = JobDecoder(engine, window_s=window_s, first_window_s=window_s)
+    order = messages.DecodeJob(
+        1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False
+    )
+    received = messages.decode_order(messages.encode_message(order))
+    assert isinstance(received, messages.DecodeJob)
+    reports = list(decoder.decode(received, [speech], JobListener(1, lambda _: None, lambda: False)))
+    assert reports[-1] == messages.JobDecoded(1)
+    return engine.windows
+
+
+def spans(windows: Sequence[Window]) -> list[Span]:
+    return [span for window in windows for span in window.spans]
+
+
+def kept_s(windows: Sequence[Window]) -> float:
+    return sum(len(window.samples) for window in windows) / SAMPLE_RATE_HZ
+
+
+def count_pauses(windows: Sequence[Window]) -> int:
+    return sum(len(window.pauses) for window in windows)
+
+
+def test_without_numbers_the_windows_are_the_server_s_own(speech: Samples) -> None:
+    assert spans(cut(speech, None)) == spans(cut(speech, LIKE_THE_SERVER))
+
+
+def test_a_higher_threshold_takes_less_for_speech(speech: Samples) -> None:
+    bold = cut(speech, SpeechDetection(threshold=0.1, padding_s=0, pause_s=0.2))
+    shy = cut(speech, SpeechDetection(threshold=0.95, padding_s=0, pause_s=0.2))
+    assert kept_s(shy) < kept_s(bold) - 0.5
+    everything = cut(speech, SpeechDetection(threshold=0, padding_s=0, pause_s=0.2))
+    assert kept_s(everything) == pytest.approx(len(speech) / SAMPLE_RATE_HZ)
+
+
+def test_padding_is_the_silence_kept_around_speech(speech: Samples) -> None:
+    bare = cut(speech, SpeechDetection(threshold=0.5, padding_s=0, pause_s=0.5))
+    padded = cut(speech, SpeechDetection(threshold=0.5, padding_s=0.3, pause_s=0.5))
+    gap_s = (spans(bare)[-1].start - spans(bare)[-2].end) / SAMPLE_RATE_HZ
+    padded_gap_s = (spans(padded)[-1].start - spans(padded)[-2].end) / SAMPLE_RATE_HZ
+    assert padded_gap_s == pytest.approx(gap_s - 2 * 0.3, abs=0.001)
+    assert kept_s(padded) > kept_s(bare)
+
+
+def test_a_shorter_pause_tells_more_stretches_apart(speech: Samples) -> None:
+    short, usual, long = (
+        cut(speech, SpeechDetection(threshold=0.5, padding_s=0, pause_s=pause_s)) for pause_s in (0.5, 2, 5)
+    )
+    assert count_pauses(short) > count_pauses(usual) > count_pauses(long) == 0
+
+
+@pytest.mark.parametrize("window_s", [1.0, 8.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("padding_s", [0.0, 2.0])
+@pytest.mark.parametrize("pause_s", [0.05, 5.0])
+def test_any_numbers_that_a_form_takes_make_windows_of_their_length_in_order(
+    speech: Samples, window_s: float, threshold: float, padding_s: float, pause_s: float
+) -> None:
+    windows = cut(speech, SpeechDetection(threshold, padding_s, pause_s), window_s=window_s)
+
+    moments = [moment for span in spans(windows) for moment in (span.start, span.end)]
+    assert moments == sorted(moments)
+    assert all(0 < len(window.samples) <= window_s * SAMPLE_RATE_HZ for window in windows)
+    assert bool(windows) == (threshold < 1)

@@ -1,0 +1,130 @@
+"""Asks Qwen3-ASR which language each stretch of speech is in: the head of its answer, and no more of it."""
+
+from collections.abc import Iterator, Sequence
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from worker.engines.protocol import DecodingListener, DecodingStopped, Samples, Window
+from worker.engines.qwen3_decoding import OutOfDeviceMemory, TokenGenerator, language_code
+from worker.engines.qwen3_languages import CutWindows, cut_by_language, find_stretches, name_stretches
+from worker.engines.qwen3_row import END_TOKENS, Prompt
+from worker.engines.qwen3_text import TokenText, find_head
+
+# There is memory for as many samples as the windows have, and in any case for one window of 30 s.
+_LEAST_BATCH_SAMPLES = 30 * SAMPLE_RATE_HZ
+# A head has three or four tokens; who has said so many without one says something else.
+_HEAD_TOKENS = 48
+
+
+def cut_at_language_changes(
+    generator: TokenGenerator, windows: Sequence[Window], listener: DecodingListener
+) -> CutWindows:
+    """The parts of `windows`, each in one language as far as pauses tell them apart.
+
+    Raises:
+        DecodingStopped: the listener said stop.
+        OutOfDeviceMemory: not even one stretch of speech fits.
+    """
+    found = [find_stretches(window) for window in windows]
+    clips = [
+        stretch.read(window)
+        for window, stretches in zip(windows, found, strict=True)
+        for stretch in stretches
+        if len(stretches) > 1
+    ]
+    languages = iter(ask_languages(generator, clips, listener, most_samples=_measure(windows)))
+    cuts = [
+        cut_by_language(window, name_stretches(stretches, languages) if len(stretches) > 1 else stretches)
+        for window, stretches in zip(windows, found, strict=True)
+    ]
+    return CutWindows(
+        [part for cut in cuts for part in cut.parts],
+        {index: warnings for cut in cuts for index, warnings in cut.warnings.items()},
+    )
+
+
+def ask_languages(
+    generator: TokenGenerator, clips: Sequence[Samples], listener: DecodingListener, *, most_samples: int
+) -> list[str | None]:
+    """Qwen's name of the language in each of `clips`, None where it hears no speech or names none of its own.
+
+    No more clips are asked about at once than have `most_samples` in all, padded to the longest of them.
+    """
+    languages: list[str | None] = [None] * len(clips)
+    for numbers in _batch_by_length(clips, most_samples):
+        said = _ask_or_halve(generator, [clips[number] for number in numbers], listener)
+        for number, language in zip(numbers, said, strict=True):
+            languages[number] = language
+    return languages
+
+
+def _ask_or_halve(
+    generator: TokenGenerator, clips: Sequence[Samples], listener: DecodingListener
+) -> list[str | None]:
+    try:
+        return _ask(generator, clips, listener)
+    except OutOfDeviceMemory:
+        middle = len(clips) // 2
+        if not middle:
+            raise
+    return [
+        language for half in (clips[:middle], clips[middle:]) for language in _ask(generator, half, listener)
+    ]
+
+
+def _ask(generator: TokenGenerator, clips: Sequence[Samples], listener: DecodingListener) -> list[str | None]:
+    answers = [_Answer(TokenText(generator.decode_tokens)) for _ in clips]
+
+    def follow(tokens: Sequence[int]) -> list[bool]:
+        if listener.is_stopped():
+            raise DecodingStopped
+        for answer, token in zip(answers, tokens, strict=True):
+            answer.push(token)
+        return [answer.is_over for answer in answers]
+
+    if listener.is_stopped():
+        raise DecodingStopped
+    generator.generate(
+        [Prompt(clip, "", None, ()) for clip in clips],
+        follow,
+        max_new_tokens=_HEAD_TOKENS,
+        avoid_repeats=False,
+    )
+    return [answer.language for answer in answers]
+
+
+class _Answer:
+    """What the model says about one clip, up to the end of the head."""
+
+    def __init__(self, said: TokenText) -> None:
+        self.is_over = False
+        self.language: str | None = None
+        self._said = said
+
+    def push(self, token: int) -> None:
+        """Take the next token; what comes when it is over is not looked at."""
+        if self.is_over:
+            return
+        if token in END_TOKENS:
+            self.is_over = True
+            return
+        self._said.push(token)
+        if head := find_head(self._said.text):
+            self.is_over = True
+            self.language = head.language if language_code(head.language) else None
+
+
+def _measure(windows: Sequence[Window]) -> int:
+    """How many samples may be asked about at once: those that the decoding of `windows` takes, or more."""
+    return max(_LEAST_BATCH_SAMPLES, len(windows) * max(len(window.samples) for window in windows))
+
+
+def _batch_by_length(clips: Sequence[Samples], most_samples: int) -> Iterator[list[int]]:
+    """The numbers of `clips`, the shortest first."""
+    batch: list[int] = []
+    for number in sorted(range(len(clips)), key=lambda number: len(clips[number])):
+        if batch and (len(batch) + 1) * len(clips[number]) > most_samples:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
