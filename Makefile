@@ -2,7 +2,7 @@
 # `make run PORT=9000`: make hands variables from its command line on to what it runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full check lock clean
+.PHONY: help run test test-full check fuzz chaos lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first Python that runs and is in range; a version manager's shim for an absent one does not run.
@@ -18,6 +18,8 @@ FIRST_PYTHON = $(or $(PYTHON),$(error Python 3.11, 3.12 or 3.13 is needed and no
 SETUP = $(FIRST_PYTHON) -m scripts.setup_venv
 # Where there is no CPU build of torch (exit code 3), the tests that need it are left out.
 SETUP_QWEN_TESTS = $(SETUP) qwen-dev --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
+# OpenAI's clients, as the tests drive them; without Node.js the tests of its client are left out.
+SETUP_CLIENTS = $(SETUP) openai-newest && $(SETUP) openai-1 && $(FIRST_PYTHON) -m scripts.setup_node
 BIN := .venv/bin
 PACKAGES := api shared worker scripts
 
@@ -30,11 +32,13 @@ run: ## set up what ENGINE needs, then run the server until Ctrl-C
 test: ## set up and run all tests but those that take long; ARGS="-k queue" picks some
 	@$(SETUP) dev
 	@$(SETUP_QWEN_TESTS)
+	@$(SETUP_CLIENTS)
 	@exec $(BIN)/python -m scripts.run_tests "not full" $(ARGS)
 
 test-full: ## set up and run the tests that take long
 	@$(SETUP) dev
 	@$(SETUP_QWEN_TESTS)
+	@$(SETUP_CLIENTS)
 	@exec $(BIN)/python -m scripts.run_tests full $(ARGS)
 
 check: ## linters, types, import contracts
@@ -49,10 +53,19 @@ check: ## linters, types, import contracts
 	$(BIN)/hadolint Dockerfile.api Dockerfile.worker
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
+fuzz: ## send damaged audio to a server of its own; SECONDS=60 SEED=1, REPORT=file.md for the table
+	@$(SETUP) dev
+	@exec $(BIN)/python -m scripts.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) \
+		$(if $(REPORT),--report $(REPORT))
+
+chaos: ## kill, freeze and cut off a server under load, and count the harm; JOBS, FAULTS, SEED, ENGINE, LEASE_S, REPORT
+	@$(SETUP) dev
+	@exec $(BIN)/python -m scripts.chaos
+
 lock: ## recreate the locks in requirements/; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev
 	@exec $(BIN)/python -m scripts.lock_dependencies $(ARGS)
 
 clean: ## remove the virtual environments and all caches; the data folder stays
-	rm -rf .venv .venv-qwen .venv-qwen-cuda build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-qwen .venv-qwen-cuda .venv-qwen-vllm .venv-openai-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +

@@ -10,16 +10,23 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api.abandoned_streams import AbandonedStreams
+from api.api_key_source import read_api_keys
+from api.api_keys import ApiKeys
+from api.authorization import Authorization
+from api.cors import CrossOrigin
 from api.dependencies import Services
 from api.error_answers import install_error_handlers
+from api.error_border import ErrorBorder
 from api.event_hub import EventHub
 from api.following import JobFollower
 from api.openapi import correct_openapi
+from api.origins import parse_origins
 from api.request_context import RequestContext
-from api.routes import health, jobs, transcriptions
+from api.routes import health, jobs, models, transcriptions
 from api.settings import ApiSettings
 from api.submission import Submission
 from api.tickets import TicketSender
+from api.unread_bodies import UnreadBodies
 from api.upload_sweeper import UploadSweeper
 from api.waiting import JobWaiting
 from shared.broker import create_celery
@@ -47,11 +54,34 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.hub = parts.hub
     app.state.services = parts.create_services()
     install_error_handlers(app)
-    app.add_middleware(RequestContext)
-    for routes in (transcriptions, jobs, health):
+    keys = _read_keys(settings)
+    _surround(app, keys, parse_origins(settings.cors_origins))
+    for routes in (transcriptions, models, jobs, health):
         app.include_router(routes.router)
-    correct_openapi(app)
+    correct_openapi(app, asks_for_keys=len(keys) > 0)
     return app
+
+
+def _surround(app: FastAPI, keys: ApiKeys, origins: tuple[str, ...]) -> None:
+    """Add the middleware, from the inside outwards: refusals and failures get all the headers, too."""
+    if keys:
+        app.add_middleware(Authorization, keys=keys)
+    app.add_middleware(ErrorBorder)
+    if origins:
+        app.add_middleware(CrossOrigin, origins=origins)
+    app.add_middleware(UnreadBodies)
+    app.add_middleware(RequestContext)
+
+
+def _read_keys(settings: ApiSettings) -> ApiKeys:
+    read = read_api_keys(settings.api_keys.get_secret_value())
+    if not read.keys:
+        _logger.warning(
+            "no_api_keys", consequence="whoever reaches this server may use it", host=settings.host
+        )
+    if read.exposed_file:
+        _logger.warning("api_keys_exposed", file=str(read.exposed_file), remedy="chmod 600")
+    return read.keys
 
 
 class _Parts:

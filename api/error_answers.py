@@ -10,16 +10,27 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from api.errors import ClientLeft, ModelNotFound, ServerStopping, TranscriptionCancelled
+from api.errors import (
+    ClientLeft,
+    IncorrectApiKey,
+    MissingApiKey,
+    ModelNotFound,
+    ServerStopping,
+    StreamInterrupted,
+    TranscriptionCancelled,
+    UnsupportedValue,
+)
 from shared import errors
 from shared.jobs import FailureCode
 
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
+_RATE_LIMIT = "rate_limit_error"
 
 # The clients of OpenAI repeat a request after any status from 500 on, 408, 409 and 429, file and all.
 _SOON = {"Retry-After": "5"}
 _NEVER = {"x-should-retry": "false"}
+_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +47,23 @@ class ErrorAnswer:
 _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     errors.InvalidRequest: ErrorAnswer(400, _INVALID),
     errors.UnreadableAudio: ErrorAnswer(400, _INVALID, "audio_undecodable"),
+    errors.AudioTooShort: ErrorAnswer(400, _INVALID, "audio_too_short"),
     errors.AudioTooLong: ErrorAnswer(400, _INVALID, "audio_too_long"),
+    errors.UploadStalled: ErrorAnswer(400, _INVALID, "upload_stalled"),
     errors.UploadTooLarge: ErrorAnswer(413, _INVALID, "upload_too_large"),
     errors.StorageFull: ErrorAnswer(507, _SERVER, "storage_full", _NEVER),
     errors.JobNotFound: ErrorAnswer(404, _INVALID, "job_not_found"),
+    errors.TooManyJobs: ErrorAnswer(429, _RATE_LIMIT, "rate_limit_exceeded", _SOON),
     errors.QueueUnavailable: ErrorAnswer(503, _SERVER, "queue_unavailable", _SOON),
     errors.NoWorker: ErrorAnswer(503, _SERVER, "no_worker", _SOON),
     errors.MediaServiceDown: ErrorAnswer(503, _SERVER, "media_service_down", _SOON),
     errors.ServerError: ErrorAnswer(500, _SERVER),
+    MissingApiKey: ErrorAnswer(401, _INVALID, "missing_api_key", _BEARER),
+    IncorrectApiKey: ErrorAnswer(401, _INVALID, "invalid_api_key", _BEARER),
     ModelNotFound: ErrorAnswer(404, _INVALID, "model_not_found"),
+    UnsupportedValue: ErrorAnswer(400, _INVALID, "unsupported_value"),
     TranscriptionCancelled: ErrorAnswer(409, _INVALID, "cancelled", _NEVER),
+    StreamInterrupted: ErrorAnswer(500, _SERVER, "stream_interrupted", _NEVER),
     ServerStopping: ErrorAnswer(503, _SERVER, "server_stopping", _NEVER),
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shared.errors import ServerError
+from shared.errors import InvalidRequest, ServerError
 
 
 class ModelNotFound(ServerError):
@@ -14,6 +14,24 @@ class ModelNotFound(ServerError):
             f"The model {name[:100]!r} does not exist here. Send one of {listing}, or no model at all.",
             param="model",
         )
+
+
+class UnsupportedValue(InvalidRequest):
+    """A parameter has a value that OpenAI knows and this server does not serve."""
+
+
+class MissingApiKey(ServerError):
+    """The request came without a key, and the server asks for one."""
+
+    def __init__(self) -> None:
+        super().__init__("An API key is needed: send it in the header `Authorization: Bearer YOUR_API_KEY`.")
+
+
+class IncorrectApiKey(ServerError):
+    """The request came with a key that is unknown here; it is not shown, as it may be right elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("Incorrect API key provided. Ask whoever runs this server for one.")
 
 
 class TranscriptionCancelled(ServerError):
@@ -29,6 +47,16 @@ class ServerStopping(ServerError):
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"The server is being restarted. The transcription goes on: fetch it at /v1/jobs/{job_id}."
+        )
+
+
+class StreamInterrupted(ServerError):
+    """The job was begun again while its text was streamed, and its text differs from what was sent."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            "The transcription had to be begun again, and its text differs now from what was sent. "
+            f"It goes on: fetch it at /v1/jobs/{job_id}."
         )
 
 

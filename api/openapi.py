@@ -4,20 +4,41 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.schemas import ErrorBody
+from api.authorization import is_open_path
+from api.schemas.errors import ErrorBody
 
 _MEANINGS = {
     400: "Something in the request is wrong; `param` names it.",
     404: "There is no such job or model.",
     409: "The job was cancelled while it was waited for.",
-    413: "The file is larger than MAX_UPLOAD_BYTES.",
+    413: "The file is larger than MAX_UPLOAD_BYTES or the API key allows.",
     500: "The transcription failed; `code` says how.",
     503: "Nothing can be taken in now; try again after Retry-After seconds.",
     504: "The transcription took longer than REQUEST_TIMEOUT.",
     507: "There is no room left for uploads.",
 }
 
+_NO_KEY = "There is no API key in `Authorization: Bearer`, or one that is unknown here."
+_TOO_MANY_JOBS = "The API key has as many unfinished jobs as it may; try again after Retry-After seconds."
+
 JOB_ID_HEADER = {"X-Job-Id": {"description": "The id of the job.", "schema": {"type": "string"}}}
+
+TRANSCRIPT_HEADERS = {
+    **JOB_ID_HEADER,
+    "X-Engine": {"description": "The engine that transcribed it.", "schema": {"type": "string"}},
+    "X-Model": {
+        "description": "The model that the engine ran; what is not ASCII is percent-encoded.",
+        "schema": {"type": "string"},
+    },
+    "X-Transcript-Complete": {
+        "description": "`false` where speech may be missing from the text; else not sent.",
+        "schema": {"type": "string", "enum": ["false"]},
+    },
+    "X-Transcript-Warnings": {
+        "description": "How many warnings there are about the transcript; not sent if there is none.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
 
 
 def describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -31,8 +52,8 @@ def describe_streams(meaning: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": meaning, "content": content, "headers": JOB_ID_HEADER}}
 
 
-def correct_openapi(app: FastAPI) -> None:
-    """Take out the 422 that FastAPI documents on its own: here such requests are answered with 400."""
+def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
+    """Take out the 422 that FastAPI documents on its own, here a 400, and add what comes with keys."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -42,6 +63,25 @@ def correct_openapi(app: FastAPI) -> None:
                 operation["responses"].pop("422", None)
         for unused in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(unused, None)
+        if asks_for_keys:
+            _describe_keys(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _describe_keys(document: dict[str, Any]) -> None:
+    document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if is_open_path(path):
+                continue
+            operation["security"] = [{"bearer": []}]
+            operation["responses"]["401"] = _describe_refusal(_NO_KEY)
+            if method == "post":
+                operation["responses"]["429"] = _describe_refusal(_TOO_MANY_JOBS)
+
+
+def _describe_refusal(meaning: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
+    return {"description": meaning, "content": content}

@@ -1,21 +1,19 @@
 """Jobs and transcripts rendered into the bodies that clients get."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from string import punctuation
+from urllib.parse import quote
 
-from api.schemas import (
-    DurationUsage,
-    JobBody,
-    JobErrorBody,
-    ProgressBody,
-    SegmentBody,
-    TimingsBody,
-    TranscriptBody,
-    TranscriptionAnswer,
-    WordBody,
-)
+from api.schemas.jobs import JobBody, JobErrorBody, ProgressBody, TimingsBody
+from api.schemas.openai import DurationUsage, TranscriptionAnswer
+from api.schemas.transcripts import SegmentBody, TranscriptBody, WarningBody, WordBody
 from shared.jobs import Job, JobState, WordTimes
-from shared.transcripts import Segment, Transcript, compose_transcript
+from shared.transcripts import Segment, Transcript, TranscriptWarning, compose_transcript
+
+# What a header may hold as it is; all else, such as the letters of a folder's name, is percent-encoded.
+_HEADER_SAFE = punctuation.replace("%", "") + " "
 
 
 def transcript_of(job: Job) -> Transcript:
@@ -24,6 +22,7 @@ def transcript_of(job: Job) -> Transcript:
         job.segments,
         duration_s=job.upload.duration_s,
         warnings=job.warnings,
+        is_complete=job.is_complete,
     )
 
 
@@ -33,15 +32,33 @@ def render_answer(job: Job) -> TranscriptionAnswer:
     answer = TranscriptionAnswer(
         text=transcript.text,
         language=transcript.language or job.request.language_hint,
-        duration=_round_to_ms(transcript.duration_s),
-        usage=DurationUsage(type="duration", seconds=math.ceil(_round_to_ms(transcript.duration_s))),
+        duration=round_to_ms(transcript.duration_s),
+        usage=render_usage(transcript.duration_s),
+        complete=transcript.is_complete,
+        engine=job.engine or "",
+        model=job.model or "",
     )
     extra: dict[str, object] = {}
     if job.request.word_times is WordTimes.REQUIRED:
         extra["timestamps"] = [word for segment in transcript.segments for word in render_words(segment)]
     if transcript.warnings:
-        extra["warnings"] = list(transcript.warnings)
+        extra["warnings"] = render_warnings(transcript.warnings)
     return answer.model_copy(update=extra)
+
+
+def render_usage(duration_s: float) -> DurationUsage:
+    """What a request used, in whole seconds begun."""
+    return DurationUsage(type="duration", seconds=math.ceil(round_to_ms(duration_s)))
+
+
+def render_headers(job: Job) -> dict[str, str]:
+    """What is said of a transcript beside its text: who made it, and whether it may be wrong."""
+    headers = {"X-Engine": _encode_header(job.engine), "X-Model": _encode_header(job.model)}
+    if not job.is_complete:
+        headers["X-Transcript-Complete"] = "false"
+    if job.warnings:
+        headers["X-Transcript-Warnings"] = str(len(job.warnings))
+    return headers
 
 
 def render_job(job: Job) -> JobBody:
@@ -52,6 +69,8 @@ def render_job(job: Job) -> JobBody:
         priority=job.priority.value,
         position=job.position,
         attempt=job.attempt,
+        engine=job.engine,
+        model=job.model,
         progress=_render_progress(job),
         timings=_render_timings(job),
         error=JobErrorBody(code=job.failure.code, message=job.failure.message) if job.failure else None,
@@ -61,7 +80,7 @@ def render_job(job: Job) -> JobBody:
 
 def render_segment(segment: Segment) -> SegmentBody:
     """A segment; its words are left unset where it has none."""
-    start, end = _round_to_ms(segment.start_s), _round_to_ms(segment.end_s)
+    start, end = round_to_ms(segment.start_s), round_to_ms(segment.end_s)
     body = SegmentBody(start=start, end=end, text=segment.text.strip(), language=segment.language)
     return body.model_copy(update={"words": render_words(segment)}) if segment.words else body
 
@@ -69,9 +88,27 @@ def render_segment(segment: Segment) -> SegmentBody:
 def render_words(segment: Segment) -> list[WordBody]:
     """The words of a segment."""
     return [
-        WordBody(word=word.text.strip(), start=_round_to_ms(word.start_s), end=_round_to_ms(word.end_s))
+        WordBody(word=word.text.strip(), start=round_to_ms(word.start_s), end=round_to_ms(word.end_s))
         for word in segment.words
     ]
+
+
+def render_warnings(warnings: Iterable[TranscriptWarning]) -> list[WarningBody]:
+    """The warnings about a transcript."""
+    return [
+        WarningBody(
+            code=warning.code,
+            message=warning.message,
+            start=round_to_ms(warning.start_s),
+            end=round_to_ms(warning.end_s),
+        )
+        for warning in warnings
+    ]
+
+
+def round_to_ms(seconds: float) -> float:
+    """Seconds with three decimals."""
+    return round(seconds, 3)
 
 
 def _render_transcript(job: Job) -> TranscriptBody:
@@ -79,9 +116,10 @@ def _render_transcript(job: Job) -> TranscriptBody:
     return TranscriptBody(
         text=transcript.text,
         language=transcript.language or job.request.language_hint,
-        duration=_round_to_ms(transcript.duration_s),
+        duration=round_to_ms(transcript.duration_s),
         segments=[render_segment(segment) for segment in transcript.segments],
-        warnings=list(transcript.warnings),
+        complete=transcript.is_complete,
+        warnings=render_warnings(transcript.warnings),
     )
 
 
@@ -100,8 +138,8 @@ def _render_timings(job: Job) -> TimingsBody:
     )
 
 
-def _round_to_ms(seconds: float) -> float:
-    return round(seconds, 3)
+def _encode_header(name: str | None) -> str:
+    return quote(name or "", safe=_HEADER_SAFE)
 
 
 def _to_datetime(server_ms: int) -> datetime:

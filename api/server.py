@@ -22,6 +22,7 @@ class ApiServer(uvicorn.Server):
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.drain_s,
             reset_contextvars=True,  # otherwise a request logs the ids of the one before on its connection
+            ws="none",  # a request for one is then answered as any other, whatever packages are installed
             log_config=None,
             access_log=False,
             server_header=False,

@@ -1,6 +1,6 @@
 """Job events as server-sent events: the two kinds of stream that clients read."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,9 +11,9 @@ from starlette.types import Message
 
 from api.error_answers import error_body
 from api.following import JobFollower
-from api.rendering import render_segment
+from api.rendering import render_segment, render_warnings
 from shared.errors import QueueUnavailable, ServerError
-from shared.events import AnyEvent, SegmentDone
+from shared.events import AnyEvent, SegmentDone, Succeeded
 
 # On a stop the hub ends all streams in good order; only one that does not end in this time is cut.
 _END_WITHIN_S = 2.0
@@ -29,21 +29,48 @@ def encode_frame(
 
 
 def answer_stream(
-    frames: AsyncIterator[ServerSentEvent],
+    frames: AsyncGenerator[ServerSentEvent],
     *,
     heartbeat_s: float,
     on_client_left: Callable[[Message], Awaitable[None]] | None = None,
 ) -> EventSourceResponse:
-    """The response that sends `frames` as they come, and a comment after each `heartbeat_s` seconds."""
+    """The response that sends `frames` as they come, and a comment after each `heartbeat_s` seconds.
+
+    `on_client_left` is awaited where the connection is closed before the last of them was sent.
+    """
+    course = _Course(frames, on_client_left)
     return EventSourceResponse(
-        frames,
+        course.follow(),
         ping=heartbeat_s,
         ping_message_factory=_encode_heartbeat,
-        client_close_handler_callable=on_client_left,
+        client_close_handler_callable=course.on_disconnect,
         shutdown_grace_period=_END_WITHIN_S,
         headers={"Cache-Control": "no-cache"},
         sep="\n",
     )
+
+
+class _Course:
+    """Tells a client that leaves from the end of a response, which its listener hears as a disconnect too."""
+
+    def __init__(
+        self,
+        frames: AsyncGenerator[ServerSentEvent],
+        on_client_left: Callable[[Message], Awaitable[None]] | None,
+    ) -> None:
+        self._frames = frames
+        self._on_client_left = on_client_left
+        self._is_over = False
+
+    async def follow(self) -> AsyncGenerator[ServerSentEvent]:
+        async with aclosing(self._frames) as frames:
+            async for frame in frames:
+                yield frame
+        self._is_over = True
+
+    async def on_disconnect(self, message: Message) -> None:
+        if self._on_client_left is not None and not self._is_over:
+            await self._on_client_left(message)
 
 
 async def stream_job_events(
@@ -78,6 +105,9 @@ def describe_event(event: AnyEvent) -> dict[str, Any]:
     """What clients are told of an event, beside its name."""
     if isinstance(event, SegmentDone):
         return render_segment(event.segment).model_dump(exclude_unset=True)
+    if isinstance(event, Succeeded):
+        warnings = [warning.model_dump() for warning in render_warnings(event.warnings)]
+        return {"complete": event.is_complete, "warnings": warnings}
     return {name: getattr(event, name) for name in event.__struct_fields__}
 
 

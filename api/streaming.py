@@ -11,7 +11,7 @@ from api.rendering import render_answer
 from api.sse import describe_event, encode_frame
 from api.waiting import JobWaiting
 from shared.event_log import LOG_START, LoggedEvent
-from shared.events import Loading, Progress, Queued
+from shared.events import Loading, Progress, Queued, Started
 from shared.jobs import NewJob
 
 
@@ -41,5 +41,5 @@ async def stream_transcript(
 
 def _encode_named(page: tuple[LoggedEvent, ...]) -> Iterator[ServerSentEvent]:
     for logged in page:
-        if isinstance(logged.event, Queued | Loading | Progress):
+        if isinstance(logged.event, Queued | Started | Loading | Progress):
             yield encode_frame(describe_event(logged.event), name=logged.event.type)

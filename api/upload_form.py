@@ -9,11 +9,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.multipart import MAX_FORM_BYTES, FormReader
-from shared.errors import UploadTooLarge
+from shared.errors import UploadStalled, UploadTooLarge
 from shared.upload_store import StoredFile, UploadStore, UploadWriter
 
 _BATCH_BYTES = 1 << 20
 """How much of the file is collected before a thread is asked to write it."""
+
+STALL_S = 300.0
+"""How long a client may send nothing in the middle; the sweeper leaves what arrives alone for much longer."""
 
 _DISPLAYED_CHARACTERS = 200
 
@@ -72,6 +75,7 @@ async def receive_form(
     Raises:
         InvalidRequest: the form cannot be served.
         UploadTooLarge: the file has more than `max_upload_bytes`.
+        UploadStalled: nothing more of it came for STALL_S.
         StorageFull: there is no room for it.
         ClientDisconnect: the client left in the middle.
     """
@@ -91,7 +95,7 @@ async def _receive(request: Request, file: IncomingFile, max_upload_bytes: int) 
         raise UploadTooLarge(max_upload_bytes)
     batch = bytearray()
     body_bytes = 0
-    async for chunk in request.stream():
+    async for chunk in _read_steadily(request):
         body_bytes += len(chunk)
         if body_bytes > max_body_bytes:
             raise UploadTooLarge(max_upload_bytes)
@@ -104,6 +108,20 @@ async def _receive(request: Request, file: IncomingFile, max_upload_bytes: int) 
     if batch:
         await run_in_threadpool(file.write, bytes(batch))
     return ReceivedForm(reader.fields, _displayable(reader.filename or ""), file)
+
+
+async def _read_steadily(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes; a client that falls silent would keep a file open for ever."""
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(STALL_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise UploadStalled(STALL_S) from error
+        yield chunk
 
 
 def _displayable(filename: str) -> str:

@@ -15,6 +15,9 @@ SWEEP_INTERVAL_S = 60.0
 SETTLED_S = 600.0
 """A younger upload may belong to a request that is still being taken in, whose job does not exist yet."""
 
+UNFINISHED_S = 3_600.0
+"""An unfinished upload that nothing was written to for so long is left over from an api that was killed."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -24,7 +27,7 @@ class UploadSweeper:
     def __init__(self, runner: AsyncScriptRunner, uploads: UploadStore, *, upload_ttl_s: float) -> None:
         self._runner = runner
         self._uploads = uploads
-        self._age_s = max(upload_ttl_s, SETTLED_S)
+        self._upload_ttl_s = upload_ttl_s
 
     async def run(self) -> NoReturn:
         """Sweep until cancelled."""
@@ -36,14 +39,19 @@ class UploadSweeper:
                 _logger.warning("upload_sweep_failed", reason=repr(error))
 
     async def sweep(self) -> None:
-        """Delete each old upload whose job is gone or final.
+        """Delete each upload past its TTL whose job is gone or final, and what never became one.
 
         Raises:
             QueueUnavailable: Redis does not answer.
             OSError: the folder cannot be read.
         """
-        for name in await run_in_threadpool(lambda: list(self._uploads.list_older_than(self._age_s))):
+        await run_in_threadpool(self._uploads.remove_unfinished, UNFINISHED_S)
+        settled = await self._list_older_than(max(self._upload_ttl_s, SETTLED_S))
+        for name in await self._list_older_than(self._upload_ttl_s):
             job = await self._runner.run(read_job(name))
-            if job is None or job.state.is_final:
+            if name in settled if job is None else job.state.is_final:
                 await run_in_threadpool(self._uploads.delete, name)
                 _logger.info("upload_deleted", job_id=name)
+
+    async def _list_older_than(self, age_s: float) -> set[str]:
+        return await run_in_threadpool(lambda: set(self._uploads.list_older_than(age_s)))

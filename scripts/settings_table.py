@@ -35,12 +35,12 @@ def _render_rows() -> Iterator[str]:
 
 def _render_default(default: object) -> str:
     match default:
-        case None | "":
+        case None:
             return "–"
         case float() if default.is_integer():
             return f"`{int(default)}`"
         case _:
-            return f"`{default}`"
+            return f"`{default}`" if str(default) else "–"
 
 
 if __name__ == "__main__":

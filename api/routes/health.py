@@ -5,7 +5,8 @@ from fastapi import APIRouter
 from api.dependencies import ServicesDep
 from api.live_workers import find_workers
 from api.request_check import gather_capabilities
-from api.schemas import ErrorBody, HealthBody, ReadyBody
+from api.schemas.errors import ErrorBody
+from api.schemas.health import HealthBody, ReadyBody
 from shared.capabilities import WorkerPresence
 from shared.errors import NoWorker, QueueUnavailable
 

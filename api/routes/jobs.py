@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, Response
 from api.dependencies import Services, ServicesDep
 from api.forms import JobForm, describe_form
 from api.openapi import JOB_ID_HEADER, describe_errors, describe_streams
+from api.own_jobs import OwnJobId
 from api.rendering import render_job
 from api.request_context import note_job
-from api.schemas import JobBody
+from api.schemas.jobs import JobBody
 from api.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest, JobNotFound
 from shared.event_log import LOG_START, read_log
@@ -22,13 +23,13 @@ from shared.jobs import Door, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-JobId = Annotated[str, Path(description="The id of the job.")]
-
 _EVENT_ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 
 _EVENTS = (
     "Events named `queued`, `started`, `loading`, `partial`, `segment`, `progress`, `requeued`, and as the "
-    "last one `succeeded`, `failed` or `cancelled`; each with JSON as its data, and an id to go on from."
+    "last one `succeeded`, `failed` or `cancelled`; each with JSON as its data, and an id to go on from. "
+    "`started` names `engine` and `model`; `succeeded` says whether the transcript is `complete`, with its "
+    "`warnings`."
 )
 _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 
@@ -50,7 +51,7 @@ async def create_job(request: Request, response: Response, services: ServicesDep
 
 
 @router.get("/{job_id}", response_model_exclude_unset=True, responses=describe_errors(404, 503))
-async def read_one_job(job_id: JobId, services: ServicesDep) -> JobBody:
+async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> JobBody:
     """The job as it stands, with the transcript when it has succeeded."""
     return await _read_job_body(services, job_id)
 
@@ -66,7 +67,7 @@ async def read_one_job(job_id: JobId, services: ServicesDep) -> JobBody:
 )
 async def follow_job(
     request: Request,
-    job_id: JobId,
+    job_id: OwnJobId,
     services: ServicesDep,
     last_event_id: Annotated[str | None, Query(description="The id of the last event that was read.")] = None,
     last_event_id_header: Annotated[
@@ -95,8 +96,8 @@ async def follow_job(
         **describe_errors(404, 503),
     },
 )
-async def delete_one_job(job_id: JobId, services: ServicesDep) -> Response:
-    """Cancel a job that is not final; delete one that is."""
+async def delete_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
+    """Cancel a job that is not final, and delete its audio; delete one that is final."""
     was = await services.runner.run(cancel_job(job_id, ttl_s=services.settings.job_ttl_s))
     if was is None:
         raise JobNotFound(job_id)
@@ -104,6 +105,8 @@ async def delete_one_job(job_id: JobId, services: ServicesDep) -> Response:
         await services.runner.run(delete_job(job_id))
         await run_in_threadpool(services.uploads.delete, job_id)
         return Response(status_code=204)
+    if was is JobState.QUEUED:
+        await run_in_threadpool(services.uploads.delete, job_id)
     body = await _read_job_body(services, job_id)
     return JSONResponse(body.model_dump(mode="json"), 202 if was is JobState.RUNNING else 200)
 

@@ -2,49 +2,63 @@
 
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import Message
 
-from api.dependencies import ServicesDep
-from api.forms import SpeechForm, TranscriptionForm, describe_form
-from api.openapi import JOB_ID_HEADER, describe_errors, describe_streams
-from api.rendering import render_answer
-from api.schemas import TranscriptionAnswer
+from api.dependencies import Services, ServicesDep
+from api.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
+from api.openai_stream import stream_deltas
+from api.openapi import TRANSCRIPT_HEADERS, describe_errors, describe_streams
+from api.rendering import render_headers
+from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.sse import answer_stream, guard_stream
 from api.streaming import stream_transcript
+from api.transcript_formats import render_transcript
 from shared.jobs import Door
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 
 _STREAM = (
     'Events without a name: `{"text", "language", "is_final"}` with all text so far, the last of them final, '
-    'then `{"done": true}`. Beside them events named `job` (`id`), `queued` (`position`), `loading` and '
+    'then `{"done": true}`. The final one says all that the answer without a stream says. Beside them events '
+    "named `job` (`id`), `queued` (`position`), `started` (`attempt`, `engine`, `model`), `loading` and "
     '`progress`. A failure is told as `{"error": {...}}`.'
+)
+
+_ANSWER = (
+    "The transcript: an object with `json` and `verbose_json`, plain text with `text`, `srt` and `vtt`. With "
+    '`stream=true` events without a name or an id: `{"type": "transcript.text.delta", "delta"}` with '
+    'text that follows what was sent, one `{"type": "transcript.text.done", "text"}` with all of it, and '
+    'at last `[DONE]`, which is no JSON. A failure on the way ends them with `{"error": {...}}`; the '
+    "headers about the transcript are not sent then."
 )
 
 
 @router.post(
     "",
-    response_model=TranscriptionAnswer,
-    response_model_exclude_unset=True,
+    response_model=TranscriptionAnswer | VerboseTranscription,
     openapi_extra=describe_form(TranscriptionForm),
     responses={
         200: {
-            "description": "The transcript.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-            "headers": JOB_ID_HEADER,
+            "description": _ANSWER,
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "text/event-stream": {"schema": {"type": "string"}},
+            },
+            "headers": TRANSCRIPT_HEADERS,
         },
         **describe_errors(400, 404, 409, 413, 500, 503, 504, 507),
     },
 )
-async def transcribe(request: Request, services: ServicesDep) -> TranscriptionAnswer | Response:
+async def transcribe(request: Request, services: ServicesDep) -> Response:
     """Transcribe a file and answer with its text. Who closes the connection cancels the transcription."""
     accepted = await services.submission.submit(request, TranscriptionForm, door=Door.SYNC)
+    if accepted.form.stream:
+        return _answer_deltas(services, accepted.job.job_id)
     job = await services.waiting.wait_for_success(accepted.job.job_id, request)
-    answer = render_answer(job)
-    if accepted.form.response_format == "text":
-        return PlainTextResponse(answer.text + "\n")
-    return answer
+    form = accepted.form
+    body, media_type = render_transcript(job, form.response_format, _choose_granularities(form))
+    return Response(body, media_type=media_type, headers=render_headers(job))
 
 
 @router.post(
@@ -69,3 +83,21 @@ async def transcribe_as_stream(request: Request, services: ServicesDep) -> Event
         heartbeat_s=services.settings.heartbeat_s,
         on_client_left=on_client_left,
     )
+
+
+def _answer_deltas(services: Services, job_id: str) -> EventSourceResponse:
+    async def on_client_left(_message: Message) -> None:
+        await services.waiting.cancel_job(job_id)
+
+    return answer_stream(
+        guard_stream(stream_deltas(services.follower, services.waiting, job_id)),
+        heartbeat_s=services.settings.heartbeat_s,
+        on_client_left=on_client_left,
+    )
+
+
+def _choose_granularities(form: TranscriptionForm) -> frozenset[Granularity]:
+    if not form.return_timestamps:
+        return form.timestamp_granularities
+    # It adds words to whatever is sent anyway.
+    return frozenset({Granularity.WORD}) | (form.timestamp_granularities or {Granularity.SEGMENT})

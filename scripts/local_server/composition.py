@@ -44,11 +44,12 @@ def run_local_server(commands: PartCommands | None = None) -> int:
 def _lay_foundation_and_serve(commands: PartCommands, say: Say) -> int:
     settings = read_settings()
     choice = choose_engine(settings.engine)
-    check_settings_of_parts(choice.engine)
+    api_settings = check_settings_of_parts(choice.engine)
     prepare_data_folder(settings.data_folder)
     lock = lock_data_folder(settings.data_folder)
     with open_port(settings.host, settings.port) as listener, choose_redis(settings) as redis:
-        say(tell_choices(settings, choice, redis_source=redis.source))
+        asks_for_keys = bool(api_settings.api_keys.get_secret_value().strip())
+        say(tell_choices(settings, choice, redis_source=redis.source, asks_for_keys=asks_for_keys))
         environment = parts_environment(settings, engine=choice.engine, redis_url=redis.url)
         foundation = Foundation(settings, redis, lock, listener, environment)
         return asyncio.run(_serve(foundation, commands, say))

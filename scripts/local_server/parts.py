@@ -46,6 +46,11 @@ class Part:
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
 
     @property
+    def pid(self) -> int | None:
+        """The process id, as long as it is this process's; None where it has ended."""
+        return self._group
+
+    @property
     def last_lines(self) -> list[str]:
         """The last lines it has written."""
         return list(self._last_lines)

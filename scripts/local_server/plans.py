@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.local_server.parts import PartPlan
 from scripts.local_server.redis_choice import RedisChoice
-from scripts.local_server.settings import LocalServerSettings
+from scripts.local_server.settings import SECRETS, LocalServerSettings
 
 # What the api and the worker need to end, after the time that requests and the running job are given.
 API_ENDS_WITHIN_S = 3.0
@@ -46,7 +46,7 @@ def plan_redis(foundation: Foundation) -> PartPlan | None:
     return PartPlan(
         name="redis",
         command=foundation.redis.command,
-        environment=foundation.environment,
+        environment=_without_secrets(foundation.environment),
         stop_within_s=REDIS_ENDS_WITHIN_S,
         # Redis is what the lock protects: two servers on the same files would ruin them.
         inherited=(foundation.lock,),
@@ -59,7 +59,7 @@ def plan_worker(foundation: Foundation, command: Sequence[str], say: Say) -> Par
     return PartPlan(
         name="worker",
         command=command,
-        environment=foundation.environment,
+        environment=_without_secrets(foundation.environment),
         stop_within_s=foundation.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
         on_line=lambda line: say(f"worker | {line}"),
     )
@@ -76,6 +76,10 @@ def plan_api(foundation: Foundation, command: Sequence[str], say: Say) -> PartPl
         inherited=(descriptor,),
         on_line=lambda line: say(f"api    | {line}"),
     )
+
+
+def _without_secrets(environment: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
 def _append_line(log: Path, line: str) -> None:

@@ -17,6 +17,9 @@ from worker.settings import WorkerSettings
 
 BAD_SETTING_EXIT_CODE = 2
 
+SECRETS = frozenset({"API_KEYS"})
+"""What is shown to nobody, and given to the api alone."""
+
 
 class LocalServerSettings(BaseSettings):
     """Settings of `make run`, each from the environment variable of its name in capitals."""
@@ -27,11 +30,11 @@ class LocalServerSettings(BaseSettings):
     """The port to listen on; 0 takes any free one."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. By default this machine alone can reach it, as no API key is asked for."""
+    """The address to listen on. By default only this machine can reach it; set API_KEYS before others can."""
 
     engine: str = "auto"
-    """The engine: `qwen3`, `whisper`, `scripted` (for tests), or `auto`, decided once at the start: `qwen3`
-    where an NVIDIA device is seen, else `whisper`."""
+    """The engine: `qwen3`, `qwen3-vllm`, `whisper`, `scripted` (for tests), or `auto`, decided once at the
+    start: `qwen3` where an NVIDIA device is seen, else `whisper`."""
 
     data_dir: Path = Path("data")
     """The folder for jobs, uploads and model weights, created for its owner alone."""
@@ -64,15 +67,15 @@ def read_settings() -> LocalServerSettings:
         return LocalServerSettings()
 
 
-def check_settings_of_parts(engine: str) -> None:
-    """See that the api and the worker, whose engine is `engine`, will understand their settings, too.
+def check_settings_of_parts(engine: str) -> ApiSettings:
+    """See that the api, whose settings are returned, and the worker will understand theirs, too.
 
     Raises:
         CannotStart: one of them is no value it can have.
     """
     with _one_line_for_a_bad_setting():
-        ApiSettings()
         WorkerSettings(engine=EngineName(engine))
+        return ApiSettings()
 
 
 @contextmanager
@@ -82,9 +85,11 @@ def _one_line_for_a_bad_setting() -> Iterator[None]:
     except ValidationError as problem:
         first = problem.errors()[0]
         name = str(first["loc"][0]).upper()
-        raise CannotStart(
-            f"{name}={first['input']}: {first['msg']}.", exit_code=BAD_SETTING_EXIT_CODE
-        ) from problem
+        given = "" if name in SECRETS else f"={first['input']}"
+        # Without a cause where it is secret: a traceback would show it.
+        raise CannotStart(f"{name}{given}: {first['msg']}.", exit_code=BAD_SETTING_EXIT_CODE) from (
+            None if name in SECRETS else problem
+        )
 
 
 def choose_engine(asked: str) -> EngineChoice:

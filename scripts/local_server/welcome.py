@@ -10,15 +10,21 @@ from scripts.local_server.settings import LocalServerSettings
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
 
 
-def tell_choices(settings: LocalServerSettings, choice: EngineChoice, *, redis_source: str) -> str:
+def tell_choices(
+    settings: LocalServerSettings, choice: EngineChoice, *, redis_source: str, asks_for_keys: bool
+) -> str:
     """The engine, the data folder and the Redis, and a warning of what others could reach."""
     lines = [f"engine: {choice.engine}", f"data:   {settings.data_folder}", f"redis:  {redis_source}"]
     if settings.engine == "auto":
         lines[0] += f" (ENGINE=auto: {choice.reason})"
     if settings.data_folder.stat().st_mode & 0o077:
         lines.append("        other users of this machine can look into it; `chmod 700` keeps it private")
-    if not _is_loopback(settings.host):
-        lines.append(f"HOST={settings.host}: whoever reaches this machine can use the server without a key")
+    if asks_for_keys:
+        lines.append('keys:   each request needs one of API_KEYS: curl -H "Authorization: Bearer KEY" ...')
+    elif not _is_loopback(settings.host):
+        lines.append(
+            f"HOST={settings.host}: whoever reaches this machine can use the server, as API_KEYS is not set"
+        )
     return "\n".join(lines)
 
 

@@ -58,7 +58,7 @@ async def mortal(mortal_redis: RedisServer) -> AsyncIterator[Followed]:
 
 def begin_job(record: ScriptRunner) -> Claim:
     record.run(job_store.submit_job(NEW_JOB))
-    claim = record.run(job_store.claim_job("w", lease_s=30))
+    claim = record.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claim is not None
     return claim
 

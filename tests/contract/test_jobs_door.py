@@ -11,7 +11,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from shared.events import Loading
 from shared.jobs import Failure, FailureCode, Priority
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.scripted_worker import Script, ScriptedWorker
 from tests.fakes.server import wait_for
@@ -58,6 +58,34 @@ def test_a_job_is_accepted_at_once_and_has_its_transcript_in_the_end(
         {"start": 0.0, "end": 1.0, "text": "Hello there.", "language": "en"}
     ]
     assert job["timings"]["created_at"] <= job["timings"]["started_at"] <= job["timings"]["finished_at"]
+
+
+def test_a_job_and_its_events_name_the_engine(api: httpx.Client, redis_url: str) -> None:
+    with held_worker(redis_url) as (worker, go_on):
+        first = submit(api)
+        worker.wait_for_claim()
+        waiting = api.get(submit(api)).json()
+        go_on.set()
+        started = follow(api, first)[1]
+    assert (waiting["engine"], waiting["model"]) == (None, None)
+    job = api.get(first).json()
+    assert (job["engine"], job["model"]) == ("scripted", "tests/Scripted-0.6B")
+    assert started.json() == {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}
+
+
+def test_text_that_may_be_missing_is_told_of_by_the_job_and_by_its_last_event(
+    api: httpx.Client, redis_url: str
+) -> None:
+    warning = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
+    with ScriptedWorker(redis_url, Script([SEGMENT], warnings=(warning,), is_complete=False)):
+        url = submit(api)
+        last = follow(api, url)[-1]
+    told = {
+        "complete": False,
+        "warnings": [{"code": "truncated", "message": "cut", "start": 0.0, "end": 1.0}],
+    }
+    assert (last.event, last.json()) == ("succeeded", told)
+    assert api.get(url).json()["transcript"].items() >= told.items()
 
 
 def test_jobs_that_wait_know_their_position_and_interactive_ones_go_first(
@@ -119,7 +147,7 @@ def test_partials_are_live_and_silence_is_filled_with_comments(api: httpx.Client
             lines = answer.iter_lines()
             assert ": heartbeat" in lines
             steps.release(2)
-            assert 'data: {"window":0,"delta":"Hel","tail":""}' in lines
+            assert 'data: {"window":0,"delta":"Hel","tail":"","language":null}' in lines
             steps.release(2)
             assert "event: succeeded" in lines
 
@@ -139,7 +167,9 @@ def test_an_unknown_job_is_not_found_at_any_door(api: httpx.Client) -> None:
         assert answer.json()["error"]["code"] == "job_not_found"
 
 
-def test_deleting_cancels_a_queued_job(api: httpx.Client, redis_url: str) -> None:
+def test_deleting_cancels_a_queued_job_and_its_audio_is_gone(
+    api: httpx.Client, redis_url: str, uploads: Path
+) -> None:
     with held_worker(redis_url) as (worker, _):
         submit(api)
         worker.wait_for_claim()
@@ -147,6 +177,7 @@ def test_deleting_cancels_a_queued_job(api: httpx.Client, redis_url: str) -> Non
         answer = api.delete(url)
         assert answer.status_code == 200
         assert answer.json()["state"] == "cancelled"
+        assert url.rpartition("/")[2] not in {path.name for path in uploads.iterdir()}
         assert follow(api, url)[-1].event == "cancelled"
 
 

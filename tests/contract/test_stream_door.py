@@ -11,7 +11,7 @@ from httpx_sse import EventSource, connect_sse
 
 from shared.events import Loading, Progress
 from shared.jobs import Failure, FailureCode
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.scripted_worker import Script, ScriptedWorker
 from tests.fakes.server import wait_for
@@ -47,6 +47,16 @@ def test_text_grows_and_ends_with_the_final_one_and_done(api: httpx.Client, redi
     assert done == {"done": True}
 
 
+def test_the_final_text_says_who_made_it_and_what_may_be_missing(api: httpx.Client, redis_url: str) -> None:
+    warning = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
+    with ScriptedWorker(redis_url, Script(SCRIPT.segments, warnings=(warning,), is_complete=False)):
+        unnamed, _ = read_stream(api)
+    final = unnamed[-2]
+    assert final["complete"] is False
+    assert final["warnings"] == [{"code": "truncated", "message": "cut", "start": 0.0, "end": 1.0}]
+    assert (final["engine"], final["model"]) == ("scripted", "tests/Scripted-0.6B")
+
+
 def test_each_partial_is_sent_while_the_worker_works(api: httpx.Client, redis_url: str) -> None:
     steps = threading.Semaphore(0)
     with (
@@ -65,9 +75,10 @@ def test_each_partial_is_sent_while_the_worker_works(api: httpx.Client, redis_ur
 def test_named_events_tell_the_job_its_place_and_its_progress(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
         _, named = read_stream(api)
-    assert named[:4] == [
+    assert named[:5] == [
         ("job", {"id": worker.claims[0].job_id}),
         ("queued", {"position": 0}),
+        ("started", {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}),
         ("loading", {"phase": "weights", "elapsed_s": 0.5}),
         ("progress", {"processed_s": 0.0, "duration_s": 2.0}),
     ]

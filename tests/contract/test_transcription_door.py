@@ -5,21 +5,24 @@ import threading
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from shared.events import Loading
 from shared.job_store import beat_claim
 from shared.jobs import Directive, Failure, FailureCode, JobState, Priority
 from shared.redis_connection import connect
-from shared.transcripts import Segment, Word
+from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import CAPABILITIES, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 URL = "/v1/audio/transcriptions"
 AUDIO = write_wav(make_tones(2))
 SEGMENT = Segment(0.0, 1.0, "Hello there.", "en", (Word(0.0, 0.4, "Hello"), Word(0.5, 1.0, "there.")))
 SCRIPT = Script(segments=[SEGMENT], partials=["Hello"])
+CUT_OFF = TranscriptWarning(WarningCode.TRUNCATED, "The text may be incomplete.", 0.5, 1.23456)
+CUT_SCRIPT = Script(segments=[SEGMENT], warnings=(CUT_OFF,), is_complete=False)
 
 
 def post(api: httpx.Client, **fields: str) -> httpx.Response:
@@ -35,6 +38,9 @@ def test_the_answer_is_the_transcript_and_names_its_job(api: httpx.Client, redis
         "language": "en",
         "duration": 2.0,
         "usage": {"type": "duration", "seconds": 2},
+        "complete": True,
+        "engine": "scripted",
+        "model": "tests/Scripted-0.6B",
     }
     claim = worker.claims[0]
     assert answer.headers["x-job-id"] == claim.job_id
@@ -57,10 +63,86 @@ def test_text_is_plain_text_with_a_line_end(api: httpx.Client, redis_url: str) -
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_warnings_are_passed_on(api: httpx.Client, redis_url: str) -> None:
-    with ScriptedWorker(redis_url, Script(segments=[SEGMENT], warnings=("cut",))):
-        answer = post(api)
-    assert answer.json()["warnings"] == ["cut"]
+def test_verbose_json_has_segments_and_on_request_words(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        plain = post(api, response_format="verbose_json")
+        fields = {"response_format": "verbose_json", "timestamp_granularities[]": "word", "language": "en"}
+        with_words = post(api, **fields).json()
+        with_both = post(api, response_format="verbose_json", return_timestamps="true").json()
+    body = plain.json()
+    assert plain.headers["content-type"] == "application/json"
+    assert (body["task"], body["language"], body["duration"]) == ("transcribe", "english", 2.0)
+    assert [segment["text"] for segment in body["segments"]] == [" Hello there."]
+    assert "words" not in body
+    assert with_words["words"][1] == {"word": "there", "start": 0.5, "end": 1.0}
+    assert "segments" not in with_words
+    assert {"segments", "words"} <= with_both.keys()
+
+
+def test_how_a_segment_was_decoded_is_kept_with_the_job(api: httpx.Client, redis_url: str) -> None:
+    decoding = SegmentDecoding((7, 8), 0.2, -0.31, 0.05, window_start_s=1.5)
+    script = Script(segments=[msgspec.structs.replace(SEGMENT, decoding=decoding)])
+    with ScriptedWorker(redis_url, script):
+        (segment,) = post(api, response_format="verbose_json").json()["segments"]
+    assert segment == {
+        "id": 0,
+        "seek": 150,
+        "start": 0.0,
+        "end": 1.0,
+        "text": " Hello there.",
+        "tokens": [7, 8],
+        "temperature": 0.2,
+        "avg_logprob": -0.31,
+        "compression_ratio": 0.6,
+        "no_speech_prob": 0.05,
+    }
+
+
+@pytest.mark.parametrize(
+    ("response_format", "body"),
+    [
+        ("srt", "1\n00:00:00,000 --> 00:00:01,000\nHello there.\n\n\n"),
+        ("vtt", "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nHello there.\n\n"),
+    ],
+)
+def test_subtitles_are_plain_text(api: httpx.Client, redis_url: str, response_format: str, body: str) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        answer = post(api, response_format=response_format)
+    assert answer.text == body
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_text_that_may_be_missing_is_told_of_with_its_time(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, CUT_SCRIPT):
+        answer = post(api).json()
+    assert answer["complete"] is False
+    assert answer["warnings"] == [
+        {"code": "truncated", "message": "The text may be incomplete.", "start": 0.5, "end": 1.235}
+    ]
+
+
+@pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
+def test_headers_tell_what_is_wrong_and_only_then(
+    api: httpx.Client, redis_url: str, response_format: str
+) -> None:
+    with ScriptedWorker(redis_url, CUT_SCRIPT):
+        cut = post(api, response_format=response_format)
+    assert cut.headers["x-transcript-complete"] == "false"
+    assert cut.headers["x-transcript-warnings"] == "1"
+    with ScriptedWorker(redis_url, SCRIPT):
+        whole = post(api, response_format=response_format)
+    assert not [name for name in whole.headers if name.startswith("x-transcript")]
+
+
+@pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
+def test_headers_name_engine_and_model_whatever_the_model_is_called(
+    api: httpx.Client, redis_url: str, response_format: str
+) -> None:
+    capabilities = msgspec.structs.replace(CAPABILITIES, model="./größe 100%\n")
+    with ScriptedWorker(redis_url, SCRIPT, capabilities):
+        answer = post(api, response_format=response_format)
+    assert answer.headers["x-engine"] == "scripted"
+    assert answer.headers["x-model"] == "./gr%C3%B6%C3%9Fe 100%25%0A"
 
 
 def test_audio_that_is_long_is_served_as_a_batch_job(api: httpx.Client, redis_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,22 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(api: httpx.Client, up
         client.sendall(next(chunked_form(iter(()))) + bytes(2_500_000))
         wait_for(lambda: list(uploads.glob("*.part")))
     wait_for(lambda: not list(uploads.iterdir()))
+
+
+def test_a_client_that_falls_silent_in_the_middle_is_refused_and_leaves_nothing(
+    api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+    monkeypatch.setattr("api.upload_form.STALL_S", 0.2)
+
+    def pausing() -> Iterator[bytes]:
+        yield AUDIO
+        silent.wait(1)
+
+    answer = api.post(URL, content=chunked_form(pausing()), headers=BOUNDARY)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "upload_stalled"
+    assert list(uploads.iterdir()) == []
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(

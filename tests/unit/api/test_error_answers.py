@@ -12,16 +12,23 @@ from shared.jobs import Failure, FailureCode
 EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.InvalidRequest("no", param="language"), 400, "language", None),
     (errors.UnreadableAudio("no"), 400, "file", "audio_undecodable"),
+    (errors.AudioTooShort(0.1), 400, "file", "audio_too_short"),
     (errors.AudioTooLong(60), 400, "file", "audio_too_long"),
+    (errors.UploadStalled(10), 400, "file", "upload_stalled"),
     (errors.UploadTooLarge(10), 413, "file", "upload_too_large"),
     (errors.StorageFull(), 507, None, "storage_full"),
     (errors.JobNotFound("1"), 404, None, "job_not_found"),
+    (errors.TooManyJobs(2), 429, None, "rate_limit_exceeded"),
     (errors.QueueUnavailable(), 503, None, "queue_unavailable"),
     (errors.NoWorker(), 503, None, "no_worker"),
     (errors.MediaServiceDown(), 503, None, "media_service_down"),
+    (api_errors.MissingApiKey(), 401, None, "missing_api_key"),
+    (api_errors.IncorrectApiKey(), 401, None, "invalid_api_key"),
     (api_errors.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
+    (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
     (api_errors.TranscriptionCancelled(), 409, None, "cancelled"),
     (api_errors.ServerStopping("1"), 503, None, "server_stopping"),
+    (api_errors.StreamInterrupted("1"), 500, None, "stream_interrupted"),
 ]
 
 FAILURES = {
@@ -32,6 +39,7 @@ FAILURES = {
     FailureCode.ENGINE_ERROR: 500,
     FailureCode.ENGINE_CRASH: 500,
     FailureCode.WORKER_LOST: 500,
+    FailureCode.WORDS_UNSUPPORTED: 400,
     FailureCode.TIMEOUT: 504,
 }
 
@@ -47,7 +55,8 @@ def test_each_error_has_its_answer(
     assert answer.status_code == status
     assert described["message"] == error.message
     assert (described["param"], described["code"]) == (param, code)
-    assert described["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    assert described["type"] == kind
     assert set(described) == {"message", "type", "param", "code"}
 
 
@@ -71,7 +80,9 @@ def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
         assert answer.headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("error", [errors.NoWorker(), errors.QueueUnavailable(), errors.MediaServiceDown()])
+@pytest.mark.parametrize(
+    "error", [errors.NoWorker(), errors.QueueUnavailable(), errors.MediaServiceDown(), errors.TooManyJobs(1)]
+)
 def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:
     assert 1 <= int(answer_error(error).headers["retry-after"]) <= 60
 

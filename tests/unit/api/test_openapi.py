@@ -8,6 +8,7 @@ import pytest
 
 from api.app import create_app
 from api.settings import ApiSettings
+from shared.transcripts import WarningCode
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,8 @@ def test_all_doors_are_there(document: dict[str, Any]) -> None:
         "POST /v1/audio/transcriptions",
         "POST /v1/audio/transcriptions/stream",
         "POST /v1/jobs",
+        "GET /v1/models",
+        "GET /v1/models/{model}",
         "GET /v1/jobs/{job_id}",
         "GET /v1/jobs/{job_id}/events",
         "DELETE /v1/jobs/{job_id}",
@@ -54,6 +57,30 @@ def test_forms_are_described_as_multipart_with_a_file(document: dict[str, Any]) 
         form = body["content"]["multipart/form-data"]["schema"]
         assert body["required"]
         assert form["properties"]["file"]["format"] == "binary"
+
+
+def test_the_answer_always_says_who_made_it_and_whether_it_is_complete(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"complete", "engine", "model"} <= set(schemas["TranscriptionAnswer"]["required"])
+    assert {"code", "message", "start", "end"} == set(schemas["WarningBody"]["required"])
+    assert set(schemas["WarningCode"]["enum"]) == set(WarningCode)
+
+
+def test_all_formats_of_an_answer_are_there(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]
+    assert set(answer["content"]) == {"application/json", "text/plain", "text/event-stream"}
+    references = {shape["$ref"] for shape in answer["content"]["application/json"]["schema"]["anyOf"]}
+    assert {name.rpartition("/")[2] for name in references} == {"TranscriptionAnswer", "VerboseTranscription"}
+    segment = document["components"]["schemas"]["VerboseSegment"]
+    assert len(segment["required"]) == len(segment["properties"]) == 10
+
+
+def test_every_header_of_an_answer_is_described(document: dict[str, Any]) -> None:
+    headers = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["headers"]
+    assert set(headers) == {
+        "X-Job-Id", "X-Engine", "X-Model", "X-Transcript-Complete", "X-Transcript-Warnings",
+    }  # fmt: skip
+    assert all(header["description"] for header in headers.values())
 
 
 def test_no_answer_is_documented_that_is_never_given(document: dict[str, Any]) -> None:

@@ -34,7 +34,10 @@ def test_windows_that_are_open_at_once_stand_in_their_order() -> None:
 
 
 def test_a_requeued_job_loses_its_partials_but_not_its_segments() -> None:
-    assert text_of(done("Kept."), Partial(1, "lost"), Requeued("worker_lost"), Started(2)) == "Kept."
+    assert (
+        text_of(done("Kept."), Partial(1, "lost"), Requeued("worker_lost"), Started(2, "whisper", "base"))
+        == "Kept."
+    )
 
 
 def test_unspaced_scripts_are_joined_without_spaces() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from api.rendering import render_answer, render_job
+from api.rendering import render_answer, render_headers, render_job
 from shared.jobs import (
     Door,
     Failure,
@@ -17,7 +17,7 @@ from shared.jobs import (
     Upload,
     WordTimes,
 )
-from shared.transcripts import Segment, Word
+from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 
 WORDS = (Word(0.0, 0.4, "Hello"), Word(0.5, 1.0, "there."))
 JOB = Job(
@@ -34,6 +34,8 @@ JOB = Job(
     processed_s=8.2,
     failure=None,
     position=None,
+    engine="qwen3",
+    model="Qwen/Qwen3-ASR-0.6B",
     segments=(Segment(0.0, 1.0, "Hello there.", "en", WORDS), Segment(2.0, 3.0, "Ciao.", "it")),
 )
 
@@ -52,6 +54,9 @@ def test_an_answer_says_text_language_duration_and_usage_and_no_more() -> None:
         "language": "en",
         "duration": 8.2,
         "usage": {"type": "duration", "seconds": 9},
+        "complete": True,
+        "engine": "qwen3",
+        "model": "Qwen/Qwen3-ASR-0.6B",
     }
 
 
@@ -64,9 +69,26 @@ def test_timestamps_are_there_if_and_only_if_they_were_asked_for() -> None:
     assert answer_of(request=asked, segments=())["timestamps"] == []
 
 
-def test_warnings_are_told() -> None:
-    answer = answer_of(warnings=("a window was cut",))
-    assert answer["warnings"] == ["a window was cut"]
+def test_warnings_are_told_with_their_time_to_the_millisecond() -> None:
+    warning = TranscriptWarning(WarningCode.REPETITION, "It was repeated.", 1.23456, 2.0)
+    told = [{"code": "repetition", "message": "It was repeated.", "start": 1.235, "end": 2.0}]
+    assert answer_of(warnings=(warning,))["warnings"] == told
+    assert body_of(warnings=(warning,))["transcript"]["warnings"] == told
+
+
+def test_a_transcript_that_may_lack_speech_is_not_complete() -> None:
+    assert answer_of(is_complete=False)["complete"] is False
+    assert body_of(is_complete=False)["transcript"]["complete"] is False
+
+
+def test_headers_name_engine_and_model_and_no_more_where_all_is_well() -> None:
+    assert render_headers(JOB) == {"X-Engine": "qwen3", "X-Model": "Qwen/Qwen3-ASR-0.6B"}
+
+
+def test_a_job_names_the_engine_once_a_worker_took_it() -> None:
+    assert (body_of()["engine"], body_of()["model"]) == ("qwen3", "Qwen/Qwen3-ASR-0.6B")
+    waiting = body_of(state=JobState.QUEUED, engine=None, model=None)
+    assert (waiting["engine"], waiting["model"]) == (None, None)
 
 
 def test_silence_is_an_empty_text_in_the_language_that_was_asked_for() -> None:

@@ -1,13 +1,14 @@
 """What a form asks for is checked against what every live worker can do."""
 
+import msgspec
 import pytest
 
 from api.errors import ModelNotFound
-from api.forms import SpeechForm, parse_form
+from api.forms import SpeechForm, TranscriptionForm, parse_form
 from api.request_check import check_request, gather_capabilities
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.errors import InvalidRequest, NoWorker
-from shared.jobs import TranscriptionRequest, WordTimes
+from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimes
 
 QWEN = Capabilities(
     engine="qwen3",
@@ -27,8 +28,17 @@ BARE = Capabilities(
 )
 
 
+ALIASES = frozenset({"whisper-1"})
+
+
 def ask(*offered: Capabilities, **fields: str) -> TranscriptionRequest:
-    return check_request(parse_form(SpeechForm, {name: [value] for name, value in fields.items()}), offered)
+    form = parse_form(SpeechForm, {name: [value] for name, value in fields.items()})
+    return check_request(form, offered, aliases=ALIASES)
+
+
+def ask_by_format(*offered: Capabilities, **fields: str) -> TranscriptionRequest:
+    form = parse_form(TranscriptionForm, {name: [value] for name, value in fields.items()})
+    return check_request(form, offered, aliases=ALIASES)
 
 
 def test_an_empty_form_asks_for_nothing_special() -> None:
@@ -58,6 +68,77 @@ def test_any_other_model_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spelling", "code"),
+    [
+        *[(spelling, "en") for spelling in ("en", "EN", "en-US", "eng", "English", "english", " en ")],
+        *[(spelling, "zh") for spelling in ("zh-Hans", "cmn", "Chinese", "Mandarin")],
+        *[(spelling, "fil") for spelling in ("fil", "tl", "Tagalog")],
+        *[(spelling, None) for spelling in ("auto", "", "  ")],
+    ],
+)
+def test_a_language_is_known_in_any_spelling(spelling: str, code: str | None) -> None:
+    assert ask(QWEN, language=spelling).language_hint == code
+    assert ask(QWEN, languages=spelling).language_hint == code
+
+
+@pytest.mark.parametrize("spelling", ["Englsh", "yue", "Nederlands", "xx"])
+def test_a_language_that_cannot_be_served_is_refused_with_those_that_can(spelling: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"Chinese \(zh\), English \(en\)|English \(en\), Filipino"):
+        ask(QWEN, language=spelling)
+
+
+def test_a_language_that_only_the_engine_lacks_says_so() -> None:
+    with pytest.raises(InvalidRequest, match=r"Dutch \(nl\) is not among .* engine in use \(qwen3\)"):
+        ask(QWEN, language="Nederlands")
+
+
+def test_temperature_and_the_numbers_of_the_vad_become_the_request() -> None:
+    fields = {"temperature": "0.2", "chunking_strategy": '{"type": "server_vad", "prefix_padding_ms": 250}'}
+    request = ask(QWEN, **fields)
+    assert request == TranscriptionRequest(
+        temperature=0.2, speech_detection=SpeechDetection(threshold=0.5, padding_s=0.25, pause_s=0.2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "word_times"),
+    [
+        ({"response_format": "json"}, WordTimes.NONE),
+        ({"response_format": "text"}, WordTimes.NONE),
+        ({"response_format": "srt"}, WordTimes.WELCOME),
+        ({"response_format": "vtt"}, WordTimes.WELCOME),
+        ({"response_format": "verbose_json"}, WordTimes.WELCOME),
+        ({"response_format": "verbose_json", "timestamp_granularities": "segment"}, WordTimes.WELCOME),
+        ({"response_format": "verbose_json", "timestamp_granularities": "word"}, WordTimes.REQUIRED),
+        ({"response_format": "srt", "return_timestamps": "true"}, WordTimes.REQUIRED),
+    ],
+)
+def test_how_much_times_of_words_matter_follows_from_the_format(
+    fields: dict[str, str], word_times: WordTimes
+) -> None:
+    assert ask_by_format(QWEN, **fields).word_times is word_times
+
+
+def test_words_are_refused_by_the_field_that_asked_for_them() -> None:
+    fields = {"response_format": "verbose_json", "timestamp_granularities": "word"}
+    assert ask_by_format(BARE, response_format="verbose_json").word_times is WordTimes.WELCOME
+    with pytest.raises(InvalidRequest, match="bare") as refusal:
+        ask_by_format(BARE, **fields)
+    assert refusal.value.param == "timestamp_granularities"
+    with pytest.raises(InvalidRequest, match="Chinese") as refusal:
+        ask_by_format(QWEN, language="zh", **fields)
+    assert refusal.value.param == "timestamp_granularities"
+
+
+def test_logprobs_are_there_only_where_every_engine_has_them() -> None:
+    telling = msgspec.structs.replace(QWEN, engine="telling", logprobs=True)
+    assert ask_by_format(telling, include="logprobs") == TranscriptionRequest()
+    with pytest.raises(InvalidRequest, match="qwen3") as refusal:
+        ask_by_format(telling, QWEN, include="logprobs")
+    assert refusal.value.param == "include"
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"language": "Klingon"}, "language"),
@@ -71,7 +152,9 @@ def test_what_the_engine_lacks_is_refused_naming_the_parameter(fields: dict[str,
     assert refusal.value.param == param
 
 
-@pytest.mark.parametrize(("field", "value"), [("return_timestamps", "true"), ("prompt", "names")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("return_timestamps", "true"), ("prompt", "names"), ("keywords", "names")]
+)
 def test_nothing_is_accepted_and_then_ignored(field: str, value: str) -> None:
     with pytest.raises(InvalidRequest, match="bare") as refusal:
         ask(BARE, **{field: value})

@@ -9,7 +9,7 @@ from api.sse import describe_event, encode_frame, guard_stream
 from shared import events
 from shared.errors import NoWorker
 from shared.jobs import FailureCode
-from shared.transcripts import Segment, Word
+from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 
 
 def test_a_frame_is_one_line_of_json_whatever_the_text_holds() -> None:
@@ -25,12 +25,28 @@ def test_a_frame_without_a_name_is_data_alone() -> None:
     ("event", "described"),
     [
         (events.Queued(3), {"position": 3}),
-        (events.Started(1), {"attempt": 1}),
+        (
+            events.Started(1, "whisper", "base"),
+            {"attempt": 1, "engine": "whisper", "model": "base"},
+        ),
         (events.Loading("weights", 1.5), {"phase": "weights", "elapsed_s": 1.5}),
-        (events.Partial(0, "a", "b"), {"window": 0, "delta": "a", "tail": "b"}),
+        (
+            events.Partial(0, "a", "b", "en"),
+            {"window": 0, "delta": "a", "tail": "b", "language": "en"},
+        ),
         (events.Progress(1.0, 2.0), {"processed_s": 1.0, "duration_s": 2.0}),
         (events.Requeued("worker_lost"), {"reason": "worker_lost"}),
-        (events.Succeeded(), {}),
+        (events.Succeeded(), {"complete": True, "warnings": []}),
+        (
+            events.Succeeded(
+                is_complete=False,
+                warnings=(TranscriptWarning(WarningCode.TRUNCATED, "cut", 1.0, 2.0),),
+            ),
+            {
+                "complete": False,
+                "warnings": [{"code": "truncated", "message": "cut", "start": 1.0, "end": 2.0}],
+            },
+        ),
         (events.Failed(FailureCode.TIMEOUT, "slow"), {"code": "timeout", "message": "slow"}),
         (events.Cancelled(), {}),
         (

@@ -90,8 +90,8 @@ class MiniatureRepository:
             check=False,
         )
 
-    def installed(self) -> dict[str, str]:
-        """Names and versions of what was installed into `.venv`, but for pip and its like."""
-        folders = (self.folder / ".venv").glob("lib/python*/site-packages/*.dist-info")
+    def installed(self, venv: str = ".venv") -> dict[str, str]:
+        """Names and versions of what was installed into an environment, but for pip and its like."""
+        folders = (self.folder / venv).glob("lib/python*/site-packages/*.dist-info")
         pairs = [folder.name.removesuffix(".dist-info").rsplit("-", 1) for folder in folders]
         return {name: version for name, version in pairs if name not in {"pip", "setuptools"}}

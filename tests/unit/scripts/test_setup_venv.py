@@ -109,6 +109,16 @@ def test_weights_that_cannot_be_had_are_warned_of_and_done_without(copied: Minia
     assert copied.set_up("base").stdout == ""
 
 
+def test_a_client_has_an_environment_without_the_project(copied: MiniatureRepository) -> None:
+    copied.lock("openai-1.txt", "client")
+
+    assert copied.set_up("openai-1", "--venv", ".venv-client").returncode == 0
+
+    assert copied.installed(".venv-client") == {"client": "1"}
+    (copied.folder / "pyproject.toml").write_text("[another]")
+    assert copied.set_up("openai-1", "--venv", ".venv-client").stdout == ""
+
+
 def test_torch_is_installed_from_a_lock_of_its_own(copied: MiniatureRepository) -> None:
     assert copied.set_up("qwen-cpu", "--venv", ".venv").returncode == 0
 

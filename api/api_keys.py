@@ -1,0 +1,141 @@
+"""API keys: how they are written in API_KEYS, and how the one that a client sends is looked up.
+
+An entry is `NAME=KEY`, or `KEY` alone, then any limits, each behind a space: `lab=KEY max_audio_s=600`. KEY
+is the key itself or `sha256:` and the 64 hexadecimal digits of its SHA-256. Only digests are kept. Errors
+name entries by their place, never by what is in them: any part of it may be a key.
+"""
+
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+MIN_KEY_CHARACTERS = 16
+
+_LIMITS = {"max_audio_s": float, "max_upload_bytes": int, "max_unfinished_jobs": int}
+
+_DIGEST_MARK = "sha256:"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+# What RFC 6750 lets a bearer token be.
+_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# Without a name, a path or a name whose key was left out would pass for a key.
+_UNNAMED_KEY = re.compile(r"[A-Za-z0-9_~+-]+")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+
+
+class BadApiKeys(ValueError):
+    """API_KEYS cannot be used; the message says where and why, and shows no part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What may be done with one key, where that is less than the server allows; None is: no less."""
+
+    max_audio_s: float | None = None
+    max_upload_bytes: int | None = None
+    max_unfinished_jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as the server knows it. `name` is what logs and job records hold."""
+
+    name: str
+    digest: bytes = field(repr=False)
+    limits: KeyLimits = KeyLimits()
+
+
+ANYBODY = ApiKey("", b"")
+"""Stands for the key where the server asks for none."""
+
+
+class ApiKeys:
+    """All keys; none at all is an open server."""
+
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
+        self._keys = tuple(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, presented: str) -> ApiKey | None:
+        """The key that a client has sent, or None; takes as long for a wrong one as for any right one."""
+        digest = sha256(presented.encode()).digest()
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        return found
+
+
+def parse_api_keys(entries: Sequence[tuple[str, str]]) -> ApiKeys:
+    """The keys of some entries, each with the words for where it stands, such as `line 3 of /etc/keys`.
+
+    Raises:
+        BadApiKeys: one of them is wrong, two do not go together, or there is none.
+    """
+    if not entries:
+        raise BadApiKeys("it holds no key; leave API_KEYS empty to let everybody in")
+    keys = [_parse_entry(place, entry) for place, entry in entries]
+    places = [place for place, _ in entries]
+    _refuse_doubles(places, [key.name for key in keys], "name")
+    _refuse_doubles(places, [key.digest for key in keys], "key")
+    return ApiKeys(keys)
+
+
+def _refuse_doubles(places: Sequence[str], values: Sequence[str | bytes], what: str) -> None:
+    first: dict[str | bytes, str] = {}
+    for place, value in zip(places, values, strict=True):
+        if value in first:
+            raise BadApiKeys(f"{first[value]} and {place} have the same {what}")
+        first[value] = place
+
+
+def _parse_entry(place: str, entry: str) -> ApiKey:
+    words = entry.split()
+    if not words:
+        raise BadApiKeys(f"{place} is empty")
+    name, is_named, secret = words[0].partition("=")
+    # A name with nothing or only padding behind it is taken for a key without a name, and as such refused.
+    if not is_named or not secret.strip("="):
+        name, secret = "", words[0]
+    elif not _NAME.fullmatch(name):
+        raise BadApiKeys(f"{place}: a name is up to 40 letters, digits, `-`, `_` and `.`; write NAME=KEY")
+    digest = _parse_key(place, secret, is_named=bool(name))
+    return ApiKey(name or digest.hex()[:8], digest, _parse_limits(place, words[1:]))
+
+
+def _parse_key(place: str, secret: str, *, is_named: bool) -> bytes:
+    if secret.startswith(_DIGEST_MARK):
+        digits = secret.removeprefix(_DIGEST_MARK)
+        if not _DIGEST.fullmatch(digits):
+            raise BadApiKeys(f"{place}: behind sha256: there must be 64 hexadecimal digits")
+        return bytes.fromhex(digits)
+    if not _KEY.fullmatch(secret):
+        raise BadApiKeys(f"{place}: a key is letters, digits and any of `-._~+/`, with `=` only at its end")
+    if not is_named and not _UNNAMED_KEY.fullmatch(secret):
+        raise BadApiKeys(
+            f"{place}: write NAME=KEY for a key with any of `./=` in it; if it is a file, put an @ before it"
+        )
+    if len(secret) < MIN_KEY_CHARACTERS:
+        raise BadApiKeys(f"{place}: the key has fewer than {MIN_KEY_CHARACTERS} characters")
+    return sha256(secret.encode()).digest()
+
+
+def _parse_limits(place: str, words: Sequence[str]) -> KeyLimits:
+    limits: dict[str, float] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        kind = _LIMITS.get(name)
+        if kind is None or name in limits:
+            raise BadApiKeys(
+                f"{place}: only limits may follow the key, each once, as in max_audio_s=600; "
+                f"there are {', '.join(_LIMITS)}"
+            )
+        if not (_WHOLE_NUMBER if kind is int else _NUMBER).fullmatch(value) or not kind(value):
+            raise BadApiKeys(f"{place}: {name} must be a number above 0")
+        limits[name] = kind(value)
+    return KeyLimits(**limits)  # type: ignore[arg-type]

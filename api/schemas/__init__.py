@@ -1,0 +1,1 @@
+"""What clients get, as they see it: one module for each purpose."""

@@ -1,0 +1,74 @@
+"""Transcripts, and what they are made of."""
+
+from api.schemas.base import Body
+from shared.transcripts import WarningCode
+
+
+class WordBody(Body):
+    """A spoken word."""
+
+    word: str
+    """The word."""
+
+    start: float
+    """Seconds from the start of the audio."""
+
+    end: float
+    """Seconds from the start of the audio."""
+
+
+class SegmentBody(Body):
+    """A stretch of speech."""
+
+    start: float
+    """Seconds from the start of the audio."""
+
+    end: float
+    """Seconds from the start of the audio."""
+
+    text: str
+    """What is said."""
+
+    language: str | None
+    """ISO code of the language of this segment; null where it is not known."""
+
+    words: list[WordBody] | None = None
+    """Its words, where they were asked for."""
+
+
+class WarningBody(Body):
+    """What may be wrong with a stretch of the transcript."""
+
+    code: WarningCode
+    """For programs; `truncated` is where speech may be missing."""
+
+    message: str
+    """For people."""
+
+    start: float
+    """Where the stretch begins, in seconds from the start of the audio."""
+
+    end: float
+    """Where it ends, in seconds from the start of the audio."""
+
+
+class TranscriptBody(Body):
+    """The transcript of a job that succeeded."""
+
+    text: str
+    """The whole text."""
+
+    language: str | None
+    """ISO code of the language with the most speech; null where none is known."""
+
+    duration: float
+    """Seconds of audio."""
+
+    segments: list[SegmentBody]
+    """The segments, in order."""
+
+    complete: bool
+    """Whether all speech is in the text; if not, `warnings` say from when to when some may be missing."""
+
+    warnings: list[WarningBody]
+    """What may be wrong with the transcript."""

@@ -1,0 +1,117 @@
+"""Jobs belong to API keys, and count against its limit until they are final, however they end."""
+
+from collections.abc import Callable, Iterator
+
+import fakeredis
+import pytest
+import redis
+
+from shared import job_store
+from shared.errors import TooManyJobs
+from shared.job_store import count_unfinished, read_key_name, submit_job
+from shared.jobs import (
+    Claim,
+    Door,
+    Failure,
+    FailureCode,
+    NewJob,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+)
+from shared.redis_scripts import ScriptRunner
+
+UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
+FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
+
+Runner = ScriptRunner
+End = Callable[[Runner, Claim], object]
+
+
+@pytest.fixture(params=["fake", "real"])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """Runs script calls on an empty server."""
+    if request.param == "fake":
+        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
+        return
+    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
+        yield ScriptRunner(connection, "test:")
+
+
+def new_job(job_id: str, key_name: str = "lab") -> NewJob:
+    return NewJob(job_id, Door.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest(), key_name)
+
+
+def claim(runner: Runner, *, lease_s: float = 30.0) -> Claim:
+    claimed = runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
+    assert isinstance(claimed, Claim)
+    return claimed
+
+
+def crash(runner: Runner, claimed: Claim) -> None:
+    """Let the model process die under the job as often as it may."""
+    while runner.run(job_store.report_engine_crash(claimed, ttl_s=60)) != "failed":
+        claimed = claim(runner)
+
+
+def test_a_job_knows_its_key(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    runner.run(submit_job(new_job("2", "")))
+    names = [runner.run(read_key_name(job_id)) for job_id in ("1", "2", "3")]
+    assert names == ["lab", "", None]
+
+
+def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> None:
+    for job_id in ("1", "2"):
+        assert runner.run(submit_job(new_job(job_id), max_unfinished=2))
+    with pytest.raises(TooManyJobs):
+        runner.run(submit_job(new_job("3"), max_unfinished=2))
+    assert runner.run(job_store.read_job("3")) is None
+    assert runner.run(count_unfinished("lab")) == 2
+    assert runner.run(submit_job(new_job("3", "shop"), max_unfinished=2))
+    assert runner.run(submit_job(new_job("4", "")))
+    assert runner.run(count_unfinished("")) == 0
+
+
+def test_a_repeated_submit_is_known_and_counts_once(runner: Runner) -> None:
+    assert runner.run(submit_job(new_job("1"), max_unfinished=1))
+    assert not runner.run(submit_job(new_job("1"), max_unfinished=1))
+    assert runner.run(count_unfinished("lab")) == 1
+
+
+def test_a_job_without_a_limit_counts_all_the_same(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    with pytest.raises(TooManyJobs):
+        runner.run(submit_job(new_job("2"), max_unfinished=1))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda runner, claimed: runner.run(job_store.finish_succeeded(claimed, ttl_s=60)),
+        lambda runner, claimed: runner.run(job_store.finish_failed(claimed, FAILURE, ttl_s=60)),
+        lambda runner, claimed: runner.run(job_store.finish_cancelled(claimed, ttl_s=60)),
+        crash,
+    ],
+    ids=["succeeded", "failed", "cancelled", "crashed"],
+)
+def test_a_job_that_is_final_makes_room(runner: Runner, end: End) -> None:
+    runner.run(submit_job(new_job("1")))
+    end(runner, claim(runner))
+    assert runner.run(count_unfinished("lab")) == 0
+    assert runner.run(submit_job(new_job("2"), max_unfinished=1))
+
+
+def test_a_job_that_is_cancelled_while_it_is_queued_makes_room(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    runner.run(job_store.cancel_job("1", ttl_s=60))
+    assert runner.run(count_unfinished("lab")) == 0
+
+
+def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    assert runner.run(job_store.yield_job(claim(runner), reason="stopping"))
+    assert runner.run(count_unfinished("lab")) == 1
+    assert runner.run(read_key_name("1")) == "lab"
+    runner.run(job_store.finish_succeeded(claim(runner), ttl_s=60))
+    assert runner.run(count_unfinished("lab")) == 0

@@ -1,0 +1,57 @@
+"""The lines of README for users of OpenAI's clients work as pasted, with each of the clients."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from scripts.setup_node import FOLDER as NODE_FOLDER
+from scripts.setup_venv import REPOSITORY
+from tests.fakes.openai_clients import find_node, find_python
+from tests.fakes.server import RealServer
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8100"
+
+SENTENCE = "We walked along the river until the sun went down behind the hills."
+LONG_TEXT_END = "After dinner they played cards and talked about the summer."
+
+
+def find_block(language: str) -> str:
+    """The one block of README in this language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert isinstance(block, str)
+    return block
+
+
+def run_lines(command: Sequence[str], lines: str, server: RealServer) -> str:
+    """What the lines print, run as if from the top of the repository."""
+    pasted = lines.replace(ADDRESS, server.base_url).replace("tests/audio/", f"{REPOSITORY}/tests/audio/")
+    done = subprocess.run(
+        # The client for Node is found from the working directory.
+        [*command, pasted],
+        cwd=NODE_FOLDER if NODE_FOLDER.exists() else REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("purpose", ["openai-newest", "openai-1"])
+def test_the_lines_for_python_work_as_pasted(whisper_server: RealServer, purpose: str) -> None:
+    printed = run_lines([find_python(purpose), "-c"], find_block("python"), whisper_server)
+    assert printed.startswith(SENTENCE)
+    assert "1\n00:00:00," in printed
+    assert "'river'" in printed
+    assert printed.endswith(LONG_TEXT_END)
+
+
+def test_the_lines_for_node_work_as_pasted(whisper_server: RealServer) -> None:
+    command = [find_node(), "--input-type=module", "--eval"]
+    printed = run_lines(command, find_block("javascript"), whisper_server).splitlines()
+    assert printed[0] == SENTENCE
+    assert "whisper-1" in printed
