@@ -10,6 +10,23 @@ from shared.fd_channel import FdChannel
 from shared.jobs import FailureCode
 from worker import model_messages as messages
 
+STUBBORN = """
+import signal, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+print(flush=True)
+time.sleep(600)
+"""
+
+
+def start_stubborn_child() -> None:
+    """Start a process that ignores what it can, as an engine may that has processes of its own."""
+    command = [sys.executable, "-c", STUBBORN]
+    # Without the channel to the host, which closes only when nobody has it any more.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()  # from here on it ignores them
+
 
 def main(behaviour: str) -> None:
     """Load, then answer each job as `behaviour` says."""
@@ -21,7 +38,7 @@ def main(behaviour: str) -> None:
     if behaviour == "die_in_load":
         sys.exit(3)
     if behaviour == "with_a_grandchild":
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        start_stubborn_child()
     send(messages.Loading("weights", 0.1))
     send(messages.Loaded("cpu", 0.2))
     while (message := channel.receive()) is not None:

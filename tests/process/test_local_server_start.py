@@ -17,6 +17,7 @@ import redis
 from scripts.engine_choice import choose_engine_for_machine
 from scripts.local_server.data_folder import prepare_data_folder
 from scripts.local_server.redis_server import redis_command, socket_url
+from scripts.local_server.settings import BAD_SETTING_EXIT_CODE
 from scripts.local_server.start_errors import CannotStart
 from tests.process.local_server_driver import (
     PATIENCE_S,
@@ -225,3 +226,23 @@ def test_a_redis_that_is_named_but_does_not_answer_is_refused_without_showing_it
 
     assert why.startswith("REDIS_URL: redis://127.0.0.1:1/0 cannot be used: ")
     assert "secret" not in why
+
+
+def test_keys_are_announced_but_neither_shown_nor_given_to_the_worker(tmp_path: Path) -> None:
+    with LocalServer(tmp_path, API_KEYS="lab=k3y-0123456789abcdef") as server:
+        server.expect_ready()
+        worker = psutil.Process(server.noted_pid("worker"))
+
+        assert "each request needs one of API_KEYS" in server.said
+        assert "k3y-0123456789abcdef" not in server.said
+        assert "API_KEYS" not in worker.environ()
+        assert "API_KEYS" in psutil.Process(server.noted_pid("api")).environ()
+
+
+def test_a_wrong_key_is_refused_in_one_line_that_does_not_show_it(tmp_path: Path) -> None:
+    exit_code, why = refusal(tmp_path, API_KEYS="lab=sh0rt-k3y")
+
+    assert exit_code == BAD_SETTING_EXIT_CODE
+    assert "API_KEYS: " in why
+    assert "fewer than 16 characters" in why
+    assert "sh0rt" not in why

@@ -74,14 +74,15 @@ def test_the_device_decides_the_engine_and_the_build_of_torch(
 
 
 @pytest.mark.parametrize("devices", [0, 1])
-@pytest.mark.parametrize("asked", ["whisper", "scripted", "qwen3", "no such engine"])
+@pytest.mark.parametrize("asked", ["whisper", "scripted", "qwen3", "qwen3-vllm", "no such engine"])
 def test_an_engine_that_is_named_never_becomes_another(
     monkeypatch: pytest.MonkeyPatch, asked: str, devices: int
 ) -> None:
     install_driver(monkeypatch, StandInDriver(devices))
 
     assert start_server.decide_engine(asked) == asked
-    assert (start_server.find_purpose(asked).name == "base") == (asked != "qwen3")
+    assert (start_server.find_purpose(asked).name == "base") == ("qwen3" not in asked)
+    assert (start_server.find_purpose(asked).name == "qwen-vllm") == (asked == "qwen3-vllm")
 
 
 def test_what_auto_means_is_said_with_the_reason(

@@ -1,0 +1,73 @@
+"""What is submitted: audio made from the seed, or recordings of speech, and the text expected of it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from worker.engines.scripted import expected_words
+
+SPEECH_DIR = Path(__file__).parents[2] / "tests" / "audio"
+SPEECH_FILES = ("speech.wav", "speech.flac", "speech.mp3", "speech.m4a", "long.ogg")
+
+WINDOW_S = 2.0
+"""The windows of the server with the scripted engine: whole seconds, since it says one word for each."""
+
+SHORT_S = (1.2, 4.0)
+LONG_S = (10.0, 20.0)  # of several windows, so that faults hit in the middle
+LONG_SHARE = 0.12
+MEAN_BYTES = 140_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One upload. `text` is what has to come back."""
+
+    name: str
+    content: bytes
+    text: str
+
+
+class Clips(Protocol):
+    """Where the clip of a job comes from."""
+
+    def make(self, number: int) -> Clip:
+        """The clip of job `number`."""
+
+
+class NoiseClips:
+    """Random samples, of another kind for each number, for the scripted engine."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def make(self, number: int) -> Clip:
+        """The clip of job `number`; the same for the same seed."""
+        draw = np.random.default_rng((self._seed, number))
+        span = LONG_S if draw.random() < LONG_SHARE else SHORT_S
+        samples = draw.integers(-9_000, 9_000, round(draw.uniform(*span) * SAMPLE_RATE_HZ), dtype=np.int16)
+        kind = "FLAC" if draw.random() < 0.5 else "WAV"  # noqa: PLR2004 - half of them
+        words = expected_words(samples.astype(np.float32) / np.float32(1 << 15))
+        return Clip(f"{number}.{kind.lower()}", _encode(samples, kind), " ".join(words))
+
+
+class SpeechClips:
+    """Recordings of speech in turn; `texts` is what each gave before any fault."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def make(self, number: int) -> Clip:
+        """The clip of job `number`."""
+        name = SPEECH_FILES[number % len(SPEECH_FILES)]
+        return Clip(name, (SPEECH_DIR / name).read_bytes(), self.texts.get(name, ""))
+
+
+def _encode(samples: np.ndarray[tuple[int], np.dtype[np.int16]], kind: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, format=kind, subtype="PCM_16")
+    return file.getvalue()

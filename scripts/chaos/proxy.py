@@ -1,0 +1,80 @@
+"""A TCP proxy before Redis that makes connections half-open: nothing arrives any more, nothing closes."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+CHUNK_BYTES = 1 << 16
+
+
+class _Link:
+    """One connection of a client, and its counterpart at the server."""
+
+    def __init__(self) -> None:
+        self.is_silent = False
+
+
+class RedisProxy:
+    """Forwards from a port of loopback to the server's unix socket."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._links: set[_Link] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> str:
+        """Begin to forward; returns the REDIS_URL to use."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    def fall_silent(self) -> int:
+        """Make all present connections half-open, as a router does that forgets them; answers how many.
+
+        New ones are forwarded as ever.
+        """
+        for link in self._links:
+            link.is_silent = True
+        return len(self._links)
+
+    async def stop(self) -> None:
+        """Take no connection any more, and end those there are."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server_writer = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.close()
+            return
+        link = _Link()
+        self._links.add(link)
+        outward = asyncio.create_task(_pump(server_reader, writer, link))
+        try:
+            await _pump(reader, server_writer, link)
+            await outward
+        finally:
+            outward.cancel()
+            self._links.discard(link)
+            writer.close()
+            server_writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
+    """Forward until one side closes, which closes the other, unless the link is silent."""
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(CHUNK_BYTES):
+            if not link.is_silent:
+                writer.write(chunk)
+                await writer.drain()
+    if not link.is_silent:
+        writer.close()

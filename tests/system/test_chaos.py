@@ -1,0 +1,50 @@
+"""A server whose parts are killed, frozen and cut off under load loses, doubles and garbles nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.chaos.faults import FaultKind
+from scripts.setup_venv import REPOSITORY
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1_500)
+def test_no_fault_costs_a_job(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    asked = {"JOBS": "300", "FAULTS": "12", "LEASE_S": "3", "SEED": "1", "REPORT": str(report)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.chaos"],
+        cwd=REPOSITORY,
+        env={**os.environ, "ENGINE": "scripted", **asked},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    rows = {line.split(" | ")[0].strip("| "): line for line in report.read_text().splitlines()}
+    assert all(f"| {kind} | " in rows[kind] and f"| {kind} | 0 |" not in rows[kind] for kind in FaultKind)
+    for harm in ("lost", "stuck", "failed", "doubled", "wrong"):
+        assert rows[f"jobs {harm}"].startswith(f"| jobs {harm} | 0 | 0 | met")
+
+
+@pytest.mark.parametrize("wrong", [{"JOBS": "0"}, {"POOL": "prefork"}, {"ENGINE": "qwen3"}])
+def test_a_setting_that_cannot_be_is_one_line(wrong: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.chaos"],
+        cwd=REPOSITORY,
+        env={**os.environ, **wrong},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ((name, value),) = wrong.items()
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{name}={value}: ")
+    assert len(done.stdout.splitlines()) == 1
