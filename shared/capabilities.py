@@ -33,10 +33,14 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class WorkerPresence(msgspec.Struct, frozen=True):
-    """What a live worker says of itself every few seconds."""
+    """What a live worker says of itself every few seconds.
+
+    It `takes_jobs` unless it is about to stop, or its model process has died too often of late.
+    """
 
     worker_id: str
     capabilities: Capabilities
     model_state: ModelState
     device: str
     job_id: str | None = None
+    takes_jobs: bool = True

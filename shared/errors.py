@@ -9,7 +9,9 @@ ServerError
 ├── UploadTooLarge          more bytes than MAX_UPLOAD_BYTES or the API key allows
 ├── StorageFull             no room for the upload
 ├── JobNotFound             no such job
-├── TooManyJobs             an API key has as many unfinished jobs as it may
+├── QueueFull               no room in the queue, of the server or of the API key
+├── NotReady                the same, said by a probe
+├── IdempotencyKeyReused    an idempotency key came again with another request
 ├── QueueUnavailable        Redis does not answer
 ├── NoWorker                no worker is alive
 ├── MediaServiceDown        the confined decoder could not be started
@@ -17,7 +19,21 @@ ServerError
     └── TranscriptionTimedOut
 """
 
+import math
+
+from shared.backlog import MAX_RETRY_S, MIN_RETRY_S, Lack, QueueLimits
 from shared.jobs import Failure, FailureCode
+
+_LACKING = {
+    Lack.UNFINISHED_JOBS_OF_KEY: "This API key has {limits.max_unfinished_jobs_of_key} unfinished jobs, "
+    "which is all it may have: wait until one of them is done, or delete one.",
+    Lack.QUEUED_AUDIO_OF_KEY: "With this file, more than {limits.max_queued_audio_of_key_s:g} s of audio of "
+    "this API key would wait, which is more than may: try again when some of it is done, or delete a job.",
+    Lack.QUEUED_JOBS: "The queue is full: {limits.max_queued_jobs} jobs wait, the limit set by "
+    "MAX_QUEUED_JOBS. Try again when some of them are done.",
+    Lack.QUEUED_AUDIO: "The queue is full: with this file, more than {limits.max_queued_audio_s:g} s of "
+    "audio would wait, the limit set by MAX_QUEUED_AUDIO_S. Try again when some of it is done.",
+}
 
 
 class ServerError(Exception):
@@ -95,13 +111,32 @@ class JobNotFound(ServerError):
         super().__init__(f"There is no job {job_id!r}; it may have been deleted or have expired.")
 
 
-class TooManyJobs(ServerError):
-    """The API key has as many jobs queued or running as it may have."""
+class QueueFull(ServerError):
+    """There is no room in the queue for more, of the server or of the API key."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, lack: Lack, limits: QueueLimits, room_s: float) -> None:
+        super().__init__(_LACKING[lack].format(limits=limits))
+        self.lack = lack
+        self.retry_after_s = min(max(math.ceil(room_s), MIN_RETRY_S), MAX_RETRY_S)
+        """Seconds until there is room again, as far as can be told, within what clients obey."""
+
+
+class NotReady(ServerError):
+    """A probe asks, and the queue is full."""
+
+    def __init__(self, full: QueueFull) -> None:
+        super().__init__(full.message)
+        self.retry_after_s = full.retry_after_s
+
+
+class IdempotencyKeyReused(ServerError):
+    """An idempotency key came again with another request than the first time."""
+
+    def __init__(self) -> None:
         super().__init__(
-            f"This API key has {limit} unfinished jobs, which is all it may have: wait until one of them is "
-            "done, or delete one."
+            "This Idempotency-Key was sent before with another request: other audio, other fields, or to "
+            "another address. Send a new key for each new request.",
+            param="Idempotency-Key",
         )
 
 

@@ -1,11 +1,12 @@
 """Reading what the job scripts answer into the values of `shared.jobs`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from shared.jobs import Checkpoint, Claim, Failure, Job, JobState, NewJob
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 _new_job = msgspec.json.Decoder(NewJob)
 _failure = msgspec.json.Decoder(Failure)
@@ -17,7 +18,7 @@ def parse_claim(reply: Any) -> Claim | None:
     """The claim in a reply of `claim.lua`, or None where no job was queued."""
     if reply is None:
         return None
-    claim_no, attempt, new_job_json, windows, resume_sample = reply
+    claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
     new_job = _new_job.decode(new_job_json)
     return Claim(
         job_id=new_job.job_id,
@@ -27,7 +28,12 @@ def parse_claim(reply: Any) -> Claim | None:
         priority=new_job.priority,
         upload=new_job.upload,
         request=new_job.request,
-        checkpoint=Checkpoint(windows=windows, resume_sample=resume_sample),
+        checkpoint=Checkpoint(
+            windows=windows,
+            resume_sample=resume_sample,
+            language=_segment.decode(last_segment).language if last_segment else None,
+        ),
+        inference_ms=inference_ms,
     )
 
 
@@ -55,7 +61,15 @@ def parse_job(job_id: str, reply: Any) -> Job:
         segments=tuple(_segment.decode(segment) for segment in segments),
         warnings=tuple(_warning.decode(warning) for warning in warnings),
         is_complete="incomplete" not in record,
+        token_counts=_parse_counts(record),
     )
+
+
+def _parse_counts(record: Mapping[str, bytes]) -> TokenCounts | None:
+    counts = {name: record.get(f"tokens_{name}") for name in TokenCounts.__struct_fields__}
+    if "has_uncounted" in record or None in counts.values():
+        return None
+    return TokenCounts(**{name: int(count) for name, count in counts.items() if count is not None})
 
 
 def _optional_int(value: bytes | None) -> int | None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import msgspec
 
-from shared.errors import TooManyJobs
 from shared.events import Cancelled, Event, Failed, Partial, Progress, encode_event
 from shared.job_records import parse_claim, parse_job
-from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState, NewJob, Priority
+from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState
 from shared.redis_scripts import ScriptCall
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 MAX_WORKER_LOSSES = 3
 """How often a job may lose its worker before it fails."""
@@ -21,15 +20,13 @@ MAX_WORKER_LOSSES = 3
 MAX_ENGINE_CRASHES = 3
 """How often a job may crash the model process before it fails."""
 
-_CLASSES = {Priority.INTERACTIVE: 0, Priority.BATCH: 1}
-
 _WORKER_LOST = Failure(
     FailureCode.WORKER_LOST,
     f"The worker was lost {MAX_WORKER_LOSSES} times while it transcribed this file; the job is given up.",
 )
 _ENGINE_CRASH = Failure(
     FailureCode.ENGINE_CRASH,
-    f"The model process died {MAX_ENGINE_CRASHES} times on this file; the job is given up.",
+    f"The model process died or stood still {MAX_ENGINE_CRASHES} times on this file; the job is given up.",
 )
 
 
@@ -43,23 +40,6 @@ def _json(value: object) -> str:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def submit_job(new_job: NewJob, *, max_unfinished: int | None = None) -> ScriptCall[bool]:
-    """(nothing) → queued; false where the job exists already, which is then left as it is.
-
-    Raises, when it is run:
-        TooManyJobs: `max_unfinished` jobs of the same API key are queued or running.
-    """
-
-    def parse(reply: int) -> bool:
-        if max_unfinished is not None and reply < 0:
-            raise TooManyJobs(max_unfinished)
-        return bool(reply)
-
-    job_class = _CLASSES[new_job.priority]
-    args = (new_job.job_id, job_class, _json(new_job), new_job.key_name, max_unfinished or "")
-    return ScriptCall("submit", args, parse)
 
 
 def claim_job(worker_id: str, *, engine: str, model: str, lease_s: float) -> ScriptCall[Claim | None]:
@@ -85,7 +65,8 @@ def emit_event(claim: Claim, event: Event) -> ScriptCall[Directive]:
 class FinishedWindow(msgspec.Struct, frozen=True):
     """What is kept of a finished window; the job resumes at `resume_sample` (16 kHz) of the upload.
 
-    Where it is not complete, speech may be missing from its text, and so from that of the job.
+    Where it is not complete, speech may be missing from its text, and so from that of the job. `inference_ms`
+    is what inference for the job has taken so far, under all claims; `token_counts` are those of the window.
     """
 
     window: int
@@ -94,10 +75,19 @@ class FinishedWindow(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
+    inference_ms: int = 0
+    token_counts: TokenCounts | None = None
 
 
-def finish_window(claim: Claim, finished: FinishedWindow) -> ScriptCall[Directive]:
-    """Set the checkpoint behind a window and let its segments replace its partials. Safe to repeat."""
+def finish_window(
+    claim: Claim, finished: FinishedWindow, *, batch_turn_s: float = 0.0
+) -> ScriptCall[Directive]:
+    """Set the checkpoint behind a window and let its segments replace its partials. Safe to repeat.
+
+    Only here the directive may be to yield: a batch job does where an interactive job waits, or, after
+    `batch_turn_s` seconds of its audio (0: never), a batch job of another key that has had less; and neither
+    while a worker is idle.
+    """
     args = (
         claim.job_id,
         claim.claim_no,
@@ -108,13 +98,19 @@ def finish_window(claim: Claim, finished: FinishedWindow) -> ScriptCall[Directiv
         _json([_json(segment) for segment in finished.segments]),
         _json([_json(warning) for warning in finished.warnings]),
         int(finished.is_complete),
+        finished.inference_ms,
+        batch_turn_s,
+        _json(finished.token_counts) if finished.token_counts else "",
     )
     return ScriptCall("finish_window", args, _parse_directive)
 
 
-def yield_job(claim: Claim, *, reason: str) -> ScriptCall[bool]:
-    """running → queued at its old place, with its checkpoint; false where the claim is stale."""
-    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason), bool)
+def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall[bool]:
+    """running → queued at its old place, with its checkpoint; false where the claim is stale.
+
+    Where its turn among batch jobs was over, its place is behind as much audio as it was served in that turn.
+    """
+    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason, inference_ms), bool)
 
 
 def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
@@ -143,9 +139,10 @@ def _finish(
     return ScriptCall("finish", args, _text)
 
 
-def report_engine_crash(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
+def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) -> ScriptCall[str]:
     """running → queued, or failed(engine_crash) at the limit. Answers `requeued`, `failed` or `stale`."""
-    args = (claim.job_id, claim.claim_no, MAX_ENGINE_CRASHES, _json(_ENGINE_CRASH), _ms(ttl_s))
+    failure = _json(_ENGINE_CRASH)
+    args = (claim.job_id, claim.claim_no, MAX_ENGINE_CRASHES, failure, _ms(ttl_s), inference_ms)
     return ScriptCall("crash", args, _text)
 
 
@@ -158,6 +155,17 @@ def sweep_expired_leases(*, lease_s: float, ttl_s: float) -> ScriptCall[list[str
     return ScriptCall("sweep", args, lambda reply: [_text(job_id) for job_id in reply])
 
 
+def expire_queued(*, queue_ttl_s: float, ttl_s: float) -> ScriptCall[list[str]]:
+    """queued → failed(expired), for jobs that no worker has claimed in `queue_ttl_s`; answers which."""
+    failure = Failure(
+        FailureCode.EXPIRED,
+        f"No worker had time for this job within {queue_ttl_s:g} s (QUEUE_TTL_S), so it was given up. "
+        "Send it again when the server has less to do.",
+    )
+    args = (_ms(queue_ttl_s), _json(failure), _ms(ttl_s))
+    return ScriptCall("expire", args, lambda reply: [_text(job_id) for job_id in reply])
+
+
 def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
     """queued → cancelled, or ask the worker of a running job to stop. Answers the state before, or None."""
     return ScriptCall("cancel", (job_id, _ms(ttl_s)), lambda reply: reply and JobState(_text(reply)))
@@ -166,11 +174,6 @@ def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
 def delete_job(job_id: str) -> ScriptCall[bool]:
     """final → gone; false where the job is not final."""
     return ScriptCall("delete", (job_id,), bool)
-
-
-def count_unfinished(key_name: str) -> ScriptCall[int]:
-    """How many jobs of an API key are queued or running."""
-    return ScriptCall("count_unfinished", (key_name,), int)
 
 
 def read_key_name(job_id: str) -> ScriptCall[str | None]:

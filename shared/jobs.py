@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 
 class JobState(StrEnum):
@@ -49,6 +49,7 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"  # the worker vanished under this job too often
     WORDS_UNSUPPORTED = "words_unsupported_for_language"  # found only by detecting the language
     TIMEOUT = "timeout"  # inference took longer than the job's deadline
+    EXPIRED = "expired"  # no worker claimed the job within QUEUE_TTL_S
 
 
 class WordTimes(StrEnum):
@@ -106,14 +107,21 @@ class NewJob(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a job goes on after a crash, a yield or a restart: behind its last finished window."""
+    """Where a job goes on after a crash, a yield or a restart: behind its last finished window.
+
+    `language` is that of the last text before it, if there is any.
+    """
 
     windows: int = 0
     resume_sample: int = 0
+    language: str | None = None
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A worker's right to a job until its lease ends. `claim_no` is the fence each later call carries."""
+    """A worker's right to a job until its lease ends. `claim_no` is the fence each later call carries.
+
+    `inference_ms` is what inference for the job has taken so far, under earlier claims.
+    """
 
     job_id: str
     claim_no: int
@@ -123,6 +131,7 @@ class Claim(msgspec.Struct, frozen=True):
     upload: Upload
     request: TranscriptionRequest
     checkpoint: Checkpoint
+    inference_ms: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -136,6 +145,7 @@ class Job(msgspec.Struct, frozen=True):
     """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch.
 
     `engine` and `model` are those of the worker that claimed it last; None before the first claim.
+    `token_counts` are those of all windows so far; None where one of them has none, or there are none.
     """
 
     job_id: str
@@ -156,11 +166,13 @@ class Job(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...] = ()
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
+    token_counts: TokenCounts | None = None
 
 
 class Directive(StrEnum):
     """What the job record tells a worker that reports on its claim."""
 
     GO_ON = "go_on"  # nothing to note
+    YIELD = "yield"  # give the job back at this boundary of windows: something else is due
     CANCEL = "cancel"  # stop generating, then finish the job as cancelled
     STALE = "stale"  # the claim is no longer this worker's: stop, and report nothing more

@@ -34,9 +34,9 @@ class ScriptCall(Generic[Answer]):
 
 @cache
 def script_source(name: str) -> str:
-    """The text of script `name`, behind the prelude that all share."""
+    """The text of script `name`, behind what all of them share."""
     folder = files("shared") / "lua"
-    return (folder / "_prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", "_order", "_intake", name))
 
 
 class _Scripts(Generic[Registered]):

@@ -20,6 +20,9 @@ class SharedSettings(BaseSettings):
     lease_s: PositiveFloat = 30.0
     """Seconds after which a worker that fell silent loses its job to another."""
 
+    queue_ttl_s: NonNegativeFloat = 86_400.0
+    """Seconds after which a job that no worker has begun fails as `expired`; 0 means never."""
+
     job_ttl_s: PositiveFloat = 86_400.0
     """Seconds for which a finished job and its transcript are kept; `DELETE` removes them at once."""
 

@@ -1,4 +1,4 @@
-"""The sweeper: takes jobs back from workers that fell silent, and sees that queued jobs have a ticket.
+"""The sweeper: takes jobs back from silent workers, ends what waited too long, sees that there are tickets.
 
 One runs in every api and every worker process; none leads, since each step is one atomic script.
 """
@@ -10,8 +10,9 @@ from celery import Celery
 
 from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
-from shared.job_store import needs_ticket, sweep_expired_leases
+from shared.job_store import expire_queued, needs_ticket, sweep_expired_leases
 from shared.redis_scripts import ScriptRunner
+from shared.settings import SharedSettings
 
 SWEEP_INTERVAL_S = 1.0
 
@@ -21,11 +22,10 @@ _logger = structlog.get_logger(__name__)
 class Sweeper:
     """Sweeps each second on a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, runner: ScriptRunner, celery: Celery, *, lease_s: float, job_ttl_s: float) -> None:
+    def __init__(self, runner: ScriptRunner, celery: Celery, settings: SharedSettings) -> None:
         self._runner = runner
         self._celery = celery
-        self._lease_s = lease_s
-        self._job_ttl_s = job_ttl_s
+        self._settings = settings
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
 
@@ -44,9 +44,12 @@ class Sweeper:
         Raises:
             QueueUnavailable: Redis does not answer.
         """
-        taken = self._runner.run(sweep_expired_leases(lease_s=self._lease_s, ttl_s=self._job_ttl_s))
-        for job_id in taken:
+        settings, ttl_s = self._settings, self._settings.job_ttl_s
+        for job_id in self._runner.run(sweep_expired_leases(lease_s=settings.lease_s, ttl_s=ttl_s)):
             _logger.warning("lease_expired", job_id=job_id)
+        if settings.queue_ttl_s > 0:
+            for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
+                _logger.warning("job_expired", job_id=job_id)
         if self._runner.run(needs_ticket(QUEUE_NAME)):
             send_ticket(self._celery)
 

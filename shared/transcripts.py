@@ -80,6 +80,35 @@ class Transcript(msgspec.Struct, frozen=True):
     is_complete: bool = True
 
 
+class TokenCounts(msgspec.Struct, frozen=True):
+    """What an engine read and said, in tokens of its model, over all generations that a text took.
+
+    Looking for changes of language before is not counted.
+    """
+
+    text_input: int = 0
+    audio_input: int = 0
+    output: int = 0
+
+
+def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:
+    """The sum of `counts`; None where one of them is not known, or there are none."""
+    total = None
+    for one in counts:
+        if one is None:
+            return None
+        total = one if total is None else _add_counts(total, one)
+    return total
+
+
+def _add_counts(one: TokenCounts, other: TokenCounts) -> TokenCounts:
+    return TokenCounts(
+        one.text_input + other.text_input,
+        one.audio_input + other.audio_input,
+        one.output + other.output,
+    )
+
+
 def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
     """Join (text, language) pairs in order: one space between them, none inside an unspaced script."""
     joined = ""

@@ -95,6 +95,11 @@ class UploadWriter:
         self._digest.update(chunk)
         self.size_bytes += len(chunk)
 
+    @property
+    def sha256(self) -> str:
+        """The digest of what has been written."""
+        return self._digest.hexdigest()
+
     def commit(self) -> StoredFile:
         """Make the upload durable and visible under its name.
 
@@ -106,7 +111,7 @@ class UploadWriter:
             self._part.replace(self._path)
             _sync_folder(self._path.parent)
         self._close()
-        return StoredFile(self._path.name, self._path, self.size_bytes, self._digest.hexdigest())
+        return StoredFile(self._path.name, self._path, self.size_bytes, self.sha256)
 
     def abort(self) -> None:
         """Remove what was written. Does nothing after a commit."""

@@ -32,16 +32,30 @@ _LEAST_SILENCE = 0.01
 
 _logger = structlog.get_logger(__name__)
 
+ALIVE_INTERVAL_S = 5.0
+"""How often the process says that it is alive while it finds nothing to decode, as in long silence."""
+
 SendReport = Callable[[messages.Report], None]
 
 
 class JobListener:
-    """Follows an engine through one run: joins partials that come fast, and tells it when to stop."""
+    """Follows an engine through one run: joins partials that come fast, and tells it when to stop.
 
-    def __init__(self, run: int, send: SendReport, is_stopped: Callable[[], bool]) -> None:
+    `wait_for_leave` returns when the next batch of windows may be decoded, or the run was stopped.
+    """
+
+    def __init__(
+        self,
+        run: int,
+        send: SendReport,
+        is_stopped: Callable[[], bool],
+        wait_for_leave: Callable[[], None] = lambda: None,
+    ) -> None:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
+        self._wait_for_leave = wait_for_leave
+        self._alive_at = time.monotonic()
         self._unsent: dict[int, messages.PartialDecoded] = {}
         self._sent_at = float("-inf")
 
@@ -64,6 +78,33 @@ class JobListener:
     def is_stopped(self) -> bool:
         """Whether the engine must stop."""
         return self._is_stopped()
+
+    def ask_leave(self) -> None:
+        """Return when the next batch may be decoded.
+
+        Raises:
+            DecodingStopped: it may not.
+        """
+        self._wait_for_leave()
+        self._raise_if_stopped()
+
+    def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        """`blocks` until a stop, which is heard in long silence as well; says now and then that it is alive.
+
+        Raises:
+            DecodingStopped: the run was stopped.
+        """
+        for block in blocks:
+            self._raise_if_stopped()
+            now = time.monotonic()
+            if now - self._alive_at >= ALIVE_INTERVAL_S:
+                self._alive_at = now
+                self._send(messages.AudioRead(self._run))
+            yield block
+
+    def _raise_if_stopped(self) -> None:
+        if self._is_stopped():
+            raise DecodingStopped
 
 
 class JobDecoder:
@@ -97,9 +138,13 @@ class JobDecoder:
     def _decode_windows(
         self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
     ) -> Iterator[messages.WindowDecoded]:
-        language = None
-        windows = self._cut(order, blocks)
-        for batch in _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted):
+        language = order.checkpoint.language
+        windows = self._cut(order, listener.watch(blocks))
+        batches = _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted)
+        for number, batch in enumerate(batches):
+            # Here and nowhere else a run can be left without loss: all that was decoded has been reported.
+            if number > 0:
+                listener.ask_leave()
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )
@@ -113,6 +158,7 @@ class JobDecoder:
                     transcript.segments,
                     transcript.warnings,
                     transcript.is_complete,
+                    transcript.token_counts,
                 )
 
     def _cut(self, order: messages.DecodeJob, blocks: Iterable[Samples]) -> Iterator[Window]:

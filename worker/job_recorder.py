@@ -23,10 +23,11 @@ _logger = structlog.get_logger(__name__)
 class JobRecorder:
     """Writes for one claim; every method that changes the job may be repeated without harm."""
 
-    def __init__(self, runner: ScriptRunner, claim: Claim, *, job_ttl_s: float) -> None:
+    def __init__(self, runner: ScriptRunner, claim: Claim, *, job_ttl_s: float, batch_turn_s: float) -> None:
         self._runner = runner
         self._claim = claim
         self._job_ttl_s = job_ttl_s
+        self._batch_turn_s = batch_turn_s
 
     def tell(self, event: Event) -> Directive:
         """Log an event; while Redis does not answer it is dropped, since the record is what counts."""
@@ -38,7 +39,7 @@ class JobRecorder:
 
     def keep_window(self, finished: job_store.FinishedWindow) -> Directive:
         """Set the checkpoint behind a finished window."""
-        return self._insist(job_store.finish_window(self._claim, finished))
+        return self._insist(job_store.finish_window(self._claim, finished, batch_turn_s=self._batch_turn_s))
 
     def succeed(self) -> None:
         """End the job as succeeded."""
@@ -55,14 +56,17 @@ class JobRecorder:
         self._log("cancelled", outcome)
         return outcome != "stale"
 
-    def give_back(self, reason: str) -> None:
-        """Put the job back at its old place in the queue, with its checkpoint."""
-        was_ours = self._insist(job_store.yield_job(self._claim, reason=reason))
+    def give_back(self, reason: str, *, inference_ms: int) -> None:
+        """Put the job back into the queue, with its checkpoint and what inference has taken."""
+        call = job_store.yield_job(self._claim, reason=reason, inference_ms=inference_ms)
+        was_ours = self._insist(call)
         self._log("yielded", "requeued" if was_ours else "stale", reason=reason)
 
-    def report_crash(self) -> None:
+    def report_crash(self, *, inference_ms: int) -> None:
         """Count a crash of the model process: the job is queued again, or fails at the limit."""
-        self._log("crashed", self._insist(job_store.report_engine_crash(self._claim, ttl_s=self._job_ttl_s)))
+        ttl_s = self._job_ttl_s
+        call = job_store.report_engine_crash(self._claim, ttl_s=ttl_s, inference_ms=inference_ms)
+        self._log("crashed", self._insist(call))
 
     def _insist(self, call: ScriptCall[Answer]) -> Answer:
         deadline = time.monotonic() + RETRY_LIMIT_S

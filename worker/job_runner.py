@@ -92,6 +92,8 @@ class JobRunner:
         return time.monotonic() - self._idle_since >= self._idle_timeout_s
 
     def _run_next_job(self) -> bool:
+        if not self._host.may_start:
+            return False
         try:
             claim = self._claim_next()
             if claim is None:

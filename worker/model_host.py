@@ -3,6 +3,7 @@
 absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--> ready
 loading | ready | busy --process vanishes--> dead --begin_job--> loading
 any --unload--> absent
+any --give_up--> dead
 """
 
 import contextlib
@@ -12,7 +13,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -21,10 +23,12 @@ from shared.fd_channel import FdChannel
 from shared.jobs import Claim, Door
 from worker.model_messages import (
     DecodeJob,
+    GoOn,
     JobDecoded,
     JobFailed,
     JobStopped,
     Loaded,
+    Order,
     Report,
     StopJob,
     decode_report,
@@ -33,6 +37,10 @@ from worker.model_messages import (
 
 EXIT_GRACE_S = 2.0
 """Seconds a model process gets to end by itself once its channel is closed."""
+
+MAX_RESTARTS = 3
+RESTART_PERIOD_S = 60.0
+"""A model process that died is started again so often in so many seconds; then its worker takes no job."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -44,8 +52,10 @@ class ModelProcessDied(Exception):
 class ModelHost:
     """Owns at most one model process. All methods are called from one long-lived thread."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._command = list(command)
+        self._clock = clock
+        self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: FdChannel | None = None
         self._runs = itertools.count(1)
@@ -57,6 +67,13 @@ class ModelHost:
     def is_idle(self) -> bool:
         """Whether no engine is at work: there is no process, or it waits for a job."""
         return self.state in (ModelState.ABSENT, ModelState.READY, ModelState.DEAD)
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a job may be begun: false while the process has died too often of late."""
+        if self.state is not ModelState.DEAD or len(self._restarts) < MAX_RESTARTS:
+            return True
+        return self._clock() - self._restarts[0] >= RESTART_PERIOD_S
 
     def begin_job(self, claim: Claim, audio_fd: int) -> None:
         """Hand over a job and the pipe its audio comes from; starts the process where there is none.
@@ -94,6 +111,11 @@ class ModelHost:
         self._note(report)
         return report
 
+    def go_on(self) -> None:
+        """Let the process, which asked by BatchDecoded, decode the next windows of the job at hand."""
+        with contextlib.suppress(ModelProcessDied):  # the next `receive` says so
+            self._send(GoOn(self._run))
+
     def stop_job(self) -> None:
         """Ask the engine to stop the job at hand; it answers JobStopped, or is too busy to."""
         with contextlib.suppress(ModelProcessDied):
@@ -103,6 +125,11 @@ class ModelHost:
         """End the process and all it started: gently, then by force. Needs no particular state."""
         self._end_process(EXIT_GRACE_S if self.state is ModelState.READY else 0.0)
         self.state = ModelState.ABSENT
+
+    def give_up(self) -> None:
+        """End a process that stands still or cannot be trusted; it counts as one that has died."""
+        self._end_process(0.0)
+        self.state = ModelState.DEAD
 
     def _note(self, report: Report) -> None:
         match report:
@@ -115,6 +142,8 @@ class ModelHost:
                 pass
 
     def _start_process(self) -> None:
+        if self.state is ModelState.DEAD:
+            self._restarts.append(self._clock())
         ours, theirs = socket.socketpair()
         self.state = ModelState.LOADING
         self._channel = FdChannel(ours)
@@ -123,7 +152,7 @@ class ModelHost:
             self._process = subprocess.Popen(self._command, stdin=theirs.fileno(), start_new_session=True)
         _logger.info("model_process_started", pid=self._process.pid)
 
-    def _send(self, order: DecodeJob | StopJob, *descriptors: int) -> None:
+    def _send(self, order: Order, *descriptors: int) -> None:
         if self._channel is None:
             raise ModelProcessDied
         try:

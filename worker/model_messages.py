@@ -6,7 +6,7 @@ Every message of a job carries the `run` the host gave it, so that nothing late 
 import msgspec
 
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 
 class DecodeJob(msgspec.Struct, frozen=True, tag=True):
@@ -24,7 +24,13 @@ class StopJob(msgspec.Struct, frozen=True, tag=True):
     run: int
 
 
-Order = DecodeJob | StopJob
+class GoOn(msgspec.Struct, frozen=True, tag=True):
+    """To the process: decode the next batch of windows of this run."""
+
+    run: int
+
+
+Order = DecodeJob | StopJob | GoOn
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
@@ -69,6 +75,19 @@ class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
     segments: tuple[Segment, ...]
     warnings: tuple[TranscriptWarning, ...]
     is_complete: bool
+    token_counts: TokenCounts | None = None
+
+
+class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
+    """From the process, which waits for GoOn or StopJob: windows are done, and the next are ready."""
+
+    run: int
+
+
+class AudioRead(msgspec.Struct, frozen=True, tag=True):
+    """From the process: it is alive, and has found nothing to decode for some seconds."""
+
+    run: int
 
 
 class JobDecoded(msgspec.Struct, frozen=True, tag=True):
@@ -91,7 +110,8 @@ class JobFailed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Report = Loading | Loaded | LoadFailed | PartialDecoded | WindowDecoded | JobDecoded | JobStopped | JobFailed
+RunReport = PartialDecoded | WindowDecoded | BatchDecoded | AudioRead | JobDecoded | JobStopped | JobFailed
+Report = Loading | Loaded | LoadFailed | RunReport
 
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

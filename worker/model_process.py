@@ -20,6 +20,7 @@ from worker import model_messages as messages
 from worker.decoding import JobDecoder, JobListener
 from worker.engines.protocol import Engine, ModelUnavailable
 from worker.engines.registry import create_engine
+from worker.parent_death import outlive_parent
 from worker.settings import WorkerSettings
 
 _logger = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ class OrderInbox:
         self._channel = channel
         self._jobs: queue.SimpleQueue[tuple[messages.DecodeJob, int]] = queue.SimpleQueue()
         self._stopped_run = 0
+        self._leave_for_run = 0
+        self._changed = threading.Condition()
         threading.Thread(target=self._receive_orders, name="orders", daemon=True).start()
 
     def wait_for_job(self) -> tuple[messages.DecodeJob, int]:
@@ -42,6 +45,12 @@ class OrderInbox:
         """Whether this run was told to stop. Runs only grow, so an old order cannot hit a new run."""
         return self._stopped_run >= run
 
+    def wait_for_leave(self, run: int) -> None:
+        """Return when this run was told to go on, which counts once, or to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._leave_for_run == run or self.is_stopped(run))
+            self._leave_for_run = 0
+
     def _receive_orders(self) -> None:
         while (message := self._channel.receive()) is not None:
             payload, descriptors = message
@@ -49,7 +58,13 @@ class OrderInbox:
                 case messages.DecodeJob() as order:
                     self._jobs.put((order, descriptors[0]))
                 case messages.StopJob(run=run):
-                    self._stopped_run = run
+                    with self._changed:
+                        self._stopped_run = run
+                        self._changed.notify_all()
+                case messages.GoOn(run=run):
+                    with self._changed:
+                        self._leave_for_run = run
+                        self._changed.notify_all()
         # The host is gone or wants no more: end now, with all that an engine may have started.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
@@ -66,6 +81,7 @@ class ModelProcess:
     def serve(self) -> None:
         """Load, then transcribe until the host closes the channel, which ends the process."""
         inbox = OrderInbox(self._channel)
+        outlive_parent()  # the inbox hears it, and ends all that the engine may have started
         if not self._load():
             return
         while True:
@@ -82,10 +98,17 @@ class ModelProcess:
         return True
 
     def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
-        listener = JobListener(order.run, self._send, partial(inbox.is_stopped, order.run))
+        run = order.run
+        listener = JobListener(
+            run, self._send, partial(inbox.is_stopped, run), partial(self._ask_leave, run, inbox)
+        )
         with os.fdopen(audio_fd, "rb") as audio:
             for report in self._decoder.decode(order, read_pcm(audio), listener):
                 self._send(report)
+
+    def _ask_leave(self, run: int, inbox: OrderInbox) -> None:
+        self._send(messages.BatchDecoded(run))
+        inbox.wait_for_leave(run)
 
     def _report_phase(self, phase: str) -> None:
         self._send(messages.Loading(phase, self._elapsed_s()))
@@ -117,7 +140,3 @@ def main() -> None:
     engine = create_engine(settings)
     decoder = JobDecoder(engine, window_s=settings.window_s, first_window_s=settings.first_window_s)
     ModelProcess(channel, engine, decoder).serve()
-
-
-if __name__ == "__main__":
-    main()

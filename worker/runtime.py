@@ -20,11 +20,12 @@ from shared.sweeper import Sweeper
 from shared.upload_store import UploadStore
 from worker.engines.catalogue import describe_capabilities
 from worker.heartbeat import Heartbeat
+from worker.job_clocks import JobClocks, choose_limits
 from worker.job_recorder import JobRecorder
 from worker.job_runner import JobRunner
 from worker.model_host import ModelHost
 from worker.settings import WorkerSettings
-from worker.stop_rules import StopRules, inference_limit_s
+from worker.stop_rules import StopRules
 from worker.transcription import JobTools, Transcription
 
 _logger = structlog.get_logger(__name__)
@@ -44,11 +45,11 @@ class WorkerRuntime:
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
-        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model_process"])
+        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model_process_start"])
         self._is_stopping = threading.Event()
         self._job_id: str | None = None
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
-        self._sweeper = Sweeper(self._scripts, celery, lease_s=settings.lease_s, job_ttl_s=settings.job_ttl_s)
+        self._sweeper = Sweeper(self._scripts, celery, settings)
         limits = MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
         self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
         self._tools = self._put_tools_together()
@@ -93,13 +94,13 @@ class WorkerRuntime:
         self._job_id = claim.job_id
         self._heartbeat.watch(claim)
         try:
-            recorder = JobRecorder(self._scripts, claim, job_ttl_s=self._settings.job_ttl_s)
-            rules = StopRules(
-                lambda: self._heartbeat.directive,
-                limit_s=inference_limit_s(claim, self._settings),
-                is_stopping=self._is_stopping,
-                clock=time.monotonic,
+            settings = self._settings
+            recorder = JobRecorder(
+                self._scripts, claim, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
             )
+            limits = choose_limits(claim, settings)
+            clocks = JobClocks(limits, used_ms=claim.inference_ms, clock=time.monotonic)
+            rules = StopRules(lambda: self._heartbeat.directive, clocks, is_stopping=self._is_stopping)
             Transcription(claim, self._tools, recorder, rules).run()
         finally:
             self._heartbeat.watch(None)
@@ -122,4 +123,5 @@ class WorkerRuntime:
             model_state=self._host.state,
             device=self._host.device,
             job_id=self._job_id,
+            takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
         )

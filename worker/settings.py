@@ -25,6 +25,17 @@ class WorkerSettings(SharedSettings):
     job_timeout_factor: PositiveFloat = 4.0
     """Seconds of inference allowed per second of audio of a job; never less than REQUEST_TIMEOUT in all."""
 
+    window_timeout: PositiveFloat = 120.0
+    """Seconds without a sign of life from an engine that decodes, after which its process is ended and the
+    job queued again. By default four times the longest window, as JOB_TIMEOUT_FACTOR is of all the audio."""
+
+    load_timeout: PositiveFloat = 1_800.0
+    """Seconds that a phase of loading a model may take, a first download included; then the same is done."""
+
+    batch_turn_s: NonNegativeFloat = 600.0
+    """Seconds of audio after which a batch job makes room for that of another API key, which has had less;
+    0 means never."""
+
     stop_grace_s: NonNegativeFloat = 10.0
     """Seconds in which a stopping worker may finish its window before the job is given back."""
 

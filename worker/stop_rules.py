@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from shared.jobs import Claim, Directive, Door
-from worker.settings import WorkerSettings
+from shared.jobs import Directive
+from worker.job_clocks import JobClocks
 
 
 class StopReason(StrEnum):
@@ -14,50 +14,35 @@ class StopReason(StrEnum):
     STALE = "stale"  # the claim is another's: say nothing more about the job
     CANCELLED = "cancelled"  # somebody asked for it
     TIMED_OUT = "timed_out"  # inference took longer than its deadline
+    STALLED = "stalled"  # the engine gives no sign of life: its process has to end
     STOPPING = "stopping"  # the worker is about to end: the job goes back to the queue
+    YIELDING = "yielding"  # something more urgent waits: the job goes back, and the worker takes that
 
-
-def inference_limit_s(claim: Claim, settings: WorkerSettings) -> float:
-    """Seconds that inference for this job may take: see REQUEST_TIMEOUT and JOB_TIMEOUT_FACTOR."""
-    if claim.door in (Door.SYNC, Door.STREAM):
-        return settings.request_timeout
-    return max(settings.request_timeout, settings.job_timeout_factor * claim.upload.duration_s)
+    @property
+    def is_at_boundary(self) -> bool:
+        """Whether the engine finishes the windows it is at, and stops before the next."""
+        return self in (StopReason.STOPPING, StopReason.YIELDING)
 
 
 class StopRules:
-    """Watches over one job: its directive, its inference clock, and whether the worker is stopping."""
+    """Watches over one job: its directive, its clocks, and whether the worker is stopping."""
 
     def __init__(
-        self,
-        read_directive: Callable[[], Directive],
-        *,
-        limit_s: float,
-        is_stopping: threading.Event,
-        clock: Callable[[], float],
+        self, read_directive: Callable[[], Directive], clocks: JobClocks, *, is_stopping: threading.Event
     ) -> None:
         self._read_directive = read_directive
-        self._limit_s = limit_s
+        self.clocks = clocks
         self._is_stopping = is_stopping
-        self._clock = clock
-        self._inference_began: float | None = None
-
-    def begin_inference(self) -> None:
-        """Start the inference clock: the model is in memory now."""
-        if self._inference_began is None:
-            self._inference_began = self._clock()
-
-    @property
-    def has_inference_begun(self) -> bool:
-        """Whether the model has been in memory for this job."""
-        return self._inference_began is not None
 
     def find_reason(self) -> StopReason | None:
         """The gravest reason to stop now, if there is one."""
         directive = self._read_directive()
-        if directive is Directive.STALE:
-            return StopReason.STALE
-        if directive is Directive.CANCEL:
-            return StopReason.CANCELLED
-        if self._inference_began is not None and self._clock() - self._inference_began > self._limit_s:
-            return StopReason.TIMED_OUT
-        return StopReason.STOPPING if self._is_stopping.is_set() else None
+        reasons = {
+            StopReason.STALE: directive is Directive.STALE,
+            StopReason.CANCELLED: directive is Directive.CANCEL,
+            StopReason.TIMED_OUT: self.clocks.is_inference_over,
+            StopReason.STALLED: self.clocks.is_stalled,
+            StopReason.STOPPING: self._is_stopping.is_set(),
+            StopReason.YIELDING: directive is Directive.YIELD,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)

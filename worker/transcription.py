@@ -20,7 +20,7 @@ from worker.job_recorder import JobRecorder
 from worker.model_host import ModelHost, ModelProcessDied
 from worker.stop_rules import StopReason, StopRules
 
-POLL_S = 0.1
+POLL_S = 0.05
 """How often stop rules are looked at while the model process says nothing."""
 
 _logger = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class JobTools:
 
     def grace_s(self, reason: StopReason) -> float:
         """How long an engine may take to stop by itself."""
-        return self.stop_grace_s if reason is StopReason.STOPPING else self.cancel_grace_s
+        return self.stop_grace_s if reason.is_at_boundary else self.cancel_grace_s
 
 
 class Transcription:
@@ -51,6 +51,7 @@ class Transcription:
         self._host = tools.host
         self._recorder = recorder
         self._rules = rules
+        self._clocks = rules.clocks
         self._obeyed: StopReason | None = None
         self._obeyed_since = 0.0
         self._processed_s = claim.checkpoint.resume_sample / SAMPLE_RATE_HZ
@@ -64,15 +65,15 @@ class Transcription:
                 self._on_report(self._host.receive(POLL_S))
                 self._obey_rules()
         except ModelProcessDied:
-            self._recorder.report_crash()
+            self._report_crash()
         except FileNotFoundError:
             self._fail(FailureCode.UPLOAD_MISSING, "The uploaded file is no longer stored. Send it again.")
         except MediaServiceDown as error:
             self._fail(FailureCode.ENGINE_ERROR, error.message)
         except Exception:  # border of the job: an error of ours must count, or it would be tried for ever
             _logger.exception("transcription_broke", job_id=self._claim.job_id)
-            self._host.unload()
-            self._recorder.report_crash()
+            self._host.give_up()
+            self._report_crash()
 
     def _begin(self) -> None:
         """Connect a decoder to the model process by a pipe that this process never reads."""
@@ -86,17 +87,28 @@ class Transcription:
             os.close(reading)
             os.close(writing)
         if self._host.state.is_loaded:
-            self._rules.begin_inference()
+            self._clocks.begin_inference()
 
     def _on_report(self, report: messages.Report | None) -> None:
         match report:
             case None:
-                pass
+                return
             case messages.Loading(phase=phase, elapsed_s=elapsed_s):
+                self._clocks.begin_loading()
                 self._note(self._recorder.tell(Loading(phase=phase, elapsed_s=elapsed_s)))
             case messages.Loaded(elapsed_s=elapsed_s):
-                self._rules.begin_inference()
+                self._clocks.begin_inference()
                 self._note(self._recorder.tell(Loading(phase="loaded", elapsed_s=elapsed_s)))
+            case messages.LoadFailed(message=message):
+                self._host.unload()
+                self._fail(FailureCode.MODEL_UNAVAILABLE, message)
+            case _:
+                self._clocks.begin_inference()
+                self._on_run_report(report)
+        self._clocks.hear()  # once more: Redis may have kept the engine waiting
+
+    def _on_run_report(self, report: messages.RunReport) -> None:
+        match report:
             case messages.PartialDecoded(window=window, delta=delta, tail=tail, language=language):
                 self._note(self._recorder.tell(Partial(window, delta, tail, language)))
             case messages.WindowDecoded():
@@ -105,11 +117,12 @@ class Transcription:
                 self._succeed()
             case messages.JobFailed(code=code, message=message):
                 self._fail(code, message)
-            case messages.LoadFailed(message=message):
-                self._host.unload()
-                self._fail(FailureCode.MODEL_UNAVAILABLE, message)
             case messages.JobStopped():
                 self._conclude(self._rules.find_reason() or StopReason.STALE)
+            case messages.BatchDecoded():
+                self._answer_boundary()
+            case messages.AudioRead():
+                pass
 
     def _keep_window(self, decoded: messages.WindowDecoded) -> None:
         processed_s = decoded.end_sample / SAMPLE_RATE_HZ
@@ -122,10 +135,17 @@ class Transcription:
             decoded.segments,
             decoded.warnings,
             decoded.is_complete,
+            self._clocks.inference_ms,
+            decoded.token_counts,
         )
         self._note(self._recorder.keep_window(finished))
-        if self._rules.find_reason() is StopReason.STOPPING:
-            self._conclude(StopReason.STOPPING)
+
+    def _answer_boundary(self) -> None:
+        """All windows that were decoded are kept now: let the engine go on, or stop it without loss."""
+        if self._rules.find_reason() is None:
+            self._host.go_on()
+        else:
+            self._host.stop_job()
 
     def _note(self, directive: Directive) -> None:
         self._tools.heartbeat.note_directive(directive)
@@ -136,15 +156,20 @@ class Transcription:
             return
         if reason is not self._obeyed:
             self._obeyed, self._obeyed_since = reason, time.monotonic()
-            if reason is not StopReason.STOPPING:
+            if reason is not StopReason.STOPPING:  # which lets the windows at hand be finished
                 self._host.stop_job()
-        is_only_loading = reason is StopReason.STOPPING and not self._rules.has_inference_begun
-        if is_only_loading or time.monotonic() - self._obeyed_since >= self._tools.grace_s(reason):
+        # An engine that loads, or gives no sign of life, is not worth a grace.
+        is_hopeless = reason is StopReason.STALLED or (
+            reason is StopReason.STOPPING and not self._clocks.is_inferring
+        )
+        if is_hopeless or time.monotonic() - self._obeyed_since >= self._tools.grace_s(reason):
             self._conclude(reason)
 
     def _conclude(self, reason: StopReason) -> None:
         """End a job that was stopped; an engine still at work on it is ended with its process."""
-        if not self._host.is_idle:
+        if reason is StopReason.STALLED:
+            self._host.give_up()
+        elif not self._host.is_idle:
             self._host.unload()
         self._end()
         match reason:
@@ -154,8 +179,13 @@ class Transcription:
                 self._cancel()
             case StopReason.TIMED_OUT:
                 self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
+            case StopReason.STALLED:
+                _logger.error("engine_stalled", job_id=self._claim.job_id)
+                self._report_crash()
             case StopReason.STOPPING:
-                self._recorder.give_back("worker_stopping")
+                self._give_back("worker_stopping")
+            case StopReason.YIELDING:
+                self._give_back("yielded")
 
     def _succeed(self) -> None:
         self._end()
@@ -173,6 +203,12 @@ class Transcription:
     def _fail(self, code: FailureCode, message: str) -> None:
         self._end()
         self._recorder.fail(Failure(code, message))
+
+    def _give_back(self, reason: str) -> None:
+        self._recorder.give_back(reason, inference_ms=self._clocks.inference_ms)
+
+    def _report_crash(self) -> None:
+        self._recorder.report_crash(inference_ms=self._clocks.inference_ms)
 
     def _end(self) -> None:
         self._is_over = True

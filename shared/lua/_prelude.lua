@@ -44,11 +44,43 @@ local function directive(job_id)
   return 'go_on'
 end
 
+-- Inference adds up over all claims of a job; a report that is repeated or late takes nothing away.
+local function note_inference(job_id, inference_ms)
+  local job = key('job:' .. job_id)
+  local known = tonumber(redis.call('HGET', job, 'inference_ms') or 0)
+  redis.call('HSET', job, 'inference_ms', int(math.max(known, tonumber(inference_ms))))
+end
+
 local function release_claim(job_id)
   local owner = redis.call('HGET', key('job:' .. job_id), 'owner')
   if owner then redis.call('HDEL', key('held'), owner) end
   redis.call('HDEL', key('job:' .. job_id), 'owner')
   redis.call('ZREM', key('running'), job_id)
+end
+
+local function audio_left_ms(job_id)
+  local record = redis.call('HMGET', key('job:' .. job_id), 'audio_ms', 'processed_s')
+  return math.max(0, tonumber(record[1] or 0) - math.floor(tonumber(record[2] or 0) * 1000))
+end
+
+local function count_audio(job_id, sign)
+  local change = int(sign * audio_left_ms(job_id))
+  local key_name = redis.call('HGET', key('job:' .. job_id), 'key_name') or ''
+  for _, whose in ipairs({'all', 'key:' .. key_name}) do
+    if redis.call('HINCRBY', key('queued_ms'), whose, change) == 0 then
+      redis.call('HDEL', key('queued_ms'), whose)
+    end
+  end
+end
+
+-- The one way into the queue, and the one way out: the audio in it is counted here and nowhere else.
+local function enter_queue(job_id)
+  local score = redis.call('HGET', key('job:' .. job_id), 'score')
+  if redis.call('ZADD', key('queued'), score, job_id) == 1 then count_audio(job_id, 1) end
+end
+
+local function leave_queue(job_id)
+  if redis.call('ZREM', key('queued'), job_id) == 1 then count_audio(job_id, -1) end
 end
 
 -- A job that goes back keeps its score, and with it its place.
@@ -57,7 +89,7 @@ local function requeue(job_id, reason)
   drop_partials(job_id)
   local job = key('job:' .. job_id)
   redis.call('HSET', job, 'state', 'queued')
-  redis.call('ZADD', key('queued'), redis.call('HGET', job, 'score'), job_id)
+  enter_queue(job_id)
   tell(job_id, cjson.encode({type = 'requeued', reason = reason}))
 end
 
@@ -67,7 +99,8 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   local job = key('job:' .. job_id)
   redis.call('HSET', job, 'state', state, 'finished_ms', int(now_ms()))
   if failure_json ~= '' then redis.call('HSET', job, 'failure', failure_json) end
-  redis.call('ZREM', key('queued'), job_id)
+  leave_queue(job_id)
+  redis.call('ZREM', key('unclaimed'), job_id)
   redis.call('SREM', key('unfinished:' .. (redis.call('HGET', job, 'key_name') or '')), job_id)
   tell(job_id, event_json)
   for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:'}) do

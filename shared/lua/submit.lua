@@ -1,17 +1,30 @@
--- (nothing) -> queued. ARGV: job_id, class (0 is served first), NewJob as JSON, name of the API key (or ''), how
--- many unfinished jobs that key may have (or '').
--- Answers 0 where the job exists: a repeated submit must not reset it; -1 where the key has all it may have.
-local job_id, class, new_job = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local key_name, limit = ARGV[4], tonumber(ARGV[5])
+-- (nothing) -> queued. ARGV: job_id, class (0 is served first), NewJob as JSON, its audio in ms, terms (what
+-- `shared.job_intake` calls so, as JSON), fingerprint of the request, ms for which its idempotency key is kept.
+-- Answers one of: `submitted`; `repeated` (the job exists: a repeated submit must not reset it); `replayed` and the
+-- NewJob that the idempotency key stands for; `reused` (it stands for another request); `full`, what there is no room
+-- for, and the backlog.
+local job_id, class, new_job, audio_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local terms = cjson.decode(ARGV[5])
+local key_name = terms.key_name
 local job = key('job:' .. job_id)
-if redis.call('EXISTS', job) == 1 then return 0 end
-local unfinished = key('unfinished:' .. key_name)
-if limit and redis.call('SCARD', unfinished) >= limit then return -1 end
-if key_name ~= '' then redis.call('SADD', unfinished, job_id) end
-local score = int(class * 1e13 + redis.call('INCR', key('sequence')))
-redis.call('HSET', job, 'state', 'queued', 'new_job', new_job, 'key_name', key_name,
+if redis.call('EXISTS', job) == 1 then return {'repeated'} end
+local bound = find_bound(terms.idempotency_key)
+if bound and bound.fingerprint ~= ARGV[6] then return {'reused'} end
+if bound then return {'replayed', bound.new_job} end
+local lack = find_lack(key_name, terms.limits, audio_ms)
+if lack then return {'full', lack, describe_backlog(key_name, terms.presence_ttl_ms)} end
+if terms.idempotency_key then
+  local idem = key('idem:' .. terms.idempotency_key)
+  redis.call('HSET', idem, 'job_id', job_id, 'fingerprint', ARGV[6])
+  redis.call('PEXPIRE', idem, ARGV[7])
+end
+if key_name ~= '' then redis.call('SADD', key('unfinished:' .. key_name), job_id) end
+local score = int(take_place(class, key_name, audio_ms))
+redis.call('HSET', job, 'state', 'queued', 'new_job', new_job, 'key_name', key_name, 'audio_ms', ARGV[4],
   'score', score, 'created_ms', int(now_ms()),
-  'claim_no', 0, 'worker_losses', 0, 'engine_crashes', 0, 'windows', 0, 'resume_sample', 0, 'processed_s', 0)
-redis.call('ZADD', key('queued'), score, job_id)
+  'claim_no', 0, 'worker_losses', 0, 'engine_crashes', 0, 'windows', 0, 'resume_sample', 0, 'processed_s', 0,
+  'inference_ms', 0)
+enter_queue(job_id)
+redis.call('ZADD', key('unclaimed'), int(now_ms()), job_id)
 tell(job_id, cjson.encode({type = 'queued', position = redis.call('ZRANK', key('queued'), job_id)}))
-return 1
+return {'submitted'}

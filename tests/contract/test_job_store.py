@@ -24,6 +24,7 @@ from shared.events import (
     Started,
     Succeeded,
 )
+from shared.job_intake import Outcome, submit_job
 from shared.jobs import (
     Checkpoint,
     Claim,
@@ -39,7 +40,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.redis_scripts import AsyncScriptRunner, ScriptCall, ScriptRunner
-from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 
 Answer = TypeVar("Answer")
 
@@ -82,7 +83,7 @@ def new_job(job_id: str, priority: Priority = Priority.INTERACTIVE) -> NewJob:
 
 def submit(run: Run, *job_ids: str, priority: Priority = Priority.INTERACTIVE) -> None:
     for job_id in job_ids:
-        assert run(job_store.submit_job(new_job(job_id, priority)))
+        assert run(submit_job(new_job(job_id, priority))).outcome is Outcome.SUBMITTED
 
 
 def claim_next(
@@ -129,7 +130,7 @@ def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None
 def test_a_repeated_submit_does_not_reset_the_job(run: Run) -> None:
     submit(run, "a")
     held = claim(run)
-    assert run(job_store.submit_job(new_job("a"))) is False
+    assert run(submit_job(new_job("a"))).outcome is Outcome.REPEATED
     assert run(job_store.beat_claim(held, lease_s=30)) is Directive.GO_ON
 
 
@@ -189,6 +190,34 @@ def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(
     assert events_of(run, "a")[-1] == Succeeded(is_complete=False, warnings=(WARNING,))
 
 
+def test_tokens_are_summed_over_all_windows_and_claims_each_window_once(run: Run) -> None:
+    submit(run, "a")
+    assert read(run, "a").token_counts is None
+    finish_counted(run, claim(run), 0, TokenCounts(text_input=9, audio_input=13, output=5))
+    run(job_store.report_engine_crash(claim(run), ttl_s=TTL_S))
+    held = claim(run, "w2")
+    for _ in range(2):
+        finish_counted(run, held, 1, TokenCounts(text_input=9, audio_input=26, output=0))
+    run(job_store.finish_succeeded(held, ttl_s=TTL_S))
+    assert read(run, "a").token_counts == TokenCounts(text_input=18, audio_input=39, output=5)
+
+
+@pytest.mark.parametrize("uncounted", [0, 1])
+def test_a_window_without_counts_leaves_the_job_without(run: Run, uncounted: int) -> None:
+    submit(run, "a")
+    held = claim(run)
+    for window in range(2):
+        finish_counted(run, held, window, None if window == uncounted else TokenCounts(output=5))
+    assert read(run, "a").token_counts is None
+
+
+def finish_counted(run: Run, held: Claim, window: int, counts: TokenCounts | None) -> None:
+    finished = job_store.FinishedWindow(
+        window, 16_000 * (window + 1), Progress(window + 1.0, 3.0), (SEGMENT,), token_counts=counts
+    )
+    run(job_store.finish_window(held, finished))
+
+
 def test_a_job_names_the_engine_of_its_last_claim(run: Run) -> None:
     submit(run, "a")
     assert (read(run, "a").engine, read(run, "a").model) == (None, None)
@@ -239,7 +268,7 @@ def test_a_yielded_job_goes_back_to_its_old_place_and_resumes_behind_its_window(
     assert again.job_id == "a"
     assert again.claim_no == held.claim_no + 1
     assert again.attempt == 1
-    assert again.checkpoint == Checkpoint(windows=1, resume_sample=16_000)
+    assert again.checkpoint == Checkpoint(windows=1, resume_sample=16_000, language="en")
 
 
 def test_a_stale_claim_changes_nothing(run: Run) -> None:

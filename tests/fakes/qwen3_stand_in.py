@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.transcripts import TokenCounts
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3_decoding import FollowTokens, OutOfDeviceMemory
 from worker.engines.qwen3_row import Prompt
@@ -19,12 +20,13 @@ Script = Callable[[Prompt, bool], str]
 class ModelStandIn:
     """Says its scripts byte by byte, and goes on from what it said; a window's number is its first sample."""
 
-    def __init__(self, *scripts: str | Script, most_rows: int = 100) -> None:
+    def __init__(self, *scripts: str | Script, most_rows: int = 100, is_counting: bool = False) -> None:
         self.calls: list[list[int]] = []
         self.contexts: list[str] = []
         self.temperatures: list[float] = []
         self._scripts = scripts
         self._most_rows = most_rows
+        self._is_counting = is_counting
 
     def decode_tokens(self, tokens: list[int]) -> str:
         """The text of `tokens`, which are bytes."""
@@ -38,7 +40,7 @@ class ModelStandIn:
         max_new_tokens: int,
         avoid_repeats: bool,
         temperature: float = 0.0,
-    ) -> None:
+    ) -> list[TokenCounts | None]:
         """Go on with the script of each prompt."""
         self.temperatures.append(temperature)
         self.calls.append([int(prompt.samples[0]) for prompt in prompts])
@@ -48,7 +50,17 @@ class ModelStandIn:
         texts = [self._continue(prompt, avoid_repeats=avoid_repeats) for prompt in prompts]
         for step in range(max_new_tokens):
             if all(follow([text[step] if step < len(text) else END for text in texts])):
-                return
+                break
+        return [self._count(prompt) for prompt in prompts]
+
+    def _count(self, prompt: Prompt) -> TokenCounts | None:
+        """A token of audio for each second, if it counts."""
+        if not self._is_counting:
+            return None
+        return TokenCounts(
+            text_input=len(prompt.context) + len(prompt.said),
+            audio_input=len(prompt.samples) // SAMPLE_RATE_HZ,
+        )
 
     def _continue(self, prompt: Prompt, *, avoid_repeats: bool) -> bytes:
         script = self._scripts[int(prompt.samples[0])]

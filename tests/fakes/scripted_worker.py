@@ -13,7 +13,7 @@ from shared.job_store import FinishedWindow
 from shared.jobs import Claim, Directive, Failure
 from shared.redis_connection import connect
 from shared.redis_scripts import ScriptCall
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 from shared.worker_registry import announce_worker, retire_worker
 
 TTL_S = 60.0
@@ -38,6 +38,7 @@ class Script:
     first: Sequence[Event] = ()
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
+    token_counts: TokenCounts | None = None
     failure: Failure | None = None
 
 
@@ -117,6 +118,7 @@ class ScriptedWorker:
             segments=tuple(self.script.segments),
             warnings=self.script.warnings,
             is_complete=self.script.is_complete,
+            token_counts=self.script.token_counts,
         )
 
     def _finish(self, claim: Claim, directive: Directive) -> None:

@@ -111,6 +111,13 @@ def test_deltas_in_three_languages_are_the_text(qwen_server: RealServer) -> None
     assert len(deltas) > 1
     assert "".join(delta["delta"] for delta in deltas) == done["text"]
     assert done["text"] == transcribe(qwen_server, write_floats(audio))["text"]
+    usage, inputs = done["usage"], done["usage"]["input_token_details"]
+    assert usage["type"] == "tokens"
+    assert usage["input_tokens"] == inputs["text_tokens"] + inputs["audio_tokens"]
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    spoken_s = sum(len(SAMPLES[name].read()) for name in LONG_SAMPLES) / SAMPLE_RATE_HZ
+    assert 0.5 * spoken_s * 13 < inputs["audio_tokens"] < len(audio) / SAMPLE_RATE_HZ * 13
+    assert usage["output_tokens"] > 0
 
 
 @pytest.mark.parametrize("name", SPOKEN)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -135,9 +136,9 @@ def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
 ) -> None:
     listener = Listener()
 
-    transcripts = engine.decode_windows([take_whole(SAMPLES[name].read())], DETECT, listener)
+    (transcript,) = engine.decode_windows([take_whole(SAMPLES[name].read())], DETECT, listener)
 
-    assert transcripts == [WindowTranscript(())]
+    assert (transcript.segments, transcript.warnings, transcript.is_complete) == ((), (), True)
     assert listener.told == []
 
 
@@ -145,7 +146,9 @@ def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
 def test_very_short_audio_is_no_error(engine: Qwen3Engine, length: int) -> None:
     window = take_whole(np.zeros(length, np.float32))
 
-    assert engine.decode_windows([window], DETECT, Listener()) == [WindowTranscript(())]
+    (transcript,) = engine.decode_windows([window], DETECT, Listener())
+
+    assert (transcript.segments, transcript.warnings, transcript.is_complete) == ((), (), True)
 
 
 @pytest.mark.parametrize("name", ["en_long20", *SPOKEN])
@@ -233,7 +236,7 @@ def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str
     (transcript,) = tiny_limit.decode_windows([window], DETECT, listener)
 
     (whole,) = engine.decode_windows([window], DETECT, Listener())
-    assert transcript == whole
+    assert msgspec.structs.replace(transcript, token_counts=whole.token_counts) == whole
     assert listener.deltas == {0: join_segments(whole.segments)}
 
 
@@ -301,6 +304,37 @@ def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: 
         engine.decode_windows([take_whole(SAMPLES["en_fox"].read())], DETECT, Listener())
 
     assert codes == [70]
+
+
+@pytest.mark.parametrize("name", ["en_fox", "de_umlaut", "zh_tea"])
+def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine, name: str) -> None:
+    sample, tokenizer = SAMPLES[name], engine._model._processor.tokenizer
+    audio = sample.read()
+
+    (transcript,) = engine.decode_windows(
+        [take_whole(audio)], TranscriptionRequest(context="Ada"), Listener()
+    )
+
+    counts = transcript.token_counts
+    assert counts is not None
+    assert counts.text_input == len(tokenizer(engine._model.build_prompt("Ada", None))["input_ids"]) - 1
+    assert counts.audio_input == pytest.approx(13 * len(audio) / SAMPLE_RATE_HZ, abs=1)
+    said = f"language {sample.language}<asr_text>{join_segments(transcript.segments)}<|im_end|>"
+    assert counts.output == len(tokenizer(said)["input_ids"])
+
+
+def test_a_text_that_takes_two_generations_is_said_once_and_heard_twice(engine: Qwen3Engine) -> None:
+    window = take_whole(SAMPLES["en_fox"].read())
+    two_steps = give_rules(engine, RowRules(max_new_tokens=8, truncation_repairs=6))
+
+    (whole,) = engine.decode_windows([window], DETECT, Listener())
+    (repaired,) = two_steps.decode_windows([window], DETECT, Listener())
+
+    assert whole.token_counts is not None
+    assert repaired.token_counts is not None
+    assert repaired.token_counts.output == whole.token_counts.output
+    assert repaired.token_counts.audio_input % whole.token_counts.audio_input == 0
+    assert repaired.token_counts.audio_input > whole.token_counts.audio_input
 
 
 def test_the_prompt_is_the_one_that_qwens_package_builds(engine: Qwen3Engine) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment, TranscriptWarning
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 Samples = npt.NDArray[np.float32]
 
@@ -59,6 +59,7 @@ class WindowTranscript(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True  # false where speech may be missing from the text
+    token_counts: TokenCounts | None = None  # None where the engine does not know
 
 
 class DecodingListener(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.jobs import TranscriptionRequest
+from shared.transcripts import TokenCounts
 from worker.engines.catalogue import find_word_languages
 from worker.engines.protocol import (
     DecodingListener,
@@ -154,15 +155,16 @@ class Qwen3Model:
         max_new_tokens: int,
         avoid_repeats: bool,
         temperature: float = 0.0,
-    ) -> None:
+    ) -> Sequence[TokenCounts]:
         """Continue all `prompts` at once; a GPU that is lost to this process ends it."""
         import torch
 
         steps = _Steps(follow)
         try:
             with watch_device():
+                rows = [self._prepare(prompt) for prompt in prompts]
                 self._model.generate(
-                    **self._move(collate_rows([self._prepare(prompt) for prompt in prompts])),
+                    **self._move(collate_rows(rows)),
                     streamer=steps,
                     stopping_criteria=[steps.find_ended_rows],
                     max_new_tokens=max_new_tokens,
@@ -177,7 +179,7 @@ class Qwen3Model:
                 "lower BATCH_WINDOWS or WINDOW_S"
             )
         else:
-            return
+            return [row.token_counts for row in rows]
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
@@ -187,11 +189,8 @@ class Qwen3Model:
         return build_prompt(self._processor, context, language)
 
     def _prepare(self, prompt: Prompt) -> PreparedRow:
-        inputs = self._processor(
-            text=[self.build_prompt(prompt.context, prompt.language)],
-            audio=[pad_samples(prompt.samples)],
-            return_tensors="np",
-        )
+        text = self.build_prompt(prompt.context, prompt.language)
+        inputs = self._processor(text=[text], audio=[pad_samples(prompt.samples)], return_tensors="np")
         return PreparedRow(
             tokens=[*inputs["input_ids"][0].tolist(), *prompt.said],
             features=inputs["input_features"][0],

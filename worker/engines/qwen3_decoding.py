@@ -5,7 +5,7 @@ from itertools import groupby, islice
 from typing import Protocol
 
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import join_texts
+from shared.transcripts import TokenCounts, join_texts
 from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingListener, DecodingStopped, Window
 from worker.engines.qwen3_parts import DecodedPart
@@ -36,8 +36,10 @@ class TokenGenerator(Protocol):
         max_new_tokens: int,
         avoid_repeats: bool,
         temperature: float = 0.0,
-    ) -> None:
+    ) -> Sequence[TokenCounts | None]:
         """Continue all `prompts` at once, telling `follow` each step, until no row needs more tokens.
+
+        Answers how many tokens of text and audio each prompt has, None where that is not known.
 
         With a `temperature` of 0 the likeliest tokens are taken, with a higher one they are drawn.
 
@@ -92,7 +94,7 @@ class BatchDecoding:
                     self._generate_or_halve(some)
             self._tell()
         return [
-            DecodedPart(row.window, row.text, language, tuple(row.faults))
+            DecodedPart(row.window, row.text, language, tuple(row.faults), token_counts=row.token_counts)
             for row, language in zip(self._rows, self._find_languages(), strict=True)
         ]
 
@@ -128,14 +130,15 @@ class BatchDecoding:
         self._stop_if_told()
         if not rows:
             return
-        self._generator.generate(
+        inputs = self._generator.generate(
             [row.prompt for row in rows],
             follow,
             max_new_tokens=max(row.budget for row in rows),
             avoid_repeats=rows[0].avoids_repeats,
             temperature=self._temperature,
         )
-        for row in rows:
+        for row, counts in zip(rows, inputs, strict=True):
+            row.note_input(counts)
             row.settle()
 
     def _stop_if_told(self) -> None:

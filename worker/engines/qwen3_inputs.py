@@ -6,10 +6,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from shared.transcripts import TokenCounts
 from worker.engines.protocol import Samples
 
 PAD_TOKEN = 151_643
 """The id of `<|endoftext|>`, which pads rows of tokens."""
+
+AUDIO_TOKEN = 151_676
+"""The id of `<|audio_pad|>`, which stands in a prompt for each vector of its audio."""
 
 # Half a second, as `qwen_asr` has it; the feature extractor fails on less than 201 samples.
 _LEAST_SAMPLES = 8_000
@@ -21,6 +25,12 @@ class PreparedRow(msgspec.Struct, frozen=True):
     tokens: list[int]
     features: npt.NDArray[np.float32]
     frames: int
+
+    @property
+    def token_counts(self) -> TokenCounts:
+        """How many tokens are text, and how many stand for audio."""
+        audio_tokens = self.tokens.count(AUDIO_TOKEN)
+        return TokenCounts(len(self.tokens) - audio_tokens, audio_tokens)
 
 
 def pad_samples(samples: Samples) -> Samples:

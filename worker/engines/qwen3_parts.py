@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word, sum_counts
 from worker.engines.protocol import Window, WindowTranscript
 from worker.engines.qwen3_row import Ending
 from worker.sentences import cut_sentences
@@ -45,6 +45,7 @@ class DecodedPart(msgspec.Struct, frozen=True):
     language: str | None
     faults: tuple[Ending, ...] = ()
     words: tuple[Word, ...] = ()
+    token_counts: TokenCounts | None = None
 
 
 def compose_transcripts(windows: Sequence[Window], parts: Sequence[DecodedPart]) -> list[WindowTranscript]:
@@ -59,6 +60,7 @@ def _compose_window(parts: Sequence[DecodedPart]) -> WindowTranscript:
         segments=tuple(segment for part in parts if part.text for segment in _make_segments(part)),
         warnings=tuple(_describe_fault(part, fault) for part in parts for fault in part.faults),
         is_complete=not any(_LOSING & set(part.faults) for part in parts),
+        token_counts=sum_counts(part.token_counts for part in parts),
     )
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.transcripts import TokenCounts, sum_counts
 from worker.engines.protocol import Samples, Window
 from worker.engines.qwen3_text import EchoFinder, Head, LoopRule, TokenText, find_head, find_loop, token_limit
 
@@ -77,11 +78,19 @@ class Row:
         )
         self.budget = self._limit
         self._repairs = 0
+        self._inputs: list[TokenCounts | None] = []  # of the prompt of each generation
+        self._pushed = 0
 
     @property
     def prompt(self) -> Prompt:
         """What the model is asked now."""
         return Prompt(self.window.samples, self._context, self._forced, tuple(self._said.tokens))
+
+    @property
+    def token_counts(self) -> TokenCounts | None:
+        """What all generations took, repairs and what was cut off again too; None where it is not known."""
+        read = sum_counts(self._inputs)
+        return read and TokenCounts(read.text_input, read.audio_input, self._pushed)
 
     @property
     def is_over(self) -> bool:
@@ -113,6 +122,7 @@ class Row:
 
     def push(self, token: int) -> None:
         """Take the next token of the generation, which is not over for this row."""
+        self._pushed += 1
         if token in END_TOKENS:
             self._ending, self.is_accepted = Ending.DONE, True
             return
@@ -123,6 +133,10 @@ class Row:
         if self._ending is None and self._head is not None:
             seam = self._said.seam_before(len(self._said.text) - self._rules.hold_back)
             self._released_to = max(self._released_to, self._text_start, seam)
+
+    def note_input(self, counts: TokenCounts | None) -> None:
+        """Count what a generation read; None where that is not known."""
+        self._inputs.append(counts)
 
     def settle(self) -> None:
         """After a generation: accept the row as it is, or prepare it for going on."""

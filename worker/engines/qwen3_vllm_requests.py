@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from shared.transcripts import TokenCounts
 from worker.engines.protocol import DecodingStopped
 from worker.engines.qwen3_decoding import FollowTokens
 from worker.engines.qwen3_device_loss import watch_device
@@ -102,8 +103,8 @@ class StoppableGenerator:
         max_new_tokens: int,
         avoid_repeats: bool,
         temperature: float = 0.0,
-    ) -> None:
-        """Continue all `prompts` at once; where vLLM's process or its GPU is lost, this one ends.
+    ) -> Sequence[TokenCounts | None]:
+        """Continue all `prompts` at once, uncounted; where vLLM's process or its GPU is lost, this one ends.
 
         Raises:
             DecodingStopped: the listener said stop.
@@ -123,6 +124,7 @@ class StoppableGenerator:
                 self._follow_requests(requests, tokens)
             finally:
                 self._model.abort(list(requests))
+        return [None] * len(prompts)
 
     def _follow_requests(self, requests: dict[str, int], tokens: RowTokens) -> None:
         """Tell tokens until none is needed any more; requests leave `requests` when they are done with."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
 from shared.jobs import Checkpoint, TranscriptionRequest
-from shared.transcripts import Segment, TranscriptWarning, WarningCode
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from worker import model_messages as messages
 from worker.decoding import JobDecoder, JobListener
-from worker.engines.protocol import DecodingListener, PhaseReporter, Window, WindowTranscript
+from worker.engines.protocol import DecodingListener, DecodingStopped, PhaseReporter, Window, WindowTranscript
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
 SEGMENT = Segment(0.0, 1.0, "The tide", "en")
@@ -24,6 +25,7 @@ class EngineStandIn:
 
     def __init__(self, transcript: WindowTranscript) -> None:
         self._transcript = transcript
+        self.previous_languages: list[str | None] = []
 
     def load(self, report_phase: PhaseReporter) -> str:
         report_phase("nothing to load")
@@ -37,7 +39,8 @@ class EngineStandIn:
         *,
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
-        del request, listener, previous_language
+        del request, listener
+        self.previous_languages.append(previous_language)
         return [self._transcript for _ in windows]
 
 
@@ -53,13 +56,14 @@ def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Repor
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_whether_a_window_is_complete_is_reported_with_its_text_and_warnings(*, is_complete: bool) -> None:
-    transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete)
+def test_whether_a_window_is_complete_is_reported_with_all_that_is_said_of_it(*, is_complete: bool) -> None:
+    counts = TokenCounts(text_input=9, audio_input=13, output=5)
+    transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete, token_counts=counts)
 
     *windows, last = decode(transcript, seconds=3)
 
     assert windows == [
-        messages.WindowDecoded(7, index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete)
+        messages.WindowDecoded(7, index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete, counts)
         for index in range(3)
     ]
     assert last == messages.JobDecoded(7)
@@ -102,3 +106,33 @@ def test_nothing_is_sent_any_more_of_a_window_that_is_finished(monkeypatch: pyte
     monkeypatch.setattr("worker.decoding.PARTIAL_INTERVAL_S", 0)
     listener.on_partial(1, "Out", "")
     assert sent[1:] == [messages.PartialDecoded(7, 1, "Out", "")]
+
+
+def test_a_job_that_goes_on_knows_the_language_of_the_text_before() -> None:
+    engine = EngineStandIn(WindowTranscript((SEGMENT,)))
+    order = msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de"))
+    decoder = JobDecoder(engine, window_s=1, first_window_s=1)
+    listener = JobListener(ORDER.run, lambda _: None, lambda: False)
+    list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 4, listener))
+    assert engine.previous_languages == ["de", "en"]
+
+
+def test_leave_is_asked_between_batches_when_what_was_decoded_has_been_reported() -> None:
+    heard: list[object] = []
+    decoder = JobDecoder(EngineStandIn(WindowTranscript(())), window_s=1, first_window_s=1)
+    listener = JobListener(ORDER.run, lambda _: None, lambda: False, lambda: heard.append("leave"))
+    for report in decoder.decode(ORDER, [np.zeros(16_000, np.float32)] * 5, listener):
+        heard.append(type(report))  # noqa: PERF401 - in between others are appended
+    window, done = messages.WindowDecoded, messages.JobDecoded
+    assert heard == [window, window, "leave", window, window, "leave", window, done]
+
+
+def test_a_stop_is_heard_and_life_is_shown_while_there_is_nothing_to_decode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.decoding.ALIVE_INTERVAL_S", 0)
+    sent: list[messages.Report] = []
+    listener = JobListener(ORDER.run, sent.append, lambda: len(sent) == 3)
+    with pytest.raises(DecodingStopped):
+        list(listener.watch([np.zeros(16_000, np.float32)] * 10))
+    assert sent == [messages.AudioRead(ORDER.run)] * 3

@@ -22,10 +22,11 @@ from shared.jobs import (
     Upload,
 )
 from shared.media.client import MediaService
-from shared.transcripts import Segment, TranscriptWarning, WarningCode
+from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker import model_messages as messages
 from worker.heartbeat import Heartbeat
+from worker.job_clocks import ClockLimits, JobClocks
 from worker.job_recorder import JobRecorder
 from worker.model_host import ModelHost, ModelProcessDied
 from worker.stop_rules import StopRules
@@ -38,13 +39,15 @@ CLAIM = Claim("a", 1, 1, Door.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest
 class FakeRecorder:
     """Notes how a job ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_claim_ours: bool = True) -> None:
+        self._is_claim_ours = is_claim_ours
         self.endings: list[object] = []
         self.kept: list[FinishedWindow] = []
+        self.directive = Directive.GO_ON
 
     def keep_window(self, finished: FinishedWindow) -> Directive:
         self.kept.append(finished)
-        return Directive.GO_ON
+        return self.directive
 
     def tell(self, event: object) -> Directive:
         return Directive.GO_ON
@@ -55,23 +58,32 @@ class FakeRecorder:
     def fail(self, failure: Failure) -> None:
         self.endings.append(failure.code)
 
-    def report_crash(self) -> None:
+    def report_crash(self, *, inference_ms: int) -> None:
         self.endings.append("crashed")
+
+    def give_back(self, reason: str, *, inference_ms: int) -> None:
+        self.endings.append((reason, inference_ms))
+
+    def cancel(self) -> bool:
+        self.endings.append("cancelled")
+        return self._is_claim_ours
 
 
 class FakeHost:
     """A model process that reports, or raises, what a test says."""
 
-    def __init__(self, *reports: messages.Report | Exception) -> None:
+    def __init__(self, *reports: messages.Report | Exception | None) -> None:
         self.state = ModelState.READY
         self.is_idle = True
         self.is_unloaded = False
+        self.is_given_up = False
+        self.orders: list[str] = []
         self._reports = list(reports)
 
     def begin_job(self, claim: Claim, audio_fd: int) -> None:
         pass
 
-    def receive(self, timeout_s: float) -> messages.Report:
+    def receive(self, timeout_s: float) -> messages.Report | None:
         report = self._reports.pop(0)
         if isinstance(report, Exception):
             raise report
@@ -80,12 +92,24 @@ class FakeHost:
     def unload(self) -> None:
         self.is_unloaded = True
 
+    def give_up(self) -> None:
+        self.is_given_up = True
+
+    def go_on(self) -> None:
+        self.orders.append("go on")
+
+    def stop_job(self) -> None:
+        self.orders.append("stop")
+
 
 class FakeHeartbeat:
-    """Takes every directive."""
+    """Remembers the directive noted last."""
+
+    def __init__(self) -> None:
+        self.directive = Directive.GO_ON
 
     def note_directive(self, directive: Directive) -> None:
-        pass
+        self.directive = directive
 
 
 class FakeMedia:
@@ -107,17 +131,28 @@ def transcribe(host: FakeHost, media: FakeMedia | None = None) -> list[object]:
 def record(host: FakeHost, media: FakeMedia | None = None) -> FakeRecorder:
     """What was written into the record of the job."""
     recorder = FakeRecorder()
-    tools = JobTools(
+    tools = put_tools_together(host, media or FakeMedia(), Path("uploads"))
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.GO_ON)).run()
+    return recorder
+
+
+def put_tools_together(
+    host: FakeHost, media: FakeMedia, uploads: Path, heartbeat: FakeHeartbeat | None = None
+) -> JobTools:
+    return JobTools(
         host=cast(ModelHost, host),
-        media=cast(MediaService, media or FakeMedia()),
-        uploads=UploadStore(Path("uploads")),
-        heartbeat=cast(Heartbeat, FakeHeartbeat()),
+        media=cast(MediaService, media),
+        uploads=UploadStore(uploads),
+        heartbeat=cast(Heartbeat, heartbeat or FakeHeartbeat()),
         cancel_grace_s=1,
         stop_grace_s=1,
     )
-    rules = StopRules(lambda: Directive.GO_ON, limit_s=60, is_stopping=threading.Event(), clock=lambda: 0.0)
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
-    return recorder
+
+
+def rules_that_say(directive: Directive) -> StopRules:
+    limits = ClockLimits(inference_s=60, window_s=60, load_s=60)
+    clocks = JobClocks(limits, used_ms=0, clock=lambda: 0.0)
+    return StopRules(lambda: directive, clocks, is_stopping=threading.Event())
 
 
 def test_audio_that_is_done_makes_the_job_succeed() -> None:
@@ -125,13 +160,22 @@ def test_audio_that_is_done_makes_the_job_succeed() -> None:
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_whether_a_window_is_complete_is_kept_with_its_warnings(*, is_complete: bool) -> None:
+def test_whether_a_window_is_complete_is_kept_with_its_warnings_and_counts(*, is_complete: bool) -> None:
     segments = (Segment(0.0, 1.0, "The tide", "en"),)
     warnings = (TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0),)
-    decoded = messages.WindowDecoded(1, 0, 16_000, segments, warnings, is_complete)
+    counts = TokenCounts(text_input=9, audio_input=13, output=5)
+    decoded = messages.WindowDecoded(1, 0, 16_000, segments, warnings, is_complete, counts)
     recorder = record(FakeHost(decoded, messages.JobDecoded(1)))
     assert recorder.kept == [
-        FinishedWindow(0, 16_000, Progress(1.0, 9.0), segments, warnings, is_complete=is_complete)
+        FinishedWindow(
+            0,
+            16_000,
+            Progress(1.0, 9.0),
+            segments,
+            warnings,
+            is_complete=is_complete,
+            token_counts=counts,
+        )
     ]
     assert recorder.endings == ["succeeded"]
 
@@ -154,7 +198,60 @@ def test_a_model_process_that_vanishes_counts_as_a_crash() -> None:
 def test_an_error_of_our_own_counts_as_a_crash_and_leaves_no_process_at_work() -> None:
     host = FakeHost(RuntimeError("a bug"))
     assert transcribe(host) == ["crashed"]
-    assert host.is_unloaded
+    assert host.is_given_up
+
+
+WINDOWS = [
+    messages.WindowDecoded(1, index, (index + 1) * 16_000, (), (), is_complete=True) for index in range(3)
+]
+
+
+def test_an_engine_goes_on_when_all_it_has_decoded_is_kept() -> None:
+    host = FakeHost(*WINDOWS[:2], messages.BatchDecoded(1), WINDOWS[2], messages.JobDecoded(1))
+    recorder = record(host)
+    assert host.orders == ["go on"]
+    assert [finished.window for finished in recorder.kept] == [0, 1, 2]
+
+
+def test_a_job_that_yields_keeps_every_window_that_was_decoded_and_the_process() -> None:
+    host = FakeHost(*WINDOWS, messages.JobStopped(1))
+    recorder, heartbeat, clock = FakeRecorder(), FakeHeartbeat(), Clock()
+    recorder.directive = Directive.YIELD
+    tools = put_tools_together(host, FakeMedia(), Path("uploads"), heartbeat)
+    limits = ClockLimits(inference_s=60, window_s=60, load_s=60)
+    clocks = JobClocks(limits, used_ms=500, clock=clock)
+    rules = StopRules(lambda: heartbeat.directive, clocks, is_stopping=threading.Event())
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    assert host.orders == ["stop"]
+    assert [finished.window for finished in recorder.kept] == [0, 1, 2]
+    first_ms, *_, last_ms = [finished.inference_ms for finished in recorder.kept]
+    ((reason, inference_ms),) = cast(list[tuple[str, int]], recorder.endings)
+    assert reason == "yielded"
+    assert 500 < first_ms < last_ms < inference_ms
+    assert not host.is_unloaded
+
+
+def test_an_engine_that_stands_still_loses_its_process_and_counts_as_crashed() -> None:
+    host = FakeHost(*[None] * 1000)
+    clock = Clock()
+    clocks = JobClocks(ClockLimits(inference_s=600, window_s=60, load_s=60), used_ms=0, clock=clock)
+    rules = StopRules(lambda: Directive.GO_ON, clocks, is_stopping=threading.Event())
+    recorder = FakeRecorder()
+    tools = put_tools_together(host, FakeMedia(), Path("uploads"))
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    assert recorder.endings == ["crashed"]
+    assert host.is_given_up
+
+
+class Clock:
+    """A clock that is a tenth of a second later each time it is looked at."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += 0.1
+        return self._now
 
 
 @pytest.mark.parametrize(
@@ -166,3 +263,16 @@ def test_an_error_of_our_own_counts_as_a_crash_and_leaves_no_process_at_work() -
 )
 def test_audio_that_cannot_be_opened_fails_the_job(error: Exception, code: FailureCode) -> None:
     assert transcribe(FakeHost(), FakeMedia(error)) == [code]
+
+
+@pytest.mark.parametrize("is_claim_ours", [True, False])
+def test_audio_goes_with_a_cancelled_job_but_not_with_a_claim_that_was_lost(
+    tmp_path: Path, *, is_claim_ours: bool
+) -> None:
+    (tmp_path / UPLOAD.name).write_bytes(b"x")
+    recorder = FakeRecorder(is_claim_ours=is_claim_ours)
+    tools = put_tools_together(FakeHost(messages.JobStopped(1)), FakeMedia(), tmp_path)
+    rules = rules_that_say(Directive.CANCEL)
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    assert recorder.endings == ["cancelled"]
+    assert (tmp_path / UPLOAD.name).exists() is not is_claim_ours

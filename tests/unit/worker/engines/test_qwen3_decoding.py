@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import WarningCode, join_texts
+from shared.transcripts import TokenCounts, WarningCode, join_texts
 from tests.fakes.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, Script, make_window
 from worker.engines.protocol import DecodingStopped, WindowTranscript
 from worker.engines.qwen3_decoding import (
@@ -81,6 +81,34 @@ def test_every_generation_repairs_too_is_at_the_temperature_asked_for(
     decode(model, request=TranscriptionRequest(temperature=asked))
 
     assert model.temperatures == [taken, taken]
+
+
+def test_tokens_are_counted_over_all_generations_of_a_window_the_end_token_too() -> None:
+    said = f"{ENGLISH}The tide is out."
+    whole = ModelStandIn(said, said, is_counting=True)
+    in_two = ModelStandIn(said, is_counting=True)
+
+    transcripts = decode(whole, 2, request=TranscriptionRequest(context="abc"))
+    (repaired,) = decode(in_two, rules=RowRules(max_new_tokens=30))
+
+    counted = TokenCounts(text_input=3, audio_input=4, output=len(said) + 1)
+    assert [transcript.token_counts for transcript in transcripts] == [counted, counted]
+    assert len(in_two.calls) == 2
+    assert repaired.token_counts == TokenCounts(text_input=30, audio_input=8, output=len(said) + 1)
+
+
+def test_what_was_cut_off_again_is_counted_as_said() -> None:
+    (transcript,) = decode(ModelStandIn(f"{ENGLISH}Well, " + "I see. " * 99, is_counting=True))
+
+    assert transcript.token_counts is not None
+    assert transcript.token_counts.audio_input == 8
+    assert transcript.token_counts.output > len(ENGLISH + text_of(transcript)) + 1
+
+
+def test_where_a_model_does_not_count_a_window_has_no_counts() -> None:
+    (transcript,) = decode(ModelStandIn(f"{ENGLISH}Hello."))
+
+    assert transcript.token_counts is None
 
 
 def test_text_of_no_known_language_is_in_that_of_the_speech_before() -> None:

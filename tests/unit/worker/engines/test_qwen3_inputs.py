@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from shared.transcripts import TokenCounts
+from worker.engines.qwen3_inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedRow, collate_rows, pad_samples
 
 
 def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
@@ -15,6 +16,12 @@ def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
     assert inputs["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
     assert inputs["input_features"].tolist() == [[[1, 1, 0, 0]] * 2, [[5, 5, 5, 5]] * 2]
     assert inputs["feature_attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+
+
+def test_what_is_not_audio_in_a_prompt_is_text() -> None:
+    row = PreparedRow([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
+
+    assert row.token_counts == TokenCounts(text_input=3, audio_input=2)
 
 
 def test_only_very_short_audio_is_padded() -> None:

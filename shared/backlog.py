@@ -1,0 +1,86 @@
+"""How much work waits, how fast it is done, and how long that takes."""
+
+from enum import StrEnum
+
+import msgspec
+
+DEFAULT_SPEED = 1.0
+"""Seconds of audio per second of inference that are assumed until the first window was measured."""
+
+MIN_RETRY_S = 1
+MAX_RETRY_S = 60
+"""The bounds of what a client is told to wait: less is no use, and more is not obeyed by all of them."""
+
+
+class Lack(StrEnum):
+    """What there is no room for."""
+
+    UNFINISHED_JOBS_OF_KEY = "unfinished_jobs_of_key"  # one more job of the API key, queued or running
+    QUEUED_AUDIO_OF_KEY = "queued_audio_of_key"  # more audio of the API key in the queue
+    QUEUED_JOBS = "queued_jobs"  # one more job in the queue
+    QUEUED_AUDIO = "queued_audio"  # more audio in the queue
+
+
+class QueueLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much may wait, on the server and of one API key; None is: any amount.
+
+    Where no audio is queued, one file is always taken, even if it alone is longer than the limit.
+    """
+
+    max_queued_jobs: int | None = None
+    max_queued_audio_s: float | None = None
+    max_unfinished_jobs_of_key: int | None = None
+    max_queued_audio_of_key_s: float | None = None
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """The work that is left, on the server and of one API key; what is finished of a job does not count.
+
+    `measured_speed` is the seconds of audio that a worker does in a second of inference, a mean over the
+    windows of late; None before the first.
+    """
+
+    queued_jobs: int
+    queued_audio_s: float
+    running_audio_s: float
+    unfinished_jobs_of_key: int
+    queued_audio_of_key_s: float
+    measured_speed: float | None
+    workers: int
+
+    @property
+    def speed(self) -> float:
+        """The measured speed, or DEFAULT_SPEED before there is one."""
+        return self.measured_speed or DEFAULT_SPEED
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until all of the work is done."""
+        return estimate_wait_s(self.queued_audio_s + self.running_audio_s, self.speed, self.workers)
+
+
+def estimate_wait_s(backlog_s: float, speed: float, workers: int) -> float:
+    """Seconds in which so many workers do `backlog_s` seconds of audio, each `speed` of them in a second.
+
+    Without a worker it is what one would need.
+    """
+    return backlog_s / (speed * max(workers, 1))
+
+
+def estimate_room_s(lack: Lack, backlog: Backlog, limits: QueueLimits, *, audio_s: float = 0.0) -> float:
+    """Seconds until there is room for `audio_s` more: until enough of what is queued has been begun.
+
+    The first job is begun when a running one ends, so all but one of mean length has to be done by then.
+    """
+    mean_s = backlog.queued_audio_s / max(backlog.queued_jobs, 1)
+    match lack:
+        case Lack.QUEUED_JOBS:
+            begun_s = mean_s * (backlog.queued_jobs + 1 - (limits.max_queued_jobs or 0))
+        case Lack.QUEUED_AUDIO:
+            begun_s = backlog.queued_audio_s + audio_s - (limits.max_queued_audio_s or 0)
+        case Lack.QUEUED_AUDIO_OF_KEY:
+            begun_s = backlog.queued_audio_of_key_s + audio_s - (limits.max_queued_audio_of_key_s or 0)
+        case Lack.UNFINISHED_JOBS_OF_KEY:
+            begun_s = backlog.queued_audio_of_key_s / max(backlog.unfinished_jobs_of_key, 1)
+    ahead_s = backlog.running_audio_s + max(begun_s - mean_s, 0.0)
+    return estimate_wait_s(ahead_s, backlog.speed, backlog.workers)

@@ -1,0 +1,257 @@
+"""The record on a real server does what a model in Python says, whoever calls what, late or repeatedly."""
+
+import time
+from typing import Any, ClassVar
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared import job_store
+from shared.event_log import LOG_START, read_log
+from shared.events import Partial, Progress
+from shared.job_intake import Outcome, submit_job
+from shared.job_store import FinishedWindow
+from shared.jobs import (
+    Claim,
+    Directive,
+    Door,
+    Failure,
+    FailureCode,
+    JobState,
+    NewJob,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+)
+from shared.redis_scripts import ScriptRunner
+from shared.transcripts import Segment
+from tests.fakes.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
+
+TTL_S = 600.0
+JOBS = 24
+FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
+
+keys = st.sampled_from(["", "lab", "shop"])
+workers = st.sampled_from(["w1", "w2", "w3"])
+picks = st.integers(min_value=0, max_value=1_000)
+
+
+class RecordMachine(RuleBasedStateMachine):
+    """Makes every call on the record and on its model, and compares the answers and then all jobs."""
+
+    redis_url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connection = redis.Redis.from_url(self.redis_url)
+        self._connection.flushall()
+        self._run = ScriptRunner(self._connection, "test:").run
+        self._model = RecordModel()
+        self._new_jobs: list[NewJob] = []
+        self._claims: list[Claim] = []
+        self._steps = 0
+
+    def teardown(self) -> None:
+        """Look at all jobs once more."""
+        for job in self._new_jobs:
+            self._compare(job.job_id)
+        self._connection.close()
+
+    @precondition(lambda self: len(self._new_jobs) < JOBS)
+    @rule(
+        key=keys,
+        priority=st.sampled_from(Priority),
+        audio_s=st.sampled_from([0.3, 4.0, 10.0, 37.5]),
+        count=st.integers(min_value=1, max_value=4),
+    )
+    def submit(self, key: str, priority: Priority, audio_s: float, count: int) -> None:
+        for _ in range(count):
+            job_id = f"job{len(self._new_jobs)}"
+            upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
+            job = NewJob(job_id, Door.JOBS, priority, upload, TranscriptionRequest(), key)
+            self._new_jobs.append(job)
+            assert self._run(submit_job(job)).outcome is Outcome.SUBMITTED
+            self._model.submit(job_id, key, BATCH if priority is Priority.BATCH else 0, audio_s)
+
+    @precondition(lambda self: self._model.jobs)
+    @rule(pick=picks)
+    def submit_again(self, pick: int) -> None:
+        known = [job for job in self._new_jobs if job.job_id in self._model.jobs]
+        assert self._run(submit_job(known[pick % len(known)])).outcome is Outcome.REPEATED
+
+    @rule(worker=workers)
+    def claim(self, worker: str) -> None:
+        claim = self._run(job_store.claim_job(worker, engine="e", model="m", lease_s=600))
+        expected = self._model.claim(worker)
+        assert (claim and _of(claim)) == expected
+        if claim is None:
+            return
+        job = self._model.jobs[claim.job_id]
+        assert (claim.checkpoint.windows, claim.inference_ms) == (job.windows, job.inference_ms)
+        assert claim.attempt == 1 + job.losses + job.crashes
+        if claim not in self._claims:
+            self._claims.append(claim)
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks)
+    def beat(self, pick: int) -> None:
+        claim = self._pick(pick)
+        assert self._run(job_store.beat_claim(claim, lease_s=600)) is self._model.direct(_of(claim))
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks)
+    def emit(self, pick: int) -> None:
+        claim = self._pick(pick)
+        event = Partial(window=0, delta="x")
+        assert self._run(job_store.emit_event(claim, event)) is self._model.direct(_of(claim))
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks, count=st.sampled_from([1, 1, 3, 10]), turn_s=st.sampled_from([0.0, 8.0]), took_ms=picks)
+    def finish_windows(self, pick: int, count: int, turn_s: float, took_ms: int) -> None:
+        claim = self._pick(pick)
+        for _ in range(count):
+            job = self._model.jobs.get(claim.job_id)
+            self._finish_window(claim, job.windows if job else 0, turn_s=turn_s, took_ms=took_ms)
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks, took_ms=picks)
+    def finish_a_window_again(self, pick: int, took_ms: int) -> None:
+        self._finish_window(self._pick(pick), 0, turn_s=0.0, took_ms=took_ms)
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks, took_ms=picks)
+    def give_back(self, pick: int, took_ms: int) -> None:
+        claim = self._pick(pick)
+        call = job_store.yield_job(claim, reason="yielded", inference_ms=took_ms)
+        assert self._run(call) is self._model.give_back(_of(claim), took_ms)
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks)
+    def crash(self, pick: int) -> None:
+        claim = self._pick(pick)
+        answer = self._run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
+        assert answer == self._model.crash(_of(claim))
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
+    def finish(self, pick: int, state: JobState) -> None:
+        claim = self._pick(pick)
+        calls = {
+            JobState.SUCCEEDED: job_store.finish_succeeded(claim, ttl_s=TTL_S),
+            JobState.FAILED: job_store.finish_failed(claim, FAILURE, ttl_s=TTL_S),
+            JobState.CANCELLED: job_store.finish_cancelled(claim, ttl_s=TTL_S),
+        }
+        assert self._run(calls[state]) == self._model.finish(_of(claim), state)
+
+    @precondition(lambda self: self._claims)
+    @rule(pick=picks)
+    def lose_worker(self, pick: int) -> None:
+        claim = self._pick(pick)
+        if self._run(job_store.beat_claim(claim, lease_s=0)) is Directive.STALE:
+            assert self._sweep() == []
+            return
+        while not (lost := self._sweep()):
+            time.sleep(0.001)
+        assert lost == [claim.job_id]
+        self._model.lose(_of(claim))
+
+    @rule()
+    def sweep(self) -> None:
+        assert self._sweep() == []
+
+    @precondition(lambda self: self._model.jobs)
+    @rule(pick=picks)
+    def cancel(self, pick: int) -> None:
+        job_id = self._new_jobs[pick % len(self._new_jobs)].job_id
+        assert self._run(job_store.cancel_job(job_id, ttl_s=TTL_S)) is self._model.cancel(job_id)
+
+    @precondition(lambda self: self._model.jobs)
+    @rule(pick=picks)
+    def delete(self, pick: int) -> None:
+        job_id = self._new_jobs[pick % len(self._new_jobs)].job_id
+        assert self._run(job_store.delete_job(job_id)) is self._model.delete(job_id)
+
+    @precondition(lambda self: len(self._new_jobs) >= JOBS)
+    @rule()
+    def expire(self) -> None:
+        expired = self._run(job_store.expire_queued(queue_ttl_s=-1, ttl_s=TTL_S))
+        assert set(expired) == self._model.expire()
+
+    @invariant()
+    def the_queue_is_in_the_order_of_the_model(self) -> None:
+        queued: Any = self._connection.zrange("test:queued", 0, -1)
+        assert [job_id.decode() for job_id in queued] == self._model.queue()
+
+    @invariant()
+    def each_job_in_turn_is_as_the_model_says(self) -> None:
+        self._steps += 1
+        if self._new_jobs:
+            self._compare(self._new_jobs[self._steps % len(self._new_jobs)].job_id)
+
+    @invariant()
+    def nothing_is_held_but_what_runs(self) -> None:
+        running = {job_id: job.owner for job_id, job in self._model.jobs.items() if job.owner}
+        held: Any = self._connection.hgetall("test:held")
+        assert {job_id.decode(): worker.decode() for worker, job_id in held.items()} == running
+        assert self._connection.zcard("test:running") == len(running)
+        unclaimed = sum(
+            job.state is JobState.QUEUED and not job.claim_no for job in self._model.jobs.values()
+        )
+        assert self._connection.zcard("test:unclaimed") == unclaimed
+
+    def _compare(self, job_id: str) -> None:
+        job, expected = self._run(job_store.read_job(job_id)), self._model.jobs.get(job_id)
+        page = self._run(read_log(job_id, after_id=LOG_START))
+        if job is None or expected is None or page is None:
+            assert (job, expected, page) == (None, None, None)
+            return
+        queue = self._model.queue()
+        assert (job.state, job.attempt) == (expected.state, 1 + expected.losses + expected.crashes)
+        assert job.position == (queue.index(job_id) if job_id in queue else None)
+        assert [segment.text for segment in job.segments] == [str(n) for n in range(expected.windows)]
+        assert job.processed_s == expected.processed_s
+        finals = [logged.event.is_final for logged in page.events]
+        assert sum(finals) == int(job.state.is_final)
+        assert finals[-1] is job.state.is_final
+
+    def _finish_window(self, claim: Claim, window: int, *, turn_s: float, took_ms: int) -> None:
+        progress = Progress((window + 1) * WINDOW_AUDIO_S, 100.0)
+        segments = (Segment(0.0, 1.0, str(window), "en"),)
+        finished = FinishedWindow(window, window + 1, progress, segments, inference_ms=took_ms)
+        answer = self._run(job_store.finish_window(claim, finished, batch_turn_s=turn_s))
+        assert answer is self._model.finish_window(_of(claim), window, turn_s=turn_s, inference_ms=took_ms)
+
+    def _pick(self, pick: int) -> Claim:
+        """One of all claims there ever were, most often one of late."""
+        return self._claims[-1 - min(pick % 7, pick % len(self._claims), len(self._claims) - 1)]
+
+    def _sweep(self) -> list[str]:
+        return self._run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))
+
+
+def _of(claim: Claim) -> ModelClaim:
+    return ModelClaim(claim.job_id, claim.claim_no)
+
+
+def test_the_record_does_what_the_model_says(redis_url: str) -> None:
+    class Machine(RecordMachine):
+        pass
+
+    Machine.redis_url = redis_url
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=150,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

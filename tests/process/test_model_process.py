@@ -1,0 +1,115 @@
+"""The model process stops where nothing is lost, and no order for one run hits another."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from shared.media.pcm_frames import PcmWriter
+from tests.fakes.server import wait_for
+from worker import model_messages as messages
+from worker.model_host import MAX_RESTARTS, RESTART_PERIOD_S, ModelHost, ModelProcessDied
+
+WINDOWS = 2  # as much as a pipe takes unread
+COMMAND = [sys.executable, "-P", "-m", "worker.model_process_start"]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelHost]:
+    """A host of the scripted engine, with windows of one second."""
+    for name, value in {"ENGINE": "scripted", "WINDOW_S": "1", "DATA_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    host = ModelHost(COMMAND)
+    yield host
+    host.unload()
+
+
+def make_claim(context: str | None = None) -> Claim:
+    upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=WINDOWS)
+    request = TranscriptionRequest(context=context)
+    return Claim("a", 1, 1, Door.JOBS, Priority.BATCH, upload, request, Checkpoint())
+
+
+def begin(host: ModelHost, claim: Claim) -> None:
+    """Begin a job with WINDOWS seconds of silence."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        host.begin_job(claim, reading)
+        writer = PcmWriter(pipe)
+        for _ in range(WINDOWS):
+            writer.write(bytes(32_000))
+        writer.end()
+    os.close(reading)
+
+
+def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messages.Report]]:
+    """The kinds of reports up to the first of this kind, without partials."""
+    heard: list[type[messages.Report]] = []
+
+    def look() -> bool:
+        report = host.receive(0.05)
+        if report is not None and not isinstance(report, messages.PartialDecoded):
+            heard.append(type(report))
+        return isinstance(report, kind)
+
+    wait_for(look, what=kind.__name__)
+    return heard
+
+
+def test_it_waits_for_leave_behind_each_batch_but_the_last(host: ModelHost) -> None:
+    begin(host, make_claim())
+    assert hear_until(host, messages.BatchDecoded)[-2:] == [messages.WindowDecoded, messages.BatchDecoded]
+    assert host.receive(0.3) is None
+    host.go_on()
+    assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
+
+
+def test_it_stops_there_without_beginning_another_window(host: ModelHost) -> None:
+    begin(host, make_claim())
+    hear_until(host, messages.BatchDecoded)
+    host.stop_job()
+    assert hear_until(host, messages.JobStopped) == [messages.JobStopped]
+
+
+def test_a_stop_or_a_leave_that_comes_late_does_not_hit_the_next_job(host: ModelHost) -> None:
+    begin(host, make_claim())
+    hear_until(host, messages.BatchDecoded)
+    host.stop_job()
+    hear_until(host, messages.JobStopped)
+    host.stop_job()
+    host.go_on()
+    begin(host, make_claim())
+    assert hear_until(host, messages.BatchDecoded) == [messages.WindowDecoded, messages.BatchDecoded]
+    assert host.receive(0.3) is None
+    host.go_on()
+    assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
+
+
+def test_a_process_that_keeps_dying_is_not_started_for_the_rest_of_a_minute(host: ModelHost) -> None:
+    now = 1000.0
+    mortal = ModelHost([sys.executable, "-c", ""], clock=lambda: now)
+    for _ in range(MAX_RESTARTS + 1):
+        assert mortal.may_start
+        with pytest.raises(ModelProcessDied):  # noqa: PT012 - it may die before or after it took the job
+            begin(mortal, make_claim())
+            hear_until(mortal, messages.JobDecoded)
+        now += 1
+    assert not mortal.may_start
+    now = 1001 + RESTART_PERIOD_S - 0.5
+    assert not mortal.may_start
+    now = 1001 + RESTART_PERIOD_S
+    assert mortal.may_start
+
+
+def test_ending_it_unasked_counts_as_a_death_and_unloading_does_not(host: ModelHost) -> None:
+    for _ in range(MAX_RESTARTS + 2):
+        begin(host, make_claim())
+        host.unload()
+    assert host.may_start
+    for _ in range(MAX_RESTARTS + 1):
+        begin(host, make_claim())
+        host.give_up()
+    assert not host.may_start

@@ -1,0 +1,60 @@
+"""A process that is tied to its parent dies with it, and one that was let go does not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes so")
+
+CHILD = (
+    "from worker.parent_death import die_with_parent, outlive_parent; "
+    "{calls}; print('ready', flush=True); {rest}"
+)
+PARENT = (
+    "import subprocess, sys; "
+    "child = subprocess.Popen([sys.executable, '-P', '-c', sys.argv[1]], stdout=subprocess.PIPE); "
+    "child.stdout.readline(); print(child.pid, flush=True); child.wait()"
+)
+SLEEP = "import time; time.sleep(60)"
+READ_TO_THE_END = "import sys; sys.stdin.read()"
+
+
+@pytest.fixture
+def parents() -> Iterator[list[subprocess.Popen[str]]]:
+    """The parents that a test starts; their channel is closed at the end, if not before."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for parent in started:
+        parent.kill()
+        parent.communicate()
+
+
+def start_child(parents: list[subprocess.Popen[str]], calls: str, rest: str) -> psutil.Process:
+    """A child that makes `calls`, then does the `rest`; its standard input is that of its parent."""
+    command = [sys.executable, "-P", "-c", PARENT, CHILD.format(calls=calls, rest=rest)]
+    parents.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    stdout = parents[-1].stdout
+    assert stdout is not None
+    return psutil.Process(int(stdout.readline()))
+
+
+def test_a_tied_process_dies_with_its_parent(parents: list[subprocess.Popen[str]]) -> None:
+    child = start_child(parents, "die_with_parent()", SLEEP)
+    parents[-1].kill()
+    parents[-1].wait()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running()
+
+
+def test_a_process_that_was_let_go_lives_until_its_channel_ends(parents: list[subprocess.Popen[str]]) -> None:
+    child = start_child(parents, "die_with_parent(); outlive_parent()", READ_TO_THE_END)
+    parents[-1].kill()
+    parents[-1].wait()
+    assert child.is_running()
+    assert parents[-1].stdin is not None
+    parents[-1].stdin.close()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running()
