@@ -13,7 +13,12 @@ from hashlib import sha256
 
 MIN_KEY_CHARACTERS = 16
 
-_LIMITS = {"max_audio_s": float, "max_upload_bytes": int, "max_unfinished_jobs": int}
+_LIMITS = {
+    "max_audio_s": float,
+    "max_upload_bytes": int,
+    "max_unfinished_jobs": int,
+    "max_queued_audio_s": float,
+}
 
 _DIGEST_MARK = "sha256:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -37,6 +42,7 @@ class KeyLimits:
     max_audio_s: float | None = None
     max_upload_bytes: int | None = None
     max_unfinished_jobs: int | None = None
+    max_queued_audio_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,7 @@ class _Parts:
         self._celery = create_celery(settings.redis_url)
         self._uploads = UploadStore(settings.uploads_dir)
         self._media = _create_media_service(settings)
-        self._job_sweeper = Sweeper(
-            connect(settings.redis_url), self._celery, lease_s=settings.lease_s, job_ttl_s=settings.job_ttl_s
-        )
+        self._job_sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
         self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
         self.hub = EventHub(settings.redis_url)
 
@@ -105,7 +103,7 @@ class _Parts:
         settings, runner = self._settings, self._runner
         tickets = TicketSender(self._celery)
         follower = JobFollower(self.hub, runner)
-        waiting = JobWaiting(follower, runner, job_ttl_s=settings.job_ttl_s)
+        waiting = JobWaiting(follower, runner, job_ttl_s=settings.job_ttl_s, sync_wait_s=settings.sync_wait_s)
         return Services(
             settings=settings,
             runner=runner,

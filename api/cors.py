@@ -14,6 +14,7 @@ _METHODS = ("GET", "POST", "DELETE")
 
 # What a page may read of an answer beside its body.
 EXPOSED_HEADERS = (
+    "Idempotent-Replayed",
     "Location",
     "Retry-After",
     "WWW-Authenticate",

@@ -17,6 +17,7 @@ from api.errors import (
     ModelNotFound,
     ServerStopping,
     StreamInterrupted,
+    SyncWaitOver,
     TranscriptionCancelled,
     UnsupportedValue,
 )
@@ -53,7 +54,9 @@ _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     errors.UploadTooLarge: ErrorAnswer(413, _INVALID, "upload_too_large"),
     errors.StorageFull: ErrorAnswer(507, _SERVER, "storage_full", _NEVER),
     errors.JobNotFound: ErrorAnswer(404, _INVALID, "job_not_found"),
-    errors.TooManyJobs: ErrorAnswer(429, _RATE_LIMIT, "rate_limit_exceeded", _SOON),
+    errors.QueueFull: ErrorAnswer(429, _RATE_LIMIT, "rate_limit_exceeded"),
+    errors.NotReady: ErrorAnswer(503, _SERVER, "queue_full"),
+    errors.IdempotencyKeyReused: ErrorAnswer(422, _INVALID, "idempotency_key_reused"),
     errors.QueueUnavailable: ErrorAnswer(503, _SERVER, "queue_unavailable", _SOON),
     errors.NoWorker: ErrorAnswer(503, _SERVER, "no_worker", _SOON),
     errors.MediaServiceDown: ErrorAnswer(503, _SERVER, "media_service_down", _SOON),
@@ -63,6 +66,7 @@ _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     ModelNotFound: ErrorAnswer(404, _INVALID, "model_not_found"),
     UnsupportedValue: ErrorAnswer(400, _INVALID, "unsupported_value"),
     TranscriptionCancelled: ErrorAnswer(409, _INVALID, "cancelled", _NEVER),
+    SyncWaitOver: ErrorAnswer(504, _SERVER, "sync_wait_over", _NEVER),
     StreamInterrupted: ErrorAnswer(500, _SERVER, "stream_interrupted", _NEVER),
     ServerStopping: ErrorAnswer(503, _SERVER, "server_stopping", _NEVER),
 }
@@ -77,6 +81,7 @@ _BY_FAILURE: Mapping[FailureCode, ErrorAnswer] = {
     FailureCode.WORKER_LOST: ErrorAnswer(500, _SERVER, "worker_lost", _NEVER),
     FailureCode.WORDS_UNSUPPORTED: ErrorAnswer(400, _INVALID, "words_unsupported_for_language"),
     FailureCode.TIMEOUT: ErrorAnswer(504, _SERVER, "timeout", _NEVER),
+    FailureCode.EXPIRED: ErrorAnswer(503, _SERVER, "expired", _NEVER),  # a repeat would wait as long
 }
 
 # Nobody reads it; in the log it tells these requests from those that were refused.
@@ -104,7 +109,10 @@ def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
 def answer_error(error: Exception) -> JSONResponse:
     """The whole response to `error`."""
     answer = find_answer(error)
-    return JSONResponse(error_body(error), answer.status, dict(answer.headers))
+    headers = dict(answer.headers)
+    if isinstance(error, errors.QueueFull | errors.NotReady):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return JSONResponse(error_body(error), answer.status, headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:

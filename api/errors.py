@@ -50,6 +50,16 @@ class ServerStopping(ServerError):
         )
 
 
+class SyncWaitOver(ServerError):
+    """The job was not done within SYNC_WAIT_S; it goes on, and a client that wants it can fetch it."""
+
+    def __init__(self, job_id: str, limit_s: float) -> None:
+        super().__init__(
+            f"The transcription is not done after {limit_s:g} s (SYNC_WAIT_S), the longest that a client may "
+            f"wait here. It goes on: fetch it at /v1/jobs/{job_id}, or cancel it by DELETE there."
+        )
+
+
 class StreamInterrupted(ServerError):
     """The job was begun again while its text was streamed, and its text differs from what was sent."""
 

@@ -12,11 +12,12 @@ from api.errors import StreamInterrupted
 from api.following import JobFollower
 from api.partial_text import PartialText
 from api.rendering import transcript_of
-from api.schemas.openai import TextDelta, TextDone
+from api.schemas.openai import InputTokens, TextDelta, TextDone, TokenUsage
 from api.sse import encode_frame
 from api.waiting import JobWaiting
 from shared.event_log import LOG_START
 from shared.events import AnyEvent
+from shared.transcripts import TokenCounts
 
 _END = "[DONE]"
 
@@ -73,8 +74,9 @@ async def stream_deltas(
         async for page in pages:
             for frame in encode_delta(growing.take(logged.event for logged in page)):
                 yield frame
-    text = transcript_of(await waiting.read_success(job_id)).text
-    for frame in (*encode_delta(growing.finish(text)), *encode_end(text)):
+    job = await waiting.read_success(job_id)
+    text = transcript_of(job).text
+    for frame in (*encode_delta(growing.finish(text)), *encode_end(text, job.token_counts)):
         yield frame
 
 
@@ -84,7 +86,18 @@ def encode_delta(delta: str) -> Iterator[ServerSentEvent]:
         yield encode_frame(TextDelta(delta=delta).model_dump())
 
 
-def encode_end(text: str) -> Iterator[ServerSentEvent]:
-    """The last two frames."""
-    yield encode_frame(TextDone(text=text).model_dump())
+def encode_end(text: str, counts: TokenCounts | None) -> Iterator[ServerSentEvent]:
+    """The last two frames; the first of them says what was used, where that was counted."""
+    done = TextDone(text=text, usage=counts and _render_tokens(counts))
+    yield encode_frame(done.model_dump(exclude_none=True))
     yield ServerSentEvent(_END, sep="\n")
+
+
+def _render_tokens(counts: TokenCounts) -> TokenUsage:
+    inputs = counts.text_input + counts.audio_input
+    return TokenUsage(
+        input_tokens=inputs,
+        output_tokens=counts.output,
+        total_tokens=inputs + counts.output,
+        input_token_details=InputTokens(text_tokens=counts.text_input, audio_tokens=counts.audio_input),
+    )

@@ -12,6 +12,8 @@ _MEANINGS = {
     404: "There is no such job or model.",
     409: "The job was cancelled while it was waited for.",
     413: "The file is larger than MAX_UPLOAD_BYTES or the API key allows.",
+    422: "The `Idempotency-Key` was sent before with another request.",
+    429: "The queue is full, of the server or of the API key; try again after Retry-After seconds.",
     500: "The transcription failed; `code` says how.",
     503: "Nothing can be taken in now; try again after Retry-After seconds.",
     504: "The transcription took longer than REQUEST_TIMEOUT.",
@@ -19,12 +21,25 @@ _MEANINGS = {
 }
 
 _NO_KEY = "There is no API key in `Authorization: Bearer`, or one that is unknown here."
-_TOO_MANY_JOBS = "The API key has as many unfinished jobs as it may; try again after Retry-After seconds."
+
+_RETRY_AFTER = {
+    "description": "Seconds until it may be worth trying again.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 60},
+}
+_RETRY_HEADERS = {status: {"headers": {"Retry-After": _RETRY_AFTER}} for status in (429, 503)}
 
 JOB_ID_HEADER = {"X-Job-Id": {"description": "The id of the job.", "schema": {"type": "string"}}}
 
-TRANSCRIPT_HEADERS = {
+SUBMIT_HEADERS = {
     **JOB_ID_HEADER,
+    "Idempotent-Replayed": {
+        "description": "`true` where the `Idempotency-Key` stood for a job already; else not sent.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+
+TRANSCRIPT_HEADERS = {
+    **SUBMIT_HEADERS,
     "X-Engine": {"description": "The engine that transcribed it.", "schema": {"type": "string"}},
     "X-Model": {
         "description": "The model that the engine ran; what is not ASCII is percent-encoded.",
@@ -43,13 +58,18 @@ TRANSCRIPT_HEADERS = {
 
 def describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route."""
-    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
+    return {
+        status: {"model": ErrorBody, "description": _MEANINGS[status], **_RETRY_HEADERS.get(status, {})}
+        for status in statuses
+    }
 
 
-def describe_streams(meaning: str) -> dict[int | str, dict[str, Any]]:
+def describe_streams(
+    meaning: str, headers: dict[str, Any] = JOB_ID_HEADER
+) -> dict[int | str, dict[str, Any]]:
     """The 200 of a route that answers with server-sent events."""
     content = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {200: {"description": meaning, "content": content, "headers": JOB_ID_HEADER}}
+    return {200: {"description": meaning, "content": content, "headers": headers}}
 
 
 def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
@@ -60,7 +80,8 @@ def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
         document = generate()
         for path in document["paths"].values():
             for operation in path.values():
-                operation["responses"].pop("422", None)
+                if operation["responses"].get("422", {}).get("description") != _MEANINGS[422]:
+                    operation["responses"].pop("422", None)
         for unused in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(unused, None)
         if asks_for_keys:
@@ -73,13 +94,11 @@ def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
 def _describe_keys(document: dict[str, Any]) -> None:
     document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
-        for method, operation in operations.items():
+        for operation in operations.values():
             if is_open_path(path):
                 continue
             operation["security"] = [{"bearer": []}]
             operation["responses"]["401"] = _describe_refusal(_NO_KEY)
-            if method == "post":
-                operation["responses"]["429"] = _describe_refusal(_TOO_MANY_JOBS)
 
 
 def _describe_refusal(meaning: str) -> dict[str, Any]:

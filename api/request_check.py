@@ -17,11 +17,12 @@ def gather_capabilities(workers: Collection[WorkerPresence]) -> frozenset[Capabi
     """What the live workers can do; any of them may get the job, so all of it has to fit a request.
 
     Raises:
-        NoWorker: there is none.
+        NoWorker: there is none that takes jobs.
     """
-    if not workers:
+    offered = frozenset(worker.capabilities for worker in workers if worker.takes_jobs)
+    if not offered:
         raise NoWorker
-    return frozenset(worker.capabilities for worker in workers)
+    return offered
 
 
 def check_request(

@@ -20,6 +20,11 @@ def note_job(scope: Scope, job_id: str) -> None:
     structlog.contextvars.bind_contextvars(job_id=job_id)
 
 
+def note_replay(scope: Scope) -> None:
+    """Let the answer, whatever it becomes, say that an earlier request with its idempotency key began it."""
+    scope["state"]["is_replay"] = True
+
+
 class RequestContext:
     """ASGI middleware around the whole application."""
 
@@ -59,6 +64,8 @@ class _Exchange:
             headers["x-request-id"] = self.request_id
             if "job_id" in self._state:
                 headers["x-job-id"] = self._state["job_id"]
+            if "is_replay" in self._state:
+                headers["idempotent-replayed"] = "true"
         await self._send(message)
 
     def log(self) -> None:

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from api.api_key_source import read_api_keys
 from api.origins import parse_origins
+from shared.backlog import QueueLimits
 from shared.settings import SharedSettings
 
 
@@ -38,6 +39,21 @@ class ApiSettings(SharedSettings):
 
     interactive_max_audio_s: NonNegativeFloat = 120.0
     """The longest audio, in seconds, that is served before batch jobs; longer files are batch by any door."""
+
+    max_queued_jobs: PositiveInt = 1_000
+    """How many jobs may wait in the queue: one more is answered with 429 and Retry-After. Jobs that run do
+    not count."""
+
+    max_queued_audio_s: PositiveFloat = 360_000.0
+    """How many seconds of audio may wait in the queue, all jobs together; by default a hundred hours. Where
+    nothing waits, one file is taken whatever its length."""
+
+    idempotency_ttl_s: PositiveFloat = 86_400.0
+    """Seconds for which an Idempotency-Key stands for the job that it was first sent with."""
+
+    sync_wait_s: NonNegativeFloat = 0.0
+    """Seconds that a synchronous call may wait in all, in the queue too; then it is answered with 504, and
+    the job goes on under /v1/jobs. 0 means as long as it takes."""
 
     stream_resume_s: NonNegativeFloat = 15.0
     """Seconds after which a streamed transcription that nobody follows any more is cancelled."""
@@ -70,6 +86,11 @@ class ApiSettings(SharedSettings):
     def _check_cors_origins(cls, given: str) -> str:
         parse_origins(given)
         return given
+
+    @property
+    def queue_limits(self) -> QueueLimits:
+        """How much may wait on this server."""
+        return QueueLimits(self.max_queued_jobs, self.max_queued_audio_s)
 
     @property
     def model_alias_names(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Generic
 
+import msgspec
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,14 +13,25 @@ from starlette.requests import Request
 from api.api_keys import ApiKey
 from api.authorization import find_api_key
 from api.forms import Form, JobForm, SpeechForm, parse_form
-from api.live_workers import find_workers
+from api.idempotency import digest_request
+from api.live_workers import ask_promptly, find_workers
 from api.request_check import check_request, gather_capabilities
-from api.request_context import note_job
+from api.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.tickets import TicketSender
 from api.upload_form import ReceivedForm, receive_form
-from shared.errors import AudioTooLong, AudioTooShort, TooManyJobs
-from shared.job_store import count_unfinished, submit_job
+from shared.capabilities import WorkerPresence
+from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
+from shared.job_intake import (
+    Fingerprint,
+    Outcome,
+    Receipt,
+    Terms,
+    find_replay,
+    look_in,
+    make_terms,
+    submit_job,
+)
 from shared.jobs import Door, NewJob, Priority, Upload
 from shared.media.client import MediaService
 from shared.redis_scripts import AsyncScriptRunner
@@ -33,10 +45,23 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Generic[Form]):
-    """A job that is in the queue, and the form it came from."""
+    """A job that was taken in, by this request or an earlier one with its idempotency key, and the form."""
 
     job: NewJob
     form: Form
+    is_kept: bool
+    """Whether it goes on when its client leaves: with an idempotency key it can be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A request that was let in: on what terms, and who is there to work; with `is_known` perhaps nobody."""
+
+    door: Door
+    key: ApiKey
+    terms: Terms
+    workers: tuple[WorkerPresence, ...]
+    is_known: bool
 
 
 class Submission:
@@ -57,40 +82,84 @@ class Submission:
         self._tickets = tickets
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
 
-    async def submit(self, request: Request, kind: type[Form], *, door: Door) -> Accepted[Form]:
-        """Take in the form of `request` as a job.
+    async def submit(
+        self, request: Request, kind: type[Form], *, door: Door, idempotency_key: str | None
+    ) -> Accepted[Form]:
+        """Take in the form of `request` as a job, unless its idempotency key stands for one already.
 
         Raises:
             NoWorker, QueueUnavailable: nothing can be taken in now.
             InvalidRequest, ModelNotFound, UploadTooLarge: this cannot be taken in.
-            TooManyJobs: the API key has as many unfinished jobs as it may.
+            IdempotencyKeyReused: the key was sent before with another request.
+            QueueFull: there is no room in the queue, of the server or of the API key.
             StorageFull, MediaServiceDown: something is short here.
             ClientDisconnect: the client left in the middle.
         """
-        offered = gather_capabilities(await find_workers(self._runner))
-        job_id = uuid.uuid4().hex
-        key = find_api_key(request.scope)
-        await self._refuse_beyond_limit(key)
-        limit_bytes = _lower(self._settings.max_upload_bytes, key.limits.max_upload_bytes)
+        entry = await self._let_in(request, door, idempotency_key)
+        limit_bytes = _lower(self._settings.max_upload_bytes, entry.key.limits.max_upload_bytes)
         async with receive_form(
-            request, self._uploads, name=job_id, max_upload_bytes=limit_bytes
+            request, self._uploads, name=uuid.uuid4().hex, max_upload_bytes=limit_bytes
         ) as received:
             form = parse_form(kind, received.fields)
+            receipt = await self._take_in(entry, form, received)
+        note_job(request.scope, receipt.job.job_id)
+        if receipt.outcome is Outcome.REPLAYED:
+            note_replay(request.scope)
+        self._tickets.send()
+        _logger.info(
+            "job_submitted",
+            door=door,
+            outcome=receipt.outcome,
+            priority=receipt.job.priority,
+            duration_s=receipt.job.upload.duration_s,
+        )
+        return Accepted(receipt.job, form, is_kept=idempotency_key is not None)
+
+    async def _let_in(self, request: Request, door: Door, idempotency_key: str | None) -> _Entry:
+        """Refuse what is sure to be refused before its file arrives; the submit itself asks again."""
+        key = find_api_key(request.scope)
+        limits = msgspec.structs.replace(
+            self._settings.queue_limits,
+            max_unfinished_jobs_of_key=key.limits.max_unfinished_jobs,
+            max_queued_audio_of_key_s=key.limits.max_queued_audio_s,
+        )
+        terms = make_terms(limits, key_name=key.name, idempotency_key=idempotency_key)
+        workers, outlook = await asyncio.gather(
+            find_workers(self._runner), ask_promptly(self._runner, look_in(terms))
+        )
+        if not outlook.is_known:
+            gather_capabilities(workers)
+            if outlook.full:
+                raise outlook.full
+        return _Entry(door, key, terms, workers, outlook.is_known)
+
+    async def _take_in(self, entry: _Entry, form: SpeechForm, received: ReceivedForm) -> Receipt:
+        digest = digest_request(entry.door, form, received.file.sha256)
+        fingerprint = Fingerprint(digest, self._settings.idempotency_ttl_s)
+        receipt = await self._find_replay(entry, fingerprint)
+        if receipt is None:
+            offered = gather_capabilities(entry.workers)
             asked = check_request(form, offered, aliases=self._settings.model_alias_names)
             upload = await self._store(received)
-            self._check_duration(upload.duration_s, key)
-            job = NewJob(job_id, door, self._classify(form, upload), upload, asked, key.name)
-            # Once more, since others may have been submitted while the file arrived.
-            await self._runner.run(submit_job(job, max_unfinished=key.limits.max_unfinished_jobs))
-        note_job(request.scope, job_id)
-        self._tickets.send()
-        _logger.info("job_submitted", door=door, priority=job.priority, duration_s=upload.duration_s)
-        return Accepted(job, form)
+            self._check_duration(upload.duration_s, entry.key)
+            priority = self._classify(form, upload)
+            job = NewJob(upload.name, entry.door, priority, upload, asked, entry.key.name)
+            try:
+                receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
+            except (QueueUnavailable, asyncio.CancelledError):
+                # The job may be in the queue all the same. If it is not, the sweeper deletes its file.
+                received.file.keep()
+                raise
+        if receipt.outcome is Outcome.REPLAYED:
+            await run_in_threadpool(received.file.discard)
+        return receipt
 
-    async def _refuse_beyond_limit(self, key: ApiKey) -> None:
-        limit = key.limits.max_unfinished_jobs
-        if limit is not None and await self._runner.run(count_unfinished(key.name)) >= limit:
-            raise TooManyJobs(limit)
+    async def _find_replay(self, entry: _Entry, fingerprint: Fingerprint) -> Receipt | None:
+        """The job of the idempotency key, if it was known before: nothing about it is to be checked again."""
+        if not entry.is_known or entry.terms.idempotency_key is None:
+            return None
+        job = await self._runner.run(find_replay(entry.terms.idempotency_key, fingerprint))
+        return Receipt(Outcome.REPLAYED, job) if job else None
 
     def _check_duration(self, duration_s: float, key: ApiKey) -> None:
         if duration_s < self._settings.min_audio_s:

@@ -37,6 +37,16 @@ class IncomingFile:
         self._store = store
         self._name = name
         self._writer: UploadWriter | None = None
+        self._is_kept = False
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file, all of which has been written."""
+        return self._begun().sha256
+
+    def keep(self) -> None:
+        """Let no later `discard` touch the file: a job may need it."""
+        self._is_kept = True
 
     def write(self, batch: bytes) -> None:
         """Append to the file, which is begun by the first batch.
@@ -55,8 +65,8 @@ class IncomingFile:
         return self._begun().commit()
 
     def discard(self) -> None:
-        """Leave nothing of the file, committed or not."""
-        if self._writer is not None:
+        """Leave nothing of the file, committed or not, unless it is to be kept."""
+        if self._writer is not None and not self._is_kept:
             self._writer.abort()
             self._store.delete(self._name)
 

@@ -7,7 +7,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import Receive
 
-from api.errors import ClientLeft, ServerStopping, TranscriptionCancelled
+from api.errors import ClientLeft, ServerStopping, SyncWaitOver, TranscriptionCancelled
 from api.following import JobFollower
 from shared.errors import JobNotFound, QueueUnavailable, failure_error
 from shared.event_log import LOG_START
@@ -21,24 +21,33 @@ _logger = structlog.get_logger(__name__)
 class JobWaiting:
     """Waits for what becomes of jobs."""
 
-    def __init__(self, follower: JobFollower, runner: AsyncScriptRunner, *, job_ttl_s: float) -> None:
+    def __init__(
+        self, follower: JobFollower, runner: AsyncScriptRunner, *, job_ttl_s: float, sync_wait_s: float
+    ) -> None:
         self._follower = follower
         self._runner = runner
         self._job_ttl_s = job_ttl_s
+        self._sync_wait_s = sync_wait_s or None
 
-    async def wait_for_success(self, job_id: str, request: Request) -> Job:
+    async def wait_for_success(self, job_id: str, request: Request, *, is_kept: bool) -> Job:
         """The job once it has succeeded, as long as the client of `request`, whose body is read, stays.
 
         Raises:
-            ClientLeft: the client closed the connection; the job is cancelled.
+            ClientLeft: the client closed the connection; the job is cancelled, unless it `is_kept`.
+            SyncWaitOver: it took longer than SYNC_WAIT_S; the job goes on.
             ServerError: what `read_success` raises.
         """
         waiting = asyncio.create_task(self._wait_until_final(job_id))
         leaving = asyncio.create_task(_wait_for_disconnect(request.receive))
         try:
-            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {waiting, leaving}, timeout=self._sync_wait_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._sync_wait_s and not waiting.done() and not leaving.done():
+                raise SyncWaitOver(job_id, self._sync_wait_s)
             if not waiting.done():
-                await self.cancel_job(job_id)
+                if not is_kept:
+                    await self.cancel_job(job_id)
                 raise ClientLeft
             await waiting
         finally:

@@ -1,14 +1,18 @@
 """Whether the server lives, and whether it would serve a request."""
 
+import asyncio
+
 from fastapi import APIRouter
 
-from api.dependencies import ServicesDep
-from api.live_workers import find_workers
+from api.dependencies import Services, ServicesDep
+from api.live_workers import ask_promptly, find_workers
 from api.request_check import gather_capabilities
 from api.schemas.errors import ErrorBody
 from api.schemas.health import HealthBody, ReadyBody
+from shared.backlog import Backlog
 from shared.capabilities import WorkerPresence
-from shared.errors import NoWorker, QueueUnavailable
+from shared.errors import NotReady, NoWorker, QueueUnavailable
+from shared.job_intake import Outlook, look_in, make_terms
 
 router = APIRouter(tags=["health"])
 
@@ -17,20 +21,42 @@ router = APIRouter(tags=["health"])
 async def read_health(services: ServicesDep) -> HealthBody:
     """How the server is. Always 200, also while nothing can be transcribed; never wakes up the model."""
     try:
-        workers = await find_workers(services.runner)
+        workers, outlook = await _look_around(services)
     except QueueUnavailable as error:
-        return _describe_health((), reason=error.message)
-    return _describe_health(workers, reason=None if workers else NoWorker().message)
+        return _describe_health((), None, reason=error.message)
+    missing = outlook.full if workers else NoWorker()
+    reason = missing.message if missing else _describe_resting(workers)
+    return _describe_health(workers, outlook.backlog, reason=reason)
 
 
 @router.get("/ready", responses={503: {"model": ErrorBody, "description": "Not now; see Retry-After."}})
 async def read_readiness(services: ServicesDep) -> ReadyBody:
-    """200 if a transcription would be served now."""
-    gather_capabilities(await find_workers(services.runner))
+    """200 if a transcription would be served now: there is a worker, and room in the queue."""
+    workers, outlook = await _look_around(services)
+    gather_capabilities(workers)
+    if outlook.full:
+        raise NotReady(outlook.full)
     return ReadyBody(status="ready")
 
 
-def _describe_health(workers: tuple[WorkerPresence, ...], *, reason: str | None) -> HealthBody:
+def _describe_resting(workers: tuple[WorkerPresence, ...]) -> str | None:
+    resting = sum(not worker.takes_jobs for worker in workers)
+    if not resting:
+        return None
+    return (
+        f"{resting} of {len(workers)} workers take no jobs for now: they are about to stop, or their model "
+        "process died too often within a minute."
+    )
+
+
+async def _look_around(services: Services) -> tuple[tuple[WorkerPresence, ...], Outlook]:
+    looking = look_in(make_terms(services.settings.queue_limits))
+    return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, looking))
+
+
+def _describe_health(
+    workers: tuple[WorkerPresence, ...], backlog: Backlog | None, *, reason: str | None
+) -> HealthBody:
     capabilities = workers[0].capabilities if workers else None
     return HealthBody(
         status="degraded" if reason else "ok",
@@ -39,5 +65,8 @@ def _describe_health(workers: tuple[WorkerPresence, ...], *, reason: str | None)
         cuda=any(worker.device.startswith("cuda") for worker in workers),
         engine=capabilities.engine if capabilities else None,
         workers=[worker.model_state.value for worker in workers],
+        queued_jobs=backlog.queued_jobs if backlog else None,
+        queued_audio_s=backlog.queued_audio_s if backlog else None,
+        backlog_s=round(backlog.wait_s, 1) if backlog and workers else None,
         **({"reason": reason} if reason else {}),
     )

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from api.dependencies import Services, ServicesDep
 from api.forms import JobForm, describe_form
-from api.openapi import JOB_ID_HEADER, describe_errors, describe_streams
+from api.idempotency import IdempotencyKey
+from api.openapi import SUBMIT_HEADERS, describe_errors, describe_streams
 from api.own_jobs import OwnJobId
 from api.rendering import render_job
 from api.request_context import note_job
@@ -39,13 +40,20 @@ _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type":
     status_code=202,
     openapi_extra=describe_form(JobForm),
     responses={
-        202: {"description": "The job is in the queue.", "headers": {**_LOCATION, **JOB_ID_HEADER}},
-        **describe_errors(400, 404, 413, 503, 507),
+        202: {
+            "description": "The job is in the queue, or where that of the same `Idempotency-Key` is by now.",
+            "headers": {**_LOCATION, **SUBMIT_HEADERS},
+        },
+        **describe_errors(400, 404, 413, 422, 429, 503, 507),
     },
 )
-async def create_job(request: Request, response: Response, services: ServicesDep) -> JobBody:
-    """Submit a file and get the job at once."""
-    accepted = await services.submission.submit(request, JobForm, door=Door.JOBS)
+async def create_job(
+    request: Request, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey
+) -> JobBody:
+    """Submit a file and get the job at once: a new one, or that of the same `Idempotency-Key`."""
+    accepted = await services.submission.submit(
+        request, JobForm, door=Door.JOBS, idempotency_key=idempotency_key
+    )
     response.headers["Location"] = f"/v1/jobs/{accepted.job.job_id}"
     return await _read_job_body(services, accepted.job.job_id)
 

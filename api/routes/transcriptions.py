@@ -7,12 +7,14 @@ from starlette.types import Message
 
 from api.dependencies import Services, ServicesDep
 from api.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
+from api.idempotency import IdempotencyKey
 from api.openai_stream import stream_deltas
-from api.openapi import TRANSCRIPT_HEADERS, describe_errors, describe_streams
+from api.openapi import SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_errors, describe_streams
 from api.rendering import render_headers
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.sse import answer_stream, guard_stream
 from api.streaming import stream_transcript
+from api.submission import Accepted
 from api.transcript_formats import render_transcript
 from shared.jobs import Door
 
@@ -47,15 +49,21 @@ _ANSWER = (
             },
             "headers": TRANSCRIPT_HEADERS,
         },
-        **describe_errors(400, 404, 409, 413, 500, 503, 504, 507),
+        **describe_errors(400, 404, 409, 413, 422, 429, 500, 503, 504, 507),
     },
 )
-async def transcribe(request: Request, services: ServicesDep) -> Response:
-    """Transcribe a file and answer with its text. Who closes the connection cancels the transcription."""
-    accepted = await services.submission.submit(request, TranscriptionForm, door=Door.SYNC)
+async def transcribe(request: Request, services: ServicesDep, idempotency_key: IdempotencyKey) -> Response:
+    """Transcribe a file and answer with its text.
+
+    Who closes the connection cancels the transcription, unless it came with an `Idempotency-Key`.
+    """
+    accepted = await services.submission.submit(
+        request, TranscriptionForm, door=Door.SYNC, idempotency_key=idempotency_key
+    )
     if accepted.form.stream:
-        return _answer_deltas(services, accepted.job.job_id)
-    job = await services.waiting.wait_for_success(accepted.job.job_id, request)
+        return _answer_deltas(services, accepted)
+    job_id, is_kept = accepted.job.job_id, accepted.is_kept
+    job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
     form = accepted.form
     body, media_type = render_transcript(job, form.response_format, _choose_granularities(form))
     return Response(body, media_type=media_type, headers=render_headers(job))
@@ -65,18 +73,27 @@ async def transcribe(request: Request, services: ServicesDep) -> Response:
     "/stream",
     response_class=EventSourceResponse,
     openapi_extra=describe_form(SpeechForm),
-    responses={**describe_streams(_STREAM), **describe_errors(400, 404, 413, 503, 507)},
+    responses={
+        **describe_streams(_STREAM, SUBMIT_HEADERS),
+        **describe_errors(400, 404, 413, 422, 429, 503, 507),
+    },
 )
-async def transcribe_as_stream(request: Request, services: ServicesDep) -> EventSourceResponse:
+async def transcribe_as_stream(
+    request: Request, services: ServicesDep, idempotency_key: IdempotencyKey
+) -> EventSourceResponse:
     """Transcribe a file and send its text while it comes.
 
     Who closes the connection has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events` instead.
+    With an `Idempotency-Key` the job goes on, and the same request follows it from its start.
     """
-    accepted = await services.submission.submit(request, SpeechForm, door=Door.STREAM)
+    accepted = await services.submission.submit(
+        request, SpeechForm, door=Door.STREAM, idempotency_key=idempotency_key
+    )
     job = accepted.job
 
     async def on_client_left(_message: Message) -> None:
-        services.abandoned.watch(job.job_id)
+        if not accepted.is_kept:
+            services.abandoned.watch(job.job_id)
 
     return answer_stream(
         guard_stream(stream_transcript(services.follower, services.waiting, job)),
@@ -85,9 +102,12 @@ async def transcribe_as_stream(request: Request, services: ServicesDep) -> Event
     )
 
 
-def _answer_deltas(services: Services, job_id: str) -> EventSourceResponse:
+def _answer_deltas(services: Services, accepted: Accepted[TranscriptionForm]) -> EventSourceResponse:
+    job_id = accepted.job.job_id
+
     async def on_client_left(_message: Message) -> None:
-        await services.waiting.cancel_job(job_id)
+        if not accepted.is_kept:
+            await services.waiting.cancel_job(job_id)
 
     return answer_stream(
         guard_stream(stream_deltas(services.follower, services.waiting, job_id)),

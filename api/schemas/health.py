@@ -29,6 +29,16 @@ class HealthBody(Body):
     workers: list[str]
     """The state of the model in each live worker: absent, loading, ready, busy or dead."""
 
+    queued_jobs: int | None
+    """How many jobs wait in the queue; null where it does not answer."""
+
+    queued_audio_s: float | None
+    """How many seconds of audio of theirs wait; null where the queue does not answer."""
+
+    backlog_s: float | None
+    """Seconds that the workers there are will take for it and for what they are at, at the speed measured of
+    late (real time before the first window); null without a worker."""
+
 
 class ReadyBody(Body):
     """The server would serve a transcription now."""

@@ -128,6 +128,35 @@ class TextDelta(Body):
     """What is new."""
 
 
+class InputTokens(Body):
+    """What the model read, by kind."""
+
+    text_tokens: int
+    """Tokens of the prompt and what frames it."""
+
+    audio_tokens: int
+    """Tokens that stand for audio."""
+
+
+class TokenUsage(Body):
+    """What the request used, in tokens of the model, over everything that was decoded for its text."""
+
+    type: Literal["tokens"] = "tokens"
+    """Always `tokens`."""
+
+    input_tokens: int
+    """What the model read."""
+
+    output_tokens: int
+    """What the model said, the name of the language and the end of each stretch too."""
+
+    total_tokens: int
+    """Both together."""
+
+    input_token_details: InputTokens
+    """What the model read, by kind."""
+
+
 class TextDone(Body):
     """The end of a streamed transcript."""
 
@@ -136,6 +165,9 @@ class TextDone(Body):
 
     text: str
     """The whole text: all deltas, joined."""
+
+    usage: TokenUsage | None = None
+    """What the request used; not sent where the engine does not count tokens."""
 
 
 class ModelBody(Body):

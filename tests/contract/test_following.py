@@ -14,6 +14,7 @@ from shared import job_store
 from shared.errors import QueueUnavailable
 from shared.event_log import LOG_START, PAGE_EVENTS, LoggedEvent
 from shared.events import Loading
+from shared.job_intake import submit_job
 from shared.jobs import Claim, Door, NewJob, Priority, TranscriptionRequest, Upload
 from shared.redis_connection import connect, open_async_connection, run_async_on
 from shared.redis_scripts import ScriptRunner
@@ -57,7 +58,7 @@ async def mortal(mortal_redis: RedisServer) -> AsyncIterator[Followed]:
 
 
 def begin_job(record: ScriptRunner) -> Claim:
-    record.run(job_store.submit_job(NEW_JOB))
+    record.run(submit_job(NEW_JOB))
     claim = record.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claim is not None
     return claim

@@ -5,9 +5,12 @@ from pathlib import Path
 import httpx
 
 from api.settings import ApiSettings
+from shared.capabilities import ModelState, WorkerPresence
+from shared.redis_connection import connect
+from shared.worker_registry import announce_worker
 from tests.fakes.api_server import serve_api
 from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import ScriptedWorker
+from tests.fakes.scripted_worker import CAPABILITIES, ScriptedWorker
 
 
 def test_with_a_worker_the_server_is_well_and_ready(api: httpx.Client, redis_url: str) -> None:
@@ -20,6 +23,9 @@ def test_with_a_worker_the_server_is_well_and_ready(api: httpx.Client, redis_url
         "cuda": False,
         "engine": "scripted",
         "workers": ["ready"],
+        "queued_jobs": 0,
+        "queued_audio_s": 0.0,
+        "backlog_s": 0.0,
     }
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
@@ -57,3 +63,13 @@ def test_a_redis_that_hangs_does_not_make_health_hang(mortal_redis: RedisServer,
             assert client.get("/ready").status_code == 503
         finally:
             mortal_redis.thaw()
+
+
+def test_a_worker_that_takes_no_jobs_is_no_worker_to_be_ready_for(api: httpx.Client, redis_url: str) -> None:
+    resting = WorkerPresence("resting", CAPABILITIES, ModelState.DEAD, "", takes_jobs=False)
+    connect(redis_url).run(announce_worker(resting))
+    assert api.get("/ready").status_code == 503
+    with ScriptedWorker(redis_url):
+        health, ready = api.get("/health").json(), api.get("/ready")
+    assert (health["status"], ready.status_code) == ("degraded", 200)
+    assert health["reason"].startswith("1 of 2 workers take no jobs")

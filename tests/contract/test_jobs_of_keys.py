@@ -7,8 +7,10 @@ import pytest
 import redis
 
 from shared import job_store
-from shared.errors import TooManyJobs
-from shared.job_store import count_unfinished, read_key_name, submit_job
+from shared.backlog import QueueLimits
+from shared.errors import QueueFull
+from shared.job_intake import Outcome, look_in, make_terms, submit_job
+from shared.job_store import read_key_name
 from shared.jobs import (
     Claim,
     Door,
@@ -42,6 +44,15 @@ def new_job(job_id: str, key_name: str = "lab") -> NewJob:
     return NewJob(job_id, Door.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest(), key_name)
 
 
+def count_unfinished(runner: Runner, key_name: str) -> int:
+    return runner.run(look_in(make_terms(key_name=key_name))).backlog.unfinished_jobs_of_key
+
+
+def submit(runner: Runner, job: NewJob, max_unfinished: int) -> Outcome:
+    limits = QueueLimits(max_unfinished_jobs_of_key=max_unfinished)
+    return runner.run(submit_job(job, make_terms(limits, key_name=job.key_name))).outcome
+
+
 def claim(runner: Runner, *, lease_s: float = 30.0) -> Claim:
     claimed = runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
     assert isinstance(claimed, Claim)
@@ -63,26 +74,26 @@ def test_a_job_knows_its_key(runner: Runner) -> None:
 
 def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> None:
     for job_id in ("1", "2"):
-        assert runner.run(submit_job(new_job(job_id), max_unfinished=2))
-    with pytest.raises(TooManyJobs):
-        runner.run(submit_job(new_job("3"), max_unfinished=2))
+        assert submit(runner, new_job(job_id), 2) is Outcome.SUBMITTED
+    with pytest.raises(QueueFull):
+        submit(runner, new_job("3"), 2)
     assert runner.run(job_store.read_job("3")) is None
-    assert runner.run(count_unfinished("lab")) == 2
-    assert runner.run(submit_job(new_job("3", "shop"), max_unfinished=2))
-    assert runner.run(submit_job(new_job("4", "")))
-    assert runner.run(count_unfinished("")) == 0
+    assert count_unfinished(runner, "lab") == 2
+    assert submit(runner, new_job("3", "shop"), 2) is Outcome.SUBMITTED
+    runner.run(submit_job(new_job("4", "")))
+    assert count_unfinished(runner, "") == 0
 
 
 def test_a_repeated_submit_is_known_and_counts_once(runner: Runner) -> None:
-    assert runner.run(submit_job(new_job("1"), max_unfinished=1))
-    assert not runner.run(submit_job(new_job("1"), max_unfinished=1))
-    assert runner.run(count_unfinished("lab")) == 1
+    assert submit(runner, new_job("1"), 1) is Outcome.SUBMITTED
+    assert submit(runner, new_job("1"), 1) is Outcome.REPEATED
+    assert count_unfinished(runner, "lab") == 1
 
 
 def test_a_job_without_a_limit_counts_all_the_same(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
-    with pytest.raises(TooManyJobs):
-        runner.run(submit_job(new_job("2"), max_unfinished=1))
+    with pytest.raises(QueueFull):
+        submit(runner, new_job("2"), 1)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +109,20 @@ def test_a_job_without_a_limit_counts_all_the_same(runner: Runner) -> None:
 def test_a_job_that_is_final_makes_room(runner: Runner, end: End) -> None:
     runner.run(submit_job(new_job("1")))
     end(runner, claim(runner))
-    assert runner.run(count_unfinished("lab")) == 0
-    assert runner.run(submit_job(new_job("2"), max_unfinished=1))
+    assert count_unfinished(runner, "lab") == 0
+    assert submit(runner, new_job("2"), 1) is Outcome.SUBMITTED
 
 
 def test_a_job_that_is_cancelled_while_it_is_queued_makes_room(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
     runner.run(job_store.cancel_job("1", ttl_s=60))
-    assert runner.run(count_unfinished("lab")) == 0
+    assert count_unfinished(runner, "lab") == 0
 
 
 def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
     assert runner.run(job_store.yield_job(claim(runner), reason="stopping"))
-    assert runner.run(count_unfinished("lab")) == 1
+    assert count_unfinished(runner, "lab") == 1
     assert runner.run(read_key_name("1")) == "lab"
     runner.run(job_store.finish_succeeded(claim(runner), ttl_s=60))
-    assert runner.run(count_unfinished("lab")) == 0
+    assert count_unfinished(runner, "lab") == 0

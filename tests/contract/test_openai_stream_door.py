@@ -14,7 +14,7 @@ from shared.events import Loading, Progress
 from shared.job_store import report_engine_crash
 from shared.jobs import Failure, FailureCode
 from shared.redis_connection import connect
-from shared.transcripts import Segment
+from shared.transcripts import Segment, TokenCounts
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.scripted_worker import Script, ScriptedWorker
 from tests.fakes.server import wait_for
@@ -64,6 +64,22 @@ def test_deltas_then_done_then_the_end_and_nothing_else(api: httpx.Client, redis
     assert {body["type"] for body in bodies} == {"transcript.text.delta"}
     assert "".join(body["delta"] for body in bodies) == "Hello there."
     assert answer.headers["x-job-id"] == worker.claims[0].job_id
+
+
+def test_what_the_engine_counted_is_the_usage(api: httpx.Client, redis_url: str) -> None:
+    script = Script(SCRIPT.segments, token_counts=TokenCounts(text_input=9, audio_input=26, output=5))
+    with ScriptedWorker(redis_url, script):
+        with open_stream(api) as answer:
+            *_, done = read_bodies(answer)
+        plain = api.post(URL, files=FILES).json()
+    assert done["usage"] == {
+        "type": "tokens",
+        "input_tokens": 35,
+        "output_tokens": 5,
+        "total_tokens": 40,
+        "input_token_details": {"text_tokens": 9, "audio_tokens": 26},
+    }
+    assert plain["usage"] == {"type": "duration", "seconds": 2}
 
 
 def test_the_headers_keep_everybody_on_the_way_from_holding_it_back(

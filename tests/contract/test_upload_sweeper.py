@@ -10,6 +10,7 @@ import pytest
 
 from api.upload_sweeper import SETTLED_S, UNFINISHED_S, UploadSweeper
 from shared import job_store
+from shared.job_intake import submit_job
 from shared.jobs import Door, NewJob, Priority, TranscriptionRequest, Upload
 from shared.redis_connection import open_async_connection, run_async_on
 from shared.redis_scripts import AsyncScriptRunner
@@ -44,7 +45,7 @@ async def test_only_old_uploads_without_an_unfinished_job_are_deleted(
     runner: AsyncScriptRunner, tmp_path: Path
 ) -> None:
     for job_id in ("queued", "running", "cancelled"):
-        await runner.run(job_store.submit_job(new_job(job_id)))
+        await runner.run(submit_job(new_job(job_id)))
     await runner.run(job_store.cancel_job("cancelled", ttl_s=TTL_S))
     await runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
     for name in ("queued", "running", "cancelled", "orphan", "interrupted.part"):
@@ -68,7 +69,7 @@ async def test_audio_of_a_final_job_goes_at_its_own_ttl_and_the_record_stays(
     runner: AsyncScriptRunner, tmp_path: Path
 ) -> None:
     for job_id in ("past its TTL", "within its TTL"):
-        await runner.run(job_store.submit_job(new_job(job_id)))
+        await runner.run(submit_job(new_job(job_id)))
         await runner.run(job_store.cancel_job(job_id, ttl_s=TTL_S))
     store_file(tmp_path, "past its TTL", age_s=3)
     store_file(tmp_path, "within its TTL", age_s=1)
@@ -81,7 +82,7 @@ async def test_a_record_goes_at_its_own_ttl_and_the_audio_stays(
     runner: AsyncScriptRunner, tmp_path: Path
 ) -> None:
     store_file(tmp_path, "short", age_s=0)
-    await runner.run(job_store.submit_job(new_job("short")))
+    await runner.run(submit_job(new_job("short")))
     await runner.run(job_store.cancel_job("short", ttl_s=0.05))
     await asyncio.sleep(0.2)
     assert await runner.run(job_store.read_job("short")) is None

@@ -22,6 +22,7 @@ COMMAND_BLOCKS = {
     "speech.m4a": [SENTENCE, '"timestamps"'],
     "/transcriptions/stream": [LONG_TEXT_END, '"is_final":true', '{"done":true}'],
     "/v1/jobs/$JOB/events": ["event: segment", "event: succeeded", LONG_TEXT_END],
+    "Idempotency-Key": ["idempotent-replayed: true"],
     "token_urlsafe": ["sha256:d4b4d0f92fd311f6fd889fe1e61c41f4a08c58bf0a2f59cbfb898c4f145ad8c4"],
     "/health": ['"status":"ok"', '"status":"ready"'],
 }

@@ -27,6 +27,7 @@ LIMITS = st.builds(
     max_audio_s=st.none() | st.integers(1, 10**9).map(float),
     max_upload_bytes=st.none() | st.integers(1, 10**12),
     max_unfinished_jobs=st.none() | st.integers(1, 10**6),
+    max_queued_audio_s=st.none() | st.integers(1, 10**9).map(float),
 )
 
 

@@ -7,7 +7,10 @@ import pytest
 from api import errors as api_errors
 from api.error_answers import answer_error, error_body, find_answer
 from shared import errors
+from shared.backlog import Lack, QueueLimits
 from shared.jobs import Failure, FailureCode
+
+QUEUE_FULL = errors.QueueFull(Lack.QUEUED_JOBS, QueueLimits(max_queued_jobs=2), 7.2)
 
 EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.InvalidRequest("no", param="language"), 400, "language", None),
@@ -18,7 +21,9 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.UploadTooLarge(10), 413, "file", "upload_too_large"),
     (errors.StorageFull(), 507, None, "storage_full"),
     (errors.JobNotFound("1"), 404, None, "job_not_found"),
-    (errors.TooManyJobs(2), 429, None, "rate_limit_exceeded"),
+    (QUEUE_FULL, 429, None, "rate_limit_exceeded"),
+    (errors.NotReady(QUEUE_FULL), 503, None, "queue_full"),
+    (errors.IdempotencyKeyReused(), 422, "Idempotency-Key", "idempotency_key_reused"),
     (errors.QueueUnavailable(), 503, None, "queue_unavailable"),
     (errors.NoWorker(), 503, None, "no_worker"),
     (errors.MediaServiceDown(), 503, None, "media_service_down"),
@@ -28,6 +33,7 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
     (api_errors.TranscriptionCancelled(), 409, None, "cancelled"),
     (api_errors.ServerStopping("1"), 503, None, "server_stopping"),
+    (api_errors.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),
     (api_errors.StreamInterrupted("1"), 500, None, "stream_interrupted"),
 ]
 
@@ -41,6 +47,7 @@ FAILURES = {
     FailureCode.WORKER_LOST: 500,
     FailureCode.WORDS_UNSUPPORTED: 400,
     FailureCode.TIMEOUT: 504,
+    FailureCode.EXPIRED: 503,
 }
 
 
@@ -81,7 +88,7 @@ def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [errors.NoWorker(), errors.QueueUnavailable(), errors.MediaServiceDown(), errors.TooManyJobs(1)]
+    "error", [errors.NoWorker(), errors.QueueUnavailable(), errors.MediaServiceDown(), QUEUE_FULL]
 )
 def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:
     assert 1 <= int(answer_error(error).headers["retry-after"]) <= 60

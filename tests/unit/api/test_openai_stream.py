@@ -1,5 +1,6 @@
 """What OpenAI's clients are streamed only grows, and in the end is the transcript, whatever the log tells."""
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from api.errors import StreamInterrupted
 from api.openai_stream import GrowingText, encode_delta, encode_end
 from shared.events import AnyEvent, Partial, Progress, Requeued, SegmentDone, Started
-from shared.transcripts import Segment, compose_transcript, join_segments
+from shared.transcripts import Segment, TokenCounts, compose_transcript, join_segments
 
 CRASH = (Requeued("worker_lost"), Started(2, "scripted", "tests"))
 
@@ -80,10 +81,21 @@ def test_a_transcript_that_contradicts_what_was_given_out_interrupts(text: str) 
 
 def test_silence_is_no_delta() -> None:
     assert stream("", Progress(1, 1)) == []
-    assert [frame.encode() for frame in encode_end("")] == [
+    assert [frame.encode() for frame in encode_end("", None)] == [
         b'data: {"type":"transcript.text.done","text":""}\n\n',
         b"data: [DONE]\n\n",
     ]
+
+
+def test_tokens_that_were_counted_are_said_at_the_end() -> None:
+    done, _ = encode_end("One.", TokenCounts(text_input=9, audio_input=26, output=5))
+    assert json.loads(done.encode().removeprefix(b"data: "))["usage"] == {
+        "type": "tokens",
+        "input_tokens": 35,
+        "output_tokens": 5,
+        "total_tokens": 40,
+        "input_token_details": {"text_tokens": 9, "audio_tokens": 26},
+    }
 
 
 def test_a_frame_is_one_line_without_id_name_or_retry() -> None:

@@ -78,12 +78,28 @@ def test_all_formats_of_an_answer_are_there(document: dict[str, Any]) -> None:
 def test_every_header_of_an_answer_is_described(document: dict[str, Any]) -> None:
     headers = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["headers"]
     assert set(headers) == {
-        "X-Job-Id", "X-Engine", "X-Model", "X-Transcript-Complete", "X-Transcript-Warnings",
+        "X-Job-Id", "Idempotent-Replayed", "X-Engine", "X-Model",
+        "X-Transcript-Complete", "X-Transcript-Warnings",
     }  # fmt: skip
     assert all(header["description"] for header in headers.values())
 
 
+def test_every_door_takes_an_idempotency_key_and_says_when_it_is_full(document: dict[str, Any]) -> None:
+    for path in ("/v1/audio/transcriptions", "/v1/audio/transcriptions/stream", "/v1/jobs"):
+        operation = document["paths"][path]["post"]
+        (key,) = operation["parameters"]
+        assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", False)
+        answer = next(
+            operation["responses"][status] for status in ("200", "202") if status in operation["responses"]
+        )
+        assert "Idempotent-Replayed" in answer["headers"]
+        for status in ("422", "429", "503"):
+            shape = operation["responses"][status]["content"]["application/json"]["schema"]
+            assert shape["$ref"].endswith("/ErrorBody")
+
+
 def test_no_answer_is_documented_that_is_never_given(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
-        assert "422" not in operation["responses"], name
+        takes_keys = "Idempotency-Key" in {parameter["name"] for parameter in operation.get("parameters", [])}
+        assert ("422" in operation["responses"]) is takes_keys, name
     assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -1,0 +1,64 @@
+"""Two requests are the same if they ask the same door for the same, however that is written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from api.forms import JobForm, SpeechForm, TranscriptionForm, parse_form
+from api.idempotency import digest_request
+from shared.jobs import Door
+
+FIELDS = {
+    "language": ["en"],
+    "timestamp_granularities[]": ["word", "segment"],
+    "response_format": ["verbose_json"],
+    "temperature": ["0"],
+}
+
+
+def digest(
+    fields: dict[str, list[str]], *, door: Door = Door.SYNC, kind: type[SpeechForm] = TranscriptionForm
+) -> str:
+    return digest_request(door, parse_form(kind, fields), "ab" * 32)
+
+
+def test_the_spelling_and_order_of_fields_do_not_count() -> None:
+    same = {
+        "temperature": ["0.0"],
+        "timestamp_granularities": ["segment,word"],
+        "response_format": ["verbose_json"],
+        "language": ["de", " en "],
+        "prompt": [""],
+        "unknown": ["1"],
+    }
+    assert digest(FIELDS) == digest(same)
+    assert digest({}) == digest({"language": ["auto"], "response_format": ["json"]})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("language", "de"), ("prompt", "Anna"), ("temperature", "0.1"), ("timestamp_granularities[]", "word")],
+)
+def test_every_field_counts(field: str, value: str) -> None:
+    assert digest(FIELDS) != digest(FIELDS | {field: [value]})
+
+
+def test_the_door_counts_and_the_file() -> None:
+    form = parse_form(JobForm, {})
+    assert digest_request(Door.JOBS, form, "aa") != digest_request(Door.STREAM, form, "aa")
+    assert digest_request(Door.JOBS, form, "aa") != digest_request(Door.JOBS, form, "ab")
+
+
+def test_another_process_comes_to_the_same() -> None:
+    code = f"""
+from api.forms import TranscriptionForm, parse_form
+from api.idempotency import digest_request
+from shared.jobs import Door
+print(digest_request(Door.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))
+"""
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        )
+        assert done.stdout.decode().strip() == digest(FIELDS)
