@@ -24,12 +24,13 @@ READ_TO_THE_END = "import sys; sys.stdin.read()"
 
 @pytest.fixture
 def parents() -> Iterator[list[subprocess.Popen[str]]]:
-    """The parents that a test starts; their channel is closed at the end, if not before."""
+    """The parents that a test starts; their channels are closed at the end, if not before."""
     started: list[subprocess.Popen[str]] = []
     yield started
     for parent in started:
         parent.kill()
-        parent.communicate()
+        with parent:  # which closes both ends and waits
+            pass
 
 
 def start_child(parents: list[subprocess.Popen[str]], calls: str, rest: str) -> psutil.Process:
