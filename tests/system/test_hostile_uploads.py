@@ -198,7 +198,9 @@ def test_deleting_a_running_job_deletes_its_audio(server: RealServer) -> None:
     form = {"prompt": json.dumps({"speed": 2})}
     answer = server.client.post("/v1/jobs", files={"file": write_wav(make_tones(60))}, data=form)
     location, stored = answer.headers["location"], server.folder / "uploads" / answer.json()["id"]
-    wait_for(lambda: server.client.get(location).json()["state"] == "running", what="the start")
+    # An engine that waits for its first audio hears no stop, and would lose its process.
+    with server.client.stream("GET", f"{location}/events") as events:
+        assert "event: partial" in events.iter_lines()
     assert stored.exists()
     assert server.client.delete(location).status_code == 202
     wait_for(lambda: not stored.exists(), within_s=5, what="the end of the audio")
