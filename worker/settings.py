@@ -74,8 +74,8 @@ class WorkerSettings(SharedSettings):
     `qwen3-vllm`: 0 means 16."""
 
     language_changes: bool = True
-    """`qwen3`: whether windows are cut where the language changes. Without a language given, the model is
-    then asked for that of each stretch of speech before it transcribes a window of several."""
+    """`qwen3` and `qwen3-vllm`: whether windows are cut where the language changes. Without a language given,
+    the model is then asked for that of each stretch of speech before it transcribes a window of several."""
 
     vllm_gpu_memory: float = Field(default=0.7, gt=0.0, le=1.0)
     """`qwen3-vllm`: the share of the GPU's memory that vLLM takes when it starts, for weights and cache. So

@@ -64,6 +64,7 @@ class Qwen3VllmConfig(msgspec.Struct, frozen=True):
     gpu_memory: float = 0.7
     window_s: float = 30.0
     batch_windows: int = 0
+    finds_language_changes: bool = True
     rules: RowRules = RowRules()
 
 
@@ -111,7 +112,7 @@ class Qwen3VllmEngine:
         """Transcribe the windows at once; partials come by the token."""
         generator = StoppableGenerator(self._model, listener.is_stopped)
         cut = CutWindows(windows)
-        if not request.language_hint:
+        if self._config.finds_language_changes and not request.language_hint:
             cut = cut_at_language_changes(generator, windows, listener)
         decoding = BatchDecoding(generator, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)

@@ -38,6 +38,7 @@ def create_engine(settings: WorkerSettings) -> Engine:
                     gpu_memory=settings.vllm_gpu_memory,
                     window_s=settings.window_s,
                     batch_windows=settings.batch_windows,
+                    finds_language_changes=settings.language_changes,
                 )
             )
         case EngineName.WHISPER:

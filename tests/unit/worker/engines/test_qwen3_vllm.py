@@ -228,6 +228,18 @@ def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
     ]
 
 
+def test_nobody_asks_for_languages_where_that_is_turned_off(vllm: VllmStandIn) -> None:
+    both = np.concatenate([make_window(number).samples for number in range(2)])
+    window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
+    config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, finds_language_changes=False)
+    engine = Qwen3VllmEngine(config)
+    engine.load(lambda _phase: None)
+
+    engine.decode_windows([window], TranscriptionRequest(), Listener())
+
+    assert len(vllm.requests) == 1
+
+
 def test_times_of_words_that_are_required_are_refused(vllm: VllmStandIn) -> None:
     with pytest.raises(WordsUnsupported, match="English"):
         decode(request=TranscriptionRequest(word_times=WordTimes.REQUIRED))

@@ -43,6 +43,13 @@ def test_there_is_an_engine_of_each_name(name: EngineName, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [EngineName.QWEN3, EngineName.QWEN3_VLLM])
+def test_looking_for_changes_of_language_can_be_turned_off(name: EngineName, tmp_path: Path) -> None:
+    engine = create_engine(WorkerSettings(engine=name, data_dir=tmp_path, language_changes=False))
+    assert isinstance(engine, Qwen3Engine | Qwen3VllmEngine)
+    assert not engine._config.finds_language_changes
+
+
 def test_a_misbehaviour_that_there_is_not_is_an_error() -> None:
     with pytest.raises(ValueError, match="no_such"):
         create_engine(WorkerSettings(engine=EngineName.SCRIPTED, scripted_misbehaviour="no_such"))
