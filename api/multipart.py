@@ -14,6 +14,8 @@ MAX_TEXT_BYTES = 64 << 10
 MAX_FORM_BYTES = MAX_PARTS * (MAX_TEXT_BYTES + (16 << 10))
 """What a form may have beside its file: its text fields, with the headers of each part."""
 
+NO_FILE = "The form has no file: send the audio in a part named `file`."
+
 _NOT_A_FORM = (
     "Send the audio as multipart/form-data in a part named `file`, for instance with "
     "curl -F file=@recording.wav; this request has another content type."
@@ -30,12 +32,13 @@ class FormReader:
     `fields` are the text fields, each with all its values; `filename` is None until the file has begun.
     """
 
-    def __init__(self, content_type: str | None, *, max_file_bytes: int) -> None:
+    def __init__(self, content_type: str | None, *, max_file_bytes: int, needs_file: bool = True) -> None:
         """Raise InvalidRequest where the content type is not that of a multipart form."""
         self.fields: defaultdict[str, list[str]] = defaultdict(list)
         self.filename: str | None = None
         self.file_bytes = 0
         self._max_file_bytes = max_file_bytes
+        self._needs_file = needs_file
         self._pieces: list[bytes] = []
         self._parts = 0
         self._has_ended = False
@@ -61,18 +64,16 @@ class FormReader:
         return self._pieces
 
     def finish(self) -> None:
-        """Check, at the end of the body, that the form is complete and has a file that is not empty.
+        """Check, at the end of the body, that the form is complete and has its file, which is not empty.
 
         Raises:
             InvalidRequest: it is not so.
         """
         if not self._has_ended:
             raise InvalidRequest("The multipart form ends in the middle; send it again.")
-        if self.filename is None:
-            raise InvalidRequest(
-                "The form has no file: send the audio in a part named `file`.", param=FILE_FIELD
-            )
-        if not self.file_bytes:
+        if self.filename is None and self._needs_file:
+            raise InvalidRequest(NO_FILE, param=FILE_FIELD)
+        if self.filename is not None and not self.file_bytes:
             raise InvalidRequest("The file is empty: it has 0 bytes.", param=FILE_FIELD)
 
     def _create_parser(self, content_type: str | None) -> MultipartParser:

@@ -1,0 +1,34 @@
+"""Work that is done for a client as long as that stays."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from api.errors import ClientLeft
+
+
+async def run_while_client_stays(request: Request, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` to its end, unless the client of `request`, whose body is read, leaves before.
+
+    Raises:
+        ClientLeft: it did; the work was cancelled and is over.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_wait_for_disconnect(request.receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeft
+        await working
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

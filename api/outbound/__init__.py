@@ -1,0 +1,1 @@
+"""Requests to servers that clients name: to public addresses alone, unless a setting says otherwise."""

@@ -1,0 +1,303 @@
+"""Audio by URL over real HTTP: fetched into the store from permitted addresses, or refused without trace."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.settings import ApiSettings
+from tests.fakes.api_server import serve_api
+from tests.fakes.hostile_source import AUDIO, HostileSource
+from tests.fakes.scripted_worker import ScriptedWorker
+from tests.fakes.server import wait_for
+
+URL = "/v1/jobs"
+
+
+@pytest.fixture(scope="module")
+def fetching_settings(session_settings: ApiSettings, tmp_path_factory: pytest.TempPathFactory) -> ApiSettings:
+    """The settings of an api that fetches from anywhere."""
+    return session_settings.model_copy(
+        update={
+            "data_dir": tmp_path_factory.mktemp("fetched"),
+            "url_input": True,
+            "allow_private_addresses": True,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def fetching_api(session_api: str, fetching_settings: ApiSettings) -> Iterator[str]:
+    with serve_api(fetching_settings) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def door(fetching_api: str, redis_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=fetching_api, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def stored(fetching_api: str, fetching_settings: ApiSettings) -> Path:
+    """The folder of its uploads, empty at first."""
+    for path in fetching_settings.uploads_dir.glob("*"):
+        path.unlink()
+    return fetching_settings.uploads_dir
+
+
+@pytest.fixture
+def source() -> Iterator[HostileSource]:
+    with HostileSource() as source:
+        yield source
+
+
+@pytest.fixture(autouse=True)
+def worker(redis_url: str) -> Iterator[ScriptedWorker]:
+    with ScriptedWorker(redis_url) as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("name", ["sound.wav", "chunked.wav", "until-close.wav"])
+def test_audio_at_a_url_becomes_a_job(
+    door: httpx.Client, stored: Path, source: HostileSource, worker: ScriptedWorker, name: str
+) -> None:
+    answer = door.post(URL, files={"url": (None, f"{source.url}/{name}?token=secret")})
+
+    assert answer.status_code == 202, answer.text
+    assert (stored / answer.json()["id"]).read_bytes() == AUDIO
+    upload = worker.wait_for_claim().upload
+    assert (upload.filename, upload.size_bytes) == (name, len(AUDIO))
+    assert "secret" not in answer.text
+
+
+def test_the_source_is_asked_once_plainly_and_without_anything_of_the_client(
+    door: httpx.Client, source: HostileSource
+) -> None:
+    door.post(
+        URL,
+        data={"url": f"{source.url}/sound.wav"},
+        headers={"authorization": "Bearer secret", "cookie": "a=b"},
+    )
+
+    ((target, head),) = source.seen
+    assert target == "/sound.wav"
+    assert "accept-encoding: identity" in head.lower()
+    assert "secret" not in head
+    assert "cookie" not in head.lower()
+
+
+@pytest.mark.parametrize("is_multipart", [True, False])
+def test_a_form_without_a_file_may_be_multipart_or_urlencoded(
+    door: httpx.Client, source: HostileSource, *, is_multipart: bool
+) -> None:
+    fields = {"url": f"{source.url}/sound.wav", "language": "en", "priority": "interactive"}
+    answer = (
+        door.post(URL, files={name: (None, value) for name, value in fields.items()})
+        if is_multipart
+        else door.post(URL, data=fields)
+    )
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("missing.wav", "url_failed", "404"),
+        ("broken.wav", "url_failed", "503"),
+        ("part.wav", "url_failed", "206"),
+        ("moved.wav", "url_failed", "redirects are not followed"),
+        ("gzip.wav", "url_failed", "compressed"),
+        ("garbage.wav", "url_failed", "not HTTP"),
+        ("empty.wav", "url_failed", "0 bytes"),
+        ("says-more.wav", "url_failed", "cut"),
+        ("says-no-number.wav", "url_failed", "not HTTP"),
+        ("reset.wav", "url_failed", "cut"),
+        ("endless-head.wav", "url_failed", "not HTTP"),
+        ("says-less.wav", "audio_undecodable", ""),
+        ("text.wav", "audio_undecodable", ""),
+    ],
+)
+def test_a_source_that_does_not_give_audio_is_told_of(
+    door: httpx.Client, source: HostileSource, name: str, code: str, message: str
+) -> None:
+    answer = door.post(URL, data={"url": f"{source.url}/{name}"})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, code, "url")
+    assert message in error["message"]
+    assert source.targets() == [f"/{name}"]
+
+
+@pytest.mark.parametrize("name", ["says-too-much.wav", "endless.wav", "endless-chunks.wav"])
+def test_a_source_that_gives_too_much_is_left(door: httpx.Client, source: HostileSource, name: str) -> None:
+    answer = door.post(URL, data={"url": f"{source.url}/{name}"})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (413, "upload_too_large", "url")
+    assert "MAX_UPLOAD_BYTES" in error["message"]
+    assert source.left.wait(10)
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "reset.wav", "says-more.wav", "text.wav", "endless.wav"])
+def test_nothing_stays_of_audio_that_was_not_taken(
+    door: httpx.Client, stored: Path, source: HostileSource, name: str
+) -> None:
+    assert door.post(URL, data={"url": f"{source.url}/{name}"}).is_client_error
+    assert list(stored.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["silent.wav", "stalls.wav"])
+def test_a_source_that_falls_silent_is_left(
+    door: httpx.Client, stored: Path, source: HostileSource, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("api.audio_fetch.IDLE_S", 0.2)
+
+    answer = door.post(URL, data={"url": f"{source.url}/{name}"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_failed")
+    assert "0.2 s" in answer.json()["error"]["message"]
+    assert source.left.wait(10)
+    assert list(stored.iterdir()) == []
+
+
+def test_a_source_that_is_not_there_is_told_of(door: httpx.Client, source: HostileSource) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        answer = door.post(URL, data={"url": f"http://127.0.0.1:{unused.getsockname()[1]}/a.wav"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_unreachable")
+
+
+def test_a_source_that_trickles_has_a_limit_in_all(
+    session_settings: ApiSettings, redis_url: str, source: HostileSource, tmp_path: Path
+) -> None:
+    settings = session_settings.model_copy(
+        update={
+            "data_dir": tmp_path,
+            "url_input": True,
+            "allow_private_addresses": True,
+            "url_fetch_timeout_s": 0.4,
+        }
+    )
+    with serve_api(settings) as base_url:
+        answer = httpx.post(base_url + URL, data={"url": f"{source.url}/trickles.wav"}, timeout=30)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_failed")
+    assert "URL_FETCH_TIMEOUT_S" in answer.json()["error"]["message"]
+    assert list(settings.uploads_dir.iterdir()) == []
+
+
+def test_private_addresses_are_not_asked_unless_that_is_allowed(
+    session_settings: ApiSettings, redis_url: str, source: HostileSource, tmp_path: Path
+) -> None:
+    settings = session_settings.model_copy(update={"data_dir": tmp_path, "url_input": True})
+    port = source.url.rpartition(":")[2]
+    hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "no-such-host.invalid")
+    with serve_api(settings) as base_url, httpx.Client(base_url=base_url, timeout=30) as client:
+        errors = [
+            client.post(URL, data={"url": f"http://{host}:{port}/sound.wav"}).json()["error"]
+            for host in hosts
+        ]
+
+    assert {(error["code"], error["param"]) for error in errors} == {("url_refused", "url")}
+    assert len({error["message"] for error in errors}) == 1
+    assert source.seen == []
+    assert list(settings.uploads_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.com/a.wav", "http://a:b@example.com/"])
+def test_a_url_of_another_kind_is_refused(door: httpx.Client, url: str) -> None:
+    answer = door.post(URL, data={"url": url})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_refused")
+
+
+def test_a_file_and_a_url_or_neither_are_refused(
+    door: httpx.Client, stored: Path, source: HostileSource
+) -> None:
+    url = f"{source.url}/sound.wav"
+    both = door.post(URL, files={"file": ("a.wav", AUDIO)}, data={"url": url})
+    neither = door.post(URL, data={"language": "en"})
+    empty = door.post(URL, data={"url": " "})
+
+    assert [answer.status_code for answer in (both, neither, empty)] == [400] * 3
+    assert both.json()["error"]["param"] == "url"
+    assert "or its address" in neither.json()["error"]["message"]
+    assert neither.json()["error"]["param"] == "file"
+    assert source.seen == []
+    assert list(stored.iterdir()) == []
+
+
+def test_a_server_that_fetches_nothing_says_so(
+    api: httpx.Client, uploads: Path, source: HostileSource
+) -> None:
+    answer = api.post(URL, data={"url": f"{source.url}/sound.wav"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_input_off")
+    assert source.seen == []
+
+
+def test_other_doors_take_no_url(door: httpx.Client, source: HostileSource) -> None:
+    for path in ("/v1/audio/transcriptions", "/v1/audio/transcriptions/stream"):
+        answer = door.post(path, files={"url": (None, f"{source.url}/sound.wav")})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+    assert source.seen == []
+
+
+def test_what_is_wrong_with_the_form_is_said_before_anything_is_fetched(
+    door: httpx.Client, source: HostileSource
+) -> None:
+    url = f"{source.url}/sound.wav"
+    assert door.post(URL, data={"url": url, "language": "Klingon"}).status_code == 400
+    assert door.post(URL, data={"url": url, "model": "other"}).status_code == 404
+    assert source.seen == []
+
+
+def test_the_same_key_fetches_once_and_another_url_is_another_request(
+    door: httpx.Client, stored: Path, source: HostileSource
+) -> None:
+    key = {"Idempotency-Key": "one"}
+    first = door.post(URL, data={"url": f"{source.url}/sound.wav"}, headers=key)
+    again = door.post(URL, data={"url": f"{source.url}/sound.wav"}, headers=key)
+    other = door.post(URL, data={"url": f"{source.url}/chunked.wav"}, headers=key)
+
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert other.status_code == 422
+    assert source.targets() == ["/sound.wav"]
+    assert [path.name for path in stored.iterdir()] == [first.json()["id"]]
+
+
+@pytest.mark.parametrize("name", ["silent.wav", "stalls.wav"])
+def test_a_client_that_leaves_ends_the_fetch(
+    door: httpx.Client, stored: Path, source: HostileSource, name: str
+) -> None:
+    body = f"url={source.url}/{name}".encode()
+    head = (
+        b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with socket.create_connection((door.base_url.host, door.base_url.port or 0)) as client:
+        client.sendall(head + body)
+        wait_for(lambda: source.seen)
+
+    assert source.left.wait(10)
+    wait_for(lambda: not list(stored.iterdir()))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    door: httpx.Client, stored: Path, source: HostileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.upload_store.os.write", write)
+        answer = door.post(URL, data={"url": f"{source.url}/sound.wav"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+    assert list(stored.iterdir()) == []
