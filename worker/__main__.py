@@ -2,18 +2,15 @@
 
 import warnings
 
-from shared.broker import QUEUE_NAME
+from shared.broker import QUEUE_NAME, SILENCE
 from worker.celery_app import app
-
-_SILENCE = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
-"""Celery's talk among workers, which nothing here needs."""
 
 
 def main() -> None:
     """Run the worker; SIGTERM and SIGINT stop it after the running window."""
     # It warns root of pickled messages; a ticket is JSON without any content.
     warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
-    app.worker_main(["--quiet", "worker", "--pool=solo", f"--queues={QUEUE_NAME}", *_SILENCE])
+    app.worker_main(["--quiet", "worker", "--pool=solo", f"--queues={QUEUE_NAME}", *SILENCE])
 
 
 if __name__ == "__main__":

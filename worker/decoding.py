@@ -13,6 +13,7 @@ from shared.transcripts import main_language
 from worker import model_messages as messages
 from worker.engines.protocol import (
     DecodingStopped,
+    DraftingEngine,
     Engine,
     ModelUnavailable,
     Samples,
@@ -116,6 +117,15 @@ class JobDecoder:
         self._first_window_s = first_window_s
         self._vad: SileroVad | None = None
 
+    def prepare(self) -> None:
+        """Load what is needed beside the engine, so that no job has to wait for it where it hears no stop.
+
+        Raises:
+            ModelUnavailable: the model that finds speech cannot be had.
+        """
+        if self._engine.needs_speech:
+            self._vad = SileroVad()
+
     def decode(
         self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
     ) -> Iterator[messages.Report]:
@@ -145,6 +155,8 @@ class JobDecoder:
             # Here and nowhere else a run can be left without loss: all that was decoded has been reported.
             if number > 0:
                 listener.ask_leave()
+            elif order.is_draft_wanted and isinstance(self._engine, DraftingEngine):
+                self._engine.draft_window(batch[0], order.request, listener)
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )

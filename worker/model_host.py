@@ -42,6 +42,9 @@ MAX_RESTARTS = 3
 RESTART_PERIOD_S = 60.0
 """A model process that died is started again so often in so many seconds; then its worker takes no job."""
 
+DRAFT_FROM_S = 30.0
+"""Of audio shorter than this, in seconds, the text itself comes soon, and a draft would delay it."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -60,6 +63,8 @@ class ModelHost:
         self._channel: FdChannel | None = None
         self._runs = itertools.count(1)
         self._run = 0
+        self._started_at = 0.0
+        self._loads = 0
         self.state = ModelState.ABSENT
         self.device = ""
 
@@ -88,9 +93,7 @@ class ModelHost:
         else:
             self.state = ModelState.BUSY
         self._run = next(self._runs)
-        is_early_text_wanted = claim.door in (Door.SYNC, Door.STREAM) and claim.checkpoint.windows == 0
-        order = DecodeJob(self._run, claim.request, claim.checkpoint, is_early_text_wanted)
-        self._send(order, audio_fd)
+        self._send(order_job(self._run, claim), audio_fd)
 
     def receive(self, timeout_s: float) -> Report | None:
         """The next report about the job at hand, or None after `timeout_s`. Needs a job begun.
@@ -136,14 +139,21 @@ class ModelHost:
             case Loaded(device=device):
                 self.device = device
                 self.state = ModelState.BUSY
+                self._log_load()
             case JobDecoded() | JobFailed() | JobStopped():
                 self.state = ModelState.READY
             case _:
                 pass
 
+    def _log_load(self) -> None:
+        self._loads += 1
+        load_s = round(self._clock() - self._started_at, 3)
+        _logger.info("model_loaded", device=self.device, load_s=load_s, loads=self._loads)
+
     def _start_process(self) -> None:
         if self.state is ModelState.DEAD:
             self._restarts.append(self._clock())
+        self._started_at = self._clock()
         ours, theirs = socket.socketpair()
         self.state = ModelState.LOADING
         self._channel = FdChannel(ours)
@@ -179,6 +189,16 @@ class ModelHost:
                 process.wait(grace_s)
         end_group(process)
         _logger.info("model_process_ended", pid=process.pid)
+
+
+def order_job(run: int, claim: Claim) -> DecodeJob:
+    """What the process is told to do for `claim`."""
+    is_early_text_wanted = claim.door in (Door.SYNC, Door.STREAM) and claim.checkpoint.windows == 0
+    # By the other door only text that stays is sent on.
+    is_draft_wanted = (
+        is_early_text_wanted and claim.door is Door.STREAM and claim.upload.duration_s >= DRAFT_FROM_S
+    )
+    return DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, is_draft_wanted)
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:

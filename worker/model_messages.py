@@ -10,12 +10,16 @@ from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 
 class DecodeJob(msgspec.Struct, frozen=True, tag=True):
-    """To the process: transcribe the PCM frames that come out of the descriptor sent along."""
+    """To the process: transcribe the PCM frames that come out of the descriptor sent along.
+
+    Early text is that of a short first window; a draft of it may come before, and be wrong.
+    """
 
     run: int
     request: TranscriptionRequest
     checkpoint: Checkpoint
     is_early_text_wanted: bool
+    is_draft_wanted: bool = False
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True):

@@ -17,6 +17,7 @@ from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
 from shared.media.pcm_frames import read_pcm
 from worker import model_messages as messages
+from worker.audio_pipe import AudioPipe
 from worker.decoding import JobDecoder, JobListener
 from worker.engines.protocol import Engine, ModelUnavailable
 from worker.engines.registry import create_engine
@@ -91,6 +92,7 @@ class ModelProcess:
     def _load(self) -> bool:
         try:
             device = self._engine.load(self._report_phase)
+            self._decoder.prepare()
         except ModelUnavailable as error:
             self._send(messages.LoadFailed(str(error)))
             return False
@@ -99,10 +101,9 @@ class ModelProcess:
 
     def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
         run = order.run
-        listener = JobListener(
-            run, self._send, partial(inbox.is_stopped, run), partial(self._ask_leave, run, inbox)
-        )
-        with os.fdopen(audio_fd, "rb") as audio:
+        is_stopped = partial(inbox.is_stopped, run)
+        listener = JobListener(run, self._send, is_stopped, partial(self._ask_leave, run, inbox))
+        with AudioPipe(audio_fd, is_stopped) as audio:
             for report in self._decoder.decode(order, read_pcm(audio), listener):
                 self._send(report)
 

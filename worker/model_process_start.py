@@ -1,11 +1,13 @@
 """The entry of the model process: dies with its worker even while it only imports what it is made of."""
 
-from worker.parent_death import die_with_parent
+from worker.parent_death import die_with_parent, is_left_alone
 
 
 def main() -> None:
     """Run the model process."""
     die_with_parent()
+    if is_left_alone(0):
+        return
     from worker.model_process import main as run_model_process  # noqa: PLC0415 - takes a second
 
     run_model_process()

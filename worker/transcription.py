@@ -170,7 +170,7 @@ class Transcription:
         if reason is StopReason.STALLED:
             self._host.give_up()
         elif not self._host.is_idle:
-            self._host.unload()
+            self._end_engine(reason)
         self._end()
         match reason:
             case StopReason.STALE:
@@ -186,6 +186,18 @@ class Transcription:
                 self._give_back("worker_stopping")
             case StopReason.YIELDING:
                 self._give_back("yielded")
+
+    def _end_engine(self, reason: StopReason) -> None:
+        """End an engine that did not stop by itself; the next job pays for it with a reload."""
+        waited_ms = round((time.monotonic() - self._obeyed_since) * 1000)
+        self._host.unload()
+        _logger.warning(
+            "engine_ended",
+            job_id=self._claim.job_id,
+            reason=reason,
+            waited_ms=waited_ms,
+            ended_ms=round((time.monotonic() - self._obeyed_since) * 1000),
+        )
 
     def _succeed(self) -> None:
         self._end()

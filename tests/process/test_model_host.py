@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -13,7 +14,7 @@ from shared.capabilities import ModelState
 from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
 from tests.fakes.server import wait_for
 from worker import model_messages as messages
-from worker.model_host import ModelHost, ModelProcessDied
+from worker.model_host import ModelHost, ModelProcessDied, order_job
 
 STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
@@ -77,6 +78,23 @@ def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_hos
     assert state_of(host) is ModelState.BUSY
     assert receive_until(host, messages.JobDecoded) == [messages.JobDecoded(2)]
     assert child_processes() == processes
+
+
+@pytest.mark.parametrize(
+    ("door", "duration_s", "windows", "is_wanted"),
+    [
+        (Door.STREAM, 30.0, 0, True),
+        (Door.STREAM, 29.9, 0, False),
+        (Door.STREAM, 30.0, 1, False),
+        (Door.SYNC, 30.0, 0, False),
+    ],
+)
+def test_a_draft_is_wanted_by_who_reads_a_stream_of_long_audio_from_its_start(
+    *, door: Door, duration_s: float, windows: int, is_wanted: bool
+) -> None:
+    upload = msgspec.structs.replace(UPLOAD, duration_s=duration_s)
+    claim = msgspec.structs.replace(CLAIM, door=door, upload=upload, checkpoint=Checkpoint(windows=windows))
+    assert order_job(1, claim).is_draft_wanted is is_wanted
 
 
 def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:

@@ -45,6 +45,18 @@ def begin(host: ModelHost, claim: Claim) -> None:
     os.close(reading)
 
 
+def begin_slowly(host: ModelHost, *, seconds: int) -> int:
+    """Begin a job whose decoder writes so many seconds and then no more; answers its end of the pipe."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb", closefd=False) as pipe:
+        writer = PcmWriter(pipe)
+        for _ in range(seconds):
+            writer.write(bytes(32_000))
+    host.begin_job(make_claim(), reading)
+    os.close(reading)
+    return writing
+
+
 def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messages.Report]]:
     """The kinds of reports up to the first of this kind, without partials."""
     heard: list[type[messages.Report]] = []
@@ -86,6 +98,21 @@ def test_a_stop_or_a_leave_that_comes_late_does_not_hit_the_next_job(host: Model
     assert host.receive(0.3) is None
     host.go_on()
     assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "last"), [(0, messages.Loaded), (2, messages.WindowDecoded)], ids=["first", "more"]
+)
+def test_it_hears_a_stop_while_it_waits_for_audio(
+    host: ModelHost, seconds: int, last: type[messages.Report]
+) -> None:
+    writing = begin_slowly(host, seconds=seconds)
+    hear_until(host, last)
+    host.stop_job()
+    assert hear_until(host, messages.JobStopped) == [messages.JobStopped]
+    os.close(writing)
+    begin(host, make_claim())
+    assert hear_until(host, messages.BatchDecoded) == [messages.WindowDecoded, messages.BatchDecoded]
 
 
 def test_a_process_that_keeps_dying_is_not_started_for_the_rest_of_a_minute(host: ModelHost) -> None:

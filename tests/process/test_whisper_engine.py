@@ -17,7 +17,7 @@ from tests.word_errors import count_errors
 from worker.engines.catalogue import WHISPER_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
 from worker.engines.whisper import _WHISPER_CODES, WhisperConfig, WhisperEngine
-from worker.engines.whisper_model import FALLBACK_TEMPERATURES
+from worker.engines.whisper_model import FALLBACK_TEMPERATURES, _is_plausible
 from worker.engines.whisper_weights import WEIGHT_FILES, join_installed_parts
 from worker.vad import SileroVad
 from worker.window_plan import WindowConfig
@@ -142,6 +142,36 @@ def test_it_tells_how_each_segment_was_decoded(engine: WhisperEngine) -> None:
 def test_a_wanted_stop_ends_the_decoding(engine: WhisperEngine) -> None:
     with pytest.raises(DecodingStopped):
         transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), Listener(is_impatient=True))
+
+
+@pytest.mark.parametrize("hint", [None, "en"])
+def test_a_draft_comes_before_the_text_and_keeps_nothing_of_itself(
+    engine: WhisperEngine, hint: str | None
+) -> None:
+    drafts: list[tuple[int, str, str, str | None]] = []
+
+    class Reader(Listener):
+        def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+            drafts.append((window, delta, tail, language))
+
+    (window,) = cut_windows([read_clip("speech.flac")], SileroVad().open_stream(), config=WindowConfig())
+    engine.draft_window(window, TranscriptionRequest(language_hint=hint), Reader())
+
+    ((index, delta, tail, language),) = drafts
+    assert (index, delta, language) == (0, "", "en")
+    assert count_errors(SENTENCE, tail, language="en").errors <= 2
+
+
+def test_a_draft_that_repeats_itself_is_not_told() -> None:
+    assert not _is_plausible("and on " * 40)
+    assert _is_plausible(SENTENCE)
+    assert _is_plausible("")
+
+
+def test_a_stop_is_heard_before_a_draft(engine: WhisperEngine) -> None:
+    (window,) = cut_windows([read_clip("speech.flac")], SileroVad().open_stream(), config=WindowConfig())
+    with pytest.raises(DecodingStopped):
+        engine.draft_window(window, TranscriptionRequest(), Listener(is_impatient=True))
 
 
 def test_a_context_does_no_harm(engine: WhisperEngine) -> None:

@@ -1,7 +1,7 @@
 """What every engine offers to the model process, and what it is told while it decodes."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -125,6 +125,18 @@ class Engine(Protocol):
             DecodingStopped: the listener said stop.
             WordsUnsupported: the request requires times of words, and a language was detected that has none.
             ModelUnavailable: it needs a second model, such as one that times words, which cannot be had.
+        """
+
+
+@runtime_checkable
+class DraftingEngine(Protocol):
+    """An engine that has no text before a window is done, but a way to guess it sooner."""
+
+    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
+        """Tell the listener a draft of the window's text, as a tail; `decode_windows` is asked for it next.
+
+        Raises:
+            DecodingStopped: the listener said stop.
         """
 
 

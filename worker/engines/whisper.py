@@ -94,6 +94,15 @@ class WhisperEngine:
             transcripts.append(WindowTranscript(segments))
         return transcripts
 
+    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
+        """Tell what a hurried look at the window finds; see `worker.engines.protocol.DraftingEngine`."""
+        _stop_if_told(listener)
+        hint = request.language_hint
+        draft = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
+        if draft.text:
+            language = _API_CODES.get(draft.language, draft.language)
+            listener.on_partial(window.index, "", draft.text, language)
+
 
 class _WindowDecoding:
     """The decoding of one window."""

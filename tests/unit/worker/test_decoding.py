@@ -69,6 +69,24 @@ def test_whether_a_window_is_complete_is_reported_with_all_that_is_said_of_it(*,
     assert last == messages.JobDecoded(7)
 
 
+class DraftingStandIn(EngineStandIn):
+    """Makes drafts as well."""
+
+    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
+        listener.on_partial(window.index, "", "draft", "en")
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_draft_of_the_first_window_is_told_where_it_is_wanted(*, is_wanted: bool) -> None:
+    order = msgspec.structs.replace(ORDER, is_draft_wanted=is_wanted)
+    decoder = JobDecoder(DraftingStandIn(WindowTranscript((SEGMENT,))), window_s=1, first_window_s=1)
+    listener, sent = listen()
+
+    list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 5, listener))
+
+    assert sent == [messages.PartialDecoded(7, 0, "", "draft", "en")] * is_wanted
+
+
 def listen() -> tuple[JobListener, list[messages.Report]]:
     sent: list[messages.Report] = []
     return JobListener(ORDER.run, sent.append, lambda: False), sent

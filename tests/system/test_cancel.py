@@ -1,0 +1,108 @@
+"""A cancel stops the work: the model stays where the engine hears it, and what a reload took is logged."""
+
+import json
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fakes.audio import make_tones, write_wav
+from tests.fakes.confined_children import find_serving_children
+from tests.fakes.doors import read_success, submit
+from tests.fakes.media_files import CLIPS
+from tests.fakes.server import RealServer, wait_for
+
+SHORT = write_wav(make_tones(2))
+# The pipe takes two seconds of it, so a decoder of this is at work for as long as the engine is.
+LONG = (CLIPS / "speech.mp3").read_bytes() * 60
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealServer]:
+    """A server whose model is loaded, and leaves only where it has to."""
+    folder = Path(tempfile.mkdtemp(prefix="qasr-"))
+    with RealServer(folder, IDLE_TIMEOUT="0", WINDOW_S="1") as server:
+        read_success(server.start(), submit(server, SHORT))
+        yield server
+    shutil.rmtree(folder)
+
+
+def model_of(server: RealServer) -> psutil.Process:
+    model = server.model_process()
+    assert model is not None
+    return model
+
+
+def cancel(server: RealServer, location: str) -> None:
+    """Cancel a job, and see that it is over."""
+    assert server.client.delete(location).status_code == 202
+    wait_for(lambda: server.client.get(location).json()["state"] == "cancelled", what="the cancel")
+
+
+def submit_slow(server: RealServer, **script: object) -> str:
+    """Submit a job that takes longer than any test; answers its path once it is claimed."""
+    location = submit(server, LONG, prompt=json.dumps({"speed": 10} | script))
+    wait_for(lambda: server.client.get(location).json()["state"] == "running", what="the claim")
+    return location
+
+
+def find_decoder(server: RealServer) -> psutil.Process | None:
+    """The confined child that decodes for the worker now."""
+    for fork_server in psutil.Process(server.worker.pid).children():
+        if "shared.media.fork_server" in fork_server.cmdline():
+            return next(iter(find_serving_children(fork_server)), None)
+    return None
+
+
+def read_log(server: RealServer, event: str) -> list[str]:
+    """The lines of the log about such an event."""
+    return [line for line in server.log_text().splitlines() if f"event={event} " in line]
+
+
+def test_a_cancel_right_behind_the_claim_keeps_the_model(server: RealServer) -> None:
+    model = model_of(server)
+    for _ in range(3):
+        cancel(server, submit_slow(server))
+    read_success(server, submit(server, SHORT))
+    assert model_of(server) == model
+
+
+def test_a_cancel_keeps_the_model_while_the_engine_waits_for_a_slow_decoder(server: RealServer) -> None:
+    model = model_of(server)
+    location = submit_slow(server)
+    decoder = wait_for(lambda: find_decoder(server), what="the decoder")
+    decoder.send_signal(signal.SIGSTOP)
+    cancel(server, location)
+    decoder.send_signal(signal.SIGCONT)
+    read_success(server, submit(server, SHORT))
+    assert model_of(server) == model
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "ignore_stop"])
+def test_an_engine_that_hears_no_stop_is_ended_and_its_reload_is_timed(
+    server: RealServer, behaviour: str
+) -> None:
+    model = model_of(server)
+    ends, loads = len(read_log(server, "engine_ended")), len(read_log(server, "model_loaded"))
+    location = submit_slow(server, misbehaviour=behaviour, speed=0.3)  # a step of three seconds
+    cancel(server, location)
+    read_success(server, submit(server, SHORT))
+    assert model_of(server) != model
+    (end,) = read_log(server, "engine_ended")[ends:]
+    assert "reason=cancelled" in end
+    assert read_number(end, "waited_ms") >= 500
+    (load,) = read_log(server, "model_loaded")[loads:]
+    assert read_number(load, "loads") > 1
+    assert read_number(load, "load_s") > 0
+
+
+def read_number(line: str, field: str) -> float:
+    """The number that a line of the log gives for a field."""
+    found = re.search(rf"\b{field}=([0-9.]+)", line)
+    assert found is not None, line
+    return float(found[1])

@@ -1,0 +1,35 @@
+"""The first text of a minute of speech comes early, from the CPU engine as it is set by default."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.joined_speech import join_recordings, read_recordings
+from tests.fakes.media_files import CLIPS
+from tests.fakes.partial_times import MOST_SHARE, time_stream
+from tests.fakes.server import RealServer
+from tests.word_errors import count_errors
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(whisper_server: RealServer) -> None:
+    see_early_text(whisper_server, CLIPS, text_column="text")
+
+
+@pytest.mark.full
+@pytest.mark.speech
+@pytest.mark.timeout(600)
+def test_the_first_text_of_a_minute_of_human_speech_does_too(
+    whisper_server: RealServer, speech_dir: Path
+) -> None:
+    see_early_text(whisper_server, speech_dir, text_column="reference")
+
+
+def see_early_text(server: RealServer, folder: Path, *, text_column: str) -> None:
+    recordings = read_recordings(folder, text_column=text_column)
+    time_stream(server, join_recordings(recordings[:1], length_s=1).file)  # so that the model is loaded
+    speech = join_recordings(recordings)
+    times = time_stream(server, speech.file)
+    assert times.first_share < MOST_SHARE, times
+    assert count_errors(speech.text, times.text, language="en").rate < 0.2
