@@ -27,7 +27,8 @@ class FdChannel:
         frame = _LENGTH.pack(len(payload)) + payload
         with self._sending:
             sent = socket.send_fds(self._socket, [frame], list(descriptors)) if descriptors else 0
-            self._socket.sendall(frame[sent:])
+            if unsent := frame[sent:]:  # who has all of it may be gone by now, which is no error then
+                self._socket.sendall(unsent)
 
     def receive(self) -> tuple[bytes, list[int]] | None:
         """Wait for the next message and its descriptors; None where the other end is closed."""

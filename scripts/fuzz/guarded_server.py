@@ -34,6 +34,7 @@ _DECODER = "guarded decoder"
 _ROLES: Mapping[str, str] = {
     "worker.model_process": "model process",
     "shared.media.fork_server": _FORK_SERVER,
+    "-m api.webhooks": "webhooks",
     "-m api": "api",
     "-m worker": "worker",
     "valkey-server": "Redis",
@@ -80,9 +81,9 @@ class GuardedServer:
             self._look()
 
     def count_decoders(self) -> int:
-        """How many confined children are alive."""
+        """How many confined children are alive, but for the one that each fork server keeps ahead."""
         servers = [process for process, role in self._watched.items() if role == _FORK_SERVER]
-        return sum(len(server.children()) for server in servers if server.is_running())
+        return sum(max(0, len(server.children()) - 1) for server in servers if server.is_running())
 
     def count_unfinished_uploads(self) -> int:
         """How many files of uploads that were never completed are left."""

@@ -8,7 +8,7 @@ object and the object itself: {"code": ..., "message": ...}. A pipe that ends ot
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 import numpy as np
@@ -42,6 +42,13 @@ class DecodingFailed(Exception):
         super().__init__(failure.message)
         self.code = failure.code
         self.message = failure.message
+
+
+class ByteSource(Protocol):
+    """What blocks can be read from, such as a binary file."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
 
 
 class PcmWriter:
@@ -85,10 +92,10 @@ class PcmWriter:
         self._pipe.flush()
 
 
-def read_pcm(pipe: BinaryIO | int) -> Iterator[Samples]:
+def read_pcm(pipe: ByteSource | int) -> Iterator[Samples]:
     """Blocks of mono samples at 16 kHz, float32 in -1..1, shape (n,) with n > 0, until the clean end.
 
-    `pipe` is a readable binary file or a file descriptor; it stays open.
+    `pipe` is a source of bytes or a file descriptor; it stays open.
 
     Raises:
         DecodingFailed: the decoder reported an error or died, or what came is not this wire.
@@ -103,12 +110,12 @@ def read_pcm(pipe: BinaryIO | int) -> Iterator[Samples]:
         yield pcm.astype(np.float32) / np.float32(1 << 15)
 
 
-def _read_length(stream: BinaryIO) -> int:
+def _read_length(stream: ByteSource) -> int:
     (length,) = _LENGTH.unpack(_read_exactly(stream, _LENGTH.size))
     return int(length)
 
 
-def _read_failure(stream: BinaryIO) -> Failure:
+def _read_failure(stream: ByteSource) -> Failure:
     encoded = _read_exactly(stream, _read_length(stream))
     try:
         return msgspec.json.decode(encoded, type=Failure)
@@ -116,7 +123,7 @@ def _read_failure(stream: BinaryIO) -> Failure:
         return _GAVE_UP
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+def _read_exactly(stream: ByteSource, size: int) -> bytes:
     """The next `size` bytes; a pipe may give them in pieces."""
     if size > _MAX_PART_BYTES:
         raise DecodingFailed(_GAVE_UP)

@@ -1,4 +1,4 @@
-"""Stand-ins for worker and api, and a local server made of them: run it with `server`, `worker` or `api`.
+"""Stand-ins for the parts, and a local server made of them: run it with `server` or the name of a part.
 
 They note in DATA_DIR/journal what happens to them, and misbehave as the environment's MISBEHAVIOUR says.
 """
@@ -29,7 +29,9 @@ def note(what: str) -> None:
 def be_server() -> int:
     """Run the real supervisor on the stand-ins of this file."""
     me = (sys.executable, __file__)
-    return run_local_server(PartCommands(worker=(*me, "worker"), api=(*me, "api")))
+    return run_local_server(
+        PartCommands(worker=(*me, "worker"), webhooks=(*me, "webhooks"), api=(*me, "api"))
+    )
 
 
 def be_worker() -> int:
@@ -63,11 +65,12 @@ def redis_answers() -> bool:
 
 
 class Requests(BaseHTTPRequestHandler):
-    """Answers /ready once the worker is alive, and anything else at once."""
+    """Answers /ready once the other parts are alive, and anything else at once."""
 
     def do_GET(self) -> None:
         """Answer with the process id of the stand-in."""
-        is_ready = self.path != "/ready" or "worker is alive" in (DATA_DIR / "journal").read_text()
+        journal = (DATA_DIR / "journal").read_text()
+        is_ready = self.path != "/ready" or ("worker is alive" in journal and "webhooks" in journal)
         self.send_response(200 if is_ready else 503)
         self.end_headers()
         self.wfile.write(str(os.getpid()).encode())
@@ -90,5 +93,17 @@ def be_api() -> int:
     return 0
 
 
+def be_webhooks() -> int:
+    """Do nothing until SIGTERM."""
+    asked_to_stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    note(f"webhooks {os.getpid()} started")
+    asked_to_stop.wait()
+    note("webhooks was asked to stop" + (", Redis answers" if redis_answers() else ""))
+    return 0
+
+
+ROLES = {"server": be_server, "worker": be_worker, "webhooks": be_webhooks, "api": be_api}
+
 if __name__ == "__main__":
-    sys.exit({"server": be_server, "worker": be_worker, "api": be_api}[sys.argv[1]]())
+    sys.exit(ROLES[sys.argv[1]]())

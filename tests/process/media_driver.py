@@ -13,6 +13,7 @@ import psutil
 
 from shared.media.client import MediaLimits, MediaService
 from shared.media.pcm_frames import read_pcm
+from tests.fakes.confined_children import find_serving_children
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; passing never takes so long."""
@@ -56,8 +57,8 @@ def fork_server(service: MediaService) -> psutil.Process:
 
 
 def media_child(service: MediaService) -> psutil.Process:
-    """The one child that runs now."""
-    (child,) = fork_server(service).children()
+    """The one child that serves a request now."""
+    (child,) = find_serving_children(fork_server(service))
     return child
 
 

@@ -90,7 +90,9 @@ def test_it_stops_within_its_grace_and_tells_those_who_wait_where_to_look(
         job_url = f"/v1/jobs/{worker.wait_for_claim().job_id}"
         streaming = others.submit(client.post, "/v1/audio/transcriptions/stream", files=AUDIO)
         following: Future[tuple[list[ServerSentEvent], int]] = others.submit(collect, client, job_url)
+        preferring = others.submit(client.post, "/v1/jobs", files=AUDIO, headers={"Prefer": "wait=40"})
         wait_for(lambda: streaming.running() and following.running())
+        wait_for(lambda: len(client.get("/v1/jobs").json()["data"]) == 3)
         assert client.get("/health").status_code == 200
         process.send_signal(signal.SIGTERM)
         process.wait(END_WITHIN_S)
@@ -100,6 +102,7 @@ def test_it_stops_within_its_grace_and_tells_those_who_wait_where_to_look(
         assert refused.headers["x-should-retry"] == "false"
         assert f"/v1/jobs/{refused.headers['x-job-id']}" == job_url
         assert following.result()[1] == 200
+        assert (preferring.result().status_code, preferring.result().json()["state"]) == (202, "queued")
         go_on.set()
         start_api()
         wait_for(lambda: client.get(job_url).json()["state"] == "succeeded")

@@ -71,7 +71,7 @@ def test_the_engine_is_decided_once_said_and_passed_on(tmp_path: Path, asked: st
 
         assert f"engine: {chosen}" in server.said
         assert ("ENGINE=auto" in server.said) == (asked == "auto")
-        assert f"started with ENGINE={chosen}" in server.journal()[0] + server.journal()[1]
+        assert f"started with ENGINE={chosen}" in "\n".join(server.journal())
 
 
 def test_the_data_folder_and_what_is_in_it_belong_to_their_owner_alone(tmp_path: Path) -> None:
@@ -236,7 +236,11 @@ def test_keys_are_announced_but_neither_shown_nor_given_to_the_worker(tmp_path: 
         assert "each request needs one of API_KEYS" in server.said
         assert "k3y-0123456789abcdef" not in server.said
         assert "API_KEYS" not in worker.environ()
-        assert "API_KEYS" in psutil.Process(server.noted_pid("api")).environ()
+        assert "WEBHOOK_SECRET" not in worker.environ()
+        for part in ("api", "webhooks"):
+            environment = psutil.Process(server.noted_pid(part)).environ()
+            assert "API_KEYS" in environment
+            assert environment["WEBHOOK_SECRET"] == (tmp_path / "webhook_secret").read_text().strip()
 
 
 def test_a_wrong_key_is_refused_in_one_line_that_does_not_show_it(tmp_path: Path) -> None:

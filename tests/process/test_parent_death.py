@@ -1,11 +1,14 @@
 """A process that is tied to its parent dies with it, and one that was let go does not."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import psutil
 import pytest
+
+from worker.parent_death import is_left_alone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes so")
 
@@ -59,3 +62,29 @@ def test_a_process_that_was_let_go_lives_until_its_channel_ends(parents: list[su
     parents[-1].stdin.close()
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running()
+
+
+def test_a_process_whose_parent_died_before_it_was_tied_sees_it_by_the_channel() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            assert not is_left_alone(theirs.fileno())
+            ours.send(b"an order that nobody has read")
+            assert not is_left_alone(theirs.fileno())
+        assert is_left_alone(theirs.fileno())
+
+
+def test_a_model_process_whose_worker_is_gone_ends_before_it_imports_anything() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        done = subprocess.run(
+            [sys.executable, "-P", "-X", "importtime", "-m", "worker.model_process_start"],
+            stdin=theirs.fileno(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert "worker.parent_death" in done.stderr
+    assert "worker.model_process\n" not in done.stderr
