@@ -2,7 +2,7 @@
 # `make run PORT=9000`: make hands variables from its command line on to what it runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full check fuzz chaos lock clean
+.PHONY: help run test test-full check fuzz chaos bench-reliability bench-partials lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first Python that runs and is in range; a version manager's shim for an absent one does not run.
@@ -24,7 +24,7 @@ BIN := .venv/bin
 PACKAGES := api shared worker scripts
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 26
 
 run: ## set up what ENGINE needs, then run the server until Ctrl-C
 	@exec $(FIRST_PYTHON) -m scripts.start_server --torch-index $(TORCH_CPU_INDEX)
@@ -58,9 +58,19 @@ fuzz: ## send damaged audio to a server of its own; SECONDS=60 SEED=1, REPORT=fi
 	@exec $(BIN)/python -m scripts.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) \
 		$(if $(REPORT),--report $(REPORT))
 
-chaos: ## kill, freeze and cut off a server under load, and count the harm; JOBS, FAULTS, SEED, ENGINE, LEASE_S, REPORT
+chaos: ## kill, freeze and cut off a server under load, and count the harm; JOBS, FAULTS, SEED, POOL, ENGINE, LEASE_S, REPORT
 	@$(SETUP) dev
 	@exec $(BIN)/python -m scripts.chaos
+
+bench-reliability: ## measure overhead, cancels, losses and listeners beside their goals; ONLY, CALLS, ROUNDS, LISTENERS, REPORT
+	@$(SETUP) dev
+	@exec $(BIN)/python -m scripts.bench_reliability
+
+bench-partials: ## how early the first text of a minute comes, and what a short first window costs; SPEECH_DIR
+	@$(SETUP) dev
+	@$(SETUP_QWEN_TESTS)
+	@$(BIN)/python -m tests.benches.partials whisper
+	@if [ -e .venv-qwen/qwen-cpu.stamp ]; then .venv-qwen/bin/python -m tests.benches.partials qwen3; fi
 
 lock: ## recreate the locks in requirements/; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev

@@ -20,7 +20,7 @@ from scripts.local_server.port import base_url, open_port
 from scripts.local_server.readiness import ask_api, ask_redis, wait_until
 from scripts.local_server.redis_server import redis_command, socket_url
 
-SCRIPTED_SPEED = "12"
+SCRIPTED_SPEED = "40"
 RESTART_PAUSE_S = 0.25
 STOP_WITHIN_S = 20.0
 

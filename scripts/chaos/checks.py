@@ -22,16 +22,26 @@ class Harm(StrEnum):
     STUCK = "stuck"  # it is not final
     FAILED = "failed"  # it is final, but did not succeed
     DOUBLED = "doubled"  # it was made final more than once
+    UNTOLD = "untold"  # it is final, and no event says so
     WRONG = "wrong"  # it has not the transcript of its audio
 
 
 @dataclass(frozen=True)
 class JobFacts:
-    """One accepted job: what was expected, what is on record, and the text that the api gives."""
+    """One accepted job: what was expected, what is on record, and the text that the api gives.
+
+    `answers` are the texts that its client was given while the run went on.
+    """
 
     expected: str
     record: Record | None
     text: str | None
+    answers: tuple[str, ...] = ()
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether any text that was given is another than what was expected."""
+        return self.text != self.expected or any(answer != self.expected for answer in self.answers)
 
 
 def find_harm(facts: JobFacts) -> set[Harm]:
@@ -41,10 +51,11 @@ def find_harm(facts: JobFacts) -> set[Harm]:
         return {Harm.LOST}
     if record.state not in FINAL:
         return {Harm.STUCK}
-    harm = {Harm.DOUBLED} if count_final_events(record) > 1 else set[Harm]()
+    finals = count_final_events(record)
+    harm = {Harm.DOUBLED} if finals > 1 else set[Harm]() if finals else {Harm.UNTOLD}
     if record.state != "succeeded":
         return harm | {Harm.FAILED}
-    return harm if facts.text == facts.expected else harm | {Harm.WRONG}
+    return harm | {Harm.WRONG} if facts.is_wrong else harm
 
 
 def count_final_events(record: Record) -> int:

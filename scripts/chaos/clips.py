@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import Door
 from worker.engines.scripted import expected_words
 
 SPEECH_DIR = Path(__file__).parents[2] / "tests" / "audio"
@@ -35,8 +36,8 @@ class Clip:
 class Clips(Protocol):
     """Where the clip of a job comes from."""
 
-    def make(self, number: int) -> Clip:
-        """The clip of job `number`."""
+    def make(self, number: int, door: Door) -> Clip:
+        """The clip of job `number`, with the text that `door` has to give."""
 
 
 class NoiseClips:
@@ -45,7 +46,7 @@ class NoiseClips:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def make(self, number: int) -> Clip:
+    def make(self, number: int, _door: Door) -> Clip:
         """The clip of job `number`; the same for the same seed."""
         draw = np.random.default_rng((self._seed, number))
         span = LONG_S if draw.random() < LONG_SHARE else SHORT_S
@@ -56,15 +57,22 @@ class NoiseClips:
 
 
 class SpeechClips:
-    """Recordings of speech in turn; `texts` is what each gave before any fault."""
+    """Recordings of speech in turn, each with what it gave before any fault by the same door.
+
+    The doors differ since their first windows do.
+    """
 
     def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
+        self._texts: dict[tuple[str, Door], str] = {}
 
-    def make(self, number: int) -> Clip:
-        """The clip of job `number`."""
+    def make(self, number: int, door: Door) -> Clip:
+        """The recording of job `number`."""
         name = SPEECH_FILES[number % len(SPEECH_FILES)]
-        return Clip(name, (SPEECH_DIR / name).read_bytes(), self.texts.get(name, ""))
+        return Clip(name, (SPEECH_DIR / name).read_bytes(), self._texts.get((name, door), ""))
+
+    def learn(self, number: int, door: Door, text: str) -> None:
+        """Expect `text` of recording `number` by `door`."""
+        self._texts[SPEECH_FILES[number % len(SPEECH_FILES)], door] = text
 
 
 def _encode(samples: np.ndarray[tuple[int], np.dtype[np.int16]], kind: str) -> bytes:

@@ -1,12 +1,14 @@
 """A disk of limited size without root: a tmpfs in a user namespace, which can be shrunk to what it holds."""
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
 MOUNT_AND_BECOME = 'mount -t tmpfs -o "size=$0,mode=700" tmpfs "$1" && shift && exec "$@"'
 SPARE_BYTES = 1 << 14
-BASE_BYTES = 192 << 20
+TRIES = 8
+BASE_BYTES = 256 << 20
 
 
 def is_tmpfs_permitted(folder: Path) -> bool:
@@ -32,8 +34,12 @@ class SmallDisk:
         self._size_bytes = _measure(folder)[0]
 
     def fill(self) -> None:
-        """Leave no room but for a few kilobytes."""
-        self._resize(_measure(self._folder)[1] + SPARE_BYTES)
+        """Leave no room but for a few kilobytes, or more while it fills faster than it can be shrunk."""
+        for doublings in range(TRIES):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self._resize(_measure(self._folder)[1] + (SPARE_BYTES << doublings))
+                return
+        raise RuntimeError(f"The tmpfs on {self._folder} could not be shrunk in {TRIES} tries.")
 
     def clear(self) -> None:
         """Give it back its size."""

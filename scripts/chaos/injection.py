@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -19,7 +19,7 @@ from scripts.chaos.records import RecordReader
 from scripts.local_server.descendants import is_alive
 
 BUSY_WITHIN_S = 10.0
-"""How long a fault waits for its worker to have a job."""
+"""How long a fault waits for what it hits to have something to do."""
 
 
 @dataclass
@@ -36,10 +36,18 @@ class Injected:
 class Injector:
     """Injects faults into the parts of a test bed."""
 
-    def __init__(self, bed: TestBed, records: RecordReader, disk: SmallDisk | None) -> None:
+    def __init__(
+        self,
+        bed: TestBed,
+        records: RecordReader,
+        disk: SmallDisk | None,
+        *,
+        is_front_busy: Callable[[], bool],
+    ) -> None:
         self._bed = bed
         self._records = records
         self._disk = disk
+        self._is_front_busy = is_front_busy
 
     async def inject(self, fault: Fault) -> Injected:
         """Do it; returns when it is over, though not what follows from it."""
@@ -71,16 +79,16 @@ class Injector:
                 await self._fill_disk(fault.hold_s)
 
     async def _wait_until_busy(self, fault: Fault) -> tuple[str, ...]:
-        """The jobs that are held, as soon as the worker that is about to be hit holds one."""
+        """The jobs that are held, as soon as what is about to be hit has something to do."""
         give_up_s = time.monotonic() + BUSY_WITHIN_S
         while True:
             held = await self._records.read_held()
             pids = {part.pid for name, part in self._bed.parts.items() if name == fault.target}
             of_target = tuple(job_id for pid, job_id in held if pid in pids)
-            if fault.target not in WORKERS:
-                return tuple(job_id for _, job_id in held)
-            if of_target or time.monotonic() > give_up_s:
-                return of_target
+            hit = of_target if fault.target in WORKERS else tuple(job_id for _, job_id in held)
+            is_busy = bool(hit) and (fault.target != "api" or self._is_front_busy())
+            if is_busy or time.monotonic() > give_up_s:
+                return hit
             await asyncio.sleep(0.02)
 
     def _part(self, fault: Fault) -> RunningPart:

@@ -1,48 +1,75 @@
-"""What the harness knows while it runs: what was accepted, refused and finished."""
+"""What the harness knows while it runs: what was submitted, accepted, refused, answered and finished."""
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
+
+from shared.jobs import Door
+
+
+@dataclass(frozen=True)
+class Submit:
+    """A submit, however often it is repeated; `expected` is the text that has to come back."""
+
+    number: int
+    door: Door
+    key: str
+    expected: str
 
 
 @dataclass
 class Ledger:
-    """The books of one run; numbers are those of the clips."""
+    """The books of one run; jobs are known by their ids, refusals by what the client saw."""
 
     jobs: int
-    accepted: dict[str, int] = field(default_factory=dict)
-    final: set[str] = field(default_factory=set)
-    refusals: Counter[str] = field(default_factory=Counter)
-    refusals_during: Counter[tuple[str, str]] = field(default_factory=Counter)
-    retries: int = 0
+    accepted: dict[str, Submit] = field(default_factory=dict)
+    answers: dict[str, list[str]] = field(default_factory=dict)  # the texts that clients got
+    unfinished: set[str] = field(default_factory=set)  # accepted, and not known to be final
+    waiting: set[str] = field(default_factory=set)  # keys of which no job is known yet
+    held_requests: int = 0  # synchronous calls and streams that are open
+    on_server: Collection[str] = ()  # jobs that wait or run, whether their clients know of them or not
+    final: int = 0
+    refusals: Counter[tuple[str, Door, str]] = field(default_factory=Counter)
     most_retries: int = 0
     longest_wait_s: float = 0.0
     given_up: int = 0
+    broken_streams: int = 0
+    left_streams: int = 0
     replayed: int = 0
-    replay_faults: int = 0  # a repeated submit was answered with another job
+    second_jobs: int = 0  # a repeated submit was answered with another job
     faults_begun: int = 0
     faults_done: int = 0
     fault_now: str = "none"
     last_news_s: float = field(default_factory=time.monotonic)
+    _job_of_key: dict[str, str] = field(default_factory=dict)
 
     @property
-    def unfinished(self) -> set[str]:
-        """The accepted jobs that are not known to be final."""
-        return self.accepted.keys() - self.final
+    def retries(self) -> int:
+        """How many requests had to be repeated."""
+        return self.refusals.total()
 
-    def note_accepted(self, job_id: str, number: int) -> None:
-        """A submit was answered with 202."""
-        self.accepted[job_id] = number
-        self.last_news_s = time.monotonic()
-
-    def note_final(self, job_ids: set[str]) -> None:
-        """These jobs are final."""
-        if job_ids:
-            self.final |= job_ids
+    def note_accepted(self, job_id: str, submit: Submit) -> None:
+        """The server has named a job to the client."""
+        self.second_jobs += self._job_of_key.setdefault(submit.key, job_id) != job_id
+        self.waiting.discard(submit.key)
+        if job_id not in self.accepted:
+            self.accepted[job_id] = submit
+            self.unfinished.add(job_id)
             self.last_news_s = time.monotonic()
 
-    def note_refusal(self, answer: str) -> None:
-        """A submit was not answered with 202; `answer` is status and code, or what broke."""
-        self.refusals[answer] += 1
-        self.refusals_during[self.fault_now, answer] += 1
-        self.retries += 1
+    def note_answer(self, job_id: str, text: str) -> None:
+        """The client was given a text, so the job is final."""
+        self.answers.setdefault(job_id, []).append(text)
+        self.note_final({job_id} & self.unfinished)
+
+    def note_final(self, job_ids: set[str]) -> None:
+        """These unfinished jobs are final."""
+        if job_ids:
+            self.unfinished -= job_ids
+            self.final += len(job_ids)
+            self.last_news_s = time.monotonic()
+
+    def note_refusal(self, door: Door, answer: str) -> None:
+        """A request has to be repeated; `answer` is status and code, or what broke."""
+        self.refusals[self.fault_now, door, answer] += 1

@@ -40,7 +40,7 @@ class Trace:
 
 
 class Listeners:
-    """Follow as many of the accepted jobs as they can at a time."""
+    """Follow as many jobs as they can at a time, also those whose clients do not know their ids yet."""
 
     def __init__(self, http: httpx.AsyncClient, ledger: Ledger) -> None:
         self._http = http
@@ -55,26 +55,33 @@ class Listeners:
 
     async def _follow_one_after_the_other(self) -> None:
         while True:
-            job_id = next((one for one in self._ledger.unfinished if one not in self.traces), None)
+            present = (*self._ledger.on_server, *self._ledger.unfinished)
+            job_id = next((one for one in present if one not in self.traces), None)
             if job_id is None:
                 await asyncio.sleep(0.05)
                 continue
             self.traces[job_id] = trace = Trace(job_id)
-            while not trace.is_closed:
-                await self._visit(trace)
+            await follow_to_end(self._http, trace)
 
-    async def _visit(self, trace: Trace) -> None:
-        last = {"Last-Event-ID": trace.ids[-1]} if trace.ids else {}
-        url = f"/v1/jobs/{trace.job_id}/events"
-        try:
-            async with httpx_sse.aconnect_sse(self._http, "GET", url, headers=last) as source:
-                if source.response.status_code == httpx.codes.NO_CONTENT:
-                    trace.is_closed = True
-                elif source.response.status_code == httpx.codes.OK:
-                    async for event in source.aiter_sse():
-                        trace.note(event)
-        except (httpx.TransportError, httpx_sse.SSEError):
-            await asyncio.sleep(0.2)
-        if not trace.is_closed:
-            trace.resumed += not trace.has_final
-            await asyncio.sleep(0.05)
+
+async def follow_to_end(http: httpx.AsyncClient, trace: Trace) -> None:
+    """Follow a job, coming back as often as it takes, until its final event was heard and confirmed."""
+    while not trace.is_closed:
+        await _visit(http, trace)
+
+
+async def _visit(http: httpx.AsyncClient, trace: Trace) -> None:
+    last = {"Last-Event-ID": trace.ids[-1]} if trace.ids else {}
+    url = f"/v1/jobs/{trace.job_id}/events"
+    try:
+        async with httpx_sse.aconnect_sse(http, "GET", url, headers=last) as source:
+            if source.response.status_code == httpx.codes.NO_CONTENT:
+                trace.is_closed = True
+            elif source.response.status_code == httpx.codes.OK:
+                async for event in source.aiter_sse():
+                    trace.note(event)
+    except (httpx.TransportError, httpx_sse.SSEError):
+        await asyncio.sleep(0.2)
+    if not trace.is_closed:
+        trace.resumed += not trace.has_final
+        await asyncio.sleep(0.05)

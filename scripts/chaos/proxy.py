@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 16
@@ -14,28 +15,17 @@ class _Link:
         self.is_silent = False
 
 
-class RedisProxy:
-    """Forwards from a port of loopback to the server's unix socket."""
+class Proxy(ABC):
+    """Takes connections on a port of loopback, and has a task for each."""
 
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._links: set[_Link] = set()
+    def __init__(self) -> None:
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> str:
-        """Begin to forward; returns the REDIS_URL to use."""
+    async def listen(self) -> int:
+        """Begin to take connections; returns the port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
-
-    def fall_silent(self) -> int:
-        """Make all present connections half-open, as a router does that forgets them; answers how many.
-
-        New ones are forwarded as ever.
-        """
-        for link in self._links:
-            link.is_silent = True
-        return len(self._links)
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Take no connection any more, and end those there are."""
@@ -49,6 +39,32 @@ class RedisProxy:
         task = asyncio.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
+
+    @abstractmethod
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection until it ends."""
+
+
+class RedisProxy(Proxy):
+    """Forwards to the server's unix socket."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__()
+        self._target = target
+        self._links: set[_Link] = set()
+
+    async def start(self) -> str:
+        """Begin to forward; returns the REDIS_URL to use."""
+        return f"redis://127.0.0.1:{await self.listen()}/0"
+
+    def fall_silent(self) -> int:
+        """Make all present connections half-open, as a router does that forgets them; answers how many.
+
+        New ones are forwarded as ever.
+        """
+        for link in self._links:
+            link.is_silent = True
+        return len(self._links)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

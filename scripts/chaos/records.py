@@ -60,6 +60,14 @@ class RecordReader:
             return []
         return [(int(worker_id.split(":")[-2]), job_id) for worker_id, job_id in held.items()]
 
+    async def list_open(self) -> set[str]:
+        """The jobs that wait in the queue or are held by a worker."""
+        try:
+            queued: Any = await self._redis.zrange(f"{KEY_PREFIX}queued", 0, -1)
+        except RedisError:
+            return set()
+        return {*queued, *(job_id for _, job_id in await self.read_held())}
+
     async def find_final(self, job_ids: Collection[str]) -> set[str]:
         """Those of the jobs that are final."""
         try:

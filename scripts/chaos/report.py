@@ -1,11 +1,12 @@
 """The report: each figure beside its goal, what each kind of fault cost, and what clients saw."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scripts.chaos import checks
 from scripts.chaos.checks import Harm, JobFacts
 from scripts.chaos.clients import RETRY_RULE
+from scripts.chaos.doors import SHARES
 from scripts.chaos.faults import FaultKind
 from scripts.chaos.injection import Injected
 from scripts.chaos.ledger import Ledger
@@ -27,7 +28,7 @@ class Evidence:
     faults: Sequence[Injected]
     facts: Mapping[str, JobFacts]
     records: Mapping[str, Record]
-    traces: Mapping[str, Trace]
+    traces: Sequence[Trace]
     unexpected_ends: Sequence[str]
     replays: bool
     took_s: float
@@ -65,6 +66,7 @@ def write_report(evidence: Evidence) -> Report:
     parts = [
         _head(evidence),
         _tabulate_figures(figures),
+        _tabulate_doors(evidence),
         _tabulate_faults(evidence),
         _tabulate_refusals(evidence),
     ]
@@ -78,10 +80,11 @@ def _count_jobs(evidence: Evidence) -> list[Figure]:
     harm = [found for facts in evidence.facts.values() for found in checks.find_harm(facts)]
     listened = [problem for problem in _list_gaps(evidence) if problem]
     extra = sum(map(checks.count_extra_attempts, evidence.records.values()))
-    resumed = sum(trace.resumed for trace in evidence.traces.values())
+    resumed = sum(trace.resumed for trace in evidence.traces)
     return [
-        Figure("submits that were accepted", f"{len(ledger.accepted)} ({_count_probes(ledger)} as probes)"),
-        _zero("submits that were never accepted", ledger.given_up),
+        Figure("jobs", f"{len(ledger.accepted)} ({_count_probes(ledger)} as probes)"),
+        Figure("jobs by door", _count_by_door(ledger)),
+        _zero("submits that were never answered", ledger.given_up),
         *(_zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
         _second_jobs(evidence),
         Figure("listeners", f"{len(evidence.traces)}, which came back {resumed} times"),
@@ -92,11 +95,16 @@ def _count_jobs(evidence: Evidence) -> list[Figure]:
 
 def _count_probes(ledger: Ledger) -> int:
     """How many submits were made beside the load, to see what the server does."""
-    return len(ledger.accepted) + ledger.given_up - ledger.jobs
+    return len({submit.key for submit in ledger.accepted.values()}) + ledger.given_up - ledger.jobs
+
+
+def _count_by_door(ledger: Ledger) -> str:
+    doors = [submit.door for submit in ledger.accepted.values()]
+    return ", ".join(f"{doors.count(door)} {door}" for door in SHARES)
 
 
 def _second_jobs(evidence: Evidence) -> Figure:
-    second = len(evidence.records.keys() - evidence.ledger.accepted.keys()) + evidence.ledger.replay_faults
+    second = len(evidence.records.keys() - evidence.ledger.accepted.keys()) + evidence.ledger.second_jobs
     name = "second jobs of repeated submits"
     if evidence.replays:
         return _zero(name, second)
@@ -123,13 +131,14 @@ def _measure_faults(evidence: Evidence) -> list[Figure]:
 
 
 def _count_answers(evidence: Evidence) -> list[Figure]:
-    refusals = evidence.ledger.refusals
-    unforeseen = sum(count for answer, count in refusals.items() if answer.startswith("500"))
+    ledger = evidence.ledger
+    unforeseen = sum(count for (_, _, answer), count in ledger.refusals.items() if answer.startswith("500"))
     return [
-        Figure("submits that were refused and repeated", str(sum(refusals.values()))),
+        Figure("requests that were refused or cut, and repeated", str(ledger.retries)),
+        Figure("requests answered from the job of an earlier one", str(ledger.replayed)),
         _zero("answers with 500", unforeseen),
-        Figure("most repeats of one submit", str(evidence.ledger.most_retries)),
-        Figure("longest wait for an acceptance, s", f"{evidence.ledger.longest_wait_s:.1f}"),
+        Figure("most repeats of one request", str(ledger.most_retries)),
+        Figure("longest until a request that was repeated was answered, s", f"{ledger.longest_wait_s:.1f}"),
     ]
 
 
@@ -144,11 +153,11 @@ def _at_most(name: str, values: Sequence[float], limit: float, shape: str) -> Fi
 
 
 def _list_gaps(evidence: Evidence) -> Iterable[str]:
-    for job_id, trace in evidence.traces.items():
-        record, facts = evidence.records.get(job_id), evidence.facts.get(job_id)
+    for trace in evidence.traces:
+        record, facts = evidence.records.get(trace.job_id), evidence.facts.get(trace.job_id)
         if record is not None and facts is not None:
             for problem in checks.find_gaps(trace, record, facts.text):
-                yield f"listener of {job_id}: {problem}"
+                yield f"listener of {trace.job_id}: {problem}"
 
 
 def _list_problems(evidence: Evidence) -> list[str]:
@@ -175,6 +184,23 @@ def _tabulate_figures(figures: Iterable[Figure]) -> str:
     return _tabulate(("figure", "here", "goal", ""), rows)
 
 
+def _tabulate_doors(evidence: Evidence) -> str:
+    ledger = evidence.ledger
+    rows = []
+    for door in SHARES:
+        facts = [evidence.facts[job_id] for job_id, submit in ledger.accepted.items() if submit.door is door]
+        answers = sum(len(one.answers) for one in facts)
+        harmed = sum(bool(checks.find_harm(one)) for one in facts)
+        repeated = sum(n for (_, asked, _), n in ledger.refusals.items() if asked is door)
+        rows.append((door, str(len(facts)), str(harmed), str(answers or NOTHING), str(repeated)))
+    head = ("door", "jobs", "with any harm", "transcripts given on the way", "requests repeated")
+    gone_on = (
+        f"{ledger.broken_streams} streams broke after they had named their job, and {ledger.left_streams} "
+        "were left then on purpose; their clients went on by `/v1/jobs/{id}`."
+    )
+    return f"{_tabulate(head, rows)}\n\n{gone_on}"
+
+
 def _tabulate_faults(evidence: Evidence) -> str:
     costs = checks.share_out_attempts(evidence.records, evidence.faults)
     rows = []
@@ -187,11 +213,11 @@ def _tabulate_faults(evidence: Evidence) -> str:
         recoveries = [checks.measure_recovery_s(fault, evidence.records) for fault, _ in injected]
         held = [(fault.ended_ms - fault.began_ms) / 1000 for fault, _ in injected]
         attempts = sum(cost for _, cost in injected)
-        refused = sum(n for (during, _), n in evidence.ledger.refusals_during.items() if during == kind)
+        refused = sum(n for (during, _, _), n in evidence.ledger.refusals.items() if during == kind)
         rows.append(
             (kind, str(len(injected)), _longest(held), _longest(recoveries), str(attempts), str(refused))
         )
-    head = ("fault", "times", "longest, s", "slowest recovery, s", "extra attempts", "refused submits")
+    head = ("fault", "times", "longest, s", "slowest recovery, s", "extra attempts", "requests repeated")
     return _tabulate(head, rows)
 
 
@@ -201,11 +227,12 @@ def _longest(values: Iterable[float | None]) -> str:
 
 
 def _tabulate_refusals(evidence: Evidence) -> str:
-    during = evidence.ledger.refusals_during
-    order: Callable[[tuple[str, str]], int] = lambda pair: -during[pair]  # noqa: E731 - only a sort key
-    rows = [(answer, fault, str(during[fault, answer])) for fault, answer in sorted(during, key=order)]
-    table = _tabulate(("submit was answered", "last fault before", "times"), rows)
-    return f"{table}\n\n{RETRY_RULE}" if rows else f"No submit was refused. {RETRY_RULE}"
+    rows = [
+        (door, answer, fault, str(times))
+        for (fault, door, answer), times in evidence.ledger.refusals.most_common()
+    ]
+    table = _tabulate(("door", "what came", "last fault before", "times"), rows)
+    return f"{table}\n\n{RETRY_RULE}" if rows else f"No request was refused. {RETRY_RULE}"
 
 
 def _tabulate(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

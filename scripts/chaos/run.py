@@ -1,6 +1,7 @@
 """One run from start to report: the load, the faults and the listeners side by side, then the checks."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,17 +11,19 @@ import httpx
 
 from scripts.chaos.bed import TestBed
 from scripts.chaos.checks import JobFacts
-from scripts.chaos.clients import Pace, Submitters
+from scripts.chaos.clients import Clients, Pace
 from scripts.chaos.clips import SPEECH_FILES, Clips, NoiseClips, SpeechClips
 from scripts.chaos.disk import SmallDisk
+from scripts.chaos.doors import SHARES
 from scripts.chaos.faults import draw_faults
 from scripts.chaos.injection import Injected, Injector
-from scripts.chaos.ledger import Ledger
+from scripts.chaos.ledger import Ledger, Submit
 from scripts.chaos.listeners import Listeners
 from scripts.chaos.patience import wait_until
 from scripts.chaos.records import Record, RecordReader
 from scripts.chaos.report import Evidence, Report, write_report
 from scripts.chaos.settings import ChaosSettings
+from shared.jobs import Door
 
 TELL_EVERY_S = 5.0
 LOOK_EVERY_S = 0.25
@@ -29,6 +32,8 @@ STUCK_AFTER_S = 120.0
 
 LISTENERS_END_WITHIN_S = 60.0
 READS_AT_ONCE = 8
+READ_TRIES = 40
+PATIENCE = httpx.Timeout(30, read=120)  # a synchronous call waits in the queue
 
 Say = Callable[[str], None]
 
@@ -46,9 +51,11 @@ class ChaosRun:
         self._records = RecordReader(bed.redis_url)
         self._ledger = Ledger(settings.jobs)
         self._clips: Clips = NoiseClips(settings.seed) if settings.engine == "scripted" else SpeechClips()
-        self._submitters = Submitters(http, self._clips, self._ledger, run=str(settings.seed))
+        self._clients = Clients(http, self._clips, self._ledger, seed=settings.seed)
         self._listeners = Listeners(http, self._ledger)
-        self._injector = Injector(bed, self._records, disk)
+        self._injector = Injector(
+            bed, self._records, disk, is_front_busy=lambda: self._ledger.held_requests > 0
+        )
         self._injected: list[Injected] = []
         self._disk = "shrinking a tmpfs that holds uploads and Redis" if disk else "RLIMIT_FSIZE on the api"
         self._began_s = time.monotonic()
@@ -56,7 +63,7 @@ class ChaosRun:
     async def run(self) -> Report:
         """Load, faults, checks; returns the report."""
         await self._learn_speech()
-        await self._submitters.find_out_whether_keys_are_honoured()
+        await self._clients.find_out_whether_keys_are_honoured()
         beside = [self._watch(), self._tell_progress(), self._listeners.run()]
         tasks = [asyncio.create_task(one) for one in beside]
         try:
@@ -74,22 +81,17 @@ class ChaosRun:
     async def _load_under_faults(self) -> None:
         pace = Pace(self._settings.jobs, self._settings.faults, self._ledger)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._submitters.run(pace))
+            tasks.create_task(self._clients.run(pace))
             tasks.create_task(self._inject_faults(pace))
 
     async def _learn_speech(self) -> None:
         """Transcribe each recording before any fault: that is what has to come back under them."""
         if not isinstance(self._clips, SpeechClips):
             return
-        for number in range(len(SPEECH_FILES)):
-            clip = self._clips.make(number)
-            files = {"file": (clip.name, clip.content)}
-            answer = await self._http.post("/v1/jobs", files=files, data={"priority": "interactive"})
-            job_id = answer.raise_for_status().json()["id"]
-            await wait_until(partial(self._records.find_final, [job_id]))
-            self._clips.texts[clip.name] = await self._read_text(job_id) or ""
-            self._ledger.note_accepted(job_id, number)
-            self._say(f"{clip.name}: {self._clips.texts[clip.name]}")
+        for door in SHARES:
+            await self._clients.learn_texts(self._clips, door)
+        for number, name in enumerate(SPEECH_FILES):
+            self._say(f"{name}: {self._clips.make(number, Door.JOBS).text}")
 
     async def _inject_faults(self, pace: Pace) -> None:
         faults = draw_faults(self._settings.seed, self._settings.faults, lease_s=self._settings.lease_s)
@@ -104,16 +106,17 @@ class ChaosRun:
 
     async def _watch(self) -> None:
         while True:
-            self._ledger.note_final(await self._records.find_final(self._ledger.unfinished))
+            self._ledger.on_server = await self._records.list_open()
+            self._ledger.note_final(await self._records.find_final(frozenset(self._ledger.unfinished)))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _tell_progress(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             ledger = self._ledger
-            jobs = f"{len(ledger.accepted)} of {ledger.jobs} accepted, {len(ledger.final)} final"
+            jobs = f"{len(ledger.accepted)} of {ledger.jobs} accepted, {ledger.final} final"
             faults = f"{ledger.faults_done} of {self._settings.faults} faults"
-            self._say(f"{self._clock()} {jobs}, {faults}, {ledger.retries} submits repeated")
+            self._say(f"{self._clock()} {jobs}, {faults}, {ledger.retries} requests repeated")
 
     async def _wait_for_the_rest(self) -> None:
         limit_s = STUCK_AFTER_S + 4 * self._settings.lease_s
@@ -140,9 +143,9 @@ class ChaosRun:
             faults=self._injected,
             facts=await self._gather_facts(records),
             records=records,
-            traces=self._listeners.traces,
+            traces=[*self._listeners.traces.values(), *self._clients.traces],
             unexpected_ends=self._bed.unexpected_ends,
-            replays=self._submitters.replays,
+            replays=self._clients.replays,
             took_s=took_s,
             disk=self._disk,
         )
@@ -150,17 +153,22 @@ class ChaosRun:
     async def _gather_facts(self, records: dict[str, Record]) -> dict[str, JobFacts]:
         at_once = asyncio.Semaphore(READS_AT_ONCE)
 
-        async def gather(job_id: str, number: int) -> tuple[str, JobFacts]:
+        async def gather(job_id: str, submit: Submit) -> tuple[str, JobFacts]:
             async with at_once:
-                expected = await asyncio.to_thread(self._clips.make, number)
-                return job_id, JobFacts(expected.text, records.get(job_id), await self._read_text(job_id))
+                text, answers = await self._read_text(job_id), self._ledger.answers.get(job_id, ())
+                return job_id, JobFacts(submit.expected, records.get(job_id), text, tuple(answers))
 
         return dict(await asyncio.gather(*(gather(*one) for one in self._ledger.accepted.items())))
 
     async def _read_text(self, job_id: str) -> str | None:
-        answer = await self._http.get(f"/v1/jobs/{job_id}")
-        transcript = answer.json().get("transcript") if answer.status_code == httpx.codes.OK else None
-        return None if transcript is None else str(transcript["text"])
+        for _ in range(READ_TRIES):  # the last fault may still be felt
+            with contextlib.suppress(httpx.TransportError):
+                answer = await self._http.get(f"/v1/jobs/{job_id}")
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    transcript = answer.json().get("transcript")
+                    return None if transcript is None else str(transcript["text"])
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self._began_s:5.0f} s"
@@ -171,7 +179,7 @@ async def run_chaos(settings: ChaosSettings, folder: Path, disk: SmallDisk | Non
     bed = TestBed(folder, folder / "data", settings)
     try:
         await bed.start()
-        async with httpx.AsyncClient(base_url=bed.base_url, timeout=httpx.Timeout(30)) as http:
+        async with httpx.AsyncClient(base_url=bed.base_url, timeout=PATIENCE) as http:
             return await ChaosRun(settings, bed, http, disk, say).run()
     finally:
         await bed.stop()

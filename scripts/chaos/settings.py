@@ -31,7 +31,9 @@ class ChaosSettings(BaseSettings):
     """What the audio and the faults are drawn from."""
 
     pool: Literal["solo"] = "solo"
-    """Celery's pool in the workers; the server has no other."""
+    """Celery's pool in the workers. Only `solo` is there: a worker does one job at a time, on a thread of its
+    own and with its model in a process of its own; processes or threads of Celery's around that would add
+    nothing but parts that can be lost, and their time limits do not end a model."""
 
     engine: Literal["scripted", "whisper"] = "scripted"
     """`scripted` checks each word against the audio; `whisper` transcribes the clips in tests/audio."""

@@ -1,14 +1,17 @@
 """A server whose parts are killed, frozen and cut off under load loses, doubles and garbles nothing."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.chaos.checks import Harm
 from scripts.chaos.faults import FaultKind
 from scripts.setup_venv import REPOSITORY
+from shared.jobs import Door
 
 
 @pytest.mark.full
@@ -30,8 +33,11 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     rows = {line.split(" | ")[0].strip("| "): line for line in report.read_text().splitlines()}
     assert all(f"| {kind} | " in rows[kind] and f"| {kind} | 0 |" not in rows[kind] for kind in FaultKind)
-    for harm in ("lost", "stuck", "failed", "doubled", "wrong"):
+    for harm in Harm:
         assert rows[f"jobs {harm}"].startswith(f"| jobs {harm} | 0 | 0 | met")
+    by_door = {door: int(count) for count, door in re.findall(r"(\d+) (\w+)", rows["jobs by door"])}
+    assert sum(by_door.values()) >= 300
+    assert all(by_door[door] >= 50 for door in Door)
 
 
 @pytest.mark.parametrize("wrong", [{"JOBS": "0"}, {"POOL": "prefork"}, {"ENGINE": "qwen3"}])

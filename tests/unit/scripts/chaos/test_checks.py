@@ -47,7 +47,10 @@ GOOD = record("queued", "started", "segment", "progress", "succeeded")
         (JobFacts("a b", None, None), {Harm.LOST}),
         (JobFacts("a b", record("queued", state="queued"), None), {Harm.STUCK}),
         (JobFacts("a b", record("failed", state="failed"), None), {Harm.FAILED}),
+        (JobFacts("a b", GOOD, "a b", ("a b", "a b")), set()),
+        (JobFacts("a b", GOOD, "a b", ("a b", "a")), {Harm.WRONG}),
         (JobFacts("a b", record("succeeded", "succeeded"), "a b"), {Harm.DOUBLED}),
+        (JobFacts("a b", record("queued", "started"), "a b"), {Harm.UNTOLD}),
         (JobFacts("a b", record("failed", "succeeded"), "a"), {Harm.DOUBLED, Harm.WRONG}),
     ],
 )
