@@ -10,7 +10,14 @@ from scripts.local_server.data_folder import lock_data_folder, prepare_data_fold
 from scripts.local_server.keeper import Keeper
 from scripts.local_server.output import Console
 from scripts.local_server.parts import Part
-from scripts.local_server.plans import Foundation, PartCommands, plan_api, plan_redis, plan_worker
+from scripts.local_server.plans import (
+    Foundation,
+    PartCommands,
+    plan_api,
+    plan_redis,
+    plan_webhooks,
+    plan_worker,
+)
 from scripts.local_server.port import open_port
 from scripts.local_server.redis_choice import choose_redis
 from scripts.local_server.settings import (
@@ -21,6 +28,7 @@ from scripts.local_server.settings import (
 )
 from scripts.local_server.start_errors import CannotStart
 from scripts.local_server.supervisor import Parts, Supervisor
+from scripts.local_server.webhook_secret import keep_webhook_secret
 from scripts.local_server.welcome import tell_choices
 
 Say = Callable[[str], None]
@@ -50,17 +58,20 @@ def _lay_foundation_and_serve(commands: PartCommands, say: Say) -> int:
     with open_port(settings.host, settings.port) as listener, choose_redis(settings) as redis:
         asks_for_keys = bool(api_settings.api_keys.get_secret_value().strip())
         say(tell_choices(settings, choice, redis_source=redis.source, asks_for_keys=asks_for_keys))
-        environment = parts_environment(settings, engine=choice.engine, redis_url=redis.url)
+        environment = dict(parts_environment(settings, engine=choice.engine, redis_url=redis.url))
+        if not api_settings.webhook_secrets:
+            environment["WEBHOOK_SECRET"] = keep_webhook_secret(settings.data_folder)
         foundation = Foundation(settings, redis, lock, listener, environment)
         return asyncio.run(_serve(foundation, commands, say))
 
 
 async def _serve(foundation: Foundation, commands: PartCommands, say: Say) -> int:
-    keeper = await Keeper.start(kill_order=("api", "worker", "redis"), lock=foundation.lock)
+    keeper = await Keeper.start(kill_order=("api", "worker", "webhooks", "redis"), lock=foundation.lock)
     redis = plan_redis(foundation)
     parts = Parts(
         redis=None if redis is None else Part(redis, keeper),
         worker=Part(plan_worker(foundation, commands.worker, say), keeper),
+        webhooks=Part(plan_webhooks(foundation, commands.webhooks, say), keeper),
         api=Part(plan_api(foundation, commands.api, say), keeper),
     )
     supervisor = Supervisor(

@@ -15,6 +15,7 @@ from scripts.local_server.settings import SECRETS, LocalServerSettings
 # What the api and the worker need to end, after the time that requests and the running job are given.
 API_ENDS_WITHIN_S = 3.0
 WORKER_ENDS_WITHIN_S = 6.0
+WEBHOOKS_END_WITHIN_S = 5.0
 REDIS_ENDS_WITHIN_S = 10.0
 
 Say = Callable[[str], None]
@@ -22,9 +23,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PartCommands:
-    """The commands of worker and api. -P keeps the working directory out of their import path."""
+    """The commands of our own parts. -P keeps the working directory out of their import path."""
 
     worker: Sequence[str] = (sys.executable, "-P", "-m", "worker")
+    webhooks: Sequence[str] = (sys.executable, "-P", "-m", "api.webhooks")
     api: Sequence[str] = (sys.executable, "-P", "-m", "api")
 
 
@@ -62,6 +64,17 @@ def plan_worker(foundation: Foundation, command: Sequence[str], say: Say) -> Par
         environment=_without_secrets(foundation.environment),
         stop_within_s=foundation.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
         on_line=lambda line: say(f"worker | {line}"),
+    )
+
+
+def plan_webhooks(foundation: Foundation, command: Sequence[str], say: Say) -> PartPlan:
+    """How the process that delivers webhooks is started. It knows the secrets, since it signs with them."""
+    return PartPlan(
+        name="webhooks",
+        command=command,
+        environment=foundation.environment,
+        stop_within_s=WEBHOOKS_END_WITHIN_S,
+        on_line=lambda line: say(f"hooks  | {line}"),
     )
 
 

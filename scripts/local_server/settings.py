@@ -17,8 +17,8 @@ from worker.settings import WorkerSettings
 
 BAD_SETTING_EXIT_CODE = 2
 
-SECRETS = frozenset({"API_KEYS"})
-"""What is shown to nobody, and given to the api alone."""
+SECRETS = frozenset({"API_KEYS", "WEBHOOK_SECRET"})
+"""What is shown to nobody, and given to the api and to what delivers its webhooks alone."""
 
 
 class LocalServerSettings(BaseSettings):

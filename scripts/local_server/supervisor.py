@@ -33,12 +33,14 @@ class Parts:
 
     redis: Part | None
     worker: Part
+    webhooks: Part
     api: Part
 
     @property
     def in_stop_order(self) -> list[Part]:
-        """The worker is needed until no request comes in any more, and Redis until the worker has let go."""
-        return [part for part in (self.api, self.worker, self.redis) if part is not None]
+        """The worker is needed until no request comes in any more, and Redis until all others have let go."""
+        parts = (self.api, self.worker, self.webhooks, self.redis)
+        return [part for part in parts if part is not None]
 
 
 class Supervisor:
@@ -64,7 +66,9 @@ class Supervisor:
                 tasks.create_task(self._watch_keeper())
                 await self._bring_up(tasks)
         except* StopAsked:
-            self._say("Stopping: the api, then the worker, then Redis. Ctrl-C once more ends all at once.")
+            self._say(
+                "Stopping: the api, then the worker, the webhooks, then Redis. Ctrl-C again ends all at once."
+            )
         except* CannotGoOn as failures:
             self._exit_code = 1
             for failure in failures.exceptions:
@@ -77,7 +81,7 @@ class Supervisor:
         if self._parts.redis is not None:
             tasks.create_task(keep_running(self._parts.redis, say=self._say))
         await wait_until(partial(ask_redis, self._redis_url), what="Redis", say=self._say)
-        for part in (self._parts.worker, self._parts.api):
+        for part in (self._parts.worker, self._parts.webhooks, self._parts.api):
             tasks.create_task(keep_running(part, say=self._say))
         url = base_url(self._listener)
         await wait_until(partial(ask_api, url), what="the api and the worker", say=self._say)

@@ -51,15 +51,19 @@ local function measure_speed(job_id, processed_s, inference_ms)
     'inference_s', string.format('%.6f', 0.95 * tonumber(sums[2] or 0) + took_s))
 end
 
--- The fields of `shared.backlog.Backlog`, times in ms; the speed as two sums, of audio and of inference.
-local function describe_backlog(key_name, presence_ttl_ms)
+local function running_audio_ms()
   local running_ms = 0
   for _, job_id in ipairs(redis.call('ZRANGE', key('running'), 0, -1)) do
     running_ms = running_ms + audio_left_ms(job_id)
   end
+  return running_ms
+end
+
+-- The fields of `shared.backlog.Backlog`, times in ms; the speed as two sums, of audio and of inference.
+local function describe_backlog(key_name, presence_ttl_ms)
   local speed = redis.call('HMGET', key('speed'), 'audio_s', 'inference_s')
   return {
-    redis.call('ZCARD', key('queued')), queued_ms('all'), running_ms,
+    redis.call('ZCARD', key('queued')), queued_ms('all'), running_audio_ms(),
     count_unfinished(key_name), queued_ms('key:' .. key_name),
     speed[1] or '0', speed[2] or '0',
     redis.call('ZCOUNT', key('workers'), int(now_ms() - presence_ttl_ms), '+inf'),

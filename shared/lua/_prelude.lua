@@ -16,6 +16,11 @@ local function wake_listeners(job_id)
   redis.call('PUBLISH', key('ev:' .. job_id), '')
 end
 
+-- Nothing more will happen to the job: this wakes those too who wait for its end alone.
+local function wake_for_end(job_id)
+  redis.call('PUBLISH', key('ev:' .. job_id), 'end')
+end
+
 local function tell(job_id, event_json)
   log_event(job_id, event_json)
   wake_listeners(job_id)
@@ -93,6 +98,44 @@ local function requeue(job_id, reason)
   tell(job_id, cjson.encode({type = 'requeued', reason = reason}))
 end
 
+local function key_name_of(job_id)
+  return redis.call('HGET', key('job:' .. job_id), 'key_name') or ''
+end
+
+-- Jobs are listed among all and among those of their API key, by numbers that only grow.
+local function lists_of(key_name)
+  if key_name == '' then return {key('listed:all')} end
+  return {key('listed:all'), key('listed:key:' .. key_name)}
+end
+
+local function list_job(job_id, key_name)
+  local number = redis.call('INCR', key('listed'))
+  for _, list in ipairs(lists_of(key_name)) do redis.call('ZADD', list, number, job_id) end
+end
+
+-- A job that is no longer there is not listed either, nor does it wait for that.
+local function unlist_job(job_id, key_name)
+  for _, list in ipairs(lists_of(key_name)) do redis.call('ZREM', list, job_id) end
+  redis.call('ZREM', key('kept_until'), job_id .. ' ' .. key_name)
+end
+
+-- A final job is gone after its TTL; whose it was is known for seven times as long after that.
+local function bury_in(job_id, ttl_ms)
+  local key_name = key_name_of(job_id)
+  redis.call('ZADD', key('kept_until'), int(now_ms() + ttl_ms), job_id .. ' ' .. key_name)
+  redis.call('SET', key('gone:' .. job_id), key_name, 'PX', int(math.max(1, 8 * ttl_ms)))
+end
+
+-- Where somebody wants to be told how a job ended, that is on record in the same step as the end.
+local function open_delivery(job_id, state, failure_json)
+  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job')
+  if not record[1] then return end
+  local now = int(now_ms())
+  redis.call('HSET', key('delivery:' .. job_id), 'receiver', record[1], 'new_job', record[2], 'state', state,
+    'failure', failure_json, 'ended_ms', now, 'claim_no', 0)
+  redis.call('ZADD', key('deliveries_due'), now, job_id)
+end
+
 local function close(job_id, state, event_json, failure_json, ttl_ms)
   release_claim(job_id)
   drop_partials(job_id)
@@ -102,10 +145,13 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   leave_queue(job_id)
   redis.call('ZREM', key('unclaimed'), job_id)
   redis.call('SREM', key('unfinished:' .. (redis.call('HGET', job, 'key_name') or '')), job_id)
-  tell(job_id, event_json)
+  open_delivery(job_id, state, failure_json)
+  log_event(job_id, event_json)
+  wake_for_end(job_id)
   for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:'}) do
     redis.call('PEXPIRE', key(name .. job_id), ttl_ms)
   end
+  bury_in(job_id, tonumber(ttl_ms))
 end
 
 local function fail(job_id, failure_json, ttl_ms)

@@ -1,5 +1,6 @@
 -- (nothing) -> queued. ARGV: job_id, class (0 is served first), NewJob as JSON, its audio in ms, terms (what
--- `shared.job_intake` calls so, as JSON), fingerprint of the request, ms for which its idempotency key is kept.
+-- `shared.job_intake` calls so, as JSON), fingerprint of the request, ms for which its idempotency key is kept,
+-- the host that is told how the job ended (or '').
 -- Answers one of: `submitted`; `repeated` (the job exists: a repeated submit must not reset it); `replayed` and the
 -- NewJob that the idempotency key stands for; `reused` (it stands for another request); `full`, what there is no room
 -- for, and the backlog.
@@ -24,7 +25,10 @@ redis.call('HSET', job, 'state', 'queued', 'new_job', new_job, 'key_name', key_n
   'score', score, 'created_ms', int(now_ms()),
   'claim_no', 0, 'worker_losses', 0, 'engine_crashes', 0, 'windows', 0, 'resume_sample', 0, 'processed_s', 0,
   'inference_ms', 0)
+if ARGV[8] ~= '' then redis.call('HSET', job, 'receiver', ARGV[8]) end
 enter_queue(job_id)
+list_job(job_id, key_name)
 redis.call('ZADD', key('unclaimed'), int(now_ms()), job_id)
-tell(job_id, cjson.encode({type = 'queued', position = redis.call('ZRANK', key('queued'), job_id)}))
+local standing = describe_standing(job_id, 'queued', terms.presence_ttl_ms)
+tell(job_id, cjson.encode({type = 'queued', position = standing[1], eta_s = tonumber(standing[3])}))
 return {'submitted'}
