@@ -1,8 +1,9 @@
 """API keys: how they are written in API_KEYS, and how the one that a client sends is looked up.
 
-An entry is `NAME=KEY`, or `KEY` alone, then any limits, each behind a space: `lab=KEY max_audio_s=600`. KEY
-is the key itself or `sha256:` and the 64 hexadecimal digits of its SHA-256. Only digests are kept. Errors
-name entries by their place, never by what is in them: any part of it may be a key.
+An entry is `NAME=KEY`, or `KEY` alone, then any limits, each behind a space: `lab=KEY max_audio_s=600`, and
+`webhook_secret=whsec_...` where callbacks of its jobs are signed with a secret of its own. KEY is the key
+itself or `sha256:` and the 64 hexadecimal digits of its SHA-256. Only digests of keys are kept. Errors name
+entries by their place, never by what is in them: any part of it may be a key.
 """
 
 import hmac
@@ -10,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+
+from api.webhooks.signing_secrets import BadWebhookSecret, check_secret
 
 MIN_KEY_CHARACTERS = 16
 
@@ -20,6 +23,7 @@ _LIMITS = {
     "max_queued_audio_s": float,
 }
 
+_WEBHOOK_MARK = "webhook_secret="
 _DIGEST_MARK = "sha256:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -52,6 +56,7 @@ class ApiKey:
     name: str
     digest: bytes = field(repr=False)
     limits: KeyLimits = KeyLimits()
+    webhook_secret: str = field(default="", repr=False)
 
 
 ANYBODY = ApiKey("", b"")
@@ -67,6 +72,11 @@ class ApiKeys:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def webhook_secrets(self) -> dict[str, str]:
+        """The webhook secrets of those keys that have one, by the keys' names."""
+        return {key.name: key.webhook_secret for key in self._keys if key.webhook_secret}
+
     def find(self, presented: str) -> ApiKey | None:
         """The key that a client has sent, or None; takes as long for a wrong one as for any right one."""
         digest = sha256(presented.encode()).digest()
@@ -75,6 +85,10 @@ class ApiKeys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found
+
+    def find_named(self, name: str) -> ApiKey | None:
+        """The key of that name, or None."""
+        return next((key for key in self._keys if key.name == name), None)
 
 
 def parse_api_keys(entries: Sequence[tuple[str, str]]) -> ApiKeys:
@@ -111,7 +125,9 @@ def _parse_entry(place: str, entry: str) -> ApiKey:
     elif not _NAME.fullmatch(name):
         raise BadApiKeys(f"{place}: a name is up to 40 letters, digits, `-`, `_` and `.`; write NAME=KEY")
     digest = _parse_key(place, secret, is_named=bool(name))
-    return ApiKey(name or digest.hex()[:8], digest, _parse_limits(place, words[1:]))
+    own_secrets = [word for word in words[1:] if word.startswith(_WEBHOOK_MARK)]
+    limits = _parse_limits(place, [word for word in words[1:] if word not in own_secrets])
+    return ApiKey(name or digest.hex()[:8], digest, limits, _parse_secret(place, own_secrets))
 
 
 def _parse_key(place: str, secret: str, *, is_named: bool) -> bytes:
@@ -131,6 +147,18 @@ def _parse_key(place: str, secret: str, *, is_named: bool) -> bytes:
     return sha256(secret.encode()).digest()
 
 
+def _parse_secret(place: str, words: Sequence[str]) -> str:
+    if not words:
+        return ""
+    try:
+        [secret] = words
+        return check_secret(secret.removeprefix(_WEBHOOK_MARK))
+    except BadWebhookSecret as error:
+        raise BadApiKeys(f"{place}: {error}") from None
+    except ValueError:
+        raise BadApiKeys(f"{place}: {_WEBHOOK_MARK} may stand there once") from None
+
+
 def _parse_limits(place: str, words: Sequence[str]) -> KeyLimits:
     limits: dict[str, float] = {}
     for word in words:
@@ -139,7 +167,7 @@ def _parse_limits(place: str, words: Sequence[str]) -> KeyLimits:
         if kind is None or name in limits:
             raise BadApiKeys(
                 f"{place}: only limits may follow the key, each once, as in max_audio_s=600; "
-                f"there are {', '.join(_LIMITS)}"
+                f"there are {', '.join(_LIMITS)}; and webhook_secret"
             )
         if not (_WHOLE_NUMBER if kind is int else _NUMBER).fullmatch(value) or not kind(value):
             raise BadApiKeys(f"{place}: {name} must be a number above 0")

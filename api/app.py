@@ -12,6 +12,8 @@ from fastapi_offline import FastAPIOffline
 from api.abandoned_streams import AbandonedStreams
 from api.api_key_source import read_api_keys
 from api.api_keys import ApiKeys
+from api.audio_fetch import open_audio_fetcher
+from api.audio_intake import AudioIntake
 from api.authorization import Authorization
 from api.cors import CrossOrigin
 from api.dependencies import Services
@@ -22,8 +24,11 @@ from api.following import JobFollower
 from api.openapi import correct_openapi
 from api.origins import parse_origins
 from api.request_context import RequestContext
-from api.routes import health, jobs, models, transcriptions
+from api.routes import health, job_events, job_transcripts, jobs, models, transcriptions
 from api.settings import ApiSettings
+from api.stream_requests import StreamRequests
+from api.stream_slots import StreamSlots
+from api.stream_tokens import StreamTokens
 from api.submission import Submission
 from api.tickets import TicketSender
 from api.unread_bodies import UnreadBodies
@@ -45,6 +50,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     parts = _Parts(settings)
     app = FastAPIOffline(
         redoc_url=None,
+        redirect_slashes=False,  # what is not there is answered as such, in the shape of all errors
         title="Qwen3-ASR server",
         description="Speech to text: synchronously, as a job, or as a stream.",
         version=_read_version(),
@@ -52,25 +58,27 @@ def create_app(settings: ApiSettings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.hub = parts.hub
-    app.state.services = parts.create_services()
+    services = app.state.services = parts.create_services()
     install_error_handlers(app)
     keys = _read_keys(settings)
-    _surround(app, keys, parse_origins(settings.cors_origins))
-    for routes in (transcriptions, models, jobs, health):
+    _surround(app, services, keys)
+    for routes in (transcriptions, models, jobs, job_transcripts, job_events, health):
         app.include_router(routes.router)
     correct_openapi(app, asks_for_keys=len(keys) > 0)
     return app
 
 
-def _surround(app: FastAPI, keys: ApiKeys, origins: tuple[str, ...]) -> None:
+def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     """Add the middleware, from the inside outwards: refusals and failures get all the headers, too."""
+    origins = parse_origins(services.settings.cors_origins)
     if keys:
-        app.add_middleware(Authorization, keys=keys)
+        app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
     app.add_middleware(ErrorBorder)
     if origins:
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(UnreadBodies)
     app.add_middleware(RequestContext)
+    app.add_middleware(StreamRequests, slots=services.slots)
 
 
 def _read_keys(settings: ApiSettings) -> ApiKeys:
@@ -96,22 +104,26 @@ class _Parts:
         self._media = _create_media_service(settings)
         self._job_sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
         self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
+        self._fetcher = open_audio_fetcher(settings)
         self.hub = EventHub(settings.redis_url)
 
     def create_services(self) -> Services:
         """What the routes work with."""
         settings, runner = self._settings, self._runner
         tickets = TicketSender(self._celery)
+        intake = AudioIntake(self._uploads, self._media, self._fetcher)
         follower = JobFollower(self.hub, runner)
         waiting = JobWaiting(follower, runner, job_ttl_s=settings.job_ttl_s, sync_wait_s=settings.sync_wait_s)
         return Services(
             settings=settings,
             runner=runner,
             uploads=self._uploads,
-            submission=Submission(settings, runner, self._uploads, self._media, tickets),
+            submission=Submission(settings, runner, intake, tickets),
             follower=follower,
             waiting=waiting,
             abandoned=AbandonedStreams(self.hub, waiting, resume_s=settings.stream_resume_s),
+            slots=StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key),
+            tokens=StreamTokens(follower, runner, ttl_s=settings.stream_token_ttl_s),
         )
 
     @asynccontextmanager
@@ -131,6 +143,8 @@ class _Parts:
             await asyncio.to_thread(self._job_sweeper.stop)
             await asyncio.to_thread(self._media.stop)
             await self._connection.aclose()
+            if self._fetcher:
+                await self._fetcher.close()
 
     async def _start_media(self) -> None:
         try:

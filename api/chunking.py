@@ -21,13 +21,13 @@ class ServerVad(BaseModel):
     type: Literal["server_vad"] = "server_vad"
     """`server_vad`; with `auto` there are no numbers."""
 
-    threshold: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
+    threshold: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False, examples=[0.6])
     """The probability from which on a sound counts as speech; a higher one leaves more noise out."""
 
-    prefix_padding_ms: int = Field(default=300, ge=0, le=2_000)
+    prefix_padding_ms: int = Field(default=300, ge=0, le=2_000, examples=[300])
     """Milliseconds of audio kept before speech, and behind it, even if they are silent."""
 
-    silence_duration_ms: int = Field(default=200, ge=50, le=5_000)
+    silence_duration_ms: int = Field(default=200, ge=50, le=5_000, examples=[500])
     """Milliseconds of silence at which one stretch of speech is told from the next."""
 
 
@@ -67,4 +67,7 @@ def _read_text(text: str) -> Mapping[str, object]:
             f"the fields {FIELD}[type], {FIELD}[threshold] and so on.",
             param=FIELD,
         ) from error
+    for name, value in read.items():
+        if name != "type" and isinstance(value, bool | str):
+            raise InvalidRequest(f"{FIELD}[{name}] is {json.dumps(value)[:100]}: send a number.", param=FIELD)
     return dict(read)

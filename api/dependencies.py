@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from api.abandoned_streams import AbandonedStreams
 from api.following import JobFollower
 from api.settings import ApiSettings
+from api.stream_slots import StreamSlots
+from api.stream_tokens import StreamTokens
 from api.submission import Submission
 from api.waiting import JobWaiting
 from shared.redis_scripts import AsyncScriptRunner
@@ -25,6 +27,8 @@ class Services:
     follower: JobFollower
     waiting: JobWaiting
     abandoned: AbandonedStreams
+    slots: StreamSlots
+    tokens: StreamTokens
 
 
 def _find_services(request: Request) -> Services:

@@ -9,17 +9,26 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from api.errors import (
     ClientLeft,
     IncorrectApiKey,
+    IncorrectStreamToken,
+    JobFailed,
+    JobUnfinished,
     MissingApiKey,
     ModelNotFound,
     ServerStopping,
     StreamInterrupted,
     SyncWaitOver,
+    TooManyStreams,
     TranscriptionCancelled,
     UnsupportedValue,
+    UrlFailed,
+    UrlInputOff,
+    UrlRefused,
+    UrlUnreachable,
 )
 from shared import errors
 from shared.jobs import FailureCode
@@ -54,6 +63,7 @@ _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     errors.UploadTooLarge: ErrorAnswer(413, _INVALID, "upload_too_large"),
     errors.StorageFull: ErrorAnswer(507, _SERVER, "storage_full", _NEVER),
     errors.JobNotFound: ErrorAnswer(404, _INVALID, "job_not_found"),
+    errors.JobGone: ErrorAnswer(410, _INVALID, "job_gone"),
     errors.QueueFull: ErrorAnswer(429, _RATE_LIMIT, "rate_limit_exceeded"),
     errors.NotReady: ErrorAnswer(503, _SERVER, "queue_full"),
     errors.IdempotencyKeyReused: ErrorAnswer(422, _INVALID, "idempotency_key_reused"),
@@ -63,8 +73,15 @@ _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     errors.ServerError: ErrorAnswer(500, _SERVER),
     MissingApiKey: ErrorAnswer(401, _INVALID, "missing_api_key", _BEARER),
     IncorrectApiKey: ErrorAnswer(401, _INVALID, "invalid_api_key", _BEARER),
+    IncorrectStreamToken: ErrorAnswer(401, _INVALID, "invalid_stream_token", _BEARER),
+    TooManyStreams: ErrorAnswer(429, _RATE_LIMIT, "too_many_streams", _SOON),
     ModelNotFound: ErrorAnswer(404, _INVALID, "model_not_found"),
     UnsupportedValue: ErrorAnswer(400, _INVALID, "unsupported_value"),
+    UrlFailed: ErrorAnswer(400, _INVALID, "url_failed"),
+    UrlInputOff: ErrorAnswer(400, _INVALID, "url_input_off"),
+    UrlRefused: ErrorAnswer(400, _INVALID, "url_refused"),
+    UrlUnreachable: ErrorAnswer(400, _INVALID, "url_unreachable"),
+    JobUnfinished: ErrorAnswer(409, _INVALID, "job_unfinished", _NEVER),
     TranscriptionCancelled: ErrorAnswer(409, _INVALID, "cancelled", _NEVER),
     SyncWaitOver: ErrorAnswer(504, _SERVER, "sync_wait_over", _NEVER),
     StreamInterrupted: ErrorAnswer(500, _SERVER, "stream_interrupted", _NEVER),
@@ -87,15 +104,26 @@ _BY_FAILURE: Mapping[FailureCode, ErrorAnswer] = {
 # Nobody reads it; in the log it tells these requests from those that were refused.
 _CLIENT_LEFT = 499
 
-_UNFORESEEN = ErrorAnswer(500, _SERVER, "internal_error")
+UNFORESEEN = ErrorAnswer(500, _SERVER, "internal_error")
+"""The answer to an error that is none of the tree."""
 
 
 def find_answer(error: Exception) -> ErrorAnswer:
     """The fixed part of the answer to `error`."""
+    if isinstance(error, JobFailed):
+        return _answer_failed_job(error.failure.code)
     if isinstance(error, errors.TranscriptionFailed):
-        return _BY_FAILURE.get(error.failure.code, _UNFORESEEN)
-    kinds = (kind for kind in type(error).__mro__ if issubclass(kind, errors.ServerError))
-    return next((_BY_CLASS[kind] for kind in kinds if kind in _BY_CLASS), _UNFORESEEN)
+        return _BY_FAILURE.get(error.failure.code, UNFORESEEN)
+    return _find_by_class(type(error))
+
+
+def list_answers(kind: type[errors.ServerError]) -> tuple[ErrorAnswer, ...]:
+    """The fixed parts of the answers there are to errors of this class."""
+    if issubclass(kind, JobFailed):
+        return tuple(_answer_failed_job(code) for code in FailureCode)
+    if issubclass(kind, errors.TranscriptionFailed):
+        return tuple(_BY_FAILURE.values())
+    return (_find_by_class(kind),)
 
 
 def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
@@ -124,6 +152,15 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(ClientLeft)(_on_client_left)
 
 
+def _answer_failed_job(code: FailureCode) -> ErrorAnswer:
+    return ErrorAnswer(409, _INVALID, code, _NEVER)
+
+
+def _find_by_class(kind: type[Exception]) -> ErrorAnswer:
+    kinds = (above for above in kind.__mro__ if issubclass(above, errors.ServerError))
+    return next((_BY_CLASS[above] for above in kinds if above in _BY_CLASS), UNFORESEEN)
+
+
 def _body(message: str, answer: ErrorAnswer, param: str | None) -> dict[str, dict[str, str | None]]:
     described = {"message": message, "type": answer.type, "param": param or answer.param, "code": answer.code}
     return {"error": described}
@@ -147,7 +184,22 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     kind = _INVALID if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else _SERVER
     message = messages.get(error.status_code, str(error.detail))
     body = _body(message, ErrorAnswer(error.status_code, kind), None)
-    return JSONResponse(body, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _list_methods(request, headers.get("Allow", "GET, HEAD"))
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _list_methods(request: Request, of_route: str) -> str:
+    """All methods that its path has: a route names its own alone, and there may be more than one."""
+    app: FastAPI = request.app
+    described = (
+        method.upper()
+        for template, operations in app.openapi()["paths"].items()
+        if compile_path(template)[0].fullmatch(request.url.path)
+        for method in operations
+    )
+    return ", ".join(sorted({*of_route.split(", "), *described}))
 
 
 async def _on_client_left(_request: Request, _error: Exception) -> Response:

@@ -1,8 +1,10 @@
 """The errors that only the api raises; they belong to the tree drawn in `shared/errors.py`."""
 
 from collections.abc import Iterable
+from enum import Enum
 
 from shared.errors import InvalidRequest, ServerError
+from shared.jobs import Failure, JobState
 
 
 class ModelNotFound(ServerError):
@@ -20,6 +22,70 @@ class UnsupportedValue(InvalidRequest):
     """A parameter has a value that OpenAI knows and this server does not serve."""
 
 
+class Refusal(Enum):
+    """Why a URL is not asked. Clients are not told which of the last two it was."""
+
+    MALFORMED = "malformed"  # no URL, or one without a host, or far too long
+    SCHEME = "scheme"  # neither http nor https
+    CREDENTIALS = "credentials"  # a name or password in it
+    PORT = "port"  # a port of something that is no web server
+    PRIVATE = "private"  # an address of its host is not public
+    UNRESOLVED = "unresolved"  # its host has no address, or has none just now
+
+
+_NOT_PUBLIC = (
+    "its host is unknown here, or has an address that is not public. Send the URL of a server in the "
+    "internet, or have private addresses allowed (ALLOW_PRIVATE_ADDRESSES)"
+)
+_REFUSED = {
+    Refusal.MALFORMED: "it is no complete URL. Send one such as https://example.com/path",
+    Refusal.SCHEME: "it must begin with http:// or https://",
+    Refusal.CREDENTIALS: "it holds a user name or password. Leave them out",
+    Refusal.PORT: "its port may not be asked. Use 80, 443 or one from 1024 on",
+    Refusal.PRIVATE: _NOT_PUBLIC,
+    Refusal.UNRESOLVED: _NOT_PUBLIC,
+}
+
+
+class UrlRefused(InvalidRequest):
+    """A URL is not asked, for what is written in it or for its host's addresses; `reason` is for logs."""
+
+    def __init__(self, reason: Refusal, *, param: str) -> None:
+        super().__init__(f"The {param} cannot be used: {_REFUSED[reason]}.", param=param)
+        self.reason = reason
+
+
+class UrlInputOff(InvalidRequest):
+    """The request names a URL instead of sending audio, and URL_INPUT is off."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server fetches no audio (URL_INPUT is off): send it in a part named `file`.", param="url"
+        )
+
+
+class UrlUnreachable(InvalidRequest):
+    """No connection to the server of a URL could be made."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server of the url cannot be reached, or has no valid certificate: check the url, or send "
+            "the audio in a part named `file`.",
+            param="url",
+        )
+
+
+class UrlFailed(InvalidRequest):
+    """The server of a URL was reached, but did not give the audio."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(
+            f"The audio could not be fetched from the url: {fault}. Check the url, or send the audio in a "
+            "part named `file`.",
+            param="url",
+        )
+
+
 class MissingApiKey(ServerError):
     """The request came without a key, and the server asks for one."""
 
@@ -34,11 +100,50 @@ class IncorrectApiKey(ServerError):
         super().__init__("Incorrect API key provided. Ask whoever runs this server for one.")
 
 
+class IncorrectStreamToken(ServerError):
+    """The request came with a stream token that does not open the events of this job, or no longer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This token opens no events of this job, or not any more: get a new one by "
+            "POST /v1/jobs/{id}/stream-token.",
+            param="token",
+        )
+
+
+class TooManyStreams(ServerError):
+    """As many event streams are open as may be, in all or for the API key; nothing was begun."""
+
+    def __init__(self, limit: int, setting: str) -> None:
+        super().__init__(
+            f"{limit} event streams are open already, which is all there may be ({setting}): try again when "
+            "one has ended, or ask for the job now and then at /v1/jobs/{id}."
+        )
+
+
 class TranscriptionCancelled(ServerError):
     """The job was cancelled while a client waited for its transcript."""
 
     def __init__(self) -> None:
         super().__init__("The transcription was cancelled before it was done.")
+
+
+class JobUnfinished(ServerError):
+    """The transcript of a job is asked for before there is one."""
+
+    def __init__(self, job_id: str, state: JobState) -> None:
+        super().__init__(
+            f"The job is {state}, and its transcript can be fetched when it has succeeded: the events of "
+            f"/v1/jobs/{job_id}/events tell when."
+        )
+
+
+class JobFailed(ServerError):
+    """The transcript of a job is asked for that failed; answered with the code of its `failure`."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"The job failed, so there is no transcript: {failure.message}")
+        self.failure = failure
 
 
 class ServerStopping(ServerError):

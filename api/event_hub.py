@@ -11,7 +11,7 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.redis_connection import job_of_channel, wake_up_channel
+from shared.redis_connection import END_MESSAGE, job_of_channel, wake_up_channel
 
 PING_INTERVAL_S = 5.0
 """A connection that is silent for this long is asked whether it lives, and has as long again to answer."""
@@ -23,7 +23,10 @@ _logger = structlog.get_logger(__name__)
 
 
 class EventHub:
-    """Wakes local listeners. A wake-up says no more than "look again": all that is kept of it is a flag."""
+    """Wakes local listeners. A wake-up says no more than "look again": all that is kept of it is a flag.
+
+    Who waits for the end of a job alone is spared the wake-ups that are not about it.
+    """
 
     def __init__(self, redis_url: str) -> None:
         # One connection that repeats nothing by itself: the hub has to know of every gap in it.
@@ -32,17 +35,21 @@ class EventHub:
         )
         self._connection = redis.asyncio.Redis.from_pool(pool)
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting_for_end: set[asyncio.Event] = set()
         self._failures = 0
         self.is_closed = False
 
     @contextmanager
-    def listen(self, job_id: str) -> Iterator[asyncio.Event]:
-        """A flag that is set whenever the job may have news; clear it before looking."""
+    def listen(self, job_id: str, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
+        """A flag that is set whenever the job may have news, or may have ended; clear it before looking."""
         wake_up = asyncio.Event()
         self._listeners[job_id].add(wake_up)
+        if only_for_end:
+            self._waiting_for_end.add(wake_up)
         try:
             yield wake_up
         finally:
+            self._waiting_for_end.discard(wake_up)
             self._listeners[job_id].remove(wake_up)
             if not self._listeners[job_id]:
                 del self._listeners[job_id]
@@ -79,7 +86,8 @@ class EventHub:
     def _on_message(self, message: dict[str, Any]) -> None:
         match message["type"]:
             case "pmessage":
-                self._wake(job_of_channel(message["channel"].decode()))
+                is_end = message["data"] == END_MESSAGE
+                self._wake(job_of_channel(message["channel"].decode()), is_end=is_end)
             case "psubscribe":
                 _logger.info("event_hub_connected")
                 self._failures = 0
@@ -90,13 +98,14 @@ class EventHub:
             _logger.warning("event_hub_disconnected", reason=f"{type(error).__name__}: {error}")
         self._failures += 1
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, job_id: str, *, is_end: bool) -> None:
         for wake_up in self._listeners.get(job_id, ()):
-            wake_up.set()
+            if is_end or wake_up not in self._waiting_for_end:
+                wake_up.set()
 
     def _wake_all(self) -> None:
         for job_id in self._listeners:
-            self._wake(job_id)
+            self._wake(job_id, is_end=True)
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from typing import TypeVar
 import structlog
 
 from api.event_hub import EventHub
+from api.spreading import spread
 from shared.errors import QueueUnavailable
-from shared.event_log import PAGE_EVENTS, LoggedEvent, read_log
+from shared.event_log import LoggedEvent, read_log
+from shared.job_store import read_job
+from shared.jobs import Job
 from shared.redis_scripts import AsyncScriptRunner, ScriptCall
 
 RECHECK_S = 15.0
-"""How long a listener trusts that a wake-up would reach it before it looks by itself."""
+"""How long a listener trusts, at the most, that a wake-up would reach it before it looks by itself."""
 
 PATIENCE_S = 30.0
 """How long a listener waits for a Redis that does not answer, because it is restarted for instance."""
@@ -56,11 +59,26 @@ class JobFollower:
                 if page.events:
                     after_id = page.events[-1].event_id
                     yield page.events
-                if len(page.events) == PAGE_EVENTS:
+                if page.has_more:
                     continue
                 if page.state.is_final:
                     return
                 await _wait_for_wake_up(wake_up)
+
+    async def follow_to_end(self, job_id: str) -> Job | None:
+        """The job once it is final; None where it is gone, or the process is about to stop.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for PATIENCE_S.
+        """
+        with self._hub.listen(job_id, only_for_end=True) as wake_up:
+            while not self._hub.is_closed:
+                wake_up.clear()
+                job = await self.run_patiently(read_job(job_id))
+                if job is None or job.state.is_final:
+                    return job
+                await _wait_for_wake_up(wake_up)
+        return None
 
     async def run_patiently(self, call: ScriptCall[Answer]) -> Answer:
         """Run a call that only reads, again and again while Redis does not answer.
@@ -82,7 +100,7 @@ class JobFollower:
 
 async def _wait_for_wake_up(wake_up: asyncio.Event) -> None:
     try:
-        async with asyncio.timeout(RECHECK_S):
+        async with asyncio.timeout(spread(RECHECK_S)):
             await wake_up.wait()
     except TimeoutError:
         return

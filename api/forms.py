@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeVar, get_origin
+from typing import Any, ClassVar, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -54,33 +54,33 @@ class SpeechForm(BaseModel):
     }
     """The fields that only `POST /v1/audio/transcriptions` takes, and their values that do no harm here."""
 
-    model: str = ""
+    model: str = Field(default="", examples=["whisper-1"])
     """The model that is served here, its name behind the last `/`, or one of MODEL_ALIASES."""
 
-    language: str = "auto"
+    language: str = Field(default="auto", examples=["en"])
     """The language spoken: a code (`en`, `en-US`), an English name (`English`), or `auto` to detect it."""
 
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] = Field(default=(), examples=[["en"]])
     """The language spoken, for clients that send a list: as `language`, and not more than one."""
 
-    prompt: str = ""
+    prompt: str = Field(default="", examples=["Minutes of the gardening club."])
     """Names and words that may occur, or the text before: context for the engine, in free form."""
 
-    keywords: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = Field(default=(), examples=[["hellebore", "Ms Okonkwo"]])
     """Names and words that may occur: they are put behind the `prompt`."""
 
-    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
     """How freely the engine chooses its words: 0 takes the likeliest, up to 1 draws lots more and more.
     Absent: as the engine does by itself."""
 
-    chunking_strategy: ServerVad | None = None
+    chunking_strategy: ServerVad | None = Field(default=None, examples=["auto"])
     """How the audio is cut: `auto`, as the server does by itself, or `server_vad` with numbers, as JSON or
     in fields such as `chunking_strategy[threshold]`."""
 
-    timestamp_granularities: frozenset[Granularity] = frozenset()
+    timestamp_granularities: frozenset[Granularity] = Field(default=frozenset(), examples=[["segment"]])
     """What gets times: `word`, `segment`, or both."""
 
-    return_timestamps: bool = False
+    return_timestamps: bool = Field(default=False, examples=[True])
     """Whether to give the start and end of each word, in seconds."""
 
     @property
@@ -128,7 +128,7 @@ class TranscriptionForm(SpeechForm):
     response_format: ResponseFormat = ResponseFormat.JSON
     """`json` or `verbose_json` for an object, `text` for the bare text, `srt` or `vtt` for subtitles."""
 
-    stream: bool = False
+    stream: bool = Field(default=False, examples=[False])
     """Whether to answer with events while the text comes; with `json` or `text` only."""
 
     include: frozenset[Include] = frozenset()
@@ -161,18 +161,6 @@ class TranscriptionForm(SpeechForm):
                 "/v1/audio/transcriptions/stream, which has them in its last event.",
                 param="return_timestamps",
             )
-
-
-class JobForm(SpeechForm):
-    """The text fields of a new job."""
-
-    elsewhere: ClassVar[Mapping[str, frozenset[str]]] = {
-        **SpeechForm.elsewhere,
-        "stream": frozenset({"false"}),
-    }
-
-    priority: Literal["interactive", "batch"] = "batch"
-    """`interactive` is served first, unless the audio is longer than INTERACTIVE_MAX_AUDIO_S."""
 
 
 Form = TypeVar("Form", bound=SpeechForm)

@@ -25,7 +25,15 @@ _MEANING = (
 
 
 async def _read_key(
-    given: Annotated[str | None, Header(alias=HEADER, description=_MEANING)] = None,
+    given: Annotated[
+        str | None,
+        Header(
+            alias=HEADER,
+            description=_MEANING,
+            examples=["3f0c6a52-6f0e-4d3c-9a55-1b7e3c6a9d10"],
+            json_schema_extra={"pattern": "^[ -~]{1,255}$"},
+        ),
+    ] = None,
 ) -> str | None:
     """The digest of the client's key, or None.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.events import AnyEvent, Partial, Requeued, SegmentDone
+from shared.events import AnyEvent, Partial, Progress, Requeued, SegmentDone
 from shared.transcripts import Segment, join_texts, main_language, separator
 
 
@@ -36,7 +36,8 @@ class PartialText:
                     self._segments.append(segment)
                     gap = separator(self._finished, segment.text, segment.language)
                     self._finished += gap + segment.text.strip()
-                case Requeued():
+                # A window may end without a segment: what its partials said was no speech after all.
+                case Requeued() | Progress():
                     self._drop_partials()
 
     @property
@@ -62,8 +63,9 @@ class PartialText:
 
     @property
     def language(self) -> str | None:
-        """The language with the most speech so far, or the one that was asked for."""
-        return main_language(self._segments) or self._hint
+        """The language with the most speech so far; before that is known, what was asked for or is heard."""
+        heard = (opened.language for opened in self._in_order() if opened.language)
+        return main_language(self._segments) or self._hint or next(heard, None)
 
     def _take_partial(self, partial: Partial) -> None:
         opened = self._open.setdefault(partial.window, _OpenWindow())

@@ -1,15 +1,13 @@
-"""Jobs and transcripts rendered into the bodies that clients get."""
+"""Transcripts rendered into the bodies that clients get."""
 
 import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from string import punctuation
 from urllib.parse import quote
 
-from api.schemas.jobs import JobBody, JobErrorBody, ProgressBody, TimingsBody
 from api.schemas.openai import DurationUsage, TranscriptionAnswer
-from api.schemas.transcripts import SegmentBody, TranscriptBody, WarningBody, WordBody
-from shared.jobs import Job, JobState, WordTimes
+from api.schemas.transcripts import SegmentBody, WarningBody, WordBody
+from shared.jobs import Job, WordTimes
 from shared.transcripts import Segment, Transcript, TranscriptWarning, compose_transcript
 
 # What a header may hold as it is; all else, such as the letters of a folder's name, is percent-encoded.
@@ -61,23 +59,6 @@ def render_headers(job: Job) -> dict[str, str]:
     return headers
 
 
-def render_job(job: Job) -> JobBody:
-    """A job as it stands."""
-    return JobBody(
-        id=job.job_id,
-        state=job.state,
-        priority=job.priority.value,
-        position=job.position,
-        attempt=job.attempt,
-        engine=job.engine,
-        model=job.model,
-        progress=_render_progress(job),
-        timings=_render_timings(job),
-        error=JobErrorBody(code=job.failure.code, message=job.failure.message) if job.failure else None,
-        transcript=_render_transcript(job) if job.state is JobState.SUCCEEDED else None,
-    )
-
-
 def render_segment(segment: Segment) -> SegmentBody:
     """A segment; its words are left unset where it has none."""
     start, end = round_to_ms(segment.start_s), round_to_ms(segment.end_s)
@@ -111,36 +92,5 @@ def round_to_ms(seconds: float) -> float:
     return round(seconds, 3)
 
 
-def _render_transcript(job: Job) -> TranscriptBody:
-    transcript = transcript_of(job)
-    return TranscriptBody(
-        text=transcript.text,
-        language=transcript.language or job.request.language_hint,
-        duration=round_to_ms(transcript.duration_s),
-        segments=[render_segment(segment) for segment in transcript.segments],
-        complete=transcript.is_complete,
-        warnings=render_warnings(transcript.warnings),
-    )
-
-
-def _render_progress(job: Job) -> ProgressBody:
-    duration_s = job.upload.duration_s
-    # Behind the last window may be silence, which makes no window.
-    processed_s = duration_s if job.state is JobState.SUCCEEDED else job.processed_s
-    return ProgressBody(processed_s=processed_s, duration_s=duration_s)
-
-
-def _render_timings(job: Job) -> TimingsBody:
-    return TimingsBody(
-        created_at=_to_datetime(job.created_ms),
-        started_at=_to_datetime(job.started_ms) if job.started_ms is not None else None,
-        finished_at=_to_datetime(job.finished_ms) if job.finished_ms is not None else None,
-    )
-
-
 def _encode_header(name: str | None) -> str:
     return quote(name or "", safe=_HEADER_SAFE)
-
-
-def _to_datetime(server_ms: int) -> datetime:
-    return datetime.fromtimestamp(server_ms / 1000, UTC)

@@ -5,6 +5,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from api.connections import allow_open_files, guard_connections
 from api.settings import ApiSettings
 
 # Longer than clients keep an idle connection, or they would now and then send into one that is just closed.
@@ -19,6 +20,7 @@ class ApiServer(uvicorn.Server):
             app,
             host=settings.host,
             port=settings.port,
+            http=guard_connections(settings.stream_send_timeout_s),
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.drain_s,
             reset_contextvars=True,  # otherwise a request logs the ids of the one before on its connection
@@ -30,9 +32,11 @@ class ApiServer(uvicorn.Server):
         super().__init__(config)
         self._hub = app.state.hub
         self._listen_fd = settings.listen_fd
+        self._max_streams = settings.max_streams
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until SIGTERM or SIGINT."""
+        allow_open_files(self._max_streams)
         if self._listen_fd is not None:
             # uvicorn's own `fd` takes any socket for a unix one and so leaves Nagle's delay on.
             sockets = [socket.socket(fileno=self._listen_fd)]

@@ -13,6 +13,8 @@ from pydantic_settings import SettingsConfigDict
 
 from api.api_key_source import read_api_keys
 from api.origins import parse_origins
+from api.webhooks.schedule import parse_waits
+from api.webhooks.signing_secrets import parse_server_secrets
 from shared.backlog import QueueLimits
 from shared.settings import SharedSettings
 
@@ -33,6 +35,13 @@ class ApiSettings(SharedSettings):
 
     max_upload_bytes: PositiveInt = 2 << 30
     """The largest file that is accepted, in bytes."""
+
+    url_input: bool = False
+    """Whether `POST /v1/jobs` takes a `url` instead of a `file`, and fetches the audio from there."""
+
+    url_fetch_timeout_s: float = Field(default=300.0, gt=0, le=3_600)
+    """Seconds within which audio must have been fetched from a `url`, an hour at most; its client waits as
+    long."""
 
     min_audio_s: NonNegativeFloat = 0.1
     """The shortest audio that is accepted, in seconds, as at OpenAI; 0 accepts all that is not empty."""
@@ -55,11 +64,28 @@ class ApiSettings(SharedSettings):
     """Seconds that a synchronous call may wait in all, in the queue too; then it is answered with 504, and
     the job goes on under /v1/jobs. 0 means as long as it takes."""
 
+    prefer_wait_max_s: NonNegativeInt = 50
+    """Seconds that `Prefer: wait=N` on `POST /v1/jobs` waits at the most: less than the 60 after which many
+    proxies give up."""
+
     stream_resume_s: NonNegativeFloat = 15.0
     """Seconds after which a streamed transcription that nobody follows any more is cancelled."""
 
     heartbeat_s: PositiveFloat = 15.0
-    """Seconds between the comments that keep a silent event stream open."""
+    """Seconds, at the most, between the comments that keep a silent event stream open."""
+
+    max_streams: PositiveInt = 6_000
+    """How many event streams may be open in one api process, by all doors together: one more is answered with
+    429 and Retry-After."""
+
+    max_streams_per_key: PositiveInt = 1_000
+    """How many of them one API key may have; without API keys it does not count."""
+
+    stream_send_timeout_s: PositiveFloat = 30.0
+    """Seconds after which a connection is cut whose client takes nothing of what is sent to it."""
+
+    stream_token_ttl_s: PositiveFloat = 300.0
+    """Seconds for which a stream can begin with a stream token; one that has begun goes on."""
 
     drain_s: NonNegativeInt = 5
     """Seconds that open requests get to end when the api is told to stop."""
@@ -75,6 +101,35 @@ class ApiSettings(SharedSettings):
     model_aliases: str = "whisper-1,gpt-4o-transcribe,gpt-4o-mini-transcribe"
     """Names that stand for whatever model is served, with commas between them. Empty: none."""
 
+    webhook_secret: SecretStr = SecretStr("")
+    """What callbacks (webhooks) are signed with: `whsec_` and 24 to 64 random bytes in base64, or several
+    with commas between them while it is changed. Empty: `make run` makes one; elsewhere `webhook_url` is
+    refused."""
+
+    webhook_timeout_s: PositiveFloat = 10.0
+    """Seconds within which the receiver of a callback must have answered, all in all."""
+
+    webhook_retries_s: str = "5,300,1800,7200,18000,36000,21600"
+    """Seconds to wait after each failed try of a callback before the next one, give or take a fifth, with
+    commas between them; a Retry-After of the receiver makes it up to an hour. By default eight tries in a
+    day."""
+
+    public_url: str = ""
+    """The address at which clients reach the server, such as `https://asr.example.com`, for links in
+    callbacks. Empty: they hold paths only."""
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, given: SecretStr) -> SecretStr:
+        parse_server_secrets(given.get_secret_value())
+        return given
+
+    @field_validator("webhook_retries_s")
+    @classmethod
+    def _check_webhook_retries(cls, given: str) -> str:
+        parse_waits(given)
+        return given
+
     @field_validator("api_keys")
     @classmethod
     def _check_api_keys(cls, given: SecretStr) -> SecretStr:
@@ -86,6 +141,16 @@ class ApiSettings(SharedSettings):
     def _check_cors_origins(cls, given: str) -> str:
         parse_origins(given)
         return given
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets in WEBHOOK_SECRET."""
+        return parse_server_secrets(self.webhook_secret.get_secret_value())
+
+    @property
+    def webhook_waits_s(self) -> tuple[float, ...]:
+        """The waits in WEBHOOK_RETRIES_S."""
+        return parse_waits(self.webhook_retries_s)
 
     @property
     def queue_limits(self) -> QueueLimits:

@@ -12,8 +12,12 @@ from starlette.types import Message
 from api.error_answers import error_body
 from api.following import JobFollower
 from api.rendering import render_segment, render_warnings
+from api.spreading import spread
 from shared.errors import QueueUnavailable, ServerError
 from shared.events import AnyEvent, SegmentDone, Succeeded
+
+RETRY_MS = 2_000
+"""How long clients are asked to wait at the most before they come back, in milliseconds."""
 
 # On a stop the hub ends all streams in good order; only one that does not end in this time is cut.
 _END_WITHIN_S = 2.0
@@ -22,10 +26,15 @@ _logger = structlog.get_logger(__name__)
 
 
 def encode_frame(
-    body: dict[str, Any], *, name: str | None = None, event_id: str | None = None
+    body: dict[str, Any],
+    *,
+    name: str | None = None,
+    event_id: str | None = None,
+    retry_ms: int | None = None,
 ) -> ServerSentEvent:
     """One event with `body` as its data, JSON on one line."""
-    return ServerSentEvent(msgspec.json.encode(body).decode(), event=name, id=event_id, sep="\n")
+    data = msgspec.json.encode(body).decode()
+    return ServerSentEvent(data, event=name, id=event_id, retry=retry_ms, sep="\n")
 
 
 def answer_stream(
@@ -34,14 +43,14 @@ def answer_stream(
     heartbeat_s: float,
     on_client_left: Callable[[Message], Awaitable[None]] | None = None,
 ) -> EventSourceResponse:
-    """The response that sends `frames` as they come, and a comment after each `heartbeat_s` seconds.
+    """The response that sends `frames` as they come, and a comment every `heartbeat_s` seconds at the latest.
 
     `on_client_left` is awaited where the connection is closed before the last of them was sent.
     """
     course = _Course(frames, on_client_left)
     return EventSourceResponse(
         course.follow(),
-        ping=heartbeat_s,
+        ping=spread(heartbeat_s),
         ping_message_factory=_encode_heartbeat,
         client_close_handler_callable=course.on_disconnect,
         shutdown_grace_period=_END_WITHIN_S,
@@ -76,12 +85,19 @@ class _Course:
 async def stream_job_events(
     follower: JobFollower, job_id: str, *, after_id: str
 ) -> AsyncGenerator[ServerSentEvent]:
-    """The events of a job behind `after_id`, named and with ids: a client that comes back misses none."""
+    """The events of a job behind `after_id`, named and with ids: a client that comes back misses none.
+
+    The first of them says how long to wait before coming back; that differs, lest all come at once.
+    """
+    retry_ms: int | None = round(spread(RETRY_MS))
     async with aclosing(follower.follow_events(job_id, after_id=after_id)) as events:
         try:
             async for logged in events:
                 event = logged.event
-                yield encode_frame(describe_event(event), name=event.type, event_id=logged.event_id)
+                yield encode_frame(
+                    describe_event(event), name=event.type, event_id=logged.event_id, retry_ms=retry_ms
+                )
+                retry_ms = None
         except QueueUnavailable:
             # To end without a final event is to say: come back, with the last id.
             _logger.warning("event_stream_cut", job_id=job_id)

@@ -11,7 +11,7 @@ from api.rendering import render_answer
 from api.sse import describe_event, encode_frame
 from api.waiting import JobWaiting
 from shared.event_log import LOG_START, LoggedEvent
-from shared.events import Loading, Progress, Queued, Started
+from shared.events import Loading, Progress, Queued, Requeued, Started
 from shared.jobs import NewJob
 
 
@@ -19,6 +19,9 @@ async def stream_transcript(
     follower: JobFollower, waiting: JobWaiting, job: NewJob
 ) -> AsyncGenerator[ServerSentEvent]:
     """Events without a name for the text (`text`, `language`, `is_final`; then `done`), named ones beside it.
+
+    The text is all of it so far; it shrinks where a job that is queued again loses that of its open window.
+    None of them has an id: who was cut off follows the events of the job, which tell the text in pieces.
 
     Raises:
         ServerError: what `JobWaiting.read_success` raises.
@@ -41,5 +44,5 @@ async def stream_transcript(
 
 def _encode_named(page: tuple[LoggedEvent, ...]) -> Iterator[ServerSentEvent]:
     for logged in page:
-        if isinstance(logged.event, Queued | Started | Loading | Progress):
+        if isinstance(logged.event, Queued | Started | Loading | Progress | Requeued):
             yield encode_frame(describe_event(logged.event), name=logged.event.type)

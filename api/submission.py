@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic
 
@@ -11,15 +12,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.api_keys import ApiKey
+from api.audio_intake import AudioIntake, Delivery
 from api.authorization import find_api_key
-from api.forms import Form, JobForm, SpeechForm, parse_form
+from api.forms import Form, SpeechForm, parse_form
 from api.idempotency import digest_request
+from api.job_form import JobForm
 from api.live_workers import ask_promptly, find_workers
 from api.request_check import check_request, gather_capabilities
 from api.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.tickets import TicketSender
-from api.upload_form import ReceivedForm, receive_form
+from api.webhooks.request_check import check_webhook_url
 from shared.capabilities import WorkerPresence
 from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
 from shared.job_intake import (
@@ -33,12 +36,7 @@ from shared.job_intake import (
     submit_job,
 )
 from shared.jobs import Door, NewJob, Priority, Upload
-from shared.media.client import MediaService
 from shared.redis_scripts import AsyncScriptRunner
-from shared.upload_store import UploadStore
-
-PROBES_AT_ONCE = 4
-"""How many uploads are examined at once: each takes a process of up to DECODER_MEMORY_BYTES."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -71,21 +69,26 @@ class Submission:
         self,
         settings: ApiSettings,
         runner: AsyncScriptRunner,
-        uploads: UploadStore,
-        media: MediaService,
+        intake: AudioIntake,
         tickets: TicketSender,
     ) -> None:
         self._settings = settings
         self._runner = runner
-        self._uploads = uploads
-        self._media = media
+        self._intake = intake
         self._tickets = tickets
-        self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
 
     async def submit(
-        self, request: Request, kind: type[Form], *, door: Door, idempotency_key: str | None
+        self,
+        request: Request,
+        kind: type[Form],
+        *,
+        door: Door,
+        idempotency_key: str | None,
+        admit: Callable[[Form], None] = lambda _form: None,
     ) -> Accepted[Form]:
         """Take in the form of `request` as a job, unless its idempotency key stands for one already.
+
+        `admit` gets the form before a job comes of it, and may refuse it by an error.
 
         Raises:
             NoWorker, QueueUnavailable: nothing can be taken in now.
@@ -93,15 +96,20 @@ class Submission:
             IdempotencyKeyReused: the key was sent before with another request.
             QueueFull: there is no room in the queue, of the server or of the API key.
             StorageFull, MediaServiceDown: something is short here.
-            ClientDisconnect: the client left in the middle.
+            UrlRefused, UrlUnreachable, UrlFailed: the audio is at a URL, and cannot be fetched.
+            ClientDisconnect, ClientLeft: the client left in the middle.
         """
         entry = await self._let_in(request, door, idempotency_key)
         limit_bytes = _lower(self._settings.max_upload_bytes, entry.key.limits.max_upload_bytes)
-        async with receive_form(
-            request, self._uploads, name=uuid.uuid4().hex, max_upload_bytes=limit_bytes
-        ) as received:
-            form = parse_form(kind, received.fields)
-            receipt = await self._take_in(entry, form, received)
+        async with self._intake.receive(
+            request,
+            name=uuid.uuid4().hex,
+            max_bytes=limit_bytes,
+            may_be_url=issubclass(kind, JobForm),
+        ) as delivery:
+            form = parse_form(kind, delivery.fields)
+            admit(form)
+            receipt = await self._take_in(entry, form, delivery)
         note_job(request.scope, receipt.job.job_id)
         if receipt.outcome is Outcome.REPLAYED:
             note_replay(request.scope)
@@ -133,25 +141,29 @@ class Submission:
                 raise outlook.full
         return _Entry(door, key, terms, workers, outlook.is_known)
 
-    async def _take_in(self, entry: _Entry, form: SpeechForm, received: ReceivedForm) -> Receipt:
-        digest = digest_request(entry.door, form, received.file.sha256)
+    async def _take_in(self, entry: _Entry, form: SpeechForm, delivery: Delivery) -> Receipt:
+        digest = digest_request(entry.door, form, delivery.sha256)
         fingerprint = Fingerprint(digest, self._settings.idempotency_ttl_s)
         receipt = await self._find_replay(entry, fingerprint)
         if receipt is None:
             offered = gather_capabilities(entry.workers)
             asked = check_request(form, offered, aliases=self._settings.model_alias_names)
-            upload = await self._store(received)
+            if isinstance(form, JobForm) and form.webhook_url:
+                check_webhook_url(form.webhook_url, entry.key, self._settings)
+            upload = await self._intake.store(delivery)
             self._check_duration(upload.duration_s, entry.key)
             priority = self._classify(form, upload)
             job = NewJob(upload.name, entry.door, priority, upload, asked, entry.key.name)
+            if isinstance(form, JobForm):
+                job = msgspec.structs.replace(job, metadata=form.metadata, webhook_url=form.webhook_url)
             try:
                 receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
             except (QueueUnavailable, asyncio.CancelledError):
                 # The job may be in the queue all the same. If it is not, the sweeper deletes its file.
-                received.file.keep()
+                delivery.file.keep()
                 raise
         if receipt.outcome is Outcome.REPLAYED:
-            await run_in_threadpool(received.file.discard)
+            await run_in_threadpool(delivery.file.discard)
         return receipt
 
     async def _find_replay(self, entry: _Entry, fingerprint: Fingerprint) -> Receipt | None:
@@ -166,18 +178,6 @@ class Submission:
             raise AudioTooShort(self._settings.min_audio_s)
         if key.limits.max_audio_s is not None and duration_s > key.limits.max_audio_s:
             raise AudioTooLong(key.limits.max_audio_s)
-
-    async def _store(self, received: ReceivedForm) -> Upload:
-        stored = await run_in_threadpool(received.file.commit)
-        async with self._probing:
-            probe = await run_in_threadpool(self._media.probe, stored.path)
-        return Upload(
-            name=stored.name,
-            filename=received.filename,
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            duration_s=probe.duration_s,
-        )
 
     def _classify(self, form: SpeechForm, upload: Upload) -> Priority:
         if upload.duration_s > self._settings.interactive_max_audio_s:

@@ -11,6 +11,12 @@ from kombu.exceptions import OperationalError
 QUEUE_NAME = "transcription"
 TASK_NAME = "worker.tasks.transcribe"
 
+DELIVERY_QUEUE_NAME = "webhooks"
+DELIVERY_TASK_NAME = "api.webhooks.tasks.deliver"
+
+SILENCE = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+"""Command line of Celery without its talk among workers, which nothing here needs."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -62,8 +68,17 @@ def send_ticket(celery: Celery) -> bool:
 
     A ticket that cannot be sent is no loss: workers also look by themselves.
     """
+    return _send(celery, TASK_NAME, QUEUE_NAME)
+
+
+def send_delivery_ticket(celery: Celery) -> bool:
+    """The same for the process that delivers webhooks: something is due."""
+    return _send(celery, DELIVERY_TASK_NAME, DELIVERY_QUEUE_NAME)
+
+
+def _send(celery: Celery, task: str, queue: str) -> bool:
     try:
-        celery.send_task(TASK_NAME, queue=QUEUE_NAME, retry=False, ignore_result=True)
+        celery.send_task(task, queue=queue, retry=False, ignore_result=True)
     except OperationalError as error:
         _logger.warning("ticket_not_sent", reason=str(error))
         return False

@@ -9,6 +9,7 @@ ServerError
 ├── UploadTooLarge          more bytes than MAX_UPLOAD_BYTES or the API key allows
 ├── StorageFull             no room for the upload
 ├── JobNotFound             no such job
+├── JobGone                 the job was kept for JOB_TTL_S, and is no longer
 ├── QueueFull               no room in the queue, of the server or of the API key
 ├── NotReady                the same, said by a probe
 ├── IdempotencyKeyReused    an idempotency key came again with another request
@@ -109,6 +110,16 @@ class JobNotFound(ServerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r}; it may have been deleted or have expired.")
+
+
+class JobGone(ServerError):
+    """The job ended, was kept for JOB_TTL_S and is there no longer, nor is its transcript."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id!r} is gone with its transcript: finished jobs are kept for JOB_TTL_S. Send the "
+            "audio again if you still need it."
+        )
 
 
 class QueueFull(ServerError):

@@ -14,6 +14,10 @@ LOG_START = "0"
 PAGE_EVENTS = 500
 """How many events one reading answers at the most."""
 
+PAGE_BYTES = 64 << 10
+"""How many bytes of events one reading answers, but for the last one: a page is what a listener that is slow
+or stands still costs in memory."""
+
 
 class LoggedEvent(msgspec.Struct, frozen=True):
     """An event and its id, which orders it among the events of its job."""
@@ -23,20 +27,21 @@ class LoggedEvent(msgspec.Struct, frozen=True):
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """The state of a job and some of its events behind a given id."""
+    """The state of a job and some of its events behind a given id; `has_more` says that others follow."""
 
     state: JobState
     events: tuple[LoggedEvent, ...]
+    has_more: bool
 
 
 def read_log(job_id: str, *, after_id: str) -> ScriptCall[LogPage | None]:
-    """The events behind `after_id`, at most PAGE_EVENTS of them; None where there is no such job."""
-    return ScriptCall("read_log", (job_id, after_id, PAGE_EVENTS), _parse_page)
+    """The events behind `after_id`, as many as a page holds; None where there is no such job."""
+    return ScriptCall("read_log", (job_id, after_id, PAGE_EVENTS, PAGE_BYTES), _parse_page)
 
 
 def _parse_page(reply: Any) -> LogPage | None:
     if reply is None:
         return None
-    state, entries = reply
+    state, entries, has_more = reply
     events = tuple(LoggedEvent(event_id.decode(), decode_event(raw)) for event_id, raw in entries)
-    return LogPage(JobState(state.decode()), events)
+    return LogPage(JobState(state.decode()), events, bool(has_more))

@@ -24,9 +24,13 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Queued(Event, frozen=True):
-    """The job was accepted; `position` counts the jobs ahead of it."""
+    """The job was accepted; `position` counts the jobs ahead of it.
+
+    `eta_s` are the seconds until it is done, as far as could be told then; None where it could not.
+    """
 
     position: int
+    eta_s: float | None = None
 
 
 class Started(Event, frozen=True):

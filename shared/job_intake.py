@@ -136,6 +136,7 @@ def submit_job(
         _json(terms),
         fingerprint.digest if fingerprint else "",
         round(fingerprint.ttl_s * _MS_PER_S) if fingerprint else 0,
+        new_job.receiver,
     )
     return ScriptCall("submit", args, parse)
 

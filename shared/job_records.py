@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
-from shared.jobs import Checkpoint, Claim, Failure, Job, JobState, NewJob
+from shared.capabilities import ModelState
+from shared.jobs import Checkpoint, Claim, DeliveryTry, Failure, Job, JobState, NewJob
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 _new_job = msgspec.json.Decoder(NewJob)
 _failure = msgspec.json.Decoder(Failure)
+_delivery_try = msgspec.json.Decoder(DeliveryTry)
 _segment = msgspec.json.Decoder(Segment)
 _warning = msgspec.json.Decoder(TranscriptWarning)
 
@@ -39,7 +41,7 @@ def parse_claim(reply: Any) -> Claim | None:
 
 def parse_job(job_id: str, reply: Any) -> Job:
     """The job in a reply of `read_job.lua`."""
-    flat, position, attempt, segments, warnings = reply
+    flat, (position, attempt, eta_s, model_state), segments, warnings, deliveries = reply
     record = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
     new_job = _new_job.decode(record["new_job"])
     return Job(
@@ -56,12 +58,17 @@ def parse_job(job_id: str, reply: Any) -> Job:
         processed_s=float(record["processed_s"]),
         failure=_failure.decode(record["failure"]) if "failure" in record else None,
         position=position,
+        eta_s=float(eta_s) if eta_s else None,
+        model_state=ModelState(model_state.decode()) if model_state else None,
+        inference_ms=int(record.get("inference_ms", 0)),
+        metadata=new_job.metadata,
         engine=_optional_text(record.get("engine")),
         model=_optional_text(record.get("model")),
         segments=tuple(_segment.decode(segment) for segment in segments),
         warnings=tuple(_warning.decode(warning) for warning in warnings),
         is_complete="incomplete" not in record,
         token_counts=_parse_counts(record),
+        deliveries=tuple(_delivery_try.decode(delivery) for delivery in deliveries),
     )
 
 

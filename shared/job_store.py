@@ -13,6 +13,7 @@ from shared.job_records import parse_claim, parse_job
 from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState
 from shared.redis_scripts import ScriptCall
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+from shared.worker_registry import PRESENCE_TTL_S
 
 MAX_WORKER_LOSSES = 3
 """How often a job may lose its worker before it fails."""
@@ -176,14 +177,24 @@ def delete_job(job_id: str) -> ScriptCall[bool]:
     return ScriptCall("delete", (job_id,), bool)
 
 
-def read_key_name(job_id: str) -> ScriptCall[str | None]:
-    """The name of the API key that a job belongs to, empty if to none; None where there is no such job."""
-    return ScriptCall("read_key_name", (job_id,), lambda reply: reply if reply is None else _text(reply))
+class JobOwner(msgspec.Struct, frozen=True):
+    """The name of the API key that a job belongs to, empty if to none; `is_gone` where only that is left."""
+
+    key_name: str
+    is_gone: bool = False
+
+
+def find_owner(job_id: str) -> ScriptCall[JobOwner | None]:
+    """Whose job it is, or was until its TTL was over; None where there is no such job."""
+    return ScriptCall(
+        "find_owner", (job_id,), lambda reply: reply and JobOwner(_text(reply[0]), bool(reply[1]))
+    )
 
 
 def read_job(job_id: str) -> ScriptCall[Job | None]:
     """The job as it stands, with its segments so far; None where there is none."""
-    return ScriptCall("read_job", (job_id,), lambda reply: reply and parse_job(job_id, reply))
+    args = (job_id, _ms(PRESENCE_TTL_S))
+    return ScriptCall("read_job", args, lambda reply: reply and parse_job(job_id, reply))
 
 
 def needs_ticket(broker_queue: str) -> ScriptCall[bool]:

@@ -1,9 +1,12 @@
 """Jobs: what is asked for, the states a transcription goes through, and what a worker claims."""
 
 from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.capabilities import ModelState
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 
@@ -95,8 +98,11 @@ class Upload(msgspec.Struct, frozen=True):
     duration_s: float
 
 
-class NewJob(msgspec.Struct, frozen=True):
-    """A job about to be submitted. `key_name` is that of its API key, or empty."""
+class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job about to be submitted. `key_name` is that of its API key, or empty.
+
+    `metadata` is the client's own, given back untouched; `webhook_url` is told how the job ended.
+    """
 
     job_id: str
     door: Door
@@ -104,6 +110,13 @@ class NewJob(msgspec.Struct, frozen=True):
     upload: Upload
     request: TranscriptionRequest
     key_name: str = ""
+    metadata: dict[str, Any] | None = None
+    webhook_url: str | None = None
+
+    @property
+    def receiver(self) -> str:
+        """The host, with the port if one is named, that is told how the job ended; empty where none is."""
+        return urlsplit(self.webhook_url).netloc.lower() if self.webhook_url else ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -141,11 +154,33 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
+class DeliveryOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a try to tell somebody's server how a job ended came to.
+
+    `status` is the code of its answer, `error` says in a sentence why there was none, or why it is the last.
+    """
+
+    status: int | None = None
+    error: str | None = None
+
+
+class DeliveryTry(msgspec.Struct, frozen=True):
+    """One try, begun at `at_ms`; the next one is due at `next_ms`, if there is one."""
+
+    attempt: int
+    at_ms: int
+    next_ms: int | None
+    outcome: DeliveryOutcome
+
+
 class Job(msgspec.Struct, frozen=True):
     """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch.
 
     `engine` and `model` are those of the worker that claimed it last; None before the first claim.
     `token_counts` are those of all windows so far; None where one of them has none, or there are none.
+    `eta_s` are the seconds until it is done, None where that cannot be told; `model_state` is that of the
+    worker that has it or, while it is queued, of the one that is nearest to being loaded. `inference_ms` is
+    what inference has taken so far.
     """
 
     job_id: str
@@ -167,6 +202,11 @@ class Job(msgspec.Struct, frozen=True):
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
     token_counts: TokenCounts | None = None
+    deliveries: tuple[DeliveryTry, ...] = ()
+    eta_s: float | None = None
+    model_state: ModelState | None = None
+    inference_ms: int = 0
+    metadata: dict[str, Any] | None = None
 
 
 class Directive(StrEnum):

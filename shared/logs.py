@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+# They log URLs in full, and what stands behind the ? may be a secret.
+_TALKATIVE = ("httpcore", "httpx")
+
 
 def configure_logging(level: str) -> None:
     """Write events of at least `level` (DEBUG, INFO, WARNING, ERROR), one line each, to standard error.
@@ -34,3 +37,5 @@ def configure_logging(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -39,6 +39,10 @@ def wake_up_channel(job_id: str) -> str:
     return f"{KEY_PREFIX}ev:{job_id}"
 
 
+END_MESSAGE = b"end"
+"""What a wake-up says where nothing more will happen to the job; others say nothing."""
+
+
 def job_of_channel(channel: str) -> str:
     """The job whose listeners a message on `channel` wakes up."""
     return channel.removeprefix(f"{KEY_PREFIX}ev:")

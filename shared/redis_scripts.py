@@ -19,6 +19,8 @@ from shared.errors import QueueUnavailable
 # its memory is, or it is a replica for now.
 _WRITES_REFUSED = ("MISCONF", "NOREPLICAS")
 
+_SHARED_PARTS = ("_prelude", "_order", "_intake", "_outlook", "_deliveries")
+
 Answer = TypeVar("Answer")
 Registered = TypeVar("Registered")
 
@@ -36,7 +38,7 @@ class ScriptCall(Generic[Answer]):
 def script_source(name: str) -> str:
     """The text of script `name`, behind what all of them share."""
     folder = files("shared") / "lua"
-    return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", "_order", "_intake", name))
+    return "".join((folder / f"{part}.lua").read_text() for part in (*_SHARED_PARTS, name))
 
 
 class _Scripts(Generic[Registered]):

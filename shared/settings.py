@@ -46,6 +46,10 @@ class SharedSettings(BaseSettings):
     JOB_TTL_S does not matter to it; 0 means until a minute after its job has ended. `DELETE` deletes audio at
     once."""
 
+    allow_private_addresses: bool = False
+    """Whether URLs of clients, for webhooks and for audio, may lead to addresses that are not public: this
+    machine and its network. Only where all clients are trusted."""
+
     @property
     def uploads_dir(self) -> Path:
         """Where uploads are stored."""

@@ -8,8 +8,10 @@ import threading
 import structlog
 from celery import Celery
 
-from shared.broker import QUEUE_NAME, send_ticket
+from shared.broker import DELIVERY_QUEUE_NAME, QUEUE_NAME, send_delivery_ticket, send_ticket
+from shared.delivery_store import needs_delivery_ticket
 from shared.errors import QueueUnavailable
+from shared.job_listing import forget_jobs
 from shared.job_store import expire_queued, needs_ticket, sweep_expired_leases
 from shared.redis_scripts import ScriptRunner
 from shared.settings import SharedSettings
@@ -50,8 +52,11 @@ class Sweeper:
         if settings.queue_ttl_s > 0:
             for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
                 _logger.warning("job_expired", job_id=job_id)
+        self._runner.run(forget_jobs())
         if self._runner.run(needs_ticket(QUEUE_NAME)):
             send_ticket(self._celery)
+        if self._runner.run(needs_delivery_ticket(DELIVERY_QUEUE_NAME)):
+            send_delivery_ticket(self._celery)
 
     def _sweep_until_stopped(self) -> None:
         while not self._stopped.wait(SWEEP_INTERVAL_S):

@@ -13,7 +13,9 @@ _presence = msgspec.json.Decoder(WorkerPresence)
 
 def announce_worker(presence: WorkerPresence) -> ScriptCall[bool]:
     """Say that a worker is alive; to be repeated well within PRESENCE_TTL_S."""
-    return ScriptCall("announce_worker", (presence.worker_id, msgspec.json.encode(presence)), bool)
+    encoded = msgspec.json.encode(presence)
+    args = (presence.worker_id, encoded, int(presence.takes_jobs), presence.model_state)
+    return ScriptCall("announce_worker", args, bool)
 
 
 def retire_worker(worker_id: str) -> ScriptCall[bool]:

@@ -5,9 +5,9 @@ import asyncio
 from fastapi import APIRouter
 
 from api.dependencies import Services, ServicesDep
+from api.error_description import describe_errors
 from api.live_workers import ask_promptly, find_workers
 from api.request_check import gather_capabilities
-from api.schemas.errors import ErrorBody
 from api.schemas.health import HealthBody, ReadyBody
 from shared.backlog import Backlog
 from shared.capabilities import WorkerPresence
@@ -17,7 +17,7 @@ from shared.job_intake import Outlook, look_in, make_terms
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", response_model_exclude_unset=True)
+@router.get("/health", response_model_exclude_unset=True, responses=describe_errors())
 async def read_health(services: ServicesDep) -> HealthBody:
     """How the server is. Always 200, also while nothing can be transcribed; never wakes up the model."""
     try:
@@ -29,7 +29,7 @@ async def read_health(services: ServicesDep) -> HealthBody:
     return _describe_health(workers, outlook.backlog, reason=reason)
 
 
-@router.get("/ready", responses={503: {"model": ErrorBody, "description": "Not now; see Retry-After."}})
+@router.get("/ready", responses=describe_errors(NoWorker, NotReady, QueueUnavailable))
 async def read_readiness(services: ServicesDep) -> ReadyBody:
     """200 if a transcription would be served now: there is a worker, and room in the queue."""
     workers, outlook = await _look_around(services)

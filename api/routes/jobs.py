@@ -1,97 +1,139 @@
-"""Jobs: submit, look, follow, cancel and delete."""
+"""Jobs: submit, look, list, cancel and delete."""
 
-import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
-from sse_starlette import EventSourceResponse
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from api.api_keys import ANYBODY
+from api.authorization import find_api_key
 from api.dependencies import Services, ServicesDep
-from api.forms import JobForm, describe_form
+from api.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
+from api.errors import UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
+from api.forms import describe_form
 from api.idempotency import IdempotencyKey
-from api.openapi import SUBMIT_HEADERS, describe_errors, describe_streams
+from api.job_form import JobForm
+from api.job_listing import read_job_list
+from api.job_rendering import render_job
+from api.openapi import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
 from api.own_jobs import OwnJobId
-from api.rendering import render_job
-from api.request_context import note_job
-from api.schemas.jobs import JobBody
-from api.sse import answer_stream, stream_job_events
-from shared.errors import InvalidRequest, JobNotFound
-from shared.event_log import LOG_START, read_log
+from api.preferred_wait import PreferredWait
+from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
+from shared.errors import InvalidRequest, JobNotFound, QueueUnavailable
 from shared.job_store import cancel_job, delete_job, read_job
 from shared.jobs import Door, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_EVENT_ID = re.compile(r"\d{1,15}(-\d{1,15})?")
-
-_EVENTS = (
-    "Events named `queued`, `started`, `loading`, `partial`, `segment`, `progress`, `requeued`, and as the "
-    "last one `succeeded`, `failed` or `cancelled`; each with JSON as its data, and an id to go on from. "
-    "`started` names `engine` and `model`; `succeeded` says whether the transcript is `complete`, with its "
-    "`warnings`."
-)
-_LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+_HEADERS = {
+    "Location": {
+        "description": "Where the job is.",
+        "schema": {"type": "string", "pattern": "^/v1/jobs/", "examples": [f"/v1/jobs/{JOB_ID_EXAMPLE}"]},
+    },
+    "Preference-Applied": {
+        "description": "`wait=N` where the request preferred to wait: N seconds at the most.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$", "examples": ["wait=50"]},
+    },
+    **SUBMIT_HEADERS,
+}
 
 
 @router.post(
     "",
     status_code=202,
+    response_model_exclude_unset=True,
     openapi_extra=describe_form(JobForm),
     responses={
+        200: {
+            "model": JobBody,
+            "description": "With `Prefer: wait=N`: the job is final, with its transcript if it has one.",
+            "headers": _HEADERS,
+            "links": JOB_LINKS,
+        },
         202: {
             "description": "The job is in the queue, or where that of the same `Idempotency-Key` is by now.",
-            "headers": {**_LOCATION, **SUBMIT_HEADERS},
+            "headers": _HEADERS,
+            "links": JOB_LINKS,
         },
-        **describe_errors(400, 404, 413, 422, 429, 503, 507),
+        **describe_errors(*SUBMIT_ERRORS, UrlInputOff, UrlRefused, UrlUnreachable, UrlFailed, JobNotFound),
     },
 )
 async def create_job(
-    request: Request, response: Response, services: ServicesDep, idempotency_key: IdempotencyKey
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    idempotency_key: IdempotencyKey,
+    wait_s: PreferredWait,
 ) -> JobBody:
-    """Submit a file and get the job at once: a new one, or that of the same `Idempotency-Key`."""
+    """Submit a file and get the job: a new one, or that of the same `Idempotency-Key`.
+
+    The answer comes at once or, with `Prefer: wait=N`, when the job is done or N seconds are over. Closing
+    the connection does not cancel the job.
+    """
     accepted = await services.submission.submit(
         request, JobForm, door=Door.JOBS, idempotency_key=idempotency_key
     )
-    response.headers["Location"] = f"/v1/jobs/{accepted.job.job_id}"
-    return await _read_job_body(services, accepted.job.job_id)
-
-
-@router.get("/{job_id}", response_model_exclude_unset=True, responses=describe_errors(404, 503))
-async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> JobBody:
-    """The job as it stands, with the transcript when it has succeeded."""
-    return await _read_job_body(services, job_id)
+    job_id = accepted.job.job_id
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    if wait_s is None:
+        return await _read_job_body(services, job_id)
+    response.headers["Preference-Applied"] = f"wait={wait_s}"
+    await services.waiting.wait_for_end(job_id, request, within_s=wait_s)
+    body = await _read_job_body(services, job_id)
+    response.status_code = 200 if body.state.is_final else 202
+    return body
 
 
 @router.get(
-    "/{job_id}/events",
-    response_class=EventSourceResponse,
+    "",
     responses={
-        **describe_streams(_EVENTS),
-        204: {"description": "The final event has been read: do not come back."},
-        **describe_errors(400, 404, 503),
+        200: {"description": "A page of jobs.", "links": PAGE_LINKS},
+        **describe_errors(InvalidRequest, QueueUnavailable),
     },
 )
-async def follow_job(
+async def list_all_jobs(
     request: Request,
-    job_id: OwnJobId,
     services: ServicesDep,
-    last_event_id: Annotated[str | None, Query(description="The id of the last event that was read.")] = None,
-    last_event_id_header: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="The same, as EventSource sends it.")
-    ] = None,
-) -> Response:
-    """The events of the job from the start, or behind the last one that was read, until the final one."""
-    note_job(request.scope, job_id)
-    after_id = _parse_event_id(last_event_id_header or last_event_id)
-    page = await services.runner.run(read_log(job_id, after_id=after_id))
-    if page is None:
-        raise JobNotFound(job_id)
-    if page.state.is_final and not page.events:
-        return Response(status_code=204)
-    frames = stream_job_events(services.follower, job_id, after_id=after_id)
-    return answer_stream(frames, heartbeat_s=services.settings.heartbeat_s)
+    states: Annotated[
+        tuple[JobState, ...],
+        Query(
+            alias="state",
+            description="Only jobs in this state; send it again for further states.",
+            examples=[["queued", "running"]],
+        ),
+    ] = (),
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="How many jobs to answer at the most.", examples=[20])
+    ] = 20,
+    after: Annotated[
+        str,
+        Query(
+            pattern="^[0-9]{0,15}$",
+            description="The `next_cursor` of the page before; empty for the first page.",
+            examples=["41"],
+        ),
+    ] = "",
+) -> JobList:
+    """The jobs of the caller's API key, the newest first; where the server asks for no key, all jobs.
+
+    Pages do not shift while jobs arrive. With few jobs in the `state` asked for, a page may be short, or even
+    empty, though `has_more`.
+    """
+    key = find_api_key(request.scope)
+    return await read_job_list(
+        services.follower,
+        key_name=None if key is ANYBODY else key.name,
+        states=states,
+        after=int(after) if after else None,
+        limit=limit,
+    )
+
+
+@router.get("/{job_id}", response_model_exclude_unset=True, responses=describe_errors(*FIND_ERRORS))
+async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> JobBody:
+    """The job as it stands, with the transcript when it has succeeded."""
+    return await _read_job_body(services, job_id)
 
 
 @router.delete(
@@ -101,7 +143,7 @@ async def follow_job(
         200: {"description": "It was queued and is cancelled."},
         202: {"model": JobBody, "description": "It is running, and its worker is told to stop."},
         204: {"description": "It was final and is deleted, with its audio."},
-        **describe_errors(404, 503),
+        **describe_errors(*FIND_ERRORS),
     },
 )
 async def delete_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
@@ -124,14 +166,3 @@ async def _read_job_body(services: Services, job_id: str) -> JobBody:
     if job is None:
         raise JobNotFound(job_id)
     return render_job(job)
-
-
-def _parse_event_id(given: str | None) -> str:
-    if not given:
-        return LOG_START
-    if not _EVENT_ID.fullmatch(given):
-        raise InvalidRequest(
-            "last_event_id is no id of an event: send the `id` of the last one that was read.",
-            param="last_event_id",
-        )
-    return given

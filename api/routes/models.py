@@ -5,27 +5,33 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from api.dependencies import Services, ServicesDep
+from api.error_description import describe_errors
+from api.errors import ModelNotFound
 from api.live_workers import find_workers
 from api.models import find_model, list_models
-from api.openapi import describe_errors
 from api.request_check import gather_capabilities
 from api.schemas.openai import ModelBody, ModelList
 from shared.capabilities import Capabilities
+from shared.errors import NoWorker, QueueUnavailable
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", responses=describe_errors(503))
+@router.get("", responses=describe_errors(NoWorker, QueueUnavailable))
 async def read_models(services: ServicesDep) -> ModelList:
     """The models that live workers serve, and the names in MODEL_ALIASES, which stand for any of them."""
     offered = await _find_offered(services)
     return ModelList(object="list", data=list_models(offered, services.settings.model_alias_names))
 
 
-@router.get("/{model:path}", responses=describe_errors(404, 503))
+@router.get("/{model:path}", responses=describe_errors(ModelNotFound, NoWorker, QueueUnavailable))
 async def read_one_model(
     model: Annotated[
-        str, Path(description="A name of the model; a `/` in it may be sent as it is, or as `%2F`.")
+        str,
+        Path(
+            description="A name of the model; a `/` in it may be sent as it is, or as `%2F`.",
+            examples=["whisper-1"],
+        ),
     ],
     services: ServicesDep,
 ) -> ModelBody:

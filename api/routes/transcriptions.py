@@ -6,16 +6,20 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from api.dependencies import Services, ServicesDep
+from api.error_description import SUBMIT_ERRORS, describe_errors
+from api.errors import ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
+from api.event_description import describe_deltas, describe_stream_events
 from api.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
 from api.idempotency import IdempotencyKey
 from api.openai_stream import stream_deltas
-from api.openapi import SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_errors, describe_streams
+from api.openapi import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.rendering import render_headers
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.sse import answer_stream, guard_stream
 from api.streaming import stream_transcript
 from api.submission import Accepted
 from api.transcript_formats import render_transcript
+from shared.errors import JobNotFound, TranscriptionFailed
 from shared.jobs import Door
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
@@ -23,8 +27,8 @@ router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 _STREAM = (
     'Events without a name: `{"text", "language", "is_final"}` with all text so far, the last of them final, '
     'then `{"done": true}`. The final one says all that the answer without a stream says. Beside them events '
-    "named `job` (`id`), `queued` (`position`), `started` (`attempt`, `engine`, `model`), `loading` and "
-    '`progress`. A failure is told as `{"error": {...}}`.'
+    "named `job` (`id`), `queued` (`position`), `started` (`attempt`, `engine`, `model`), `loading`, "
+    '`progress` and `requeued` (`reason`). A failure is told as `{"error": {...}}`.'
 )
 
 _ANSWER = (
@@ -33,6 +37,16 @@ _ANSWER = (
     'text that follows what was sent, one `{"type": "transcript.text.done", "text"}` with all of it, and '
     'at last `[DONE]`, which is no JSON. A failure on the way ends them with `{"error": {...}}`; the '
     "headers about the transcript are not sent then."
+)
+
+_DELTAS_EXAMPLE = (
+    'data: {"type":"transcript.text.delta","delta":"Good morning."}\n\n'
+    'data: {"type":"transcript.text.done","text":"Good morning."}\n\ndata: [DONE]\n\n'
+)
+
+_STREAM_EXAMPLE = (
+    'data: {"text":"Good","language":"en","is_final":false}\n\n'
+    'data: {"text":"Good morning.","language":"en","is_final":true}\n\ndata: {"done":true}\n\n'
 )
 
 
@@ -44,12 +58,20 @@ _ANSWER = (
         200: {
             "description": _ANSWER,
             "content": {
-                "text/plain": {"schema": {"type": "string"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/plain": {"schema": {"type": "string", "examples": [PLAIN_EXAMPLE]}},
+                "text/event-stream": {"itemSchema": describe_deltas(), "example": _DELTAS_EXAMPLE},
             },
             "headers": TRANSCRIPT_HEADERS,
         },
-        **describe_errors(400, 404, 409, 413, 422, 429, 500, 503, 504, 507),
+        **describe_errors(
+            *SUBMIT_ERRORS,
+            TooManyStreams,
+            TranscriptionFailed,
+            TranscriptionCancelled,
+            JobNotFound,
+            SyncWaitOver,
+            ServerStopping,
+        ),
     },
 )
 async def transcribe(request: Request, services: ServicesDep, idempotency_key: IdempotencyKey) -> Response:
@@ -57,8 +79,13 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
 
     Who closes the connection cancels the transcription, unless it came with an `Idempotency-Key`.
     """
+
+    def admit(form: TranscriptionForm) -> None:
+        if form.stream:
+            services.slots.take(request.scope)
+
     accepted = await services.submission.submit(
-        request, TranscriptionForm, door=Door.SYNC, idempotency_key=idempotency_key
+        request, TranscriptionForm, door=Door.SYNC, idempotency_key=idempotency_key, admit=admit
     )
     if accepted.form.stream:
         return _answer_deltas(services, accepted)
@@ -74,8 +101,10 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     response_class=EventSourceResponse,
     openapi_extra=describe_form(SpeechForm),
     responses={
-        **describe_streams(_STREAM, SUBMIT_HEADERS),
-        **describe_errors(400, 404, 413, 422, 429, 503, 507),
+        **describe_streams(
+            _STREAM, {"itemSchema": describe_stream_events(), "example": _STREAM_EXAMPLE}, SUBMIT_HEADERS
+        ),
+        **describe_errors(*SUBMIT_ERRORS, TooManyStreams),
     },
 )
 async def transcribe_as_stream(
@@ -86,6 +115,7 @@ async def transcribe_as_stream(
     Who closes the connection has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events` instead.
     With an `Idempotency-Key` the job goes on, and the same request follows it from its start.
     """
+    services.slots.take(request.scope)
     accepted = await services.submission.submit(
         request, SpeechForm, door=Door.STREAM, idempotency_key=idempotency_key
     )

@@ -19,3 +19,10 @@ def test_the_description_behind_it_names_all_doors(api: httpx.Client) -> None:
     paths = api.get("/openapi.json").json()["paths"]
     doors = {"/v1/audio/transcriptions", "/v1/audio/transcriptions/stream", "/v1/jobs"}
     assert doors <= set(paths)
+
+
+def test_the_description_is_open_to_all_and_a_slash_too_much_is_not_redirected(api: httpx.Client) -> None:
+    described = api.get("/openapi.json")
+    assert described.headers["content-type"] == "application/json"
+    assert described.json()["openapi"].startswith("3.1")
+    assert api.get("/docs/").status_code == 404

@@ -61,6 +61,33 @@ def test_a_method_that_is_not_possible(api: httpx.Client, method: str, path: str
     assert answer.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs", {"GET", "POST"}),
+        ("/v1/jobs/1", {"GET", "DELETE"}),
+        ("/v1/jobs/1/events", {"GET"}),
+        ("/v1/models/a/b", {"GET"}),
+        ("/v1/audio/transcriptions", {"POST"}),
+        ("/docs", {"GET"}),
+        ("/static-offline-docs/swagger-ui.css", {"GET", "HEAD"}),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW"])
+def test_what_is_possible_instead_is_named_in_full(
+    api: httpx.Client, method: str, path: str, methods: set[str]
+) -> None:
+    answer = api.request(method, path)
+    check_shape(answer, 405)
+    assert set(answer.headers["allow"].split(", ")) == methods
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/", "/health/", "/v1/audio/transcriptions/", "/v1/jobs/1/events/"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_slash_too_much_is_no_redirect(api: httpx.Client, method: str, path: str) -> None:
+    check_shape(api.request(method, path), 404)
+
+
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/v1/jobs", 405)])
 def test_head_is_answered_without_a_body(api: httpx.Client, path: str, status: int) -> None:
     answer = api.head(path)
@@ -134,7 +161,7 @@ def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
     def fail(job_id: str) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("api.routes.jobs.read_job", fail)
+    monkeypatch.setattr("api.own_jobs.find_owner", fail)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         answer = api.get("/v1/jobs/1", headers={"x-request-id": "mine-1"})
     error = check_shape(answer, 500)

@@ -10,7 +10,7 @@ import redis
 
 from api import event_hub
 from api.event_hub import EventHub
-from shared.redis_connection import wake_up_channel
+from shared.redis_connection import END_MESSAGE, wake_up_channel
 from tests.fakes.patience import WITHIN_S, wait_until
 from tests.fakes.redis_fixture import RedisServer
 
@@ -36,9 +36,9 @@ async def _connected(hub: EventHub) -> None:
         await asyncio.wait_for(wake_up.wait(), WITHIN_S)
 
 
-def publish(redis_url: str, job_id: str) -> None:
+def publish(redis_url: str, job_id: str, message: bytes = b"") -> None:
     with redis.Redis.from_url(redis_url) as connection:
-        connection.publish(wake_up_channel(job_id), "")
+        connection.publish(wake_up_channel(job_id), message)
 
 
 async def test_a_message_wakes_all_listeners_of_its_job_and_no_others(hub: EventHub, redis_url: str) -> None:
@@ -46,6 +46,17 @@ async def test_a_message_wakes_all_listeners_of_its_job_and_no_others(hub: Event
         publish(redis_url, "a")
         await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), WITHIN_S)
         assert not other.is_set()
+
+
+async def test_who_waits_for_the_end_is_woken_by_nothing_else(hub: EventHub, redis_url: str) -> None:
+    with hub.listen("a") as listener, hub.listen("a", only_for_end=True) as waiting:
+        publish(redis_url, "a")
+        await asyncio.wait_for(listener.wait(), WITHIN_S)
+        assert not waiting.is_set()
+        publish(redis_url, "a", END_MESSAGE)
+        await asyncio.wait_for(waiting.wait(), WITHIN_S)
+        assert hub.has_listeners("a")
+    assert not hub.has_listeners("a")
 
 
 async def test_it_knows_who_listens(hub: EventHub) -> None:
@@ -65,6 +76,13 @@ async def test_a_connection_that_is_cut_is_made_again_and_everybody_is_woken(
         wake_up.clear()
         publish(redis_url, "a")
         await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+
+
+async def test_who_waits_for_the_end_looks_again_behind_a_gap(hub: EventHub, redis_url: str) -> None:
+    with hub.listen("a", only_for_end=True) as waiting:
+        with redis.Redis.from_url(redis_url) as connection:
+            connection.client_kill_filter(_type="pubsub")
+        await asyncio.wait_for(waiting.wait(), WITHIN_S)
 
 
 async def test_a_server_that_dies_and_comes_back_is_found_again(mortal_redis: RedisServer) -> None:

@@ -6,17 +6,23 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
+import redis
 
 from api import following
 from api.event_hub import EventHub
 from api.following import JobFollower
 from shared import job_store
 from shared.errors import QueueUnavailable
-from shared.event_log import LOG_START, PAGE_EVENTS, LoggedEvent
+from shared.event_log import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
 from shared.events import Loading
 from shared.job_intake import submit_job
 from shared.jobs import Claim, Door, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_connection import connect, open_async_connection, run_async_on
+from shared.redis_connection import (
+    MAX_ASYNC_CONNECTIONS,
+    connect,
+    open_async_connection,
+    run_async_on,
+)
 from shared.redis_scripts import ScriptRunner
 from tests.fakes.patience import WITHIN_S, wait_until
 from tests.fakes.redis_fixture import RedisServer
@@ -101,6 +107,43 @@ async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -
     steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
     assert steps == [float(number) for number in range(PAGE_EVENTS + 10)]
     assert events[-1].event.is_final
+
+
+async def test_a_page_of_large_events_is_short_and_none_is_missed(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    for number in range(6):
+        followed.record.run(job_store.emit_event(claim, Loading("x" * (PAGE_BYTES // 2), float(number))))
+    page = followed.record.run(read_log("7", after_id=LOG_START))
+    assert page is not None
+    assert page.has_more
+    assert names(list(page.events)) == ["queued", "started", "loading", "loading"]
+    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
+    steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
+    assert steps == [float(number) for number in range(6)]
+
+
+async def test_many_followers_share_few_connections(followed: Followed, redis_url: str) -> None:
+    with followed.hub.listen("any") as wake_up:
+        await asyncio.wait_for(wake_up.wait(), WITHIN_S)
+    claim = begin_job(followed.record)
+    received: list[list[LoggedEvent]] = [[] for _ in range(300)]
+
+    async def follow(events: list[LoggedEvent]) -> None:
+        async for logged in followed.follower.follow_events("7", after_id=LOG_START):
+            events.append(logged)  # noqa: PERF401 - it is looked at while it grows
+
+    with redis.Redis.from_url(redis_url) as connection:
+        connected, subscribed = (len(connection.client_list(_type=kind)) for kind in ("normal", "pubsub"))
+        following_all = asyncio.gather(*map(follow, received))
+        await wait_until(lambda: all(len(events) == 2 for events in received))
+        followed.record.run(job_store.emit_event(claim, Loading("step", 1.0)))
+        await wait_until(lambda: all(len(events) == 3 for events in received))
+        assert len(connection.client_list(_type="normal")) <= connected + MAX_ASYNC_CONNECTIONS
+        assert len(connection.client_list(_type="pubsub")) <= subscribed
+    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    await asyncio.wait_for(following_all, WITHIN_S)
+    assert all(events == received[0] for events in received)
 
 
 async def test_following_ends_when_the_job_is_deleted_or_was_never_there(followed: Followed) -> None:

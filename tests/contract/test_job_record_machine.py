@@ -18,6 +18,7 @@ from shared import job_store
 from shared.event_log import LOG_START, read_log
 from shared.events import Partial, Progress
 from shared.job_intake import Outcome, submit_job
+from shared.job_listing import list_jobs
 from shared.job_store import FinishedWindow
 from shared.jobs import (
     Claim,
@@ -185,6 +186,15 @@ class RecordMachine(RuleBasedStateMachine):
         expired = self._run(job_store.expire_queued(queue_ttl_s=-1, ttl_s=TTL_S))
         assert set(expired) == self._model.expire()
 
+    @rule(key=st.none() | keys.filter(bool), states=st.sets(st.sampled_from(JobState)), limit=picks)
+    def list_page_by_page(self, key: str | None, states: set[JobState], limit: int) -> None:
+        found, after, is_end = [], None, False
+        while not is_end:
+            page = self._run(list_jobs(limit=1 + limit % 5, key_name=key, states=states, after=after))
+            found += [listed.job.job_id for listed in page.jobs]
+            after, is_end = page.looked_to, page.is_end
+        assert found == self._model.list_jobs(key, states)
+
     @invariant()
     def the_queue_is_in_the_order_of_the_model(self) -> None:
         queued: Any = self._connection.zrange("test:queued", 0, -1)
@@ -207,9 +217,17 @@ class RecordMachine(RuleBasedStateMachine):
         )
         assert self._connection.zcard("test:unclaimed") == unclaimed
 
+    @invariant()
+    def only_final_jobs_wait_to_be_forgotten(self) -> None:
+        final = {f"{job_id} {job.key}" for job_id, job in self._model.jobs.items() if job.state.is_final}
+        kept: Any = self._connection.zrange("test:kept_until", 0, -1)
+        assert {name.decode() for name in kept} == final
+
     def _compare(self, job_id: str) -> None:
         job, expected = self._run(job_store.read_job(job_id)), self._model.jobs.get(job_id)
         page = self._run(read_log(job_id, after_id=LOG_START))
+        owner = self._run(job_store.find_owner(job_id))
+        assert owner == (job_store.JobOwner(expected.key) if expected else None)
         if job is None or expected is None or page is None:
             assert (job, expected, page) == (None, None, None)
             return

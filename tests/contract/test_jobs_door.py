@@ -1,5 +1,6 @@
 """`/v1/jobs` over real HTTP: submit, look, follow from any point, cancel, delete."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from httpx_sse import ServerSentEvent, connect_sse
 
 from shared.events import Loading
 from shared.jobs import Failure, FailureCode, Priority
+from shared.redis_connection import KEY_PREFIX
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.scripted_worker import Script, ScriptedWorker
@@ -101,6 +104,56 @@ def test_jobs_that_wait_know_their_position_and_interactive_ones_go_first(
         assert api.get(batch).json()["priority"] == Priority.BATCH
 
 
+def test_metadata_is_given_back_untouched_whatever_becomes_of_the_job(
+    api: httpx.Client, redis_url: str
+) -> None:
+    metadata = {"order": 12345678901234567890123, "ünï": [1.5, None, {"deep": ["", True]}], "key_name": "x"}
+    with held_worker(redis_url) as (_, go_on):
+        url = submit(api, metadata=json.dumps(metadata))
+        assert api.get(url).json()["metadata"] == metadata
+        assert api.get(submit(api)).json()["metadata"] is None
+        go_on.set()
+        follow(api, url)
+        job = api.get(url).json()
+    assert (job["state"], job["metadata"]) == ("succeeded", metadata)
+
+
+def test_metadata_that_is_no_small_object_is_refused_and_nothing_of_it_is_kept(
+    api: httpx.Client, redis_url: str, uploads: Path
+) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        for metadata in ("[]", "{", json.dumps({"a": "x" * 5_000})):
+            answer = api.post("/v1/jobs", files={"file": ("a.wav", AUDIO)}, data={"metadata": metadata})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "metadata")
+    assert list(uploads.iterdir()) == []
+    assert api.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_job_knows_when_it_will_be_done_and_whether_a_model_is_there(
+    api: httpx.Client, redis_url: str
+) -> None:
+    with held_worker(redis_url) as (worker, _):
+        running = submit(api)
+        worker.wait_for_claim()
+        waiting = submit(api)
+        assert api.get(waiting).json()["eta_s"] is None
+        with redis.Redis.from_url(redis_url) as connection:
+            connection.hset(f"{KEY_PREFIX}speed", mapping={"audio_s": "8.0", "inference_s": "2.0"})
+        jobs = [api.get(url).json() for url in (running, waiting)]
+        assert [job["eta_s"] for job in jobs] == [0.5, 1.0]
+        assert [job["model_state"] for job in jobs] == ["warm", "warm"]
+        with connect_sse(api, "GET", f"{submit(api)}/events") as source:
+            assert next(source.iter_sse()).json() == {"position": 1, "eta_s": 1.5}
+
+
+def test_every_answer_about_a_job_names_it(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        url = submit(api)
+        follow(api, url)
+    for answer in (api.get(url), api.get(f"{url}/transcript"), api.delete(url)):
+        assert answer.headers["x-job-id"] == url.rpartition("/")[2]
+
+
 def test_a_job_that_fails_says_why(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, Script(failure=Failure(FailureCode.ENGINE_CRASH, "it died"))):
         url = submit(api)
@@ -137,6 +190,15 @@ def test_a_listener_comes_back_to_where_it_was_and_not_after_the_end(
     assert api.get(f"{url}/events", headers={"Last-Event-ID": events[-1].id}).status_code == 204
 
 
+def test_a_listener_is_told_once_when_to_come_back(api: httpx.Client, redis_url: str) -> None:
+    with held_worker(redis_url) as (_, go_on):
+        url = submit(api)
+        go_on.set()
+        first, *others = follow(api, url)
+    assert 1_000 <= (first.retry or 0) <= 2_000
+    assert {event.retry for event in others} == {None}
+
+
 def test_partials_are_live_and_silence_is_filled_with_comments(api: httpx.Client, redis_url: str) -> None:
     steps = threading.Semaphore(0)
     with ScriptedWorker(redis_url, SCRIPT, step=steps.acquire):
@@ -157,7 +219,10 @@ def test_an_id_that_is_none_is_refused(api: httpx.Client, redis_url: str, given:
     with ScriptedWorker(redis_url, SCRIPT):
         url = submit(api)
         answer = api.get(f"{url}/events", params={"last_event_id": given})
-    assert answer.status_code == 400
+        both = api.get(
+            f"{url}/events", params={"last_event_id": given}, headers={"Last-Event-ID": "1763820000000-0"}
+        )
+    assert answer.status_code == both.status_code == 400
     assert answer.json()["error"]["param"] == "last_event_id"
 
 

@@ -10,7 +10,7 @@ from shared import job_store
 from shared.backlog import QueueLimits
 from shared.errors import QueueFull
 from shared.job_intake import Outcome, look_in, make_terms, submit_job
-from shared.job_store import read_key_name
+from shared.job_store import JobOwner, find_owner
 from shared.jobs import (
     Claim,
     Door,
@@ -68,8 +68,8 @@ def crash(runner: Runner, claimed: Claim) -> None:
 def test_a_job_knows_its_key(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
     runner.run(submit_job(new_job("2", "")))
-    names = [runner.run(read_key_name(job_id)) for job_id in ("1", "2", "3")]
-    assert names == ["lab", "", None]
+    owners = [runner.run(find_owner(job_id)) for job_id in ("1", "2", "3")]
+    assert owners == [JobOwner("lab"), JobOwner(""), None]
 
 
 def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> None:
@@ -123,6 +123,6 @@ def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: R
     runner.run(submit_job(new_job("1")))
     assert runner.run(job_store.yield_job(claim(runner), reason="stopping"))
     assert count_unfinished(runner, "lab") == 1
-    assert runner.run(read_key_name("1")) == "lab"
+    assert runner.run(find_owner("1")) == JobOwner("lab")
     runner.run(job_store.finish_succeeded(claim(runner), ttl_s=60))
     assert count_unfinished(runner, "lab") == 0

@@ -215,12 +215,18 @@ def test_a_refused_job_leaves_no_upload(
 
 def test_the_description_names_the_scheme_and_what_it_brings(keyed: httpx.Client, api: httpx.Client) -> None:
     described, without = (client.get("/openapi.json").json() for client in (keyed, api))
-    assert described["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
+    schemes = described["components"]["securitySchemes"]
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    token = schemes["stream_token"]
+    assert (token["type"], token["in"], token["name"]) == ("apiKey", "query", "token")
     assert "securitySchemes" not in without["components"]
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             is_open = path in {"/health", "/ready"}
             assert ("401" in operation["responses"]) is not is_open
             assert ("security" in operation) is not is_open
-            assert ("429" in operation["responses"]) is (method == "post")
+            may_be_full = path.endswith("/events") or (
+                method == "post" and not path.endswith("/stream-token")
+            )
+            assert ("429" in operation["responses"]) is may_be_full
             assert "401" not in without["paths"][path][method]["responses"]

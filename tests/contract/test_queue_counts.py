@@ -108,8 +108,8 @@ class Queue:
                 assert backlog.queued_audio_s == 0
 
     def _ids_of(self, key_name: str, jobs: tuple[Job, ...]) -> set[str]:
-        names = {job.job_id: self._runner.run(job_store.read_key_name(job.job_id)) for job in jobs}
-        return {job_id for job_id, name in names.items() if name == key_name}
+        owners = {job.job_id: self._runner.run(job_store.find_owner(job.job_id)) for job in jobs}
+        return {job_id for job_id, owner in owners.items() if owner and owner.key_name == key_name}
 
 
 def audio_left_s(jobs: list[Job]) -> float:

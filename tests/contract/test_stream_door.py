@@ -3,17 +3,23 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import httpx
-from httpx_sse import EventSource, connect_sse
+from httpx_sse import EventSource, ServerSentEvent, connect_sse
 
-from shared.events import Loading, Progress
+from shared import job_store
+from shared.capabilities import ModelState, WorkerPresence
+from shared.events import Event, Loading, Partial, Progress
+from shared.job_store import FinishedWindow
 from shared.jobs import Failure, FailureCode
+from shared.redis_connection import connect
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
+from shared.worker_registry import announce_worker
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import CAPABILITIES, LEASE_S, TTL_S, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 URL = "/v1/audio/transcriptions/stream"
@@ -77,7 +83,7 @@ def test_named_events_tell_the_job_its_place_and_its_progress(api: httpx.Client,
         _, named = read_stream(api)
     assert named[:5] == [
         ("job", {"id": worker.claims[0].job_id}),
-        ("queued", {"position": 0}),
+        ("queued", {"position": 0, "eta_s": None}),
         ("started", {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}),
         ("loading", {"phase": "weights", "elapsed_s": 0.5}),
         ("progress", {"processed_s": 0.0, "duration_s": 2.0}),
@@ -105,6 +111,69 @@ def test_what_is_wrong_with_the_request_is_said_before_the_stream(api: httpx.Cli
         answer = api.post(URL, files=FILES, data={"language": "Klingon"})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "language"
+
+
+def test_text_goes_on_behind_the_last_finished_window_of_a_job_that_was_queued_again(
+    api: httpx.Client, redis_url: str
+) -> None:
+    worker = HandWorker(redis_url)
+    with connect_sse(api, "POST", URL, files=FILES) as source:
+        events = source.iter_sse()
+        texts = (event.json() for event in events if event.event == "message")
+        # Given a job with a finished window and a begun one
+        worker.claim()
+        worker.tell(Partial(0, "Hel", "lo", "en"))
+        assert next(texts) == {"text": "Hello", "language": "en", "is_final": False}
+        worker.finish(0, Segment(0.0, 1.0, "Hello there.", "en"))
+        assert next(texts)["text"] == "Hello there."
+        worker.tell(Partial(1, "Gener", "", "en"))
+        assert next(texts)["text"] == "Hello there. Gener"
+        # When it is queued again, then what was begun is gone, and it says so
+        worker.give_back()
+        assert _read_named(events, "requeued") == {"reason": "worker_stopping"}
+        assert next(texts)["text"] == "Hello there."
+        # And when it is claimed once more, then its text goes on there
+        worker.claim()
+        worker.tell(Partial(1, "General", "", "en"))
+        assert next(texts)["text"] == "Hello there. General"
+        worker.finish(1, Segment(1.0, 2.0, "General Kenobi.", "en"))
+        assert next(texts)["text"] == "Hello there. General Kenobi."
+        worker.succeed()
+        final, done = texts
+    assert (final["text"], final["is_final"]) == ("Hello there. General Kenobi.", True)
+    assert done == {"done": True}
+
+
+class HandWorker:
+    """A worker that does one thing at a time, as it is told to."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._runner = connect(redis_url)
+        self._runner.run(announce_worker(WorkerPresence("hand", CAPABILITIES, ModelState.READY, "cpu")))
+
+    def claim(self) -> None:
+        call = job_store.claim_job("hand", engine="scripted", model=CAPABILITIES.model, lease_s=LEASE_S)
+        self._claim = wait_for(lambda: self._runner.run(call), what="a job to claim")
+
+    def tell(self, event: Event) -> None:
+        self._runner.run(job_store.emit_event(self._claim, event))
+
+    def finish(self, window: int, segment: Segment) -> None:
+        end_sample = round(segment.end_s * 16_000)
+        finished = FinishedWindow(window, end_sample, Progress(segment.end_s, 2.0), (segment,), ())
+        self._runner.run(job_store.finish_window(self._claim, finished))
+
+    def give_back(self) -> None:
+        self._runner.run(job_store.yield_job(self._claim, reason="worker_stopping", inference_ms=1))
+
+    def succeed(self) -> None:
+        self._runner.run(job_store.finish_succeeded(self._claim, ttl_s=TTL_S))
+
+
+def _read_named(events: Iterator[ServerSentEvent], name: str) -> dict[str, Any]:
+    """The next event of that name; those before it are skipped."""
+    data: dict[str, Any] = next(event.json() for event in events if event.event == name)
+    return data
 
 
 def test_a_stream_that_is_left_is_cancelled(api: httpx.Client, redis_url: str) -> None:

@@ -24,12 +24,17 @@ def make_tones(seconds: float, *, seed: int = 0) -> npt.NDArray[np.int16]:
 
 def write_wav(samples: npt.NDArray[np.int16]) -> bytes:
     """A WAV file of mono 16 kHz samples, which every decoder gives back bit by bit."""
+    return write_pcm(samples.astype("<i2").tobytes())
+
+
+def write_pcm(pcm: bytes) -> bytes:
+    """A WAV file of mono 16 kHz samples, given as signed 16-bit little-endian PCM."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE_HZ)
-        writer.writeframes(samples.astype("<i2").tobytes())
+        writer.writeframes(pcm)
     return file.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The job record as a model in plain Python: what each call has to answer, and what is true after it."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shared.job_store import MAX_ENGINE_CRASHES, MAX_WORKER_LOSSES
@@ -60,6 +61,14 @@ class RecordModel:
         """The queued jobs, the first first."""
         queued = [job_id for job_id, job in self.jobs.items() if job.state is JobState.QUEUED]
         return sorted(queued, key=lambda job_id: self.jobs[job_id].place)
+
+    def list_jobs(self, key: str | None, states: Collection[JobState]) -> list[str]:
+        """The jobs of a key or all, the newest first, those in one of the states or in any."""
+        return [
+            job_id
+            for job_id, job in reversed(self.jobs.items())
+            if key in (None, job.key) and (not states or job.state in states)
+        ]
 
     def submit(self, job_id: str, key: str, job_class: int, audio_s: float) -> None:
         """Queue a new job."""

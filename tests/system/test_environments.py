@@ -33,6 +33,7 @@ def run_python(python: Path, program: str) -> str:
     return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.full
 @pytest.mark.qwen
 def test_qwen_loads_on_a_cpu_build_of_torch_with_nothing_of_nvidia(qwen_python: Path) -> None:
     version, cuda = run_python(qwen_python, LOAD_QWEN).splitlines()[-1].split()

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.fakes.audio import make_tones, spoken_text, write_wav
+from tests.fakes.confined_children import find_serving_children, find_spare_children
 from tests.fakes.doors import URL
 from tests.fakes.hostile_files import ODD, REFUSED, SERVED, clip, playlists
 from tests.fakes.server import RealServer, wait_for
@@ -47,9 +48,10 @@ def unharmed(server: RealServer) -> Iterator[None]:
 
 
 def lasting_processes(server: RealServer) -> set[psutil.Process]:
-    """Api, worker, and all that descends from them."""
+    """Api, worker, and all that descends from them, but for the children that fork servers keep ahead."""
     roots = [psutil.Process(server.api.pid), psutil.Process(server.worker.pid)]
-    return {*roots, *(child for root in roots for child in root.children(recursive=True))}
+    found = {*roots, *(child for root in roots for child in root.children(recursive=True))}
+    return found - {spare for process in found for spare in find_spare_children(process)}
 
 
 def assert_serves(server: RealServer) -> None:
@@ -159,7 +161,7 @@ def find_decoder(server: RealServer) -> psutil.Process | None:
     """The confined child that decodes for the worker now."""
     for fork_server in psutil.Process(server.worker.pid).children():
         if "shared.media.fork_server" in fork_server.cmdline():
-            return next(iter(fork_server.children()), None)
+            return next(iter(find_serving_children(fork_server)), None)
     return None
 
 

@@ -51,12 +51,20 @@ class StandInContainer:
             timeout=INSTALL_WITHIN_S,
         ).stdout
 
+    def can_run(self, command: list[str], **environment: str) -> bool:
+        """Whether a command in the container ends well."""
+        try:
+            self.run(command, **environment)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     @contextmanager
-    def running(self, **environment: str) -> Iterator[None]:
-        """The container's own command, until the end of the `with` block."""
-        [command] = find_arguments(self._dockerfile, "CMD")
+    def running(self, *command: str, **environment: str) -> Iterator[None]:
+        """A command in the container, by default its own, until the end of the `with` block."""
+        [own_command] = find_arguments(self._dockerfile, "CMD")
         with subprocess.Popen(
-            json.loads(command),
+            command or json.loads(own_command),
             cwd=self._srv,
             env=self._environment(environment),
             executable=self._venv / "bin" / "python",
@@ -111,6 +119,9 @@ def test_what_the_images_hold_serves_a_request(tmp_path: Path, redis_url: str) -
         wait_for(lambda: api.is_healthy(**settings) and worker.is_healthy(**settings))
         url = f"http://127.0.0.1:{settings['PORT']}/v1/audio/transcriptions"
         answer = httpx.post(url, files={"file": write_wav(make_tones(2))}, timeout=PATIENCE_S)
+
+        with api.running("python", "-P", "-m", "api.webhooks", **settings):
+            wait_for(lambda: api.can_run(["python", "-P", "-m", "api.webhooks.health_check"], **settings))
 
     assert answer.is_success, answer.text
     assert answer.json()["text"]

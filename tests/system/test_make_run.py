@@ -131,7 +131,7 @@ def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_sta
     stop_with_ctrl_c(server)
 
 
-@pytest.mark.parametrize("part", ["-m worker$", "-m api$", "redis.sock"])
+@pytest.mark.parametrize("part", ["-m worker$", "-m api.webhooks$", "-m api$", "redis.sock"])
 def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, part: str) -> None:
     server = start()
     address = server.expect_ready()
@@ -150,6 +150,7 @@ def is_ready(address: str) -> bool:
     return httpx.get(f"{address}/ready", timeout=PATIENCE_S).status_code == httpx.codes.OK
 
 
+@pytest.mark.full
 @pytest.mark.qwen
 def test_qwen_runs_in_the_environment_with_torch_and_says_what_is_downloaded(
     start: Start, qwen_python: Path

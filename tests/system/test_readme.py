@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scripts.local_server.webhook_secret import keep_webhook_secret
 from scripts.settings_table import render_settings_table
-from tests.fakes.server import RealServer
+from tests.fakes.server import RealServer, find_free_port
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -21,10 +23,19 @@ COMMAND_BLOCKS = {
     "speech.mp3": [SENTENCE],
     "speech.m4a": [SENTENCE, '"timestamps"'],
     "/transcriptions/stream": [LONG_TEXT_END, '"is_final":true', '{"done":true}'],
-    "/v1/jobs/$JOB/events": ["event: segment", "event: succeeded", LONG_TEXT_END],
+    "-X DELETE": ["event: segment", "event: succeeded", LONG_TEXT_END],
+    "format=srt": ['"order": 17', "00:00:00,", "-->", '"has_more"'],
+    "stream-token": ["event: queued", "event: succeeded"],
+    "Last-Event-ID: $LAST": ["event: segment", "event: succeeded"],
     "Idempotency-Key": ["idempotent-replayed: true"],
     "token_urlsafe": ["sha256:d4b4d0f92fd311f6fd889fe1e61c41f4a08c58bf0a2f59cbfb898c4f145ad8c4"],
     "/health": ['"status":"ok"', '"status":"ready"'],
+}
+
+# Those that ask for a server which may call this machine.
+INWARD_BLOCKS = {
+    "webhook_secret": ["'type': 'job.succeeded'", "'metadata': {'order': 17}"],
+    "-d url=": ['"state": "succeeded"', '"filename": "speech.ogg"'],
 }
 
 # `make run` and `make chaos` have tests of their own; these are what CI is made of.
@@ -42,14 +53,51 @@ def find_blocks() -> list[str]:
 def test_every_command_block_is_known_here() -> None:
     for block in find_blocks():
         is_make = block.splitlines() in (["make run"], ["make chaos"], [*CI_COMMANDS])
-        assert is_make or sum(piece in block for piece in COMMAND_BLOCKS) == 1, block
+        pieces = [*COMMAND_BLOCKS, *INWARD_BLOCKS]
+        assert is_make or sum(piece in block for piece in pieces) == 1, block
 
 
 @pytest.mark.parametrize("piece", COMMAND_BLOCKS)
 def test_the_commands_work_as_pasted(whisper_server: RealServer, piece: str) -> None:
+    printed = run_block(find_block(piece).replace(ADDRESS, whisper_server.base_url))
+    for expected in COMMAND_BLOCKS[piece]:
+        assert compact(expected) in compact(printed)
+
+
+@pytest.fixture(scope="module")
+def inward_server(make_lasting_server: Callable[..., RealServer], secret_dir: Path) -> RealServer:
+    """A server that may call this machine, and signs with the secret that is kept in `secret_dir`."""
+    secret = keep_webhook_secret(secret_dir)
+    server = make_lasting_server(ALLOW_PRIVATE_ADDRESSES="true", URL_INPUT="true", WEBHOOK_SECRET=secret)
+    server.start().start_webhooks()
+    return server
+
+
+@pytest.fixture(scope="module")
+def secret_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.mark.parametrize("piece", INWARD_BLOCKS)
+def test_the_commands_that_call_this_machine_work_as_pasted(
+    inward_server: RealServer, secret_dir: Path, piece: str
+) -> None:
+    pasted = find_block(piece).replace(ADDRESS, inward_server.base_url)
+    printed = run_block(pasted.replace("data/", f"{secret_dir}/").replace("8200", str(find_free_port())))
+    for expected in INWARD_BLOCKS[piece]:
+        assert compact(expected) in compact(printed)
+
+
+def find_block(piece: str) -> str:
+    """The block of commands that has this piece."""
     (block,) = (block for block in find_blocks() if piece in block)
+    return block
+
+
+def run_block(commands: str) -> str:
+    """What the commands print."""
     done = subprocess.run(
-        ["/bin/bash", "-euo", "pipefail", "-c", block.replace(ADDRESS, whisper_server.base_url)],
+        ["/bin/bash", "-euo", "pipefail", "-c", commands],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -57,8 +105,7 @@ def test_the_commands_work_as_pasted(whisper_server: RealServer, piece: str) -> 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for expected in COMMAND_BLOCKS[piece]:
-        assert compact(expected) in compact(done.stdout), done.stdout
+    return done.stdout
 
 
 def compact(text: str) -> str:

@@ -1,7 +1,8 @@
-"""The lines of README for users of OpenAI's clients work as pasted, with each of the clients."""
+"""The lines for programs work as pasted: README's with each client of OpenAI, and those that follow jobs."""
 
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -12,15 +13,16 @@ from tests.fakes.openai_clients import find_node, find_python
 from tests.fakes.server import RealServer
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+FOLLOWING = (REPOSITORY / "docs" / "following.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8100"
 
 SENTENCE = "We walked along the river until the sun went down behind the hills."
 LONG_TEXT_END = "After dinner they played cards and talked about the summer."
 
 
-def find_block(language: str) -> str:
-    """The one block of README in this language."""
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def find_block(language: str, *, document: str = README) -> str:
+    """The one block of the document in this language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", document, flags=re.MULTILINE | re.DOTALL)
     assert isinstance(block, str)
     return block
 
@@ -55,3 +57,9 @@ def test_the_lines_for_node_work_as_pasted(whisper_server: RealServer) -> None:
     printed = run_lines(command, find_block("javascript"), whisper_server).splitlines()
     assert printed[0] == SENTENCE
     assert "whisper-1" in printed
+
+
+def test_the_lines_that_follow_a_job_work_as_pasted(whisper_server: RealServer) -> None:
+    block = find_block("python", document=FOLLOWING)
+    printed = run_lines([sys.executable, "-c"], block, whisper_server)
+    assert printed.strip().endswith(LONG_TEXT_END)

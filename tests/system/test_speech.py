@@ -121,6 +121,7 @@ def test_a_job_is_submitted_and_polled(whisper_server: RealServer) -> None:
     assert error_rate(LONG, transcript["text"]) <= 0.1
 
 
+@pytest.mark.full
 @pytest.mark.speech
 @pytest.mark.timeout(600)
 def test_human_speech_is_recognised(

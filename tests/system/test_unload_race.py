@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.fakes.audio import make_tones, spoken_text, write_wav
 from tests.fakes.doors import read_success, submit
 from tests.fakes.server import RealServer
@@ -16,6 +18,7 @@ FILE = write_wav(SAMPLES)
 MakeServer = Callable[..., RealServer]
 
 
+@pytest.mark.full
 def test_none_of_many_jobs_around_the_unload_is_lost_or_disturbed(make_server: MakeServer) -> None:
     server = make_server(IDLE_TIMEOUT=str(IDLE_S)).start()
     random_s = random.Random(11)  # noqa: S311 - to be the same each time

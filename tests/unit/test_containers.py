@@ -11,8 +11,13 @@ import pytest
 import yaml
 
 from api.settings import ApiSettings
-from scripts.local_server.plans import API_ENDS_WITHIN_S, WORKER_ENDS_WITHIN_S
-from scripts.local_server.settings import LocalServerSettings
+from scripts.local_server.plans import (
+    API_ENDS_WITHIN_S,
+    WEBHOOKS_END_WITHIN_S,
+    WORKER_ENDS_WITHIN_S,
+    PartCommands,
+)
+from scripts.local_server.settings import SECRETS, LocalServerSettings
 from scripts.setup_venv import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
 from tests.fakes.dockerfile import find_arguments, read_image_environment, read_instructions
 from worker.engines.catalogue import EngineName
@@ -72,7 +77,7 @@ def test_the_linter_of_dockerfiles_has_nothing_to_say(dockerfile: str) -> None:
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("service", ["api", "worker"])
+@pytest.mark.parametrize("service", ["api", "webhooks", "worker"])
 def test_what_compose_sets_are_settings(service: str) -> None:
     assert set(SERVICES[service]["environment"]) <= set(SETTINGS)
 
@@ -134,7 +139,9 @@ def test_weights_are_kept_in_a_volume() -> None:
 
 
 def test_every_volume_is_declared_and_used() -> None:
-    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    used = {
+        volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
+    }
 
     assert used == set(COMPOSE["volumes"]) == {"models", "redis", "uploads"}
 
@@ -150,6 +157,7 @@ def test_redis_forgets_nothing() -> None:
     ("service", "needs_s"),
     [
         ("api", ApiSettings.model_fields["drain_s"].default + API_ENDS_WITHIN_S),
+        ("webhooks", WEBHOOKS_END_WITHIN_S),
         ("worker", WorkerSettings.model_fields["stop_grace_s"].default + WORKER_ENDS_WITHIN_S),
     ],
 )
@@ -157,15 +165,29 @@ def test_a_container_gets_more_time_to_stop_than_its_part_takes(service: str, ne
     assert read_seconds(SERVICES[service]["stop_grace_period"]) >= needs_s + 5
 
 
-@pytest.mark.parametrize("service", ["redis", "api", "worker"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_container_that_ends_is_started_again(service: str) -> None:
     assert SERVICES[service]["restart"] == "unless-stopped"
 
 
-def test_all_three_say_how_they_are() -> None:
+def test_all_say_how_they_are() -> None:
     assert "ping" in SERVICES["redis"]["healthcheck"]["test"][-1]
     assert "http://127.0.0.1:8000/health" in find_arguments("Dockerfile.api", "HEALTHCHECK")[0]
     assert "worker.health_check" in find_arguments("Dockerfile.worker", "HEALTHCHECK")[0]
+    assert SERVICES["webhooks"]["healthcheck"]["test"][-1] == "api.webhooks.health_check"
+
+
+def test_what_sends_webhooks_is_the_image_of_the_api_with_the_command_of_make_run() -> None:
+    webhooks = SERVICES["webhooks"]
+
+    assert (webhooks["image"], webhooks["build"]) == (SERVICES["api"]["image"], SERVICES["api"]["build"])
+    assert tuple(webhooks["command"][1:]) == tuple(PartCommands().webhooks[1:])
+
+
+def test_secrets_are_kept_from_the_worker() -> None:
+    assert {name: SERVICES["worker"]["environment"][name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
+    for service in ("api", "webhooks"):
+        assert SECRETS.isdisjoint(SERVICES[service]["environment"])
 
 
 def test_the_api_listens_where_compose_publishes_it() -> None:

@@ -5,9 +5,20 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.api_keys import ANYBODY, parse_api_keys
 from api.authorization import Authorization, find_api_key, is_open_path
+from api.event_hub import EventHub
+from api.following import JobFollower
 from api.origins import parse_origins
+from api.stream_tokens import StreamTokens
+from shared.redis_connection import open_async_connection, run_async_on
 
 KEY = "lab-key-0123456789"
+
+
+def make_tokens() -> StreamTokens:
+    """Tokens in a Redis that is not there: none of these requests may ask it."""
+    nowhere = "redis://127.0.0.1:1/0"
+    runner = run_async_on(open_async_connection(nowhere))
+    return StreamTokens(JobFollower(EventHub(nowhere), runner), runner, ttl_s=300)
 
 
 async def enter(scope: Scope) -> tuple[list[Scope], list[Message]]:
@@ -24,7 +35,8 @@ async def enter(scope: Scope) -> tuple[list[Scope], list[Message]]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Authorization(app, parse_api_keys([("entry 1", f"lab={KEY}")]))(scope, receive, send)
+    keys = parse_api_keys([("entry 1", f"lab={KEY}")])
+    await Authorization(app, keys, make_tokens())(scope, receive, send)
     return served, sent
 
 
@@ -33,6 +45,43 @@ async def test_a_key_comes_through_with_its_name() -> None:
     [scope], sent = await enter({"type": "http", "path": "/v1/jobs", "headers": headers})
     assert find_api_key(scope).name == "lab"
     assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/1"),
+        ("DELETE", "/v1/jobs/1"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/jobs/1/events/"),
+        ("GET", "/v1/jobs/1/2/events"),
+        ("GET", "//v1/jobs/1/events"),
+        ("POST", "/v1/jobs/1/events"),
+        ("HEAD", "/v1/jobs/1/events"),
+        ("POST", "/v1/jobs/1/stream-token"),
+        ("POST", "/v1/audio/transcriptions"),
+    ],
+)
+async def test_a_stream_token_is_not_even_looked_at_where_it_opens_nothing(method: str, path: str) -> None:
+    state = {"stream_token": "whatever"}
+    served, sent = await enter(
+        {"type": "http", "method": method, "path": path, "headers": [], "state": state}
+    )
+    assert served == []
+    assert sent[0]["status"] == 401
+
+
+async def test_a_key_goes_before_a_stream_token() -> None:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/jobs/1/events",
+        "headers": [(b"authorization", b"Bearer wrong")],
+        "state": {"stream_token": "whatever"},
+    }
+    served, sent = await enter(scope)
+    assert served == []
+    assert b"invalid_api_key" in sent[1]["body"]
 
 
 async def test_a_websocket_without_a_key_is_closed_before_it_is_open() -> None:

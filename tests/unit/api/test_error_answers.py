@@ -8,7 +8,7 @@ from api import errors as api_errors
 from api.error_answers import answer_error, error_body, find_answer
 from shared import errors
 from shared.backlog import Lack, QueueLimits
-from shared.jobs import Failure, FailureCode
+from shared.jobs import Failure, FailureCode, JobState
 
 QUEUE_FULL = errors.QueueFull(Lack.QUEUED_JOBS, QueueLimits(max_queued_jobs=2), 7.2)
 
@@ -21,6 +21,9 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.UploadTooLarge(10), 413, "file", "upload_too_large"),
     (errors.StorageFull(), 507, None, "storage_full"),
     (errors.JobNotFound("1"), 404, None, "job_not_found"),
+    (errors.JobGone("1"), 410, None, "job_gone"),
+    (api_errors.JobUnfinished("1", JobState.RUNNING), 409, None, "job_unfinished"),
+    (api_errors.JobFailed(Failure(FailureCode.TIMEOUT, "no")), 409, None, "timeout"),
     (QUEUE_FULL, 429, None, "rate_limit_exceeded"),
     (errors.NotReady(QUEUE_FULL), 503, None, "queue_full"),
     (errors.IdempotencyKeyReused(), 422, "Idempotency-Key", "idempotency_key_reused"),
@@ -29,8 +32,14 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.MediaServiceDown(), 503, None, "media_service_down"),
     (api_errors.MissingApiKey(), 401, None, "missing_api_key"),
     (api_errors.IncorrectApiKey(), 401, None, "invalid_api_key"),
+    (api_errors.IncorrectStreamToken(), 401, "token", "invalid_stream_token"),
+    (api_errors.TooManyStreams(2, "MAX_STREAMS"), 429, None, "too_many_streams"),
     (api_errors.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
     (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
+    (api_errors.UrlFailed("no"), 400, "url", "url_failed"),
+    (api_errors.UrlInputOff(), 400, "url", "url_input_off"),
+    (api_errors.UrlRefused(api_errors.Refusal.PORT, param="webhook_url"), 400, "webhook_url", "url_refused"),
+    (api_errors.UrlUnreachable(), 400, "url", "url_unreachable"),
     (api_errors.TranscriptionCancelled(), 409, None, "cancelled"),
     (api_errors.ServerStopping("1"), 503, None, "server_stopping"),
     (api_errors.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),
@@ -88,7 +97,14 @@ def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [errors.NoWorker(), errors.QueueUnavailable(), errors.MediaServiceDown(), QUEUE_FULL]
+    "error",
+    [
+        errors.NoWorker(),
+        errors.QueueUnavailable(),
+        errors.MediaServiceDown(),
+        QUEUE_FULL,
+        api_errors.TooManyStreams(2, "MAX_STREAMS"),
+    ],
 )
 def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:
     assert 1 <= int(answer_error(error).headers["retry-after"]) <= 60

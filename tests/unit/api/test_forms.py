@@ -12,7 +12,6 @@ from api.errors import UnsupportedValue
 from api.forms import (
     Granularity,
     Include,
-    JobForm,
     ResponseFormat,
     SpeechForm,
     TranscriptionForm,
@@ -20,6 +19,7 @@ from api.forms import (
     list_fields,
     parse_form,
 )
+from api.job_form import JobForm
 from shared.errors import InvalidRequest
 
 NO_VALUE = st.sampled_from(["", " ", "\n"])
@@ -184,6 +184,8 @@ def test_a_vad_without_numbers_has_those_of_openai() -> None:
         {"chunking_strategy[silence_duration_ms]": ["49"]},
         {"chunking_strategy[silence_duration_ms]": ["5001"]},
         {"chunking_strategy[eagerness]": ["high"]},
+        {"chunking_strategy": ['{"type": "server_vad", "threshold": "0.5"}']},
+        {"chunking_strategy": ['{"type": "server_vad", "threshold": true}']},
     ],
 )
 def test_a_chunking_strategy_that_cannot_be_followed_is_refused(fields: dict[str, list[str]]) -> None:
@@ -257,8 +259,14 @@ def test_speakers_are_not_told_apart() -> None:
         assert refuse(TranscriptionForm, {f"{name}[]": ["Ann"]}).param == name
 
 
-@pytest.mark.parametrize("kind", [SpeechForm, JobForm])
-@pytest.mark.parametrize(("name", "value"), [("response_format", "srt"), ("include[]", "logprobs")])
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (SpeechForm, "response_format", "srt"),
+        (SpeechForm, "include[]", "logprobs"),
+        (JobForm, "include[]", "logprobs"),
+    ],
+)
 def test_what_another_door_alone_can_do_is_refused(kind: type[SpeechForm], name: str, value: str) -> None:
     refusal = refuse(kind, {name: [value]})
     assert refusal.param == name.removesuffix("[]")
@@ -277,7 +285,8 @@ def test_a_job_is_not_streamed_by_its_answer() -> None:
 @pytest.mark.parametrize("kind", [SpeechForm, TranscriptionForm, JobForm])
 def test_every_field_is_described(kind: type[SpeechForm]) -> None:
     schema = describe_form(kind)["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert schema["required"] == ["file"]
+    assert "file" in schema["properties"]
+    assert schema.get("required", ["file"]) == ["file"]
     assert all(field["description"] for field in schema["properties"].values())
     lists = list_fields(kind)
     names = {f"{name}[]" if name in lists else name for name in kind.model_fields}

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from api.forms import JobForm, SpeechForm, TranscriptionForm, parse_form
+from api.forms import SpeechForm, TranscriptionForm, parse_form
 from api.idempotency import digest_request
+from api.job_form import JobForm
 from shared.jobs import Door
 
 FIELDS = {
@@ -42,6 +43,23 @@ def test_the_spelling_and_order_of_fields_do_not_count() -> None:
 )
 def test_every_field_counts(field: str, value: str) -> None:
     assert digest(FIELDS) != digest(FIELDS | {field: [value]})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metadata", '{"order": 18}'),
+        ("metadata", '{"order": 17, "more": [1]}'),
+        ("metadata", ""),
+        ("webhook_url", "https://example.com/b"),
+        ("response_format", "srt"),
+        ("priority", "interactive"),
+    ],
+)
+def test_every_field_of_a_job_counts(field: str, value: str) -> None:
+    job = {"metadata": ['{"order": 17}'], "webhook_url": ["https://example.com/a"]}
+    assert digest(job, kind=JobForm) == digest(job | {"metadata": [' {"order":17}']}, kind=JobForm)
+    assert digest(job, kind=JobForm) != digest(job | {field: [value]}, kind=JobForm)
 
 
 def test_the_door_counts_and_the_file() -> None:

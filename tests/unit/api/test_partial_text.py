@@ -22,6 +22,10 @@ def test_deltas_are_appended_and_only_the_last_tail_counts() -> None:
     assert text_of(Partial(0, "Hello", " wor"), Partial(0, " world", ", how")) == "Hello world, how"
 
 
+def test_a_window_that_ends_without_a_segment_takes_its_partials_with_it() -> None:
+    assert text_of(Partial(0, "uh"), Progress(2, 4), Partial(1, "Hello")) == "Hello"
+
+
 def test_a_finished_window_replaces_its_partials() -> None:
     assert (
         text_of(Partial(0, "Helo word"), done("Hello world."), Partial(1, "How are"))
@@ -50,6 +54,12 @@ def test_the_language_is_that_of_most_speech_and_before_that_the_hint() -> None:
     assert partial.language == "de"
     partial.take([done("hello", "en"), Progress(1, 2)])
     assert partial.language == "en"
+
+
+def test_the_language_that_is_heard_is_told_before_a_window_is_finished() -> None:
+    partial = PartialText(None)
+    partial.take([Partial(0, "", "Gut"), Partial(0, "Guten", "", "de")])
+    assert partial.language == "de"
 
 
 def test_no_events_make_no_text() -> None:

@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
-from api.rendering import render_answer, render_headers, render_job
+from api.job_rendering import render_job
+from api.rendering import render_answer, render_headers
+from shared.capabilities import ModelState
 from shared.jobs import (
     Door,
     Failure,
@@ -97,14 +100,30 @@ def test_silence_is_an_empty_text_in_the_language_that_was_asked_for() -> None:
     assert answer_of(segments=())["language"] is None
 
 
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (None, None),
+        (ModelState.ABSENT, "cold"),
+        (ModelState.DEAD, "cold"),
+        (ModelState.LOADING, "loading"),
+        (ModelState.READY, "warm"),
+        (ModelState.BUSY, "warm"),
+    ],
+)
+def test_a_model_is_cold_loading_or_warm(state: ModelState | None, shown: str | None) -> None:
+    assert body_of(state=JobState.QUEUED, model_state=state)["model_state"] == shown
+
+
 def test_a_job_shows_its_state_progress_and_times() -> None:
-    body = body_of(state=JobState.RUNNING, processed_s=4.0, finished_ms=None)
+    body = body_of(state=JobState.RUNNING, processed_s=4.0, finished_ms=None, inference_ms=1_500)
     assert (body["state"], body["attempt"], body["position"]) == ("running", 2, None)
     assert body["progress"] == {"processed_s": 4.0, "duration_s": 8.2}
     assert body["timings"] == {
         "created_at": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
         "started_at": datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC),
         "finished_at": None,
+        "inference_s": 1.5,
     }
     assert body["transcript"] is None
     assert body["error"] is None

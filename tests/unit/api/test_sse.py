@@ -17,6 +17,11 @@ def test_a_frame_is_one_line_of_json_whatever_the_text_holds() -> None:
     assert frame == 'id: 1-0\nevent: partial\ndata: {"text":"a\\n\\r\u2028b ü"}\n\n'
 
 
+def test_a_frame_may_say_when_to_come_back() -> None:
+    frame = encode_frame({}, name="queued", event_id="1-0", retry_ms=1_500).encode().decode()
+    assert frame == "id: 1-0\nevent: queued\ndata: {}\nretry: 1500\n\n"
+
+
 def test_a_frame_without_a_name_is_data_alone() -> None:
     assert encode_frame({"done": True}).encode() == b'data: {"done":true}\n\n'
 
@@ -24,7 +29,7 @@ def test_a_frame_without_a_name_is_data_alone() -> None:
 @pytest.mark.parametrize(
     ("event", "described"),
     [
-        (events.Queued(3), {"position": 3}),
+        (events.Queued(3, 1.5), {"position": 3, "eta_s": 1.5}),
         (
             events.Started(1, "whisper", "base"),
             {"attempt": 1, "engine": "whisper", "model": "base"},

@@ -1,0 +1,124 @@
+"""Following a job: its events as they come, for programs and for pages in browsers."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request
+from sse_starlette import EventSourceResponse
+from starlette.responses import Response
+
+from api.authorization import find_api_key
+from api.dependencies import ServicesDep
+from api.error_description import FIND_ERRORS, describe_errors
+from api.errors import TooManyStreams
+from api.event_description import describe_job_events
+from api.openapi import describe_streams
+from api.own_jobs import OwnJobId
+from api.request_context import note_job
+from api.schemas.stream_tokens import StreamTokenBody
+from api.sse import answer_stream, stream_job_events
+from shared.errors import InvalidRequest, JobNotFound
+from shared.event_log import LOG_START, read_log
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
+
+_EVENTS = (
+    "Events named `queued`, `started`, `loading`, `partial`, `segment`, `progress`, `requeued`, and as the "
+    "last one `succeeded`, `failed` or `cancelled`; each with JSON as its data, and an id to go on from. "
+    "`started` names `engine` and `model`; `succeeded` says whether the transcript is `complete`, with its "
+    "`warnings`. A comment fills each silence of HEARTBEAT_S."
+)
+
+_EVENT_ID_EXAMPLE = "1763820000000-0"
+_EVENT_ID_SHAPE = {"pattern": f"^({_EVENT_ID.pattern})?$"}
+
+_EXAMPLE = (
+    f"event: started\nid: {_EVENT_ID_EXAMPLE}\n"
+    'data: {"attempt":1,"engine":"qwen3","model":"Qwen/Qwen3-ASR-1.7B"}\n\n'
+    'event: succeeded\nid: 1763820004200-0\ndata: {"complete":true,"warnings":[]}\n\n'
+)
+
+_TOKEN: dict[str, Any] = {
+    "name": "token",
+    "in": "query",
+    "required": False,
+    "description": "A stream token of this job, instead of `Authorization`: EventSource cannot send that.",
+    "schema": {"type": "string", "examples": ["Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"]},
+}
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=EventSourceResponse,
+    openapi_extra={"parameters": [_TOKEN]},
+    responses={
+        **describe_streams(_EVENTS, {"itemSchema": describe_job_events(), "example": _EXAMPLE}),
+        204: {"description": "The final event has been read: do not come back."},
+        **describe_errors(InvalidRequest, *FIND_ERRORS, TooManyStreams),
+    },
+)
+async def follow_job(
+    request: Request,
+    job_id: OwnJobId,
+    services: ServicesDep,
+    last_event_id: Annotated[
+        str | None,
+        Query(
+            description="The id of the last event that was read.",
+            examples=[_EVENT_ID_EXAMPLE],
+            json_schema_extra=_EVENT_ID_SHAPE,
+        ),
+    ] = None,
+    last_event_id_header: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="The same, as EventSource sends it.",
+            examples=[_EVENT_ID_EXAMPLE],
+            json_schema_extra=_EVENT_ID_SHAPE,
+        ),
+    ] = None,
+) -> Response:
+    """The events of the job from the start, or behind the last one that was read, until the final one.
+
+    The header goes before the parameter. A client that was cut off comes back with the last id it has read,
+    and misses none.
+    """
+    note_job(request.scope, job_id)
+    read_ids = [_parse_event_id(given) for given in (last_event_id_header, last_event_id) if given]
+    after_id = read_ids[0] if read_ids else LOG_START
+    page = await services.follower.run_patiently(read_log(job_id, after_id=after_id))
+    if page is None:
+        raise JobNotFound(job_id)
+    if page.state.is_final and not page.events:
+        return Response(status_code=204)
+    services.slots.take(request.scope)
+    frames = stream_job_events(services.follower, job_id, after_id=after_id)
+    return answer_stream(frames, heartbeat_s=services.settings.heartbeat_s)
+
+
+@router.post("/{job_id}/stream-token", responses=describe_errors(*FIND_ERRORS))
+async def create_stream_token(
+    request: Request, response: Response, job_id: OwnJobId, services: ServicesDep
+) -> StreamTokenBody:
+    """Get a token with which a page in a browser can follow the job by EventSource, for a few minutes."""
+    note_job(request.scope, job_id)
+    token = await services.tokens.issue(job_id, key_name=find_api_key(request.scope).name)
+    response.headers["Cache-Control"] = "no-store"
+    return StreamTokenBody(
+        token=token,
+        expires_in_s=services.tokens.ttl_s,
+        events_url=f"/v1/jobs/{job_id}/events?{urlencode({'token': token})}",
+    )
+
+
+def _parse_event_id(given: str) -> str:
+    if not _EVENT_ID.fullmatch(given):
+        raise InvalidRequest(
+            "last_event_id is no id of an event: send the `id` of the last one that was read.",
+            param="last_event_id",
+        )
+    return given

@@ -1,0 +1,68 @@
+"""The transcript of a job, in any format and as often as it is asked for: nothing is transcribed again."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from api.dependencies import ServicesDep
+from api.error_description import FIND_ERRORS, describe_errors
+from api.errors import JobFailed, JobUnfinished, TranscriptionCancelled
+from api.forms import Granularity, ResponseFormat
+from api.openapi import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
+from api.own_jobs import OwnJobId
+from api.rendering import render_headers
+from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
+from api.transcript_formats import render_transcript
+from shared.errors import InvalidRequest, JobNotFound
+from shared.job_store import read_job
+from shared.jobs import Job, JobState, WordTimes
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_ANSWER = (
+    "The transcript as `POST /v1/audio/transcriptions` answers it: an object with `json` and `verbose_json`, "
+    "plain text with `text`, `srt` and `vtt`. `json` and `verbose_json` have times of words if the job was "
+    "submitted with `return_timestamps` or `timestamp_granularities[]=word`."
+)
+
+
+@router.get(
+    "/{job_id}/transcript",
+    response_model=TranscriptionAnswer | VerboseTranscription,
+    responses={
+        200: {
+            "description": _ANSWER,
+            "content": {"text/plain": {"schema": {"type": "string", "examples": [PLAIN_EXAMPLE]}}},
+            "headers": JOB_TRANSCRIPT_HEADERS,
+        },
+        **describe_errors(InvalidRequest, *FIND_ERRORS, JobUnfinished, TranscriptionCancelled, JobFailed),
+    },
+)
+async def read_transcript(
+    job_id: OwnJobId,
+    services: ServicesDep,
+    shape: Annotated[
+        ResponseFormat, Query(alias="format", description="In which form to answer.", examples=["srt"])
+    ] = ResponseFormat.JSON,
+) -> Response:
+    """The transcript of a job that has succeeded, in the format that is asked for."""
+    job = await services.follower.run_patiently(read_job(job_id))
+    if job is None:
+        raise JobNotFound(job_id)
+    _check_success(job)
+    body, media_type = render_transcript(job, shape, _choose_granularities(job))
+    return Response(body, media_type=media_type, headers=render_headers(job))
+
+
+def _check_success(job: Job) -> None:
+    if job.failure is not None:
+        raise JobFailed(job.failure)
+    if job.state is JobState.CANCELLED:
+        raise TranscriptionCancelled
+    if job.state is not JobState.SUCCEEDED:
+        raise JobUnfinished(job.job_id, job.state)
+
+
+def _choose_granularities(job: Job) -> frozenset[Granularity]:
+    return frozenset(Granularity) if job.request.word_times is WordTimes.REQUIRED else frozenset()

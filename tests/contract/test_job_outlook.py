@@ -1,0 +1,158 @@
+"""When a job will be done and whether a model is there for it, as far as the record can tell."""
+
+from collections.abc import Iterator
+
+import fakeredis
+import msgspec
+import pytest
+import redis
+
+from shared import job_store
+from shared.capabilities import ModelState, WorkerPresence
+from shared.event_log import LOG_START, read_log
+from shared.events import Progress, Queued
+from shared.job_intake import submit_job
+from shared.job_listing import list_jobs
+from shared.job_store import FinishedWindow
+from shared.jobs import Claim, Door, Job, NewJob, Priority, TranscriptionRequest, Upload
+from shared.redis_scripts import ScriptRunner
+from shared.worker_registry import announce_worker, retire_worker
+from tests.fakes.scripted_worker import CAPABILITIES
+
+PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")
+
+
+@pytest.fixture(params=["fake", "real"])
+def runner(request: pytest.FixtureRequest) -> Iterator[ScriptRunner]:
+    """Runs script calls on an empty server."""
+    if request.param == "fake":
+        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
+        return
+    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
+        yield ScriptRunner(connection, "test:")
+
+
+def submit(runner: ScriptRunner, job_id: str, audio_s: float = 10.0) -> None:
+    upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
+    runner.run(submit_job(NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
+
+
+def announce(runner: ScriptRunner, worker_id: str = "w", *, is_ready: bool = True, **changes: object) -> None:
+    state = ModelState.READY if is_ready else ModelState.ABSENT
+    presence = msgspec.structs.replace(PRESENCE, worker_id=worker_id, model_state=state)
+    runner.run(announce_worker(msgspec.structs.replace(presence, **changes)))
+
+
+def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
+    claimed = runner.run(job_store.claim_job(worker_id, engine="e", model="m", lease_s=30))
+    assert claimed is not None
+    return claimed
+
+
+def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
+    progress = Progress(processed_s, 100.0)
+    runner.run(job_store.finish_window(claimed, FinishedWindow(0, 1, progress, (), inference_ms=took_ms)))
+
+
+def measure_speed(runner: ScriptRunner, speed: int) -> None:
+    """Let a worker do a job at so many seconds of audio in a second."""
+    submit(runner, "measured")
+    claimed = claim(runner)
+    finish_window(runner, claimed, 10.0, took_ms=10_000 // speed)
+    runner.run(job_store.finish_succeeded(claimed, ttl_s=60))
+
+
+def read(runner: ScriptRunner, job_id: str) -> Job:
+    job = runner.run(job_store.read_job(job_id))
+    assert job is not None
+    return job
+
+
+def test_an_eta_is_unknown_until_a_speed_was_measured_and_a_worker_is_there(runner: ScriptRunner) -> None:
+    announce(runner)
+    submit(runner, "1")
+    assert read(runner, "1").eta_s is None
+    finish_window(runner, claim(runner), 5.0, took_ms=500)
+    assert read(runner, "1").eta_s == 0.5
+    runner.run(retire_worker("w"))
+    assert read(runner, "1").eta_s is None
+
+
+def test_an_eta_counts_what_runs_what_is_ahead_and_the_job_itself(runner: ScriptRunner) -> None:
+    announce(runner)
+    measure_speed(runner, 2)
+    for job_id in ("1", "2", "3"):
+        submit(runner, job_id)
+    assert [read(runner, job_id).eta_s for job_id in ("1", "2", "3")] == [5.0, 10.0, 15.0]
+    claimed = claim(runner)
+    finish_window(runner, claimed, 4.0, took_ms=2_000)
+    assert [read(runner, job_id).eta_s for job_id in ("1", "2", "3")] == [3.0, 8.0, 13.0]
+
+
+def test_workers_share_what_is_ahead_but_no_single_job(runner: ScriptRunner) -> None:
+    announce(runner)
+    announce(runner, "v")
+    announce(runner, "ill", takes_jobs=False)
+    measure_speed(runner, 2)
+    submit(runner, "1")
+    submit(runner, "2")
+    assert [read(runner, job_id).eta_s for job_id in ("1", "2")] == [5.0, 7.5]
+
+
+def test_a_job_that_is_final_has_no_eta(runner: ScriptRunner) -> None:
+    announce(runner)
+    measure_speed(runner, 2)
+    job = read(runner, "measured")
+    assert (job.eta_s, job.model_state, job.inference_ms) == (None, None, 5_000)
+
+
+def test_far_behind_the_mean_length_of_what_is_ahead_counts(runner: ScriptRunner) -> None:
+    announce(runner)
+    measure_speed(runner, 2)
+    for number in range(20):
+        submit(runner, f"near{number}", 2.0)
+    for number in range(4):
+        submit(runner, f"far{number}", 10.0)
+    submit(runner, "last", 20.0)
+    # Behind the first twenty there are 60 s of audio in five jobs, of which four are ahead.
+    assert read(runner, "far0").eta_s == (40 + 10) / 2
+    assert read(runner, "last").eta_s == (40 + 4 * 12 + 20) / 2
+
+
+def test_the_event_of_a_queued_job_and_the_list_say_the_same_as_the_job(runner: ScriptRunner) -> None:
+    announce(runner)
+    measure_speed(runner, 2)
+    submit(runner, "1")
+    submit(runner, "2")
+    page = runner.run(read_log("2", after_id=LOG_START))
+    assert page is not None
+    assert [logged.event for logged in page.events] == [Queued(1, 10.0)]
+    listed = {entry.job.job_id: entry.job for entry in runner.run(list_jobs(limit=10)).jobs}
+    assert listed == {job_id: read(runner, job_id) for job_id in ("2", "1", "measured")}
+
+
+def test_a_queued_job_knows_of_the_model_that_is_nearest_to_being_loaded(runner: ScriptRunner) -> None:
+    submit(runner, "1")
+    assert read(runner, "1").model_state is None
+    announce(runner, "a", is_ready=False)
+    assert read(runner, "1").model_state is ModelState.ABSENT
+    announce(runner, "b", model_state=ModelState.LOADING)
+    assert read(runner, "1").model_state is ModelState.LOADING
+    announce(runner, "c")
+    assert read(runner, "1").model_state is ModelState.READY
+    announce(runner, "c", takes_jobs=False)
+    assert read(runner, "1").model_state is ModelState.LOADING
+
+
+def test_a_running_job_knows_of_the_model_of_its_own_worker(runner: ScriptRunner) -> None:
+    announce(runner, "a", is_ready=False)
+    announce(runner, "b")
+    submit(runner, "1")
+    claim(runner, "a")
+    assert read(runner, "1").model_state is ModelState.ABSENT
+    announce(runner, "a", model_state=ModelState.LOADING)
+    assert read(runner, "1").model_state is ModelState.LOADING
+    announce(runner, "a", model_state=ModelState.BUSY)
+    assert read(runner, "1").model_state is ModelState.BUSY
+    runner.run(retire_worker("a"))
+    assert read(runner, "1").model_state is None

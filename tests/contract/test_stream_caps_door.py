@@ -1,0 +1,170 @@
+"""As many streams as may be, by all doors together: one more is refused before anything comes of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+import httpx
+import pytest
+import redis
+
+from api.settings import ApiSettings
+from shared.events import Loading
+from tests.fakes.api_server import MAX_UPLOAD_BYTES, serve_api
+from tests.fakes.audio import make_tones, write_wav
+from tests.fakes.recorded_jobs import record_job
+from tests.fakes.redis_fixture import RedisServer
+from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.server import wait_for
+
+FILES = {"file": ("a.wav", write_wav(make_tones(2)))}
+MAX_STREAMS = 3
+MAX_STREAMS_PER_KEY = 2
+LAB, SHOP = ({"Authorization": f"Bearer {name}-key-0123456789"} for name in ("lab", "shop"))
+
+Door = Callable[[httpx.Client, str], AbstractContextManager[httpx.Response]]
+
+
+@pytest.fixture(scope="module")
+def base_urls(
+    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """An open server, and one that asks for keys; `session_api` sets their logs up."""
+    settings = {
+        "redis_url": session_redis.url,
+        "data_dir": tmp_path_factory.mktemp("caps"),
+        "max_upload_bytes": MAX_UPLOAD_BYTES,
+        "max_streams": MAX_STREAMS,
+        "max_streams_per_key": MAX_STREAMS_PER_KEY,
+        "heartbeat_s": 0.1,
+    }
+    keys = {"api_keys": "lab=lab-key-0123456789, shop=shop-key-0123456789"}
+    with (
+        serve_api(ApiSettings.model_validate(settings)) as free,
+        serve_api(ApiSettings.model_validate({**settings, **keys})) as keyed,
+    ):
+        yield {"free": free, "keyed": keyed}
+
+
+@pytest.fixture
+def free(base_urls: dict[str, str], redis_url: str) -> Iterator[httpx.Client]:
+    """A client of a server for everybody."""
+    with httpx.Client(base_url=base_urls["free"], timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def keyed(base_urls: dict[str, str], redis_url: str) -> Iterator[httpx.Client]:
+    """A client without a key of a server that asks for one."""
+    with httpx.Client(base_url=base_urls["keyed"], timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def held_worker(redis_url: str) -> Iterator[ScriptedWorker]:
+    """A worker that stands still until the test is over."""
+    go_on = threading.Event()
+    with ScriptedWorker(redis_url, Script(first=[Loading("weights", 0.0)]), step=go_on.wait) as worker:
+        yield worker
+        go_on.set()
+
+
+def follow_events(client: httpx.Client, redis_url: str) -> AbstractContextManager[httpx.Response]:
+    return client.stream("GET", f"{record_job(redis_url)}/events")
+
+
+def transcribe_as_stream(client: httpx.Client, _redis_url: str) -> AbstractContextManager[httpx.Response]:
+    return client.stream("POST", "/v1/audio/transcriptions/stream", files=FILES)
+
+
+def stream_deltas(client: httpx.Client, _redis_url: str) -> AbstractContextManager[httpx.Response]:
+    return client.stream("POST", "/v1/audio/transcriptions", files=FILES, data={"stream": "true"})
+
+
+DOORS: tuple[Door, ...] = (follow_events, transcribe_as_stream, stream_deltas)
+
+
+def is_refused(answer: httpx.Response) -> bool:
+    """Whether it is a 200, or the refusal that is expected."""
+    if answer.status_code == httpx.codes.OK:
+        return False
+    answer.read()
+    assert answer.status_code == 429
+    assert answer.json()["error"]["code"] == "too_many_streams"
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    return True
+
+
+def jobs_on_record(redis_url: str) -> set[bytes]:
+    with redis.Redis.from_url(redis_url) as connection:
+        return set(connection.scan_iter("qwen3-asr:job:*"))
+
+
+def has_room(client: httpx.Client, redis_url: str) -> bool:
+    with follow_events(client, redis_url) as answer:
+        return not is_refused(answer)
+
+
+def test_streams_of_all_doors_count_and_none_gets_more(
+    free: httpx.Client, redis_url: str, held_worker: ScriptedWorker
+) -> None:
+    with ExitStack() as streams:
+        for door in DOORS:
+            assert not is_refused(streams.enter_context(door(free, redis_url)))
+        for door in DOORS:
+            with door(free, redis_url) as answer:
+                assert is_refused(answer)
+    wait_for(lambda: has_room(free, redis_url))
+
+
+@pytest.mark.parametrize("door", [transcribe_as_stream, stream_deltas])
+def test_a_refused_stream_submits_nothing(
+    free: httpx.Client, redis_url: str, held_worker: ScriptedWorker, door: Door
+) -> None:
+    with ExitStack() as streams:
+        for _ in range(MAX_STREAMS):
+            assert not is_refused(streams.enter_context(follow_events(free, redis_url)))
+        before = jobs_on_record(redis_url)
+        with door(free, redis_url) as answer:
+            assert is_refused(answer)
+            assert "x-job-id" not in answer.headers
+        assert jobs_on_record(redis_url) == before
+    wait_for(lambda: has_room(free, redis_url))
+
+
+def test_what_ended_or_never_began_holds_no_place(free: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url):
+        for _ in range(2 * MAX_STREAMS):
+            with transcribe_as_stream(free, redis_url) as answer:
+                assert not is_refused(answer)
+                assert '"done":true' in answer.read().decode()
+            for door in ("", "/stream"):
+                asked = {"stream": "true", "language": "Klingon"}
+                refused = free.post(f"/v1/audio/transcriptions{door}", files=FILES, data=asked)
+                assert refused.status_code == 400
+    url = record_job(redis_url)
+    free.delete(url)
+    last_id = free.get(f"{url}/events").text.rpartition("id: ")[2].split()[0]
+    with ExitStack() as streams:
+        for _ in range(MAX_STREAMS):
+            assert not is_refused(streams.enter_context(follow_events(free, redis_url)))
+        assert free.get(f"{url}/events", params={"last_event_id": last_id}).status_code == 204
+    wait_for(lambda: has_room(free, redis_url))
+
+
+def test_a_key_has_its_share_and_its_stream_tokens_count_for_it(
+    keyed: httpx.Client, redis_url: str, held_worker: ScriptedWorker
+) -> None:
+    url = record_job(redis_url, key_name="lab")
+    token = keyed.post(f"{url}/stream-token", headers=LAB).json()["token"]
+    with ExitStack() as streams:
+        for given in ({"headers": LAB}, {"params": {"token": token}}):
+            answer = streams.enter_context(keyed.stream("GET", f"{url}/events", **given))
+            assert not is_refused(answer)
+        for given in ({"headers": LAB}, {"params": {"token": token}}):
+            refused = keyed.get(f"{url}/events", **given)
+            assert is_refused(refused)
+            assert "MAX_STREAMS_PER_KEY" in refused.text
+        of_shop = record_job(redis_url, key_name="shop")
+        with keyed.stream("GET", f"{of_shop}/events", headers=SHOP) as answer:
+            assert not is_refused(answer)

@@ -1,0 +1,9 @@
+"""What many streams do now and then is spread."""
+
+from api.spreading import spread
+
+
+def test_no_two_wait_equally_long_and_none_for_less_than_half_or_more() -> None:
+    waits = {spread(10.0) for _ in range(100)}
+    assert len(waits) > 90
+    assert all(5.0 <= wait <= 10.0 for wait in waits)
