@@ -17,7 +17,7 @@ async def run_while_client_stays(request: Request, work: Coroutine[Any, Any, Non
         ClientLeft: it did; the work was cancelled and is over.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_wait_for_disconnect(request.receive))
+    leaving = asyncio.create_task(wait_for_disconnect(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -29,6 +29,7 @@ async def run_while_client_stays(request: Request, work: Coroutine[Any, Any, Non
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client whose body is read has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Field, field_validator
 
 from api.forms import ResponseFormat, SpeechForm
+from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
 
 MAX_METADATA_BYTES = 4_096
@@ -15,8 +16,6 @@ MAX_METADATA_BYTES = 4_096
 
 MAX_METADATA_DEPTH = 8
 """How deep objects and lists may lie in each other in `metadata`; the object itself is the first."""
-
-MAX_URL_CHARACTERS = 2_048
 
 _URL: dict[str, Any] = {"pattern": "^(https?://|$)", "maxLength": MAX_URL_CHARACTERS}
 

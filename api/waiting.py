@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import structlog
 from starlette.requests import Request
-from starlette.types import Receive
 
+from api.client_presence import wait_for_disconnect
 from api.errors import ClientLeft, ServerStopping, SyncWaitOver, TranscriptionCancelled
 from api.following import JobFollower
 from shared.errors import JobNotFound, QueueUnavailable, failure_error
@@ -67,7 +67,7 @@ class JobWaiting:
 
     async def _wait(self, job_id: str, request: Request, *, within_s: float | None) -> "_Waited":
         waiting = asyncio.create_task(self._follower.follow_to_end(job_id))
-        leaving = asyncio.create_task(_wait_for_disconnect(request.receive))
+        leaving = asyncio.create_task(wait_for_disconnect(request.receive))
         try:
             await asyncio.wait({waiting, leaving}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
@@ -110,8 +110,3 @@ def _find_success(job_id: str, job: Job | None) -> Job:
     if not job.state.is_final:
         raise ServerStopping(job_id)
     return job
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

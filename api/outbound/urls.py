@@ -7,6 +7,7 @@ import httpx
 from api.errors import Refusal, UrlRefused
 
 MAX_URL_CHARACTERS = 8_192
+"""How long an address may be: signed ones are long."""
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _PORTS = {"http": 80, "https": 443}

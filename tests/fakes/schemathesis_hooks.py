@@ -18,7 +18,7 @@ import schemathesis
 from schemathesis import Case, CheckContext, GenerationMode, HookContext, Response
 from schemathesis.core.failures import Failure
 
-from api.job_form import MAX_URL_CHARACTERS
+from api.outbound.urls import MAX_URL_CHARACTERS
 from tests.fakes.audio import make_tones, write_wav
 
 _RECORDINGS = [write_wav(make_tones(seconds, seed=seed)) for seed, seconds in enumerate((0.12, 0.25, 1.0))]

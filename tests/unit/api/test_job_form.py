@@ -76,7 +76,7 @@ def test_an_address_is_taken_as_it_is(name: str, address: str) -> None:
     "address",
     [
         "example.com", "ftp://example.com/a", "file:///etc/passwd", "http://#a", "http:///a", "https://a b",
-        "http://a:99999", "http://a:x", "http://[::1", "http://a\n.com", "http://a/" + "x" * 2_048,
+        "http://a:99999", "http://a:x", "http://[::1", "http://a\n.com", "http://a/" + "x" * 8_192,
     ],
 )  # fmt: skip
 def test_what_is_no_web_address_is_refused_and_not_shown(name: str, address: str) -> None:
