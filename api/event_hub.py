@@ -109,10 +109,19 @@ class EventHub:
 
 
 async def _next_message(subscription: PubSub) -> dict[str, Any]:
-    message = await subscription.get_message(timeout=PING_INTERVAL_S)
+    message = await _read_message(subscription)
     if message is None:
         await subscription.ping()
-        message = await subscription.get_message(timeout=PING_INTERVAL_S)
+        message = await _read_message(subscription)
     if message is None:
         raise RedisConnectionError("the connection is silent")
     return dict(message)
+
+
+async def _read_message(subscription: PubSub) -> dict[str, Any] | None:
+    message: dict[str, Any] | None = await subscription.get_message(timeout=PING_INTERVAL_S)
+    # redis-py takes a cancel that comes with the time-out for that alone, and the task would go on for ever.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return message

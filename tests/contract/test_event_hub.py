@@ -122,6 +122,20 @@ async def test_a_half_open_connection_is_noticed(
     await _end(running)
 
 
+async def test_it_ends_when_it_is_cancelled_at_whatever_moment(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "PING_INTERVAL_S", 0.004)
+    hubs = [EventHub(redis_url) for _ in range(40)]
+    running = [asyncio.create_task(hub.run()) for hub in hubs]
+    await asyncio.gather(*(_connected(hub) for hub in hubs))
+    for task in running:
+        task.cancel()
+        await asyncio.sleep(0.0007)  # so that each meets another moment between two pings
+    _, pending = await asyncio.wait(running, timeout=WITHIN_S)
+    assert not pending
+
+
 async def test_closing_wakes_everybody(hub: EventHub) -> None:
     with hub.listen("a") as wake_up:
         hub.close()
