@@ -128,12 +128,11 @@ end
 
 -- Where somebody wants to be told how a job ended, that is on record in the same step as the end.
 local function open_delivery(job_id, state, failure_json)
-  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job')
+  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job', 'finished_ms')
   if not record[1] then return end
-  local now = int(now_ms())
   redis.call('HSET', key('delivery:' .. job_id), 'receiver', record[1], 'new_job', record[2], 'state', state,
-    'failure', failure_json, 'ended_ms', now, 'claim_no', 0)
-  redis.call('ZADD', key('deliveries_due'), now, job_id)
+    'failure', failure_json, 'ended_ms', record[3], 'claim_no', 0)
+  redis.call('ZADD', key('deliveries_due'), record[3], job_id)
 end
 
 local function close(job_id, state, event_json, failure_json, ttl_ms)
