@@ -108,6 +108,7 @@ def test_it_stops_within_its_grace_and_tells_those_who_wait_where_to_look(
         wait_for(lambda: client.get(job_url).json()["state"] == "succeeded")
 
 
+@pytest.mark.full
 def test_a_listener_that_comes_back_after_each_death_sees_every_event_once_and_in_order(
     start_api: StartApi, client: httpx.Client, redis_url: str
 ) -> None:

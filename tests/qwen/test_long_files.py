@@ -35,7 +35,8 @@ def measure(server: RealServer, folder: Path, minutes: int) -> dict[str, int]:
     return watch.peaks
 
 
-@pytest.mark.parametrize("hours", [1, pytest.param(10, marks=[pytest.mark.full, pytest.mark.timeout(1_800)])])
+@pytest.mark.full
+@pytest.mark.parametrize("hours", [1, pytest.param(10, marks=pytest.mark.timeout(1_800))])
 def test_hours_of_audio_take_no_more_memory_than_minutes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], hours: int
 ) -> None:

@@ -58,6 +58,7 @@ def test_an_answer_names_the_engine_of_its_worker(scripted_server: RealServer, r
     assert (health["engine"], health["model_id"]) == ("scripted", "scripted")
 
 
+@pytest.mark.full
 def test_a_job_that_another_engine_ends_says_where_the_first_one_had_come_to(make_server: MakeServer) -> None:
     server = make_server(LEASE_S="2", WINDOW_S="2", SCRIPTED_SPEED="6").start()
     url = submit(server)

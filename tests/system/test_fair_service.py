@@ -125,6 +125,7 @@ def held_job(server: RealServer) -> str | None:
     return worker.job_id
 
 
+@pytest.mark.full
 def test_a_steady_stream_of_clips_does_not_stop_a_batch_job(make_server: MakeServer) -> None:
     server = make_server(WINDOW_S="5", SCRIPTED_SPEED="50").start()
     samples = make_tones(60, seed=5)
@@ -145,6 +146,7 @@ def test_a_steady_stream_of_clips_does_not_stop_a_batch_job(make_server: MakeSer
     assert text == spoken_text(samples)
 
 
+@pytest.mark.full
 def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(make_server: MakeServer) -> None:
     flooder, quiet = "flooder-0123456789", "quiet-0123456789"
     server = make_server(API_KEYS=f"a={flooder},b={quiet}", WINDOW_S="5", SCRIPTED_SPEED="10").start()
@@ -157,6 +159,7 @@ def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(make_server: Make
     assert sum(came < at < began for at in begun) <= 1
 
 
+@pytest.mark.full
 def test_an_engine_that_stands_still_costs_an_attempt_and_no_text(
     make_server: MakeServer, tmp_path: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_an_engine_that_stands_still_costs_an_attempt_and_no_text(
     assert (job["attempt"], job["transcript"]["text"]) == (2, spoken_text(CLIP))
 
 
+@pytest.mark.full
 def test_a_load_that_hangs_ends_and_fails_the_job(make_server: MakeServer) -> None:
     server = make_server(SCRIPTED_LOAD_S="600", LOAD_TIMEOUT="0.5").start()
     job_id = submit(server, write_wav(CLIP))

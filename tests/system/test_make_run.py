@@ -92,9 +92,9 @@ def test_the_command_that_is_shown_works_as_pasted(start: Start) -> None:
     "end",
     [
         lambda server: server.terminal.sendintr(),
-        lambda server: os.killpg(server.pid, signal.SIGINT),
-        lambda server: os.killpg(server.pid, signal.SIGTERM),
-        lambda server: os.kill(server.pid, signal.SIGTERM),
+        pytest.param(lambda server: os.killpg(server.pid, signal.SIGINT), marks=pytest.mark.full),
+        pytest.param(lambda server: os.killpg(server.pid, signal.SIGTERM), marks=pytest.mark.full),
+        pytest.param(lambda server: os.kill(server.pid, signal.SIGTERM), marks=pytest.mark.full),
         kill_supervisor,
     ],
     ids=["Ctrl-C", "SIGINT to the group", "SIGTERM to the group", "SIGTERM to make", "kill -9"],
@@ -131,7 +131,16 @@ def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_sta
     stop_with_ctrl_c(server)
 
 
-@pytest.mark.parametrize("part", ["-m worker$", "-m api.webhooks$", "-m api$", "redis.sock"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "-m worker$",
+        *(
+            pytest.param(part, marks=pytest.mark.full)
+            for part in ("-m api.webhooks$", "-m api$", "redis.sock")
+        ),
+    ],
+)
 def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, part: str) -> None:
     server = start()
     address = server.expect_ready()
@@ -166,6 +175,7 @@ def test_qwen_runs_in_the_environment_with_torch_and_says_what_is_downloaded(
 
 
 @pytest.mark.qwen
+@pytest.mark.full
 def test_qwen_transcribes_with_the_model_in_a_folder(start: Start, qwen_python: Path) -> None:
     server = start(ENGINE="qwen3", MODEL_ID=str(MINIATURE), WINDOW_S="5")
     address = server.expect_ready()

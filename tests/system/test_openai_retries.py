@@ -29,6 +29,7 @@ def counted(caller: Caller) -> tuple[Caller, str]:
     return caller.with_extras(headers={"x-request-id": request_id}), request_id
 
 
+@pytest.mark.full
 def test_without_a_worker_a_request_is_repeated_until_there_is_one(
     client_processes: ClientProcesses, make_server: MakeServer, tones: Path, tones_text: str
 ) -> None:

@@ -58,7 +58,12 @@ bearer = "{KEY}"
 _COMMAND = re.compile(r"^( *curl .{,500}).*$", re.MULTILINE)
 
 
-@pytest.fixture(params=["", f"ci={KEY}"], ids=["open", "with keys"])
+@pytest.fixture(
+    params=[
+        pytest.param("", id="open"),
+        pytest.param(f"ci={KEY}", id="with keys", marks=pytest.mark.full),
+    ]
+)
 def server(request: pytest.FixtureRequest, make_server: Callable[..., RealServer]) -> RealServer:
     """A server with room for all that is sent to it."""
     return make_server(**SETTINGS, API_KEYS=request.param).start()

@@ -43,7 +43,7 @@ def run_lines(command: Sequence[str], lines: str, server: RealServer) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("purpose", ["openai-newest", "openai-1"])
+@pytest.mark.parametrize("purpose", ["openai-newest", pytest.param("openai-1", marks=pytest.mark.full)])
 def test_the_lines_for_python_work_as_pasted(whisper_server: RealServer, purpose: str) -> None:
     printed = run_lines([find_python(purpose), "-c"], find_block("python"), whisper_server)
     assert printed.startswith(SENTENCE)

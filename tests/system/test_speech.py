@@ -38,6 +38,8 @@ def read_manifest(folder: Path, text_column: str) -> list[Clip]:
 
 
 CLIPS = read_manifest(AUDIO_DIR, "text")
+# The others have a decoder that one of these tries as well.
+QUICK = {"speech.mp3", "speech.m4a", "speech.ogg", "streamed.webm", "long.ogg"}
 LONG = next(clip for clip in CLIPS if clip.path.name == "long.ogg")
 
 
@@ -53,7 +55,11 @@ def error_rate(clip: Clip, text: object) -> float:
     return count_errors(clip.text, str(text), language=clip.language).rate
 
 
-@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.path.name)
+@pytest.mark.parametrize(
+    "clip",
+    [pytest.param(clip, marks=[] if clip.path.name in QUICK else pytest.mark.full) for clip in CLIPS],
+    ids=lambda clip: clip.path.name,
+)
 def test_every_format_is_transcribed(whisper_server: RealServer, clip: Clip) -> None:
     body = transcribe(whisper_server, clip.path)
     assert error_rate(clip, body["text"]) <= 0.1, body["text"]

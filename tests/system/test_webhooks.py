@@ -76,6 +76,7 @@ def test_a_job_that_is_cancelled_in_the_queue_is_told_as_well(server: RealServer
     assert received.verify()["type"] == "job.cancelled"
 
 
+@pytest.mark.full
 def test_kill_9_in_the_middle_of_a_delivery_repeats_it_and_loses_nothing(server: RealServer) -> None:
     settings = {"WEBHOOK_TIMEOUT_S": "3"}  # the lease is a little longer
     with Receiver(Reply(manner="hang"), Reply()) as receiver:
