@@ -411,3 +411,13 @@ def test_after_a_standstill_of_the_server_workers_get_one_lease_to_renew(redis_u
         connection.hset("test:sweeps", "last_ms", 1)  # the last sweep is long ago
         assert run(job_store.sweep_expired_leases(lease_s=0.5, ttl_s=TTL_S)) == []
         wait_until_swept(run, lease_s=0.5)
+
+
+def test_after_an_outage_of_the_server_they_get_one_lease_and_no_second(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        run = ScriptRunner(connection, "test:").run
+        connection.hset("test:sweeps", "last_ms", 1)  # before the outage
+        # This server has not been up for that lease.
+        assert run(job_store.sweep_expired_leases(lease_s=1e6, ttl_s=TTL_S)) == []
+        assert connection.hget("test:sweeps", "wait_until_ms") is None
+        assert int(connection.hget("test:sweeps", "last_ms") or 0) > 1
