@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 WITHIN_S = 30.0
 
+PATIENT_WITH_ENGINES = {"CANCEL_GRACE_MS": "60000"}
+"""Settings for a test that sees an engine stop: one that a busy machine holds up is not ended for it."""
+
 
 async def wait_until(look: Callable[[], object], *, within_s: float = WITHIN_S) -> None:
     """Return as soon as `look` sees something true.

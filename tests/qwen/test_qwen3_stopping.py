@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.audio import write_floats
 from tests.fakes.doors import URL, read_success, submit
+from tests.fakes.patience import PATIENT_WITH_ENGINES
 from tests.fakes.qwen_server import open_qwen_server
 from tests.fakes.server import RealServer, wait_for
 from tests.fakes.tiny_qwen3 import SAMPLES, read_file
@@ -24,7 +25,7 @@ MakeServer = Callable[..., RealServer]
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealServer]:
     """A server whose model is loaded, and will not leave by itself."""
-    with open_qwen_server(IDLE_TIMEOUT="0") as server:
+    with open_qwen_server(IDLE_TIMEOUT="0", **PATIENT_WITH_ENGINES) as server:
         transcribe_short(server)
         yield server
 
@@ -49,7 +50,7 @@ def read(server: RealServer, location: str) -> dict[str, Any]:
 def see_model_free_again(server: RealServer, model: psutil.Process) -> None:
     """See that the work was stopped, not ended, by a job that the same process does.
 
-    An engine that does not stop within CANCEL_GRACE_MS loses its process.
+    An engine that did not stop within its grace would have lost its process.
     """
     transcribe_short(server)
     assert model_of(server) == model
@@ -94,7 +95,7 @@ def count_cancelled(server: RealServer) -> int:
 def test_a_request_out_of_time_is_answered_504_and_its_generation_stopped(
     make_qwen_server: MakeServer,
 ) -> None:
-    server = make_qwen_server(IDLE_TIMEOUT="0", REQUEST_TIMEOUT="0.5").start()
+    server = make_qwen_server(IDLE_TIMEOUT="0", REQUEST_TIMEOUT="5", **PATIENT_WITH_ENGINES).start()
     transcribe_short(server)
     model = model_of(server)
 

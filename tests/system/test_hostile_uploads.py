@@ -18,6 +18,7 @@ from tests.fakes.audio import make_tones, spoken_text, write_wav
 from tests.fakes.confined_children import find_serving_children, find_spare_children
 from tests.fakes.doors import URL
 from tests.fakes.hostile_files import ODD, REFUSED, SERVED, clip, playlists
+from tests.fakes.patience import PATIENT_WITH_ENGINES
 from tests.fakes.server import RealServer, wait_for
 
 CODES = {"audio_undecodable", "audio_too_long", "audio_too_short"}
@@ -30,7 +31,9 @@ def server() -> Iterator[RealServer]:
     """A server for uploads of up to ten minutes and 8 MiB."""
     with tempfile.TemporaryDirectory(prefix="qasr-") as folder:
         limits = {"MAX_AUDIO_S": "600", "MAX_UPLOAD_BYTES": str(8 << 20), "PROBE_TIMEOUT_S": "20"}
-        with RealServer(Path(folder), DECODER_CPU_S="20", IDLE_TIMEOUT="0", **limits) as server:
+        with RealServer(
+            Path(folder), DECODER_CPU_S="20", IDLE_TIMEOUT="0", **limits, **PATIENT_WITH_ENGINES
+        ) as server:
             server.start()
             assert_serves(server)
             yield server
@@ -42,7 +45,7 @@ def unharmed(server: RealServer) -> Iterator[None]:
     before = lasting_processes(server)
     yield
     assert_serves(server)
-    wait_for(lambda: lasting_processes(server) == before, within_s=10, what="the end of all decoders")
+    wait_for_the_same(before, lambda: lasting_processes(server))
     assert not list((server.folder / "uploads").glob("*.part"))
     assert "Traceback" not in server.log_text()
 
@@ -52,6 +55,15 @@ def lasting_processes(server: RealServer) -> set[psutil.Process]:
     roots = [psutil.Process(server.api.pid), psutil.Process(server.worker.pid)]
     found = {*roots, *(child for root in roots for child in root.children(recursive=True))}
     return found - {spare for process in found for spare in find_spare_children(process)}
+
+
+def wait_for_the_same(before: set[psutil.Process], look: Callable[[], set[psutil.Process]]) -> None:
+    """Wait until the processes are those of `before` again; says which are not, where they never are."""
+    try:
+        wait_for(lambda: look() == before, within_s=10)
+    except AssertionError:
+        after = look()
+        assert (before - after, after - before) == (set(), set())
 
 
 def assert_serves(server: RealServer) -> None:
