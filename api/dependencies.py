@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.abandoned_streams import AbandonedStreams
-from api.following import JobFollower
+from api.access.stream_tokens import StreamTokens
+from api.intake.submission import Submission
 from api.settings import ApiSettings
-from api.stream_slots import StreamSlots
-from api.stream_tokens import StreamTokens
-from api.submission import Submission
-from api.waiting import JobWaiting
+from api.streams.abandoned_streams import AbandonedStreams
+from api.streams.following import JobFollower
+from api.streams.stream_slots import StreamSlots
+from api.streams.waiting import JobWaiting
 from shared.redis_scripts import AsyncScriptRunner
 from shared.upload_store import UploadStore
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from api.following import JobFollower
-from api.job_rendering import render_listed_job
+from api.formats.job_rendering import render_listed_job
 from api.schemas.jobs import JobList
+from api.streams.following import JobFollower
 from shared.job_listing import ListedJob, list_jobs
 from shared.jobs import JobState
 

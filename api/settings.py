@@ -11,8 +11,8 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from api.api_key_source import read_api_keys
-from api.origins import parse_origins
+from api.access.api_key_source import read_api_keys
+from api.access.origins import parse_origins
 from api.webhooks.schedule import parse_waits
 from api.webhooks.signing_secrets import parse_server_secrets
 from shared.backlog import QueueLimits

@@ -14,9 +14,6 @@ TASK_NAME = "worker.tasks.transcribe"
 DELIVERY_QUEUE_NAME = "webhooks"
 DELIVERY_TASK_NAME = "api.webhooks.tasks.deliver"
 
-SILENCE = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-"""Command line of Celery without its talk among workers, which nothing here needs."""
-
 _logger = structlog.get_logger(__name__)
 
 

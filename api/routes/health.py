@@ -5,9 +5,9 @@ import asyncio
 from fastapi import APIRouter
 
 from api.dependencies import Services, ServicesDep
-from api.error_description import describe_errors
+from api.description.error_description import describe_errors
+from api.intake.request_check import gather_capabilities
 from api.live_workers import ask_promptly, find_workers
-from api.request_check import gather_capabilities
 from api.schemas.health import HealthBody, ReadyBody
 from shared.backlog import Backlog
 from shared.capabilities import WorkerPresence

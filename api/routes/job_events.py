@@ -8,16 +8,16 @@ from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from api.authorization import find_api_key
+from api.access.authorization import find_api_key
+from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.error_description import FIND_ERRORS, describe_errors
+from api.description.error_description import FIND_ERRORS, describe_errors
+from api.description.event_description import describe_job_events
+from api.description.openapi import describe_streams
 from api.errors import TooManyStreams
-from api.event_description import describe_job_events
-from api.openapi import describe_streams
-from api.own_jobs import OwnJobId
 from api.request_context import note_job
 from api.schemas.stream_tokens import StreamTokenBody
-from api.sse import answer_stream, stream_job_events
+from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest, JobNotFound
 from shared.event_log import LOG_START, read_log
 

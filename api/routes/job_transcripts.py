@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.error_description import FIND_ERRORS, describe_errors
+from api.description.error_description import FIND_ERRORS, describe_errors
+from api.description.openapi import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
 from api.errors import JobFailed, JobUnfinished, TranscriptionCancelled
-from api.forms import Granularity, ResponseFormat
-from api.openapi import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
-from api.own_jobs import OwnJobId
-from api.rendering import render_headers
+from api.formats.rendering import render_headers
+from api.formats.transcript_formats import render_transcript
+from api.intake.forms import Granularity, ResponseFormat
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
-from api.transcript_formats import render_transcript
 from shared.errors import InvalidRequest, JobNotFound
 from shared.job_store import read_job
 from shared.jobs import Job, JobState, WordTimes

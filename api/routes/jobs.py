@@ -6,19 +6,19 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from api.api_keys import ANYBODY
-from api.authorization import find_api_key
+from api.access.api_keys import ANYBODY
+from api.access.authorization import find_api_key
+from api.access.own_jobs import OwnJobId
 from api.dependencies import Services, ServicesDep
-from api.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
+from api.description.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
+from api.description.openapi import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
 from api.errors import UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
-from api.forms import describe_form
-from api.idempotency import IdempotencyKey
-from api.job_form import JobForm
+from api.formats.job_rendering import render_job
+from api.intake.forms import describe_form
+from api.intake.idempotency import IdempotencyKey
+from api.intake.job_form import JobForm
+from api.intake.preferred_wait import PreferredWait
 from api.job_listing import read_job_list
-from api.job_rendering import render_job
-from api.openapi import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
-from api.own_jobs import OwnJobId
-from api.preferred_wait import PreferredWait
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
 from shared.errors import InvalidRequest, JobNotFound, QueueUnavailable
 from shared.job_store import cancel_job, delete_job, read_job

@@ -6,19 +6,19 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from api.dependencies import Services, ServicesDep
-from api.error_description import SUBMIT_ERRORS, describe_errors
+from api.description.error_description import SUBMIT_ERRORS, describe_errors
+from api.description.event_description import describe_deltas, describe_stream_events
+from api.description.openapi import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.errors import ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
-from api.event_description import describe_deltas, describe_stream_events
-from api.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
-from api.idempotency import IdempotencyKey
-from api.openai_stream import stream_deltas
-from api.openapi import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
-from api.rendering import render_headers
+from api.formats.rendering import render_headers
+from api.formats.transcript_formats import render_transcript
+from api.intake.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
+from api.intake.idempotency import IdempotencyKey
+from api.intake.submission import Accepted
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
-from api.sse import answer_stream, guard_stream
-from api.streaming import stream_transcript
-from api.submission import Accepted
-from api.transcript_formats import render_transcript
+from api.streams.openai_stream import stream_deltas
+from api.streams.sse import answer_stream, guard_stream
+from api.streams.streaming import stream_transcript
 from shared.errors import JobNotFound, TranscriptionFailed
 from shared.jobs import Door
 

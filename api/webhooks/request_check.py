@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from api.api_keys import ApiKey
+from api.access.api_keys import ApiKey
 from api.errors import Refusal, UrlRefused
 from api.outbound.addresses import is_public
 from api.outbound.urls import parse_url

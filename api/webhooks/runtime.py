@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from api.api_key_source import read_api_keys
+from api.access.api_key_source import read_api_keys
 from api.outbound.clients import open_guarded_async_client
 from api.settings import ApiSettings
 from api.webhooks.deliverer import Deliverer

@@ -63,7 +63,7 @@ def test_every_answer_may_be_read_whatever_its_status(
 
     key = {"Authorization": f"Bearer {KEY}"}
     monkeypatch.setattr("api.routes.jobs.read_job", fail)
-    monkeypatch.setattr("api.own_jobs.find_owner", fail)
+    monkeypatch.setattr("api.access.own_jobs.find_owner", fail)
     answers = {
         200: cross.get("/health"),
         401: cross.get("/v1/jobs/1"),

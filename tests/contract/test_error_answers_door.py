@@ -161,7 +161,7 @@ def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
     def fail(job_id: str) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("api.own_jobs.find_owner", fail)
+    monkeypatch.setattr("api.access.own_jobs.find_owner", fail)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         answer = api.get("/v1/jobs/1", headers={"x-request-id": "mine-1"})
     error = check_shape(answer, 500)

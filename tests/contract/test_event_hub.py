@@ -8,8 +8,8 @@ from typing import NoReturn
 import pytest
 import redis
 
-from api import event_hub
-from api.event_hub import EventHub
+from api.streams import event_hub
+from api.streams.event_hub import EventHub
 from shared.redis_connection import END_MESSAGE, wake_up_channel
 from tests.fakes.patience import WITHIN_S, wait_until
 from tests.fakes.redis_fixture import RedisServer

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from api import following
-from api.event_hub import EventHub
-from api.following import JobFollower
+from api.streams import following
+from api.streams.event_hub import EventHub
+from api.streams.following import JobFollower
 from shared import job_store
 from shared.errors import QueueUnavailable
 from shared.event_log import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log

@@ -154,7 +154,7 @@ def test_nothing_stays_of_audio_that_was_not_taken(
 def test_a_source_that_falls_silent_is_left(
     door: httpx.Client, stored: Path, source: HostileSource, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("api.audio_fetch.IDLE_S", 0.2)
+    monkeypatch.setattr("api.intake.audio_fetch.IDLE_S", 0.2)
 
     answer = door.post(URL, data={"url": f"{source.url}/{name}"})
 

@@ -11,7 +11,7 @@ import httpx
 import httpx_sse
 import msgspec
 
-from api.partial_text import PartialText
+from api.streams.partial_text import PartialText
 from scripts.chaos.listeners import FINAL, Trace
 from shared.events import AnyEvent, Partial, Requeued, SegmentDone
 from shared.transcripts import Segment

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.sse import describe_event, encode_frame
+from api.streams.sse import describe_event, encode_frame
 from scripts.chaos.checks import find_gaps
 from scripts.chaos.records import Record, RecordReader
 from shared.event_log import LOG_START, read_log

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.chunking import ServerVad
-from api.forms import Include, ResponseFormat, TranscriptionForm, list_fields
+from api.intake.chunking import ServerVad
+from api.intake.forms import Include, ResponseFormat, TranscriptionForm, list_fields
 from shared.capabilities import Capabilities
 from worker.engines.catalogue import EngineName, describe_capabilities
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.api_key_source import read_api_keys
-from api.api_keys import MIN_KEY_CHARACTERS, ApiKey, ApiKeys, BadApiKeys, KeyLimits, parse_api_keys
+from api.access.api_key_source import read_api_keys
+from api.access.api_keys import MIN_KEY_CHARACTERS, ApiKey, ApiKeys, BadApiKeys, KeyLimits, parse_api_keys
 from api.settings import ApiSettings
 from scripts.local_server.settings import check_settings_of_parts
 from scripts.local_server.start_errors import CannotStart

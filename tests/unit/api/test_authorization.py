@@ -3,12 +3,12 @@
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api.api_keys import ANYBODY, parse_api_keys
-from api.authorization import Authorization, find_api_key, is_open_path
-from api.event_hub import EventHub
-from api.following import JobFollower
-from api.origins import parse_origins
-from api.stream_tokens import StreamTokens
+from api.access.api_keys import ANYBODY, parse_api_keys
+from api.access.authorization import Authorization, find_api_key, is_open_path
+from api.access.origins import parse_origins
+from api.access.stream_tokens import StreamTokens
+from api.streams.event_hub import EventHub
+from api.streams.following import JobFollower
 from shared.redis_connection import open_async_connection, run_async_on
 
 KEY = "lab-key-0123456789"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.cue_text import width_of
-from api.cues import Cue, CueRules, cut_cues, to_ms
+from api.formats.cue_text import width_of
+from api.formats.cues import Cue, CueRules, cut_cues, to_ms
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
 MAX_LINE = 42

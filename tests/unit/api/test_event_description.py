@@ -5,10 +5,10 @@ import typing
 import msgspec
 import pytest
 
-from api.event_description import END_MARK, JOB_EVENTS
-from api.openai_stream import encode_delta, encode_end
+from api.description.event_description import END_MARK, JOB_EVENTS
 from api.schemas.openai import TextDelta, TextDone
-from api.sse import describe_event
+from api.streams.openai_stream import encode_delta, encode_end
+from api.streams.sse import describe_event
 from shared.events import (
     AnyEvent,
     Cancelled,

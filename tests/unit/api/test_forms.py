@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.chunking import ServerVad
 from api.errors import UnsupportedValue
-from api.forms import (
+from api.intake.chunking import ServerVad
+from api.intake.forms import (
     Granularity,
     Include,
     ResponseFormat,
@@ -19,7 +19,7 @@ from api.forms import (
     list_fields,
     parse_form,
 )
-from api.job_form import JobForm
+from api.intake.job_form import JobForm
 from shared.errors import InvalidRequest
 
 NO_VALUE = st.sampled_from(["", " ", "\n"])

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from api.forms import SpeechForm, TranscriptionForm, parse_form
-from api.idempotency import digest_request
-from api.job_form import JobForm
+from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
+from api.intake.idempotency import digest_request
+from api.intake.job_form import JobForm
 from shared.jobs import Door
 
 FIELDS = {
@@ -70,8 +70,8 @@ def test_the_door_counts_and_the_file() -> None:
 
 def test_another_process_comes_to_the_same() -> None:
     code = f"""
-from api.forms import TranscriptionForm, parse_form
-from api.idempotency import digest_request
+from api.intake.forms import TranscriptionForm, parse_form
+from api.intake.idempotency import digest_request
 from shared.jobs import Door
 print(digest_request(Door.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))
 """

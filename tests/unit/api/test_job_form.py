@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.forms import parse_form
-from api.job_form import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, JobForm
+from api.intake.forms import parse_form
+from api.intake.job_form import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, JobForm
 from shared.errors import InvalidRequest
 
 json_values = st.recursive(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.multipart import MAX_PARTS, MAX_TEXT_BYTES, FormReader
+from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES, FormReader
 from shared.errors import InvalidRequest, UploadTooLarge
 
 CONTENT_TYPE = "multipart/form-data; boundary=x-y"

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.partial_text import PartialText
+from api.streams.partial_text import PartialText
 from shared.events import AnyEvent, Partial, Progress, Requeued, SegmentDone, Started
 from shared.transcripts import Segment, join_segments
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.preferred_wait import parse_wait
+from api.intake.preferred_wait import parse_wait
 
 
 @pytest.mark.parametrize(

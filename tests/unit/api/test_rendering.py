@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.job_rendering import render_job
-from api.rendering import render_answer, render_headers
+from api.formats.job_rendering import render_job
+from api.formats.rendering import render_answer, render_headers
 from shared.capabilities import ModelState
 from shared.jobs import (
     Door,

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from api.errors import ModelNotFound
-from api.forms import SpeechForm, TranscriptionForm, parse_form
-from api.request_check import check_request, gather_capabilities
+from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
+from api.intake.request_check import check_request, gather_capabilities
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.errors import InvalidRequest, NoWorker
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimes

@@ -1,6 +1,6 @@
 """What many streams do now and then is spread."""
 
-from api.spreading import spread
+from api.streams.spreading import spread
 
 
 def test_no_two_wait_equally_long_and_none_for_less_than_half_or_more() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from sse_starlette import ServerSentEvent
 
-from api.sse import describe_event, encode_frame, guard_stream
+from api.streams.sse import describe_event, encode_frame, guard_stream
 from shared import events
 from shared.errors import NoWorker
 from shared.jobs import FailureCode

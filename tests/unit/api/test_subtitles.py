@@ -10,8 +10,8 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.cues import cut_cues, to_ms
-from api.subtitles import format_time, render_srt, render_vtt
+from api.formats.cues import cut_cues, to_ms
+from api.formats.subtitles import format_time, render_srt, render_vtt
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
 HALF_A_MS = 0.0005

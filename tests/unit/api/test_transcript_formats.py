@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.forms import Granularity, ResponseFormat
-from api.rendering import render_answer, transcript_of
-from api.subtitles import render_srt, render_vtt
-from api.transcript_formats import JSON, PLAIN_TEXT, render_transcript
+from api.formats.rendering import render_answer, transcript_of
+from api.formats.subtitles import render_srt, render_vtt
+from api.formats.transcript_formats import JSON, PLAIN_TEXT, render_transcript
+from api.intake.forms import Granularity, ResponseFormat
 from shared.jobs import Door, Job, JobState, Priority, TranscriptionRequest, Upload, WordTimes
 from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
 

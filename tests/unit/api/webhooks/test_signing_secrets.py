@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks import Webhook
 
-from api.api_key_source import read_api_keys
-from api.api_keys import BadApiKeys
+from api.access.api_key_source import read_api_keys
+from api.access.api_keys import BadApiKeys
 from api.settings import ApiSettings
 from api.webhooks.signing_secrets import (
     BadWebhookSecret,

@@ -1,0 +1,1 @@
+"""What /docs says of the doors, their errors and their events."""

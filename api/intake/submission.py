@@ -1,0 +1,189 @@
+"""The one way in: from the form of a request to a job in the queue."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic
+
+import msgspec
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from api.access.api_keys import ApiKey
+from api.access.authorization import find_api_key
+from api.intake.audio_intake import AudioIntake, Delivery
+from api.intake.forms import Form, SpeechForm, parse_form
+from api.intake.idempotency import digest_request
+from api.intake.job_form import JobForm
+from api.intake.request_check import check_request, gather_capabilities
+from api.intake.tickets import TicketSender
+from api.live_workers import ask_promptly, find_workers
+from api.request_context import note_job, note_replay
+from api.settings import ApiSettings
+from api.webhooks.request_check import check_webhook_url
+from shared.capabilities import WorkerPresence
+from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
+from shared.job_intake import (
+    Fingerprint,
+    Outcome,
+    Receipt,
+    Terms,
+    find_replay,
+    look_in,
+    make_terms,
+    submit_job,
+)
+from shared.jobs import Door, NewJob, Priority, Upload
+from shared.redis_scripts import AsyncScriptRunner
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Generic[Form]):
+    """A job that was taken in, by this request or an earlier one with its idempotency key, and the form."""
+
+    job: NewJob
+    form: Form
+    is_kept: bool
+    """Whether it goes on when its client leaves: with an idempotency key it can be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A request that was let in: on what terms, and who is there to work; with `is_known` perhaps nobody."""
+
+    door: Door
+    key: ApiKey
+    terms: Terms
+    workers: tuple[WorkerPresence, ...]
+    is_known: bool
+
+
+class Submission:
+    """Takes requests in: what it accepts is on record before it says so, what it refuses leaves no trace."""
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        runner: AsyncScriptRunner,
+        intake: AudioIntake,
+        tickets: TicketSender,
+    ) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._intake = intake
+        self._tickets = tickets
+
+    async def submit(
+        self,
+        request: Request,
+        kind: type[Form],
+        *,
+        door: Door,
+        idempotency_key: str | None,
+        admit: Callable[[Form], None] = lambda _form: None,
+    ) -> Accepted[Form]:
+        """Take in the form of `request` as a job, unless its idempotency key stands for one already.
+
+        `admit` gets the form before a job comes of it, and may refuse it by an error.
+
+        Raises:
+            NoWorker, QueueUnavailable: nothing can be taken in now.
+            InvalidRequest, ModelNotFound, UploadTooLarge: this cannot be taken in.
+            IdempotencyKeyReused: the key was sent before with another request.
+            QueueFull: there is no room in the queue, of the server or of the API key.
+            StorageFull, MediaServiceDown: something is short here.
+            UrlRefused, UrlUnreachable, UrlFailed: the audio is at a URL, and cannot be fetched.
+            ClientDisconnect, ClientLeft: the client left in the middle.
+        """
+        entry = await self._let_in(request, door, idempotency_key)
+        limit_bytes = _lower(self._settings.max_upload_bytes, entry.key.limits.max_upload_bytes)
+        async with self._intake.receive(
+            request,
+            name=uuid.uuid4().hex,
+            max_bytes=limit_bytes,
+            may_be_url=issubclass(kind, JobForm),
+        ) as delivery:
+            form = parse_form(kind, delivery.fields)
+            admit(form)
+            receipt = await self._take_in(entry, form, delivery)
+        note_job(request.scope, receipt.job.job_id)
+        if receipt.outcome is Outcome.REPLAYED:
+            note_replay(request.scope)
+        self._tickets.send()
+        _logger.info(
+            "job_submitted",
+            door=door,
+            outcome=receipt.outcome,
+            priority=receipt.job.priority,
+            duration_s=receipt.job.upload.duration_s,
+        )
+        return Accepted(receipt.job, form, is_kept=idempotency_key is not None)
+
+    async def _let_in(self, request: Request, door: Door, idempotency_key: str | None) -> _Entry:
+        """Refuse what is sure to be refused before its file arrives; the submit itself asks again."""
+        key = find_api_key(request.scope)
+        limits = msgspec.structs.replace(
+            self._settings.queue_limits,
+            max_unfinished_jobs_of_key=key.limits.max_unfinished_jobs,
+            max_queued_audio_of_key_s=key.limits.max_queued_audio_s,
+        )
+        terms = make_terms(limits, key_name=key.name, idempotency_key=idempotency_key)
+        workers, outlook = await asyncio.gather(
+            find_workers(self._runner), ask_promptly(self._runner, look_in(terms))
+        )
+        if not outlook.is_known:
+            gather_capabilities(workers)
+            if outlook.full:
+                raise outlook.full
+        return _Entry(door, key, terms, workers, outlook.is_known)
+
+    async def _take_in(self, entry: _Entry, form: SpeechForm, delivery: Delivery) -> Receipt:
+        digest = digest_request(entry.door, form, delivery.sha256)
+        fingerprint = Fingerprint(digest, self._settings.idempotency_ttl_s)
+        receipt = await self._find_replay(entry, fingerprint)
+        if receipt is None:
+            offered = gather_capabilities(entry.workers)
+            asked = check_request(form, offered, aliases=self._settings.model_alias_names)
+            if isinstance(form, JobForm) and form.webhook_url:
+                check_webhook_url(form.webhook_url, entry.key, self._settings)
+            upload = await self._intake.store(delivery)
+            self._check_duration(upload.duration_s, entry.key)
+            priority = self._classify(form, upload)
+            job = NewJob(upload.name, entry.door, priority, upload, asked, entry.key.name)
+            if isinstance(form, JobForm):
+                job = msgspec.structs.replace(job, metadata=form.metadata, webhook_url=form.webhook_url)
+            try:
+                receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
+            except (QueueUnavailable, asyncio.CancelledError):
+                # The job may be in the queue all the same. If it is not, the sweeper deletes its file.
+                delivery.file.keep()
+                raise
+        if receipt.outcome is Outcome.REPLAYED:
+            await run_in_threadpool(delivery.file.discard)
+        return receipt
+
+    async def _find_replay(self, entry: _Entry, fingerprint: Fingerprint) -> Receipt | None:
+        """The job of the idempotency key, if it was known before: nothing about it is to be checked again."""
+        if not entry.is_known or entry.terms.idempotency_key is None:
+            return None
+        job = await self._runner.run(find_replay(entry.terms.idempotency_key, fingerprint))
+        return Receipt(Outcome.REPLAYED, job) if job else None
+
+    def _check_duration(self, duration_s: float, key: ApiKey) -> None:
+        if duration_s < self._settings.min_audio_s:
+            raise AudioTooShort(self._settings.min_audio_s)
+        if key.limits.max_audio_s is not None and duration_s > key.limits.max_audio_s:
+            raise AudioTooLong(key.limits.max_audio_s)
+
+    def _classify(self, form: SpeechForm, upload: Upload) -> Priority:
+        if upload.duration_s > self._settings.interactive_max_audio_s:
+            return Priority.BATCH
+        return Priority(form.priority) if isinstance(form, JobForm) else Priority.INTERACTIVE
+
+
+def _lower(setting: int, limit: int | None) -> int:
+    return setting if limit is None else min(setting, limit)

@@ -1,0 +1,106 @@
+"""Following a job: its events from any point on, in order, until the final one."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypeVar
+
+import structlog
+
+from api.streams.event_hub import EventHub
+from api.streams.spreading import spread
+from shared.errors import QueueUnavailable
+from shared.event_log import LoggedEvent, read_log
+from shared.job_store import read_job
+from shared.jobs import Job
+from shared.redis_scripts import AsyncScriptRunner, ScriptCall
+
+RECHECK_S = 15.0
+"""How long a listener trusts, at the most, that a wake-up would reach it before it looks by itself."""
+
+PATIENCE_S = 30.0
+"""How long a listener waits for a Redis that does not answer, because it is restarted for instance."""
+
+RETRY_S = 0.5
+
+Answer = TypeVar("Answer")
+
+_logger = structlog.get_logger(__name__)
+
+
+class JobFollower:
+    """Follows jobs for any number of listeners; what one of them has not read waits in the log, not here."""
+
+    def __init__(self, hub: EventHub, runner: AsyncScriptRunner) -> None:
+        self._hub = hub
+        self._runner = runner
+
+    async def follow_events(self, job_id: str, *, after_id: str) -> AsyncGenerator[LoggedEvent]:
+        """The events behind `after_id`, one by one; otherwise as `follow_pages`."""
+        async with aclosing(self.follow_pages(job_id, after_id=after_id)) as pages:
+            async for page in pages:
+                for logged in page:
+                    yield logged
+
+    async def follow_pages(self, job_id: str, *, after_id: str) -> AsyncGenerator[tuple[LoggedEvent, ...]]:
+        """The events behind `after_id`, in batches of all that is new when the next batch is asked for.
+
+        Ends after the final event, when the job is gone, or when the process is about to stop.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for PATIENCE_S.
+        """
+        with self._hub.listen(job_id) as wake_up:
+            while not self._hub.is_closed:
+                wake_up.clear()
+                page = await self.run_patiently(read_log(job_id, after_id=after_id))
+                if page is None:
+                    return
+                if page.events:
+                    after_id = page.events[-1].event_id
+                    yield page.events
+                if page.has_more:
+                    continue
+                if page.state.is_final:
+                    return
+                await _wait_for_wake_up(wake_up)
+
+    async def follow_to_end(self, job_id: str) -> Job | None:
+        """The job once it is final; None where it is gone, or the process is about to stop.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for PATIENCE_S.
+        """
+        with self._hub.listen(job_id, only_for_end=True) as wake_up:
+            while not self._hub.is_closed:
+                wake_up.clear()
+                job = await self.run_patiently(read_job(job_id))
+                if job is None or job.state.is_final:
+                    return job
+                await _wait_for_wake_up(wake_up)
+        return None
+
+    async def run_patiently(self, call: ScriptCall[Answer]) -> Answer:
+        """Run a call that only reads, again and again while Redis does not answer.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for PATIENCE_S.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + PATIENCE_S
+        while True:
+            try:
+                return await self._runner.run(call)
+            except QueueUnavailable:
+                if self._hub.is_closed or loop.time() > deadline_s:
+                    raise
+                _logger.warning("reading_again", script=call.script)
+                await asyncio.sleep(RETRY_S)
+
+
+async def _wait_for_wake_up(wake_up: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(spread(RECHECK_S)):
+            await wake_up.wait()
+    except TimeoutError:
+        return

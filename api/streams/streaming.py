@@ -1,0 +1,48 @@
+"""The streamed transcription: the text so far, again and again, and at the end the whole of it."""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+
+from sse_starlette import ServerSentEvent
+
+from api.formats.rendering import render_answer
+from api.streams.following import JobFollower
+from api.streams.partial_text import PartialText
+from api.streams.sse import describe_event, encode_frame
+from api.streams.waiting import JobWaiting
+from shared.event_log import LOG_START, LoggedEvent
+from shared.events import Loading, Progress, Queued, Requeued, Started
+from shared.jobs import NewJob
+
+
+async def stream_transcript(
+    follower: JobFollower, waiting: JobWaiting, job: NewJob
+) -> AsyncGenerator[ServerSentEvent]:
+    """Events without a name for the text (`text`, `language`, `is_final`; then `done`), named ones beside it.
+
+    The text is all of it so far; it shrinks where a job that is queued again loses that of its open window.
+    None of them has an id: who was cut off follows the events of the job, which tell the text in pieces.
+
+    Raises:
+        ServerError: what `JobWaiting.read_success` raises.
+    """
+    yield encode_frame({"id": job.job_id}, name="job")
+    partial = PartialText(job.request.language_hint)
+    shown = ""
+    async with aclosing(follower.follow_pages(job.job_id, after_id=LOG_START)) as pages:
+        async for page in pages:
+            for frame in _encode_named(page):
+                yield frame
+            partial.take(logged.event for logged in page)
+            if partial.text != shown:
+                shown = partial.text
+                yield encode_frame({"text": shown, "language": partial.language, "is_final": False})
+    answer = render_answer(await waiting.read_success(job.job_id))
+    yield encode_frame(answer.model_dump(exclude_unset=True) | {"is_final": True})
+    yield encode_frame({"done": True})
+
+
+def _encode_named(page: tuple[LoggedEvent, ...]) -> Iterator[ServerSentEvent]:
+    for logged in page:
+        if isinstance(logged.event, Queued | Started | Loading | Progress | Requeued):
+            yield encode_frame(describe_event(logged.event), name=logged.event.type)
