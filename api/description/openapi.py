@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from api.access.authorization import is_open_path
 from api.description.error_description import describe_errors
 from api.description.event_description import describe_event_bodies
+from api.description.webhook_description import describe_webhook_bodies, describe_webhooks
 from api.errors import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
 from api.intake.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.schemas.jobs import JOB_ID_EXAMPLE
@@ -100,7 +101,7 @@ def describe_streams(
 
 
 def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
-    """Take out the 422 that FastAPI documents on its own, here a 400, and add what all answers have."""
+    """Take out the 422 that FastAPI documents on its own, here a 400, and add what it does not know of."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -113,7 +114,8 @@ def correct_openapi(app: FastAPI, *, asks_for_keys: bool) -> None:
 
 def _correct(document: dict[str, Any], *, asks_for_keys: bool) -> None:
     schemas = document["components"]["schemas"]
-    document["components"]["schemas"] = {**describe_event_bodies(), **schemas}
+    document["components"]["schemas"] = {**describe_event_bodies(), **describe_webhook_bodies(), **schemas}
+    document["webhooks"] = describe_webhooks()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _drop_own_refusal(operation["responses"])
