@@ -10,7 +10,13 @@ import pytest
 from scripts.setup_venv import REPOSITORY
 
 # In this order: the others import the first, and asserts are rewritten only in what is not imported yet.
-pytest_plugins = ("tests.fakes.redis_fixture", "tests.fakes.api_server", "tests.fakes.server_fixtures")
+pytest_plugins = (
+    "tests.fakes.redis_fixture",
+    "tests.fakes.record_fixtures",
+    "tests.fakes.scripted_worker",
+    "tests.fakes.api_server",
+    "tests.fakes.server_fixtures",
+)
 
 # These run in .venv-qwen, by the second half of `make test`.
 collect_ignore = [] if find_spec("torch") else ["qwen"]

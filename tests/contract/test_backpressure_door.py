@@ -1,7 +1,6 @@
 """A server that cannot take more says so at once over real HTTP, and when to come back."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ from api.settings import ApiSettings
 from shared.capabilities import ModelState, WorkerPresence
 from shared.redis_connection import connect
 from shared.worker_registry import announce_worker
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServedApi, ServeWith, serve_api
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import CAPABILITIES, ScriptedWorker
+from tests.fakes.scripted_worker import CAPABILITIES, HeldWorker
 from tests.fakes.server import wait_for
 
 AUDIO = write_wav(make_tones(2))
@@ -36,33 +35,14 @@ AT_ONCE_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def small_url(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """An api where three jobs or seven seconds of audio may wait; `session_api` sets its logs up."""
-    settings = ApiSettings(
-        redis_url=session_redis.url,
-        data_dir=tmp_path_factory.mktemp("small"),
-        max_queued_jobs=3,
-        max_queued_audio_s=7,
-    )
-    with serve_api(settings) as base_url:
-        yield base_url
+def small_api(serve_with: ServeWith) -> ServedApi:
+    """An api where three jobs or seven seconds of audio may wait."""
+    return serve_with(max_queued_jobs=3, max_queued_audio_s=7)
 
 
 @pytest.fixture
-def small(small_url: str, redis_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=small_url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def busy_worker(redis_url: str) -> Iterator[threading.Event]:
-    """A worker that holds its first job until the event is set."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, step=go_on.wait):
-        yield go_on
-        go_on.set()
+def small(small_api: ServedApi, open_client: OpenClient) -> httpx.Client:
+    return open_client(small_api.url)
 
 
 def post(api: httpx.Client, url: str = "/v1/jobs", *, audio_s: float = 2, key: str = "") -> httpx.Response:
@@ -86,7 +66,7 @@ def check_refusal(answer: httpx.Response, limit: str) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_queue_with_all_jobs_it_may_have_refuses_more(
-    small: httpx.Client, busy_worker: threading.Event, door: str
+    small: httpx.Client, held_worker: HeldWorker, door: str
 ) -> None:
     occupy(small)
     jobs = [post(small, audio_s=1) for _ in range(3)]
@@ -97,7 +77,7 @@ def test_a_queue_with_all_jobs_it_may_have_refuses_more(
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_queue_with_all_audio_it_may_have_refuses_more(
-    small: httpx.Client, busy_worker: threading.Event, door: str
+    small: httpx.Client, held_worker: HeldWorker, door: str
 ) -> None:
     occupy(small)
     assert post(small, audio_s=5).status_code == 202
@@ -106,18 +86,16 @@ def test_a_queue_with_all_audio_it_may_have_refuses_more(
     check_refusal(post(small, door, audio_s=0.2), "MAX_QUEUED_AUDIO_S")
 
 
-def test_a_queue_that_has_moved_on_takes_more(small: httpx.Client, busy_worker: threading.Event) -> None:
+def test_a_queue_that_has_moved_on_takes_more(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     assert post(small, audio_s=7).status_code == 202
     assert post(small).status_code == 429
-    busy_worker.set()
+    held_worker.go_on.set()
     wait_for(lambda: small.get("/health").json()["queued_jobs"] == 0)
     assert post(small).status_code == 202
 
 
-def test_a_full_server_refuses_before_the_file_is_sent(
-    small: httpx.Client, busy_worker: threading.Event
-) -> None:
+def test_a_full_server_refuses_before_the_file_is_sent(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     post(small, audio_s=7)
     with socket.create_connection(("127.0.0.1", small.base_url.port or 0), timeout=20) as client:
@@ -126,24 +104,23 @@ def test_a_full_server_refuses_before_the_file_is_sent(
 
 
 def test_a_refused_upload_leaves_nothing(
-    small: httpx.Client, busy_worker: threading.Event, tmp_path_factory: pytest.TempPathFactory
+    small: httpx.Client, small_api: ServedApi, held_worker: HeldWorker
 ) -> None:
-    folder = next(Path(tmp_path_factory.getbasetemp()).glob("small*")) / "uploads"
     occupy(small)
     post(small, audio_s=5)
-    before = set(folder.iterdir())
+    before = set(small_api.uploads.iterdir())
     assert post(small, audio_s=3).status_code == 429
-    assert set(folder.iterdir()) == before
+    assert set(small_api.uploads.iterdir()) == before
 
 
-def test_a_full_server_answers_what_it_has_already(small: httpx.Client, busy_worker: threading.Event) -> None:
+def test_a_full_server_answers_what_it_has_already(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     post(small, audio_s=7)
     again = post(small, key="held")
     assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
 
 
-def test_many_at_once_pass_no_limit(small: httpx.Client, busy_worker: threading.Event) -> None:
+def test_many_at_once_pass_no_limit(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: post(small, audio_s=1), range(12)))
@@ -153,7 +130,7 @@ def test_many_at_once_pass_no_limit(small: httpx.Client, busy_worker: threading.
 
 
 def test_health_tells_the_depth_of_the_queue_and_ready_that_it_is_full(
-    small: httpx.Client, busy_worker: threading.Event
+    small: httpx.Client, held_worker: HeldWorker
 ) -> None:
     occupy(small)
     assert small.get("/ready").status_code == 200
@@ -167,29 +144,20 @@ def test_health_tells_the_depth_of_the_queue_and_ready_that_it_is_full(
 
 
 def test_the_limits_of_a_key_are_its_own(
-    session_api: str, session_redis: RedisServer, redis_url: str, tmp_path: Path
+    serve_with: ServeWith, open_client: OpenClient, held_worker: HeldWorker
 ) -> None:
     keys = f"lab={LAB} max_queued_audio_s=3, few={FEW} max_unfinished_jobs=1"
-    settings = ApiSettings.model_validate(
-        {"redis_url": session_redis.url, "data_dir": tmp_path, "api_keys": keys}
-    )
-    go_on = threading.Event()
-    with (
-        ScriptedWorker(redis_url, step=go_on.wait),
-        serve_api(settings) as url,
-        httpx.Client(base_url=url, timeout=30) as api,
-    ):
-        api.headers["Authorization"] = f"Bearer {LAB}"
-        occupy(api)
-        assert post(api, audio_s=2).status_code == 202
-        check_refusal(post(api, audio_s=2), "3 s of audio of this API key")
-        assert post(api, audio_s=1).status_code == 202
-        check_refusal(post(api, audio_s=1), "3 s of audio of this API key")
-        api.headers["Authorization"] = f"Bearer {FEW}"
-        assert post(api, audio_s=2).status_code == 202
-        check_refusal(post(api, audio_s=1), "1 unfinished jobs")
-        assert api.get("/ready").status_code == 200
-        go_on.set()
+    api = open_client(serve_with(api_keys=keys).url)
+    api.headers["Authorization"] = f"Bearer {LAB}"
+    occupy(api)
+    assert post(api, audio_s=2).status_code == 202
+    check_refusal(post(api, audio_s=2), "3 s of audio of this API key")
+    assert post(api, audio_s=1).status_code == 202
+    check_refusal(post(api, audio_s=1), "3 s of audio of this API key")
+    api.headers["Authorization"] = f"Bearer {FEW}"
+    assert post(api, audio_s=2).status_code == 202
+    check_refusal(post(api, audio_s=1), "1 unfinished jobs")
+    assert api.get("/ready").status_code == 200
 
 
 def check_unavailable(api: httpx.Client, code: str) -> None:

@@ -1,13 +1,9 @@
 """CORS over real HTTP: off unless set, and then on every answer, refusals and failures too."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
-from api.settings import ApiSettings
-from tests.fakes.api_server import MAX_UPLOAD_BYTES, serve_api
-from tests.fakes.redis_fixture import RedisServer
+from tests.fakes.api_server import OpenClient, ServeWith
 
 ORIGIN = "https://app.example.com"
 KEY = "lab-key-0123456789"
@@ -15,29 +11,16 @@ ASKED = {"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X
 
 
 @pytest.fixture(scope="module")
-def base_urls(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def base_urls(serve_with: ServeWith) -> dict[str, str]:
     """Two servers that ask for keys: one for two origins, one for all."""
-    settings = {
-        "redis_url": session_redis.url,
-        "data_dir": tmp_path_factory.mktemp("data"),
-        "max_upload_bytes": MAX_UPLOAD_BYTES,
-        "api_keys": f"lab={KEY}",
-    }
-    some = ApiSettings.model_validate({**settings, "cors_origins": f"http://localhost:3000, {ORIGIN}"})
-    every = ApiSettings.model_validate({**settings, "cors_origins": "*"})
-    with serve_api(some) as some_url, serve_api(every) as every_url:
-        yield {"some": some_url, "every": every_url}
+    origins = {"some": f"http://localhost:3000, {ORIGIN}", "every": "*"}
+    return {name: serve_with(api_keys=f"lab={KEY}", cors_origins=some).url for name, some in origins.items()}
 
 
 @pytest.fixture(params=["some", "every"])
-def cross(
-    request: pytest.FixtureRequest, base_urls: dict[str, str], redis_url: str
-) -> Iterator[httpx.Client]:
+def cross(request: pytest.FixtureRequest, base_urls: dict[str, str], open_client: OpenClient) -> httpx.Client:
     """A client in a page of an origin that is let in."""
-    with httpx.Client(base_url=base_urls[request.param], headers={"Origin": ORIGIN}, timeout=30) as client:
-        yield client
+    return open_client(base_urls[request.param], headers={"Origin": ORIGIN})
 
 
 def preflight(client: httpx.Client, **headers: str) -> httpx.Response:
@@ -80,14 +63,16 @@ def test_every_answer_may_be_read_whatever_its_status(
         assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_another_origin_is_refused_in_the_usual_shape(base_urls: dict[str, str]) -> None:
-    with httpx.Client(base_url=base_urls["some"], headers={"Origin": "https://evil.example.com"}) as client:
-        refused = preflight(client)
-        assert refused.status_code == 400
-        assert "CORS_ORIGINS" in refused.json()["error"]["message"]
-        assert refused.headers["x-request-id"]
-        for answer in (refused, client.get("/health")):
-            assert "access-control-allow-origin" not in answer.headers
+def test_another_origin_is_refused_in_the_usual_shape(
+    base_urls: dict[str, str], open_client: OpenClient
+) -> None:
+    client = open_client(base_urls["some"], headers={"Origin": "https://evil.example.com"})
+    refused = preflight(client)
+    assert refused.status_code == 400
+    assert "CORS_ORIGINS" in refused.json()["error"]["message"]
+    assert refused.headers["x-request-id"]
+    for answer in (refused, client.get("/health")):
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_it_is_off_by_default(api: httpx.Client) -> None:

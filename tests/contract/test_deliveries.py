@@ -1,10 +1,7 @@
 """The record of deliveries: nothing is lost and nothing done twice, on a fake and on a real server."""
 
-from collections.abc import Iterator
 from itertools import count, pairwise
 
-import fakeredis
-import pytest
 import redis
 
 from shared import job_store
@@ -44,16 +41,6 @@ TTL_S = 60.0
 METADATA = {"order": 17, "empty": [], "nested": {"ü": [1.5, None, {}]}}
 
 tokens = (f"token{number}" for number in count())
-
-
-@pytest.fixture(params=["fake", "real"])
-def runner(request: pytest.FixtureRequest) -> Iterator[ScriptRunner]:
-    """Runs script calls on an empty server."""
-    if request.param == "fake":
-        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
-        yield ScriptRunner(connection, "test:")
 
 
 def new_job(job_id: str, url: str | None = "https://Example.com:8443/hook?a=b") -> NewJob:

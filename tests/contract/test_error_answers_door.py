@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -16,12 +15,6 @@ BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
 PART = b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 WEBSOCKET = {**UPGRADE, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
-
-
-@pytest.fixture
-def worker(redis_url: str) -> Iterator[ScriptedWorker]:
-    with ScriptedWorker(redis_url) as worker:
-        yield worker
 
 
 def check_shape(answer: httpx.Response, status: int) -> dict[str, Any]:

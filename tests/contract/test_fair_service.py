@@ -1,9 +1,7 @@
 """The queue is fair: to API keys, to batch jobs beside interactive ones; on a fake and on a real server."""
 
 import time
-from collections.abc import Iterator
 
-import fakeredis
 import pytest
 import redis
 
@@ -92,14 +90,10 @@ class Queue:
         return job
 
 
-@pytest.fixture(params=["fake", "real"])
-def queue(request: pytest.FixtureRequest) -> Iterator[Queue]:
+@pytest.fixture
+def queue(record_connection: redis.Redis) -> Queue:
     """An empty queue."""
-    if request.param == "fake":
-        yield Queue(fakeredis.FakeRedis())
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
-        yield Queue(connection)
+    return Queue(record_connection)
 
 
 def test_jobs_of_one_key_are_served_in_the_order_they_came(queue: Queue) -> None:

@@ -1,7 +1,6 @@
 """`Idempotency-Key` over real HTTP: a request that is sent again is answered from the job of the first."""
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,11 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from api.settings import ApiSettings
 from shared.jobs import Failure, FailureCode
 from shared.transcripts import Segment
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 SYNC, STREAM, JOBS = "/v1/audio/transcriptions", "/v1/audio/transcriptions/stream", "/v1/jobs"
@@ -33,19 +30,10 @@ def worker(redis_url: str) -> Iterator[ScriptedWorker]:
 
 
 @pytest.fixture
-def go_on() -> Iterator[threading.Event]:
-    """What a held worker waits for."""
-    event = threading.Event()
-    yield event
-    event.set()
-
-
-@pytest.fixture
-def held_worker(redis_url: str, go_on: threading.Event) -> Iterator[ScriptedWorker]:
+def held_worker(redis_url: str) -> Iterator[HeldWorker]:
     """A worker that stops in the middle of each job until it is told to go on."""
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait) as scripted:
+    with HeldWorker(redis_url, SCRIPT) as scripted:
         yield scripted
-        go_on.set()
 
 
 def post(
@@ -88,13 +76,13 @@ def test_without_a_key_each_request_is_a_job(api: httpx.Client, worker: Scripted
 
 
 def test_a_submitted_job_is_answered_again_as_it_stands(
-    api: httpx.Client, held_worker: ScriptedWorker, go_on: threading.Event, uploads: Path
+    api: httpx.Client, held_worker: HeldWorker, uploads: Path
 ) -> None:
     first = post(api)
     held_worker.wait_for_claim()
     while_running = post(api)
     assert while_running.json()["state"] == "running"
-    go_on.set()
+    held_worker.go_on.set()
     url = first.headers["location"]
     wait_for(lambda: api.get(url).json()["state"] == "succeeded")
     when_final = post(api)
@@ -108,14 +96,14 @@ def test_a_submitted_job_is_answered_again_as_it_stands(
 
 
 def test_the_synchronous_door_waits_for_the_same_transcript(
-    api: httpx.Client, held_worker: ScriptedWorker, go_on: threading.Event
+    api: httpx.Client, held_worker: HeldWorker
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(post, api, SYNC)
         held_worker.wait_for_claim()
         second = pool.submit(post, api, SYNC)
         time.sleep(0.2)
-        go_on.set()
+        held_worker.go_on.set()
         answers = [first.result(), second.result()]
     third = post(api, SYNC)
     assert [is_replay(answer) for answer in (*answers, third)] == [False, True, True]
@@ -189,7 +177,7 @@ def test_after_a_timeout_the_work_is_done_again(api: httpx.Client, redis_url: st
     assert not is_replay(again)
 
 
-def test_after_a_delete_the_key_is_free(api: httpx.Client, held_worker: ScriptedWorker) -> None:
+def test_after_a_delete_the_key_is_free(api: httpx.Client, held_worker: HeldWorker) -> None:
     first = post(api)
     api.delete(first.headers["location"])
     second = post(api, audio=OTHER_AUDIO)
@@ -210,16 +198,15 @@ def leave(api: httpx.Client, url: str, **fields: str) -> None:
 
 @pytest.mark.parametrize(("url", "stream"), [(SYNC, ""), (SYNC, "true"), (STREAM, "")])
 def test_who_leaves_finds_the_transcript_when_coming_back(
-    api: httpx.Client, redis_url: str, go_on: threading.Event, url: str, stream: str
+    api: httpx.Client, redis_url: str, url: str, stream: str
 ) -> None:
-    busy = Script(segments=SCRIPT.segments)
-    with ScriptedWorker(redis_url, busy, step=go_on.wait) as worker:
+    with HeldWorker(redis_url, Script(segments=SCRIPT.segments)) as worker:
         post(api, key="the job ahead")
         worker.wait_for_claim()
         leave(api, url, stream=stream)
         # Longer than STREAM_RESUME_S here: without the key it would be cancelled by then.
         time.sleep(1.2)
-        go_on.set()
+        worker.go_on.set()
         answer = post(api, url, stream=stream)
     assert is_replay(answer)
     assert answer.status_code == 200
@@ -227,9 +214,7 @@ def test_who_leaves_finds_the_transcript_when_coming_back(
     assert len(worker.claims) == 2
 
 
-def test_of_many_at_once_one_is_the_job(
-    api: httpx.Client, held_worker: ScriptedWorker, uploads: Path
-) -> None:
+def test_of_many_at_once_one_is_the_job(api: httpx.Client, held_worker: HeldWorker, uploads: Path) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: post(api), range(20)))
     assert {answer.status_code for answer in answers} == {202}
@@ -248,35 +233,23 @@ def test_what_is_done_is_answered_without_a_worker(api: httpx.Client, redis_url:
 
 
 def test_a_key_is_forgotten_after_its_time(
-    session_api: str, session_redis: RedisServer, redis_url: str, tmp_path: Path
+    serve_with: ServeWith, open_client: OpenClient, worker: ScriptedWorker
 ) -> None:
-    settings = ApiSettings(redis_url=session_redis.url, data_dir=tmp_path, idempotency_ttl_s=0.5)
-    with (
-        ScriptedWorker(redis_url, SCRIPT),
-        serve_api(settings) as url,
-        httpx.Client(base_url=url, timeout=30) as api,
-    ):
-        first = post(api)
-        time.sleep(0.6)
-        assert job_of(post(api)) != job_of(first)
+    api = open_client(serve_with(idempotency_ttl_s=0.5).url)
+    first = post(api)
+    time.sleep(0.6)
+    assert job_of(post(api)) != job_of(first)
 
 
 def test_keys_of_two_api_keys_have_nothing_to_do_with_each_other(
-    session_api: str, session_redis: RedisServer, redis_url: str, tmp_path: Path
+    serve_with: ServeWith, open_client: OpenClient, worker: ScriptedWorker
 ) -> None:
-    settings = ApiSettings.model_validate(
-        {"redis_url": session_redis.url, "data_dir": tmp_path, "api_keys": f"lab={LAB}, shop={SHOP}"}
-    )
-    with (
-        ScriptedWorker(redis_url, SCRIPT),
-        serve_api(settings) as url,
-        httpx.Client(base_url=url, timeout=30) as api,
-    ):
-        api.headers["Authorization"] = f"Bearer {LAB}"
-        of_lab = post(api)
-        api.headers["Authorization"] = f"Bearer {SHOP}"
-        of_shop = post(api, audio=OTHER_AUDIO)
-        again = post(api, audio=OTHER_AUDIO)
+    api = open_client(serve_with(api_keys=f"lab={LAB}, shop={SHOP}").url)
+    api.headers["Authorization"] = f"Bearer {LAB}"
+    of_lab = post(api)
+    api.headers["Authorization"] = f"Bearer {SHOP}"
+    of_shop = post(api, audio=OTHER_AUDIO)
+    again = post(api, audio=OTHER_AUDIO)
     assert of_shop.status_code == 202
     assert job_of(of_lab) != job_of(of_shop) == job_of(again)
     assert not is_replay(of_shop)

@@ -1,9 +1,8 @@
 """What the submit decides in one step: idempotency keys and limits, on a fake and on a real server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import fakeredis
 import pytest
 import redis
 
@@ -27,16 +26,6 @@ from shared.redis_scripts import ScriptRunner
 from tests.fakes.server import wait_for
 
 SAME, OTHER = Fingerprint("same", 60), Fingerprint("other", 60)
-
-
-@pytest.fixture(params=["fake", "real"])
-def runner(request: pytest.FixtureRequest) -> Iterator[ScriptRunner]:
-    """Runs script calls on an empty server."""
-    if request.param == "fake":
-        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
-        yield ScriptRunner(connection, "test:")
 
 
 def new_job(job_id: str, *, key_name: str = "", duration_s: float = 10.0) -> NewJob:

@@ -1,7 +1,5 @@
 """`GET /v1/jobs` over real HTTP: the newest first, in pages, by state, and only those of the caller's key."""
 
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,42 +7,33 @@ import pytest
 import redis
 
 from api import job_listing
-from api.settings import ApiSettings
 from shared import job_listing as job_list
 from shared.redis_connection import KEY_PREFIX, connect
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker
 from tests.fakes.server import wait_for
 
 LAB, SHOP = "lab-key-0123456789", "shop-key-0123456789"
 FILES = {"file": ("talk.wav", write_wav(make_tones(1)))}
 
 
-@pytest.fixture
-def held_worker(redis_url: str) -> Iterator[threading.Event]:
-    """A worker that goes on when the event is set."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, step=go_on.wait):
-        yield go_on
-        go_on.set()
-
-
 @pytest.fixture(scope="module")
-def keyed_url(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The base URL of an api that asks for keys; `session_api` sets its logs up."""
-    settings = ApiSettings.model_validate(
-        {
-            "redis_url": session_redis.url,
-            "data_dir": tmp_path_factory.mktemp("listed"),
-            "api_keys": f"lab={LAB}, shop={SHOP}",
-        }
-    )
-    with serve_api(settings) as base_url:
-        yield base_url
+def keyed_url(serve_with: ServeWith) -> str:
+    """The base URL of an api that asks for keys."""
+    return serve_with(api_keys=f"lab={LAB}, shop={SHOP}").url
+
+
+@pytest.fixture
+def lab(keyed_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client with one key."""
+    return open_client(keyed_url, headers={"Authorization": f"Bearer {LAB}"})
+
+
+@pytest.fixture
+def shop(keyed_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client with another key."""
+    return open_client(keyed_url, headers={"Authorization": f"Bearer {SHOP}"})
 
 
 def submit(api: httpx.Client, **fields: str) -> str:
@@ -90,8 +79,8 @@ def test_a_page_that_is_just_full_is_the_last(api: httpx.Client) -> None:
     assert read_list(api, limit=2)["has_more"] is False
 
 
-def test_a_listed_job_says_all_but_its_transcript(api: httpx.Client, held_worker: threading.Event) -> None:
-    held_worker.set()
+@pytest.mark.usefixtures("worker")
+def test_a_listed_job_says_all_but_its_transcript(api: httpx.Client) -> None:
     job_id = submit(api, metadata='{"order": 17}', language="en")
     wait_for(lambda: api.get(f"/v1/jobs/{job_id}").json()["state"] == "succeeded")
     (listed,) = read_list(api)["data"]
@@ -101,14 +90,14 @@ def test_a_listed_job_says_all_but_its_transcript(api: httpx.Client, held_worker
     assert (listed["metadata"], listed["language"], listed["filename"]) == ({"order": 17}, "en", "talk.wav")
 
 
-def test_jobs_can_be_listed_by_their_state(api: httpx.Client, held_worker: threading.Event) -> None:
+def test_jobs_can_be_listed_by_their_state(api: httpx.Client, held_worker: HeldWorker) -> None:
     running, waiting, cancelled = (submit(api) for _ in range(3))
     wait_for(lambda: list_ids(api, state="running") == [running])
     api.delete(f"/v1/jobs/{cancelled}")
     assert list_ids(api, state="queued") == [waiting]
     assert list_ids(api, state=["cancelled", "running"]) == [cancelled, running]
     assert list_ids(api, state="failed") == []
-    held_worker.set()
+    held_worker.go_on.set()
     wait_for(lambda: list_ids(api, state="succeeded") == [waiting, running])
 
 
@@ -141,51 +130,46 @@ def test_what_makes_no_sense_is_refused(api: httpx.Client, name: str, value: str
 
 
 @pytest.mark.usefixtures("held_worker")
-def test_a_key_lists_its_own_jobs_and_no_others(keyed_url: str, api: httpx.Client) -> None:
-    jobs: dict[str, list[str]] = {}
-    for key in (LAB, SHOP, LAB):
-        with httpx.Client(base_url=keyed_url, headers={"Authorization": f"Bearer {key}"}) as client:
-            jobs.setdefault(key, []).insert(0, submit(client))
-            assert list_ids(client) == jobs[key]
+def test_a_key_lists_its_own_jobs_and_no_others(
+    keyed_url: str, lab: httpx.Client, shop: httpx.Client, api: httpx.Client
+) -> None:
+    jobs: dict[httpx.Client, list[str]] = {lab: [], shop: []}
+    for client in (lab, shop, lab):
+        jobs[client].insert(0, submit(client))
+        assert list_ids(client) == jobs[client]
     nobodys = submit(api)
-    with httpx.Client(base_url=keyed_url, headers={"Authorization": f"Bearer {SHOP}"}) as client:
-        assert list_ids(client) == jobs[SHOP]
+    assert list_ids(shop) == jobs[shop]
     assert httpx.get(f"{keyed_url}/v1/jobs").status_code == 401
-    assert set(list_ids(api)) == {nobodys, *jobs[LAB], *jobs[SHOP]}
+    assert set(list_ids(api)) == {nobodys, *jobs[lab], *jobs[shop]}
 
 
+@pytest.mark.usefixtures("worker")
 def test_jobs_that_were_deleted_or_have_expired_are_listed_no_longer(
-    api: httpx.Client, redis_url: str, keyed_url: str, held_worker: threading.Event
+    api: httpx.Client, redis_url: str, lab: httpx.Client
 ) -> None:
-    held_worker.set()
-    with httpx.Client(base_url=keyed_url, headers={"Authorization": f"Bearer {LAB}"}) as client:
-        kept, deleted, expired = (submit(client) for _ in range(3))
-        wait_for(lambda: list_ids(client, state="succeeded") == [expired, deleted, kept])
-        client.delete(f"/v1/jobs/{deleted}")
-        with redis.Redis.from_url(redis_url) as connection:
-            connection.delete(f"{KEY_PREFIX}job:{expired}")
-            assert list_ids(client) == list_ids(api) == [kept]
-            connection.zadd(f"{KEY_PREFIX}kept_until", {f"{expired} lab": 1})
-            wait_for(lambda: connection.zcard(f"{KEY_PREFIX}kept_until") == 1)
-            for whose in ("all", "key:lab"):
-                assert connection.zrange(f"{KEY_PREFIX}listed:{whose}", 0, -1) == [kept.encode()]
+    kept, deleted, expired = (submit(lab) for _ in range(3))
+    wait_for(lambda: list_ids(lab, state="succeeded") == [expired, deleted, kept])
+    lab.delete(f"/v1/jobs/{deleted}")
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.delete(f"{KEY_PREFIX}job:{expired}")
+        assert list_ids(lab) == list_ids(api) == [kept]
+        connection.zadd(f"{KEY_PREFIX}kept_until", {f"{expired} lab": 1})
+        wait_for(lambda: connection.zcard(f"{KEY_PREFIX}kept_until") == 1)
+        for whose in ("all", "key:lab"):
+            assert connection.zrange(f"{KEY_PREFIX}listed:{whose}", 0, -1) == [kept.encode()]
 
 
+@pytest.mark.usefixtures("worker")
 def test_a_job_is_gone_to_its_own_key_and_unknown_to_others(
-    keyed_url: str, redis_url: str, held_worker: threading.Event
+    lab: httpx.Client, shop: httpx.Client, redis_url: str
 ) -> None:
-    held_worker.set()
-    lab, shop = (
-        httpx.Client(base_url=keyed_url, headers={"Authorization": f"Bearer {key}"}) for key in (LAB, SHOP)
-    )
-    with lab, shop:
-        job_id = submit(lab)
-        wait_for(lambda: list_ids(lab, state="succeeded"))
-        with redis.Redis.from_url(redis_url) as connection:
-            connection.delete(f"{KEY_PREFIX}job:{job_id}")
-        for visit in ("", "/transcript", "/events"):
-            assert lab.get(f"/v1/jobs/{job_id}{visit}").status_code == 410
-            assert shop.get(f"/v1/jobs/{job_id}{visit}").status_code == 404
+    job_id = submit(lab)
+    wait_for(lambda: list_ids(lab, state="succeeded"))
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.delete(f"{KEY_PREFIX}job:{job_id}")
+    for part in ("", "/transcript", "/events"):
+        assert lab.get(f"/v1/jobs/{job_id}{part}").status_code == 410
+        assert shop.get(f"/v1/jobs/{job_id}{part}").status_code == 404
 
 
 def test_forgetting_answers_how_many_jobs_it_was(redis_url: str) -> None:

@@ -1,11 +1,6 @@
 """When a job will be done and whether a model is there for it, as far as the record can tell."""
 
-from collections.abc import Iterator
-
-import fakeredis
 import msgspec
-import pytest
-import redis
 
 from shared import job_store
 from shared.capabilities import ModelState, WorkerPresence
@@ -20,16 +15,6 @@ from shared.worker_registry import announce_worker, retire_worker
 from tests.fakes.scripted_worker import CAPABILITIES
 
 PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")
-
-
-@pytest.fixture(params=["fake", "real"])
-def runner(request: pytest.FixtureRequest) -> Iterator[ScriptRunner]:
-    """Runs script calls on an empty server."""
-    if request.param == "fake":
-        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
-        yield ScriptRunner(connection, "test:")
 
 
 def submit(runner: ScriptRunner, job_id: str, audio_s: float = 10.0) -> None:

@@ -1,7 +1,5 @@
 """`GET /v1/jobs/{id}/transcript` over real HTTP: any format at any time, or a code that says why not."""
 
-import threading
-
 import httpx
 import pytest
 import redis
@@ -10,7 +8,7 @@ from shared.jobs import Failure, FailureCode, WordTimes
 from shared.redis_connection import KEY_PREFIX
 from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 FILES = {"file": ("a.wav", write_wav(make_tones(2)))}
@@ -108,8 +106,7 @@ def test_text_that_may_be_missing_is_told_of_in_headers(api: httpx.Client, redis
 
 
 def test_a_job_without_a_transcript_says_why(api: httpx.Client, redis_url: str) -> None:
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait) as worker:
+    with HeldWorker(redis_url, SCRIPT) as worker:
         running = submit(api)
         worker.wait_for_claim()
         waiting, cancelled = submit(api), submit(api)
@@ -119,7 +116,7 @@ def test_a_job_without_a_transcript_says_why(api: httpx.Client, redis_url: str) 
         refusal = api.get(f"{cancelled}/transcript")
         assert code_of(refusal, 409) == "cancelled"
         assert refusal.headers["x-should-retry"] == "false"
-        go_on.set()
+        worker.go_on.set()
     with ScriptedWorker(redis_url, Script(failure=Failure(FailureCode.ENGINE_CRASH, "it died"))):
         failed = submit(api)
         assert end(api, failed) == "failed"

@@ -2,8 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +14,7 @@ from shared.jobs import Failure, FailureCode, Priority
 from shared.redis_connection import KEY_PREFIX
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 AUDIO = write_wav(make_tones(2))
@@ -37,15 +35,6 @@ def follow(api: httpx.Client, url: str, **headers: str) -> list[ServerSentEvent]
         return list(source.iter_sse())
 
 
-@contextmanager
-def held_worker(redis_url: str) -> Iterator[tuple[ScriptedWorker, threading.Event]]:
-    """A worker that stands still until the event is set."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait) as worker:
-        yield worker, go_on
-        go_on.set()
-
-
 def test_a_job_is_accepted_at_once_and_has_its_transcript_in_the_end(
     api: httpx.Client, redis_url: str
 ) -> None:
@@ -64,11 +53,11 @@ def test_a_job_is_accepted_at_once_and_has_its_transcript_in_the_end(
 
 
 def test_a_job_and_its_events_name_the_engine(api: httpx.Client, redis_url: str) -> None:
-    with held_worker(redis_url) as (worker, go_on):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         first = submit(api)
         worker.wait_for_claim()
         waiting = api.get(submit(api)).json()
-        go_on.set()
+        worker.go_on.set()
         started = follow(api, first)[1]
     assert (waiting["engine"], waiting["model"]) == (None, None)
     job = api.get(first).json()
@@ -94,7 +83,7 @@ def test_text_that_may_be_missing_is_told_of_by_the_job_and_by_its_last_event(
 def test_jobs_that_wait_know_their_position_and_interactive_ones_go_first(
     api: httpx.Client, redis_url: str
 ) -> None:
-    with held_worker(redis_url) as (worker, _):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         submit(api)
         worker.wait_for_claim()
         batch = submit(api)
@@ -108,11 +97,11 @@ def test_metadata_is_given_back_untouched_whatever_becomes_of_the_job(
     api: httpx.Client, redis_url: str
 ) -> None:
     metadata = {"order": 12345678901234567890123, "ünï": [1.5, None, {"deep": ["", True]}], "key_name": "x"}
-    with held_worker(redis_url) as (_, go_on):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api, metadata=json.dumps(metadata))
         assert api.get(url).json()["metadata"] == metadata
         assert api.get(submit(api)).json()["metadata"] is None
-        go_on.set()
+        worker.go_on.set()
         follow(api, url)
         job = api.get(url).json()
     assert (job["state"], job["metadata"]) == ("succeeded", metadata)
@@ -132,7 +121,7 @@ def test_metadata_that_is_no_small_object_is_refused_and_nothing_of_it_is_kept(
 def test_a_job_knows_when_it_will_be_done_and_whether_a_model_is_there(
     api: httpx.Client, redis_url: str
 ) -> None:
-    with held_worker(redis_url) as (worker, _):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         running = submit(api)
         worker.wait_for_claim()
         waiting = submit(api)
@@ -191,9 +180,9 @@ def test_a_listener_comes_back_to_where_it_was_and_not_after_the_end(
 
 
 def test_a_listener_is_told_once_when_to_come_back(api: httpx.Client, redis_url: str) -> None:
-    with held_worker(redis_url) as (_, go_on):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api)
-        go_on.set()
+        worker.go_on.set()
         first, *others = follow(api, url)
     assert 1_000 <= (first.retry or 0) <= 2_000
     assert {event.retry for event in others} == {None}
@@ -235,7 +224,7 @@ def test_an_unknown_job_is_not_found_at_any_door(api: httpx.Client) -> None:
 def test_deleting_cancels_a_queued_job_and_its_audio_is_gone(
     api: httpx.Client, redis_url: str, uploads: Path
 ) -> None:
-    with held_worker(redis_url) as (worker, _):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         submit(api)
         worker.wait_for_claim()
         url = submit(api)
@@ -247,13 +236,13 @@ def test_deleting_cancels_a_queued_job_and_its_audio_is_gone(
 
 
 def test_deleting_asks_the_worker_of_a_running_job_to_stop(api: httpx.Client, redis_url: str) -> None:
-    with held_worker(redis_url) as (worker, go_on):
+    with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api)
         worker.wait_for_claim()
         answer = api.delete(url)
         assert answer.status_code == 202
         assert answer.json()["state"] == "running"
-        go_on.set()
+        worker.go_on.set()
         wait_for(lambda: api.get(url).json()["state"] == "cancelled")
 
 

@@ -1,10 +1,8 @@
 """Jobs belong to API keys, and count against its limit until they are final, however they end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import fakeredis
 import pytest
-import redis
 
 from shared import job_store
 from shared.backlog import QueueLimits
@@ -28,16 +26,6 @@ FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
 
 Runner = ScriptRunner
 End = Callable[[Runner, Claim], object]
-
-
-@pytest.fixture(params=["fake", "real"])
-def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    """Runs script calls on an empty server."""
-    if request.param == "fake":
-        yield ScriptRunner(fakeredis.FakeRedis(), "test:")
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as connection:
-        yield ScriptRunner(connection, "test:")
 
 
 def new_job(job_id: str, key_name: str = "lab") -> NewJob:

@@ -1,19 +1,14 @@
 """API keys over real HTTP: who has none gets nowhere, and a key sees its own jobs and no others."""
 
 import socket
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
-from api.settings import ApiSettings
-from tests.fakes.api_server import MAX_UPLOAD_BYTES, serve_api
+from tests.fakes.api_server import MAX_UPLOAD_BYTES, OpenClient, ServedApi, ServeWith
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker
 from tests.fakes.server import wait_for
 
 LAB, SHOP, TIGHT, FEW = (f"{name}-key-0123456789" for name in ("lab", "shop", "tight", "few"))
@@ -26,36 +21,15 @@ FILES = {"file": ("a.wav", AUDIO)}
 
 
 @pytest.fixture(scope="module")
-def keyed_url(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The base URL of an api that asks for keys; `session_api` sets its logs up."""
-    settings = ApiSettings.model_validate(
-        {
-            "redis_url": session_redis.url,
-            "data_dir": tmp_path_factory.mktemp("keyed"),
-            "max_upload_bytes": MAX_UPLOAD_BYTES,
-            "api_keys": KEYS,
-        }
-    )
-    with serve_api(settings) as base_url:
-        yield base_url
+def keyed_api(serve_with: ServeWith) -> ServedApi:
+    """An api that asks for keys."""
+    return serve_with(max_upload_bytes=MAX_UPLOAD_BYTES, api_keys=KEYS)
 
 
 @pytest.fixture
-def keyed(keyed_url: str, redis_url: str) -> Iterator[httpx.Client]:
+def keyed(keyed_api: ServedApi, open_client: OpenClient) -> httpx.Client:
     """A client without a key."""
-    with httpx.Client(base_url=keyed_url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def held_worker(redis_url: str) -> Iterator[threading.Event]:
-    """A worker that goes on when the event is set."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, step=go_on.wait):
-        yield go_on
-        go_on.set()
+    return open_client(keyed_api.url)
 
 
 def bearing(key: str) -> dict[str, str]:
@@ -68,7 +42,7 @@ def submit(client: httpx.Client, key: str) -> str:
     return str(answer.headers["location"])
 
 
-def test_probes_and_documentation_need_no_key(keyed: httpx.Client, held_worker: threading.Event) -> None:
+def test_probes_and_documentation_need_no_key(keyed: httpx.Client, held_worker: HeldWorker) -> None:
     for path in ("/health", "/ready", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"):
         assert keyed.get(path).status_code == 200, path
 
@@ -122,7 +96,7 @@ def test_an_upload_is_refused_before_it_is_read(keyed: httpx.Client) -> None:
 
 
 def test_a_refused_upload_is_answered_and_the_next_request_is_served(
-    keyed: httpx.Client, held_worker: threading.Event
+    keyed: httpx.Client, held_worker: HeldWorker
 ) -> None:
     for size in (10, 60_000, 5_000_000):
         answer = keyed.post("/v1/jobs", files={"file": ("a.wav", bytes(size))})
@@ -130,17 +104,17 @@ def test_a_refused_upload_is_answered_and_the_next_request_is_served(
         assert submit(keyed, LAB)
 
 
-def test_a_key_sees_its_own_job(keyed: httpx.Client, held_worker: threading.Event) -> None:
+def test_a_key_sees_its_own_job(keyed: httpx.Client, held_worker: HeldWorker) -> None:
     url = submit(keyed, LAB)
     assert keyed.get(url, headers=bearing(LAB)).status_code == 200
-    held_worker.set()
+    held_worker.go_on.set()
     events = keyed.get(f"{url}/events", headers=bearing(LAB))
     assert "event: succeeded" in events.text
     assert keyed.delete(url, headers=bearing(LAB)).status_code == 204
 
 
 def test_the_job_of_another_key_is_answered_as_one_that_is_not_there(
-    keyed: httpx.Client, held_worker: threading.Event
+    keyed: httpx.Client, held_worker: HeldWorker
 ) -> None:
     url = submit(keyed, LAB)
     for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/events?last_event_id=x"), ("DELETE", "")):
@@ -154,7 +128,7 @@ def test_the_job_of_another_key_is_answered_as_one_that_is_not_there(
 
 
 def test_a_job_of_nobody_is_seen_by_no_key_and_all_are_seen_without_keys(
-    keyed: httpx.Client, api: httpx.Client, held_worker: threading.Event
+    keyed: httpx.Client, api: httpx.Client, held_worker: HeldWorker
 ) -> None:
     of_nobody = api.post("/v1/jobs", files=FILES).headers["location"]
     of_lab = submit(keyed, LAB)
@@ -162,7 +136,7 @@ def test_a_job_of_nobody_is_seen_by_no_key_and_all_are_seen_without_keys(
     assert api.get(of_lab).status_code == 200
 
 
-def test_limits_of_a_key_are_its_own(keyed: httpx.Client, held_worker: threading.Event) -> None:
+def test_limits_of_a_key_are_its_own(keyed: httpx.Client, held_worker: HeldWorker) -> None:
     too_long = keyed.post("/v1/jobs", files=FILES, headers=bearing(TIGHT))
     assert (too_long.status_code, too_long.json()["error"]["code"]) == (400, "audio_too_long")
     assert "1.5 s" in too_long.json()["error"]["message"]
@@ -174,16 +148,12 @@ def test_limits_of_a_key_are_its_own(keyed: httpx.Client, held_worker: threading
     assert submit(keyed, LAB)
 
 
-def test_a_key_cannot_have_more_than_the_server_allows(
-    keyed: httpx.Client, held_worker: threading.Event
-) -> None:
+def test_a_key_cannot_have_more_than_the_server_allows(keyed: httpx.Client, held_worker: HeldWorker) -> None:
     large = {"file": ("a.wav", bytes(MAX_UPLOAD_BYTES + 1))}
     assert keyed.post("/v1/jobs", files=large, headers=bearing("vast-key-0123456789")).status_code == 413
 
 
-def test_a_key_has_no_more_unfinished_jobs_than_it_may(
-    keyed: httpx.Client, held_worker: threading.Event
-) -> None:
+def test_a_key_has_no_more_unfinished_jobs_than_it_may(keyed: httpx.Client, held_worker: HeldWorker) -> None:
     with ThreadPoolExecutor(6) as pool:
         answers = list(
             pool.map(lambda _: keyed.post("/v1/jobs", files=FILES, headers=bearing(FEW)), range(6))
@@ -196,21 +166,20 @@ def test_a_key_has_no_more_unfinished_jobs_than_it_may(
     assert 1 <= int(refused[0].headers["retry-after"]) <= 60
     assert submit(keyed, LAB)
 
-    held_worker.set()
+    held_worker.go_on.set()
     url = accepted[0].headers["location"]
     wait_for(lambda: keyed.get(url, headers=bearing(FEW)).json()["state"] == "succeeded")
     assert submit(keyed, FEW)
 
 
 def test_a_refused_job_leaves_no_upload(
-    keyed: httpx.Client, held_worker: threading.Event, tmp_path_factory: pytest.TempPathFactory
+    keyed: httpx.Client, keyed_api: ServedApi, held_worker: HeldWorker
 ) -> None:
-    folder = next(Path(tmp_path_factory.getbasetemp()).glob("keyed*")) / "uploads"
     for _ in range(2):
         submit(keyed, FEW)
-    before = len(list(folder.iterdir()))
+    before = len(list(keyed_api.uploads.iterdir()))
     assert keyed.post("/v1/jobs", files=FILES, headers=bearing(FEW)).status_code == 429
-    assert len(list(folder.iterdir())) == before
+    assert len(list(keyed_api.uploads.iterdir())) == before
 
 
 def test_the_description_names_the_scheme_and_what_it_brings(keyed: httpx.Client, api: httpx.Client) -> None:

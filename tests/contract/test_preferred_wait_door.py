@@ -6,13 +6,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from api.settings import ApiSettings
 from shared.jobs import Failure, FailureCode
 from shared.transcripts import Segment
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 FILES = {"file": ("a.wav", write_wav(make_tones(1)))}
@@ -20,34 +18,22 @@ SCRIPT = Script(segments=[Segment(0.0, 1.0, "Hello there.", "en")])
 
 
 @pytest.fixture(scope="module")
-def hasty_url(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The base URL of an api that waits for one second at the most; `session_api` sets its logs up."""
-    settings = ApiSettings(
-        redis_url=session_redis.url,
-        data_dir=tmp_path_factory.mktemp("hasty"),
-        prefer_wait_max_s=1,
-        sync_wait_s=0.2,
-    )
-    with serve_api(settings) as base_url:
-        yield base_url
+def hasty_url(serve_with: ServeWith) -> str:
+    """The base URL of an api that waits for one second at the most."""
+    return serve_with(prefer_wait_max_s=1, sync_wait_s=0.2).url
 
 
 @pytest.fixture
-def hasty(hasty_url: str, redis_url: str) -> Iterator[httpx.Client]:
+def hasty(hasty_url: str, open_client: OpenClient) -> httpx.Client:
     """A client of that api."""
-    with httpx.Client(base_url=hasty_url, timeout=30) as client:
-        yield client
+    return open_client(hasty_url)
 
 
 @pytest.fixture
-def held_worker(redis_url: str) -> Iterator[ScriptedWorker]:
+def held_worker(redis_url: str) -> Iterator[HeldWorker]:
     """A worker that never goes on, but for cancels."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait) as worker:
+    with HeldWorker(redis_url, SCRIPT) as worker:
         yield worker
-        go_on.set()
 
 
 def submit(api: httpx.Client, prefer: str, **headers: str) -> httpx.Response:
@@ -95,7 +81,7 @@ def test_a_wait_of_zero_is_no_wait(api: httpx.Client) -> None:
 
 
 def test_a_client_that_leaves_while_it_waits_does_not_cancel_the_job(
-    api: httpx.Client, held_worker: ScriptedWorker
+    api: httpx.Client, held_worker: HeldWorker
 ) -> None:
     with pytest.raises(httpx.ReadTimeout):
         api.post("/v1/jobs", files=FILES, headers={"Prefer": "wait=20"}, timeout=0.5)
@@ -152,7 +138,7 @@ def test_it_does_so_when_the_wait_is_over_and_the_job_goes_on(hasty: httpx.Clien
     assert hasty.get(f"/v1/jobs/{answer.headers['x-job-id']}").json()["state"] in {"queued", "running"}
 
 
-def test_it_does_so_when_the_job_is_cancelled(api: httpx.Client, held_worker: ScriptedWorker) -> None:
+def test_it_does_so_when_the_job_is_cancelled(api: httpx.Client, held_worker: HeldWorker) -> None:
     answers: list[httpx.Response] = []
     caller = threading.Thread(target=lambda: answers.append(transcribe(api)))
     submit_first = submit(api, "wait=0").headers["x-job-id"]

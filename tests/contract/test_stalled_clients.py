@@ -5,21 +5,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from api.settings import ApiSettings
 from shared import job_store
 from shared.events import Loading
 from shared.jobs import Claim
 from shared.redis_connection import connect
-from tests.fakes.api_server import MAX_UPLOAD_BYTES, serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.recorded_jobs import record_job
-from tests.fakes.redis_fixture import RedisServer
 from tests.fakes.scripted_worker import LEASE_S, TTL_S, Script, ScriptedWorker
 from tests.fakes.server import RealServer, wait_for
 
@@ -32,30 +29,17 @@ RECEIVE_BUFFER_BYTES = 4_096
 STALL_S = 0.5
 
 
-@contextmanager
-def serve(redis_url: str, folder: Path, **settings: float) -> Iterator[httpx.Client]:
-    """A server with room for one stream."""
-    common = {"redis_url": redis_url, "data_dir": folder, "max_upload_bytes": MAX_UPLOAD_BYTES}
-    given = ApiSettings.model_validate({**common, "max_streams": 1, "heartbeat_s": 0.1, **settings})
-    with serve_api(given) as base_url, httpx.Client(base_url=base_url, timeout=30) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
-def strict(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[httpx.Client]:
-    """A client of a server that soon cuts who does not read; `session_api` sets its logs up."""
-    folder = tmp_path_factory.mktemp("strict")
-    limits = {"stream_send_timeout_s": STALL_S, "stream_resume_s": STALL_S}
-    with serve(session_redis.url, folder, **limits) as client:
-        yield client
+def strict_url(serve_with: ServeWith) -> str:
+    """The base URL of a server with room for one stream, which soon cuts who does not read."""
+    patience = {"stream_send_timeout_s": STALL_S, "stream_resume_s": STALL_S}
+    return serve_with(max_streams=1, heartbeat_s=0.1, **patience).url
 
 
 @pytest.fixture
-def api(strict: httpx.Client, redis_url: str) -> httpx.Client:
-    """That client, with an empty record."""
-    return strict
+def api(strict_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client of that server."""
+    return open_client(strict_url)
 
 
 @contextmanager

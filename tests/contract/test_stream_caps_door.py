@@ -1,6 +1,5 @@
 """As many streams as may be, by all doors together: one more is refused before anything comes of it."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
@@ -8,65 +7,50 @@ import httpx
 import pytest
 import redis
 
-from api.settings import ApiSettings
 from shared.events import Loading
-from tests.fakes.api_server import MAX_UPLOAD_BYTES, serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.recorded_jobs import record_job
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 FILES = {"file": ("a.wav", write_wav(make_tones(2)))}
 MAX_STREAMS = 3
-MAX_STREAMS_PER_KEY = 2
+LIMITS = {"max_streams": MAX_STREAMS, "max_streams_per_key": 2, "heartbeat_s": 0.1}
 LAB, SHOP = ({"Authorization": f"Bearer {name}-key-0123456789"} for name in ("lab", "shop"))
 
 Door = Callable[[httpx.Client, str], AbstractContextManager[httpx.Response]]
 
 
 @pytest.fixture(scope="module")
-def base_urls(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
-    """An open server, and one that asks for keys; `session_api` sets their logs up."""
-    settings = {
-        "redis_url": session_redis.url,
-        "data_dir": tmp_path_factory.mktemp("caps"),
-        "max_upload_bytes": MAX_UPLOAD_BYTES,
-        "max_streams": MAX_STREAMS,
-        "max_streams_per_key": MAX_STREAMS_PER_KEY,
-        "heartbeat_s": 0.1,
-    }
-    keys = {"api_keys": "lab=lab-key-0123456789, shop=shop-key-0123456789"}
-    with (
-        serve_api(ApiSettings.model_validate(settings)) as free,
-        serve_api(ApiSettings.model_validate({**settings, **keys})) as keyed,
-    ):
-        yield {"free": free, "keyed": keyed}
+def free_url(serve_with: ServeWith) -> str:
+    """The base URL of a server for everybody."""
+    return serve_with(**LIMITS).url
+
+
+@pytest.fixture(scope="module")
+def keyed_url(serve_with: ServeWith) -> str:
+    """The base URL of a server that asks for keys."""
+    return serve_with(**LIMITS, api_keys="lab=lab-key-0123456789, shop=shop-key-0123456789").url
 
 
 @pytest.fixture
-def free(base_urls: dict[str, str], redis_url: str) -> Iterator[httpx.Client]:
-    """A client of a server for everybody."""
-    with httpx.Client(base_url=base_urls["free"], timeout=30) as client:
-        yield client
+def free(free_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client of the server for everybody."""
+    return open_client(free_url)
 
 
 @pytest.fixture
-def keyed(base_urls: dict[str, str], redis_url: str) -> Iterator[httpx.Client]:
-    """A client without a key of a server that asks for one."""
-    with httpx.Client(base_url=base_urls["keyed"], timeout=30) as client:
-        yield client
+def keyed(keyed_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client without a key of the server that asks for one."""
+    return open_client(keyed_url)
 
 
 @pytest.fixture
-def held_worker(redis_url: str) -> Iterator[ScriptedWorker]:
+def held_worker(redis_url: str) -> Iterator[HeldWorker]:
     """A worker that stands still until the test is over."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, Script(first=[Loading("weights", 0.0)]), step=go_on.wait) as worker:
+    with HeldWorker(redis_url, Script(first=[Loading("weights", 0.0)])) as worker:
         yield worker
-        go_on.set()
 
 
 def follow_events(client: httpx.Client, redis_url: str) -> AbstractContextManager[httpx.Response]:
@@ -106,7 +90,7 @@ def has_room(client: httpx.Client, redis_url: str) -> bool:
 
 
 def test_streams_of_all_doors_count_and_none_gets_more(
-    free: httpx.Client, redis_url: str, held_worker: ScriptedWorker
+    free: httpx.Client, redis_url: str, held_worker: HeldWorker
 ) -> None:
     with ExitStack() as streams:
         for door in DOORS:
@@ -119,7 +103,7 @@ def test_streams_of_all_doors_count_and_none_gets_more(
 
 @pytest.mark.parametrize("door", [transcribe_as_stream, stream_deltas])
 def test_a_refused_stream_submits_nothing(
-    free: httpx.Client, redis_url: str, held_worker: ScriptedWorker, door: Door
+    free: httpx.Client, redis_url: str, held_worker: HeldWorker, door: Door
 ) -> None:
     with ExitStack() as streams:
         for _ in range(MAX_STREAMS):
@@ -153,7 +137,7 @@ def test_what_ended_or_never_began_holds_no_place(free: httpx.Client, redis_url:
 
 
 def test_a_key_has_its_share_and_its_stream_tokens_count_for_it(
-    keyed: httpx.Client, redis_url: str, held_worker: ScriptedWorker
+    keyed: httpx.Client, redis_url: str, held_worker: HeldWorker
 ) -> None:
     url = record_job(redis_url, key_name="lab")
     token = keyed.post(f"{url}/stream-token", headers=LAB).json()["token"]

@@ -19,7 +19,7 @@ from shared.redis_connection import connect
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from shared.worker_registry import announce_worker
 from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import CAPABILITIES, LEASE_S, TTL_S, Script, ScriptedWorker
+from tests.fakes.scripted_worker import CAPABILITIES, LEASE_S, TTL_S, HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
 URL = "/v1/audio/transcriptions/stream"
@@ -184,8 +184,7 @@ def test_a_stream_that_is_left_is_cancelled(api: httpx.Client, redis_url: str) -
 
 
 def test_a_stream_that_is_left_but_followed_goes_on(api: httpx.Client, redis_url: str) -> None:
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, SCRIPT, step=go_on.wait), ExitStack() as follower:
+    with HeldWorker(redis_url, SCRIPT) as worker, ExitStack() as follower:
         with connect_sse(api, "POST", URL, files=FILES) as source:
             job_url = _job_of(source)
             lines = follower.enter_context(api.stream("GET", f"{job_url}/events")).iter_lines()
@@ -193,7 +192,7 @@ def test_a_stream_that_is_left_but_followed_goes_on(api: httpx.Client, redis_url
         # STREAM_RESUME_S passes several times, as the heartbeats of this very stream show.
         for _ in range(8):
             assert ": heartbeat" in lines
-        go_on.set()
+        worker.go_on.set()
         assert "event: succeeded" in lines
 
 

@@ -2,19 +2,15 @@
 
 import io
 import logging
-import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
 import redis
 import structlog
 
-from api.settings import ApiSettings
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.recorded_jobs import record_job
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import ScriptedWorker
+from tests.fakes.scripted_worker import HeldWorker, ScriptedWorker
 from tests.fakes.server import wait_for
 
 LAB, SHOP = (f"{name}-key-0123456789" for name in ("lab", "shop"))
@@ -23,43 +19,16 @@ TTL_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def settings(
-    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> ApiSettings:
-    """Those of an api that asks for keys; `session_api` sets its logs up."""
-    return ApiSettings.model_validate(
-        {
-            "redis_url": session_redis.url,
-            "data_dir": tmp_path_factory.mktemp("tokens"),
-            "api_keys": f"lab={LAB}, shop={SHOP}",
-            "cors_origins": ORIGIN,
-            "heartbeat_s": 0.1,
-            "stream_token_ttl_s": TTL_S,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def base_url(settings: ApiSettings) -> Iterator[str]:
-    """The base URL of that api."""
-    with serve_api(settings) as url:
-        yield url
+def keyed_url(serve_with: ServeWith) -> str:
+    """The base URL of an api that asks for keys."""
+    keys = f"lab={LAB}, shop={SHOP}"
+    return serve_with(api_keys=keys, cors_origins=ORIGIN, heartbeat_s=0.1, stream_token_ttl_s=TTL_S).url
 
 
 @pytest.fixture
-def page(base_url: str, redis_url: str) -> Iterator[httpx.Client]:
+def page(keyed_url: str, open_client: OpenClient) -> httpx.Client:
     """A page of another origin, without a key."""
-    with httpx.Client(base_url=base_url, headers={"Origin": ORIGIN}, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def held_worker(redis_url: str) -> Iterator[threading.Event]:
-    """A worker that goes on when the event is set."""
-    go_on = threading.Event()
-    with ScriptedWorker(redis_url, step=go_on.wait):
-        yield go_on
-        go_on.set()
+    return open_client(keyed_url, headers={"Origin": ORIGIN})
 
 
 def bearing(key: str) -> dict[str, str]:
@@ -77,7 +46,7 @@ def get_token(client: httpx.Client, url: str, key: str = LAB) -> str:
 
 
 def test_a_token_follows_its_job_without_a_key_and_again_after_a_cut(
-    page: httpx.Client, held_worker: threading.Event, redis_url: str
+    page: httpx.Client, held_worker: HeldWorker, redis_url: str
 ) -> None:
     url = record_job(redis_url, key_name="lab")
     followed = f"{url}/events?token={get_token(page, url)}"
@@ -85,7 +54,7 @@ def test_a_token_follows_its_job_without_a_key_and_again_after_a_cut(
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         last_id = next(line for line in answer.iter_lines() if line.startswith("id: "))[4:]
-    held_worker.set()
+    held_worker.go_on.set()
     rest = page.get(followed, headers={"Last-Event-ID": last_id}).text
     assert "event: queued" not in rest
     assert "event: succeeded" in rest
@@ -119,7 +88,7 @@ def test_only_who_may_see_a_job_gets_a_token_for_it(page: httpx.Client, redis_ur
 
 
 def test_a_stream_goes_on_when_its_token_expires_but_none_begins_any_more(
-    page: httpx.Client, held_worker: threading.Event, redis_url: str
+    page: httpx.Client, held_worker: HeldWorker, redis_url: str
 ) -> None:
     url = record_job(redis_url, key_name="lab")
     followed = f"{url}/events?token={get_token(page, url)}"
@@ -132,7 +101,7 @@ def test_a_stream_goes_on_when_its_token_expires_but_none_begins_any_more(
             connection.pexpire(kept, 1)
             wait_for(lambda: not connection.exists(kept))
         assert page.get(followed).json()["error"]["code"] == "invalid_stream_token"
-        held_worker.set()
+        held_worker.go_on.set()
         assert "event: succeeded" in lines
 
 
@@ -150,11 +119,11 @@ def test_redis_never_sees_a_token(page: httpx.Client, redis_url: str) -> None:
 
 
 def test_the_events_of_a_job_whose_time_is_over_are_gone(
-    page: httpx.Client, held_worker: threading.Event, redis_url: str
+    page: httpx.Client, held_worker: HeldWorker, redis_url: str
 ) -> None:
     url = record_job(redis_url, key_name="lab")
     token = get_token(page, url)
-    held_worker.set()
+    held_worker.go_on.set()
     assert "event: succeeded" in page.get(f"{url}/events?token={token}").text
     with redis.Redis.from_url(redis_url) as connection:
         job_id = url.rpartition("/")[2]

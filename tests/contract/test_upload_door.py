@@ -18,11 +18,7 @@ URL = "/v1/jobs"
 AUDIO = write_wav(make_tones(2))
 BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
 
-
-@pytest.fixture(autouse=True)
-def worker(redis_url: str) -> Iterator[ScriptedWorker]:
-    with ScriptedWorker(redis_url) as worker:
-        yield worker
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 def chunked_form(file: Iterator[bytes]) -> Iterator[bytes]:

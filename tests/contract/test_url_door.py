@@ -7,57 +7,38 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.settings import ApiSettings
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import MAX_UPLOAD_BYTES, OpenClient, ServedApi, ServeWith, empty_folder
 from tests.fakes.hostile_source import AUDIO, HostileSource
 from tests.fakes.scripted_worker import ScriptedWorker
 from tests.fakes.server import wait_for
 
 URL = "/v1/jobs"
+FROM_ANYWHERE = {"url_input": True, "allow_private_addresses": True}
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture(scope="module")
-def fetching_settings(session_settings: ApiSettings, tmp_path_factory: pytest.TempPathFactory) -> ApiSettings:
-    """The settings of an api that fetches from anywhere."""
-    return session_settings.model_copy(
-        update={
-            "data_dir": tmp_path_factory.mktemp("fetched"),
-            "url_input": True,
-            "allow_private_addresses": True,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def fetching_api(session_api: str, fetching_settings: ApiSettings) -> Iterator[str]:
-    with serve_api(fetching_settings) as base_url:
-        yield base_url
+def fetching_api(serve_with: ServeWith) -> ServedApi:
+    """An api that fetches from anywhere."""
+    return serve_with(max_upload_bytes=MAX_UPLOAD_BYTES, **FROM_ANYWHERE)
 
 
 @pytest.fixture
-def door(fetching_api: str, redis_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=fetching_api, timeout=30) as client:
-        yield client
+def door(fetching_api: ServedApi, open_client: OpenClient) -> httpx.Client:
+    return open_client(fetching_api.url)
 
 
 @pytest.fixture
-def stored(fetching_api: str, fetching_settings: ApiSettings) -> Path:
+def stored(fetching_api: ServedApi) -> Path:
     """The folder of its uploads, empty at first."""
-    for path in fetching_settings.uploads_dir.glob("*"):
-        path.unlink()
-    return fetching_settings.uploads_dir
+    return empty_folder(fetching_api.uploads)
 
 
 @pytest.fixture
 def source() -> Iterator[HostileSource]:
     with HostileSource() as source:
         yield source
-
-
-@pytest.fixture(autouse=True)
-def worker(redis_url: str) -> Iterator[ScriptedWorker]:
-    with ScriptedWorker(redis_url) as worker:
-        yield worker
 
 
 @pytest.mark.parametrize("name", ["sound.wav", "chunked.wav", "until-close.wav"])
@@ -173,40 +154,31 @@ def test_a_source_that_is_not_there_is_told_of(door: httpx.Client, source: Hosti
 
 
 def test_a_source_that_trickles_has_a_limit_in_all(
-    session_settings: ApiSettings, redis_url: str, source: HostileSource, tmp_path: Path
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource
 ) -> None:
-    settings = session_settings.model_copy(
-        update={
-            "data_dir": tmp_path,
-            "url_input": True,
-            "allow_private_addresses": True,
-            "url_fetch_timeout_s": 0.4,
-        }
-    )
-    with serve_api(settings) as base_url:
-        answer = httpx.post(base_url + URL, data={"url": f"{source.url}/trickles.wav"}, timeout=30)
+    hasty = serve_with(url_fetch_timeout_s=0.4, **FROM_ANYWHERE)
+    answer = open_client(hasty.url).post(URL, data={"url": f"{source.url}/trickles.wav"})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_failed")
     assert "URL_FETCH_TIMEOUT_S" in answer.json()["error"]["message"]
-    assert list(settings.uploads_dir.iterdir()) == []
+    assert list(hasty.uploads.iterdir()) == []
 
 
 def test_private_addresses_are_not_asked_unless_that_is_allowed(
-    session_settings: ApiSettings, redis_url: str, source: HostileSource, tmp_path: Path
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource
 ) -> None:
-    settings = session_settings.model_copy(update={"data_dir": tmp_path, "url_input": True})
+    careful = serve_with(url_input=True)
+    client = open_client(careful.url)
     port = source.url.rpartition(":")[2]
     hosts = ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "no-such-host.invalid")
-    with serve_api(settings) as base_url, httpx.Client(base_url=base_url, timeout=30) as client:
-        errors = [
-            client.post(URL, data={"url": f"http://{host}:{port}/sound.wav"}).json()["error"]
-            for host in hosts
-        ]
+    errors = [
+        client.post(URL, data={"url": f"http://{host}:{port}/sound.wav"}).json()["error"] for host in hosts
+    ]
 
     assert {(error["code"], error["param"]) for error in errors} == {("url_refused", "url")}
     assert len({error["message"] for error in errors}) == 1
     assert source.seen == []
-    assert list(settings.uploads_dir.iterdir()) == []
+    assert list(careful.uploads.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.com/a.wav", "http://a:b@example.com/"])

@@ -1,37 +1,28 @@
 """What `webhook_url` a new job may have."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
 import pytest
 
-from api.settings import ApiSettings
-from tests.fakes.api_server import serve_api
+from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.receiver import SECRET
-from tests.fakes.scripted_worker import ScriptedWorker
 
 FILE = write_wav(make_tones(1))
 KEYS = f"lab=k3y-0123456789abcdef webhook_secret={SECRET},shop=k3y-fedcba9876543210"
 
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+@pytest.fixture(scope="module")
+def signing_url(serve_with: ServeWith) -> str:
+    """The base URL of an api that can sign."""
+    return serve_with(webhook_secret=SECRET).url
+
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> ApiSettings:
-    """The settings of an api without a secret."""
-    return ApiSettings(redis_url=redis_url, data_dir=tmp_path)
-
-
-@pytest.fixture
-def signing_api(settings: ApiSettings) -> Iterator[httpx.Client]:
-    """A client of an api that can sign."""
-    secret = ApiSettings(webhook_secret=SECRET).webhook_secret
-    with (
-        serve_api(settings.model_copy(update={"webhook_secret": secret})) as base_url,
-        ScriptedWorker(settings.redis_url),
-        httpx.Client(base_url=base_url, timeout=30) as client,
-    ):
-        yield client
+def signing_api(signing_url: str, open_client: OpenClient) -> httpx.Client:
+    """A client of that api."""
+    return open_client(signing_url)
 
 
 def submit(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
@@ -68,24 +59,16 @@ def test_what_is_no_public_web_address_is_refused_at_once(signing_api: httpx.Cli
     assert signing_api.get("/v1/jobs").json()["data"] == []
 
 
-def test_without_a_secret_no_callback_is_promised(settings: ApiSettings) -> None:
-    with (
-        serve_api(settings) as base_url,
-        ScriptedWorker(settings.redis_url),
-        httpx.Client(base_url=base_url, timeout=30) as client,
-    ):
-        answer = submit(client, "https://example.com/")
-        assert answer.status_code == 400
-        assert "WEBHOOK_SECRET" in answer.json()["error"]["message"]
+def test_without_a_secret_no_callback_is_promised(api: httpx.Client) -> None:
+    answer = submit(api, "https://example.com/")
+    assert answer.status_code == 400
+    assert "WEBHOOK_SECRET" in answer.json()["error"]["message"]
 
 
-def test_the_secret_of_an_api_key_is_enough_for_its_jobs(settings: ApiSettings) -> None:
-    keys = ApiSettings(api_keys=KEYS).api_keys
-    with (
-        serve_api(settings.model_copy(update={"api_keys": keys})) as base_url,
-        ScriptedWorker(settings.redis_url),
-        httpx.Client(base_url=base_url, timeout=30) as client,
-    ):
-        lab = submit(client, "https://example.com/", Authorization="Bearer k3y-0123456789abcdef")
-        shop = submit(client, "https://example.com/", Authorization="Bearer k3y-fedcba9876543210")
+def test_the_secret_of_an_api_key_is_enough_for_its_jobs(
+    serve_with: ServeWith, open_client: OpenClient
+) -> None:
+    client = open_client(serve_with(api_keys=KEYS).url)
+    lab = submit(client, "https://example.com/", Authorization="Bearer k3y-0123456789abcdef")
+    shop = submit(client, "https://example.com/", Authorization="Bearer k3y-fedcba9876543210")
     assert (lab.status_code, shop.status_code) == (202, 400)

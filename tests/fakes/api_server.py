@@ -4,9 +4,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +21,18 @@ from tests.fakes.redis_fixture import RedisServer
 
 START_WITHIN_S = 60.0
 MAX_UPLOAD_BYTES = 3 << 20
+
+
+@dataclass(frozen=True)
+class ServedApi:
+    """Where an api is, and the folder of its uploads."""
+
+    url: str
+    uploads: Path
+
+
+ServeWith = Callable[..., ServedApi]
+OpenClient = Callable[..., httpx.Client]
 
 
 @contextmanager
@@ -65,16 +79,51 @@ def session_api(session_settings: ApiSettings) -> Iterator[str]:
         yield base_url
 
 
+@pytest.fixture(scope="module")
+def serve_with(
+    session_redis: RedisServer, session_api: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServeWith]:
+    """Serves apis with the settings given, by keyword, until the tests of the module are over.
+
+    Each has a folder of its own, and the record of the api that tests share, which has set up the logs.
+    """
+    with ExitStack() as servers:
+
+        def serve(**given: Any) -> ServedApi:
+            folder = tmp_path_factory.mktemp("data")
+            settings = ApiSettings.model_validate(
+                {"redis_url": session_redis.url, "data_dir": folder, **given}
+            )
+            return ServedApi(servers.enter_context(serve_api(settings)), settings.uploads_dir)
+
+        yield serve
+
+
 @pytest.fixture
-def api(session_api: str, redis_url: str) -> Iterator[httpx.Client]:
+def open_client(redis_url: str) -> Iterator[OpenClient]:
+    """Makes clients of the api with the URL given, and with what else httpx takes; the record is empty."""
+    with ExitStack() as clients:
+
+        def open_one(url: str, **given: Any) -> httpx.Client:
+            return clients.enter_context(httpx.Client(base_url=url, timeout=30, **given))
+
+        yield open_one
+
+
+@pytest.fixture
+def api(session_api: str, open_client: OpenClient) -> httpx.Client:
     """A client of an api whose record is empty."""
-    with httpx.Client(base_url=session_api, timeout=30) as client:
-        yield client
+    return open_client(session_api)
 
 
 @pytest.fixture
 def uploads(session_api: str, session_settings: ApiSettings) -> Path:
     """The folder of uploads of that api, empty at first."""
-    for path in session_settings.uploads_dir.glob("*"):
+    return empty_folder(session_settings.uploads_dir)
+
+
+def empty_folder(folder: Path) -> Path:
+    """That folder, with the files in it removed."""
+    for path in folder.glob("*"):
         path.unlink()
-    return session_settings.uploads_dir
+    return folder

@@ -1,10 +1,12 @@
-"""A worker without a model: a thread that claims jobs through the real record and follows a script."""
+"""Workers without a model: a thread that claims jobs through the real record and follows a script."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from shared import job_store
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
@@ -129,3 +131,35 @@ class ScriptedWorker:
                 self._runner.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
             case Directive.GO_ON, Failure() as failure:
                 self._runner.run(job_store.finish_failed(claim, failure, ttl_s=TTL_S))
+
+
+@dataclass
+class HeldWorker(ScriptedWorker):
+    """Holds still before each event until `go_on` is set; the end of the `with` block sets it, too."""
+
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Have each step wait."""
+        self.step = self.go_on.wait
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Go on, stop working and say so."""
+        self.go_on.set()
+        super().__exit__(kind, error, trace)
+
+
+@pytest.fixture
+def worker(redis_url: str) -> Iterator[ScriptedWorker]:
+    """A worker whose every job succeeds at once, with nothing said."""
+    with ScriptedWorker(redis_url) as worker:
+        yield worker
+
+
+@pytest.fixture
+def held_worker(redis_url: str) -> Iterator[HeldWorker]:
+    """A worker that holds its first job until it is told to go on."""
+    with HeldWorker(redis_url) as worker:
+        yield worker

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from shared.capabilities import ModelState
 from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from tests.fakes.model_reports import receive_until
 from tests.fakes.server import wait_for
 from worker import model_messages as messages
 from worker.model_host import ModelHost, ModelProcessDied, order_job
@@ -40,18 +40,6 @@ def make_host() -> Iterator[MakeHost]:
 def begin_job(host: ModelHost) -> None:
     with Path(os.devnull).open("rb") as audio:
         host.begin_job(CLAIM, audio.fileno())
-
-
-def receive_until(host: ModelHost, kind: type[messages.Report]) -> list[messages.Report]:
-    """All reports up to the first of this kind."""
-    reports: list[messages.Report] = []
-    deadline = time.monotonic() + 30
-    while not reports or not isinstance(reports[-1], kind):
-        assert time.monotonic() < deadline
-        report = host.receive(0.05)
-        if report is not None:
-            reports.append(report)
-    return reports
 
 
 def state_of(host: ModelHost) -> ModelState:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from scripts.setup_venv import REPOSITORY
 from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
 from shared.media.pcm_frames import PcmWriter
+from tests.fakes.model_reports import receive_until
 from tests.fakes.server import wait_for
 from tests.fakes.tiny_qwen3 import SAMPLES, TINY
 from worker import model_messages as messages
@@ -54,18 +54,6 @@ def begin_job(host: ModelHost, tmp_path: Path) -> None:
         writer.end()
     with path.open("rb") as audio:
         host.begin_job(CLAIM, audio.fileno())
-
-
-def receive_until(host: ModelHost, *kinds: type[messages.Report]) -> list[messages.Report]:
-    """All reports up to the first of these kinds."""
-    reports: list[messages.Report] = []
-    deadline = time.monotonic() + 60
-    while not reports or not isinstance(reports[-1], kinds):
-        assert time.monotonic() < deadline
-        report = host.receive(0.05)
-        if report is not None:
-            reports.append(report)
-    return reports
 
 
 def family() -> list[psutil.Process]:

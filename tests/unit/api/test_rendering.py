@@ -9,37 +9,17 @@ import pytest
 from api.formats.job_rendering import render_job
 from api.formats.rendering import render_answer, render_headers
 from shared.capabilities import ModelState
-from shared.jobs import (
-    Door,
-    Failure,
-    FailureCode,
-    Job,
-    JobState,
-    Priority,
-    TranscriptionRequest,
-    Upload,
-    WordTimes,
-)
+from shared.jobs import Failure, FailureCode, JobState, TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
+from tests.fakes.finished_job import make_finished_job
 
 WORDS = (Word(0.0, 0.4, "Hello"), Word(0.5, 1.0, "there."))
-JOB = Job(
-    job_id="7",
-    state=JobState.SUCCEEDED,
-    door=Door.SYNC,
-    priority=Priority.INTERACTIVE,
-    upload=Upload("7", "a.wav", 10, "ab", 8.2),
-    request=TranscriptionRequest(),
-    attempt=2,
-    created_ms=1_000,
-    started_ms=2_000,
-    finished_ms=3_500,
-    processed_s=8.2,
-    failure=None,
-    position=None,
+JOB = make_finished_job(
+    Segment(0.0, 1.0, "Hello there.", "en", WORDS),
+    Segment(2.0, 3.0, "Ciao.", "it"),
     engine="qwen3",
     model="Qwen/Qwen3-ASR-0.6B",
-    segments=(Segment(0.0, 1.0, "Hello there.", "en", WORDS), Segment(2.0, 3.0, "Ciao.", "it")),
+    attempt=2,
 )
 
 

@@ -13,31 +13,14 @@ from api.formats.rendering import render_answer, transcript_of
 from api.formats.subtitles import render_srt, render_vtt
 from api.formats.transcript_formats import JSON, PLAIN_TEXT, render_transcript
 from api.intake.forms import Granularity, ResponseFormat
-from shared.jobs import Door, Job, JobState, Priority, TranscriptionRequest, Upload, WordTimes
+from shared.jobs import TranscriptionRequest, WordTimes
 from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
+from tests.fakes.finished_job import make_finished_job
 
 WORDS = (Word(0.0, 0.4, "Hello,"), Word(0.5, 1.0, "don't…"))
 DECODING = SegmentDecoding((50364, 2425), 0.2, -0.25, 0.01, 30.0)
-JOB = Job(
-    job_id="7",
-    state=JobState.SUCCEEDED,
-    door=Door.SYNC,
-    priority=Priority.INTERACTIVE,
-    upload=Upload("7", "a.wav", 10, "ab", 8.2),
-    request=TranscriptionRequest(),
-    attempt=1,
-    created_ms=1_000,
-    started_ms=2_000,
-    finished_ms=3_500,
-    processed_s=8.2,
-    failure=None,
-    position=None,
-    engine="whisper",
-    model="base",
-    segments=(
-        Segment(0.0, 1.0, "Hello, don't…", "en", WORDS, DECODING),
-        Segment(2.0, 2.90049, "Ciao. ", "it"),
-    ),
+JOB = make_finished_job(
+    Segment(0.0, 1.0, "Hello, don't…", "en", WORDS, DECODING), Segment(2.0, 2.90049, "Ciao. ", "it")
 )
 
 

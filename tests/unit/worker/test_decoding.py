@@ -1,52 +1,24 @@
 """What an engine makes of a window reaches the worker whole, over the wire between their processes."""
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 import pytest
 
 from shared.jobs import Checkpoint, TranscriptionRequest
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
+from tests.fakes.repeating_engine import RepeatingEngine
 from worker import model_messages as messages
 from worker.decoding import JobDecoder, JobListener
-from worker.engines.protocol import DecodingListener, DecodingStopped, PhaseReporter, Window, WindowTranscript
+from worker.engines.protocol import DecodingListener, DecodingStopped, Window, WindowTranscript
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
 SEGMENT = Segment(0.0, 1.0, "The tide", "en")
 WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
 
 
-class EngineStandIn:
-    """Says the same of every window."""
-
-    batch_windows = 2
-    needs_speech = False
-
-    def __init__(self, transcript: WindowTranscript) -> None:
-        self._transcript = transcript
-        self.previous_languages: list[str | None] = []
-
-    def load(self, report_phase: PhaseReporter) -> str:
-        report_phase("nothing to load")
-        return "cpu"
-
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        del request, listener
-        self.previous_languages.append(previous_language)
-        return [self._transcript for _ in windows]
-
-
 def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Report]:
     """The reports on `seconds` of audio in windows of one second, as they arrive."""
-    decoder = JobDecoder(EngineStandIn(transcript), window_s=1, first_window_s=1)
+    decoder = JobDecoder(RepeatingEngine(transcript), window_s=1, first_window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, lambda: False)
     blocks = [np.zeros(16_000, np.float32)] * seconds
     return [
@@ -69,7 +41,7 @@ def test_whether_a_window_is_complete_is_reported_with_all_that_is_said_of_it(*,
     assert last == messages.JobDecoded(7)
 
 
-class DraftingStandIn(EngineStandIn):
+class DraftingEngine(RepeatingEngine):
     """Makes drafts as well."""
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
@@ -79,7 +51,7 @@ class DraftingStandIn(EngineStandIn):
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_a_draft_of_the_first_window_is_told_where_it_is_wanted(*, is_wanted: bool) -> None:
     order = msgspec.structs.replace(ORDER, is_draft_wanted=is_wanted)
-    decoder = JobDecoder(DraftingStandIn(WindowTranscript((SEGMENT,))), window_s=1, first_window_s=1)
+    decoder = JobDecoder(DraftingEngine(WindowTranscript((SEGMENT,))), window_s=1, first_window_s=1)
     listener, sent = listen()
 
     list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 5, listener))
@@ -127,7 +99,7 @@ def test_nothing_is_sent_any_more_of_a_window_that_is_finished(monkeypatch: pyte
 
 
 def test_a_job_that_goes_on_knows_the_language_of_the_text_before() -> None:
-    engine = EngineStandIn(WindowTranscript((SEGMENT,)))
+    engine = RepeatingEngine(WindowTranscript((SEGMENT,)))
     order = msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de"))
     decoder = JobDecoder(engine, window_s=1, first_window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, lambda: False)
@@ -137,7 +109,7 @@ def test_a_job_that_goes_on_knows_the_language_of_the_text_before() -> None:
 
 def test_leave_is_asked_between_batches_when_what_was_decoded_has_been_reported() -> None:
     heard: list[object] = []
-    decoder = JobDecoder(EngineStandIn(WindowTranscript(())), window_s=1, first_window_s=1)
+    decoder = JobDecoder(RepeatingEngine(), window_s=1, first_window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, lambda: False, lambda: heard.append("leave"))
     for report in decoder.decode(ORDER, [np.zeros(16_000, np.float32)] * 5, listener):
         heard.append(type(report))  # noqa: PERF401 - in between others are appended

@@ -9,37 +9,12 @@ import soundfile
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, SpeechDetection, TranscriptionRequest
 from tests.fakes.media_files import CLIPS
+from tests.fakes.repeating_engine import RepeatingEngine
 from worker import model_messages as messages
 from worker.decoding import JobDecoder, JobListener
-from worker.engines.protocol import DecodingListener, PhaseReporter, Samples, Span, Window, WindowTranscript
+from worker.engines.protocol import Samples, Span, Window
 
 LIKE_THE_SERVER = SpeechDetection(threshold=0.5, padding_s=0.4, pause_s=0.5)
-
-
-class SpanRecorder:
-    """An engine that notes its windows and says nothing."""
-
-    batch_windows = 1
-    needs_speech = True
-
-    def __init__(self) -> None:
-        self.windows: list[Window] = []
-
-    def load(self, report_phase: PhaseReporter) -> str:
-        report_phase("nothing to load")
-        return "cpu"
-
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        del request, listener, previous_language
-        self.windows += windows
-        return [WindowTranscript(()) for _ in windows]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +25,7 @@ def speech() -> Samples:
 
 
 def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float = 30.0) -> list[Window]:
-    engine = SpanRecorder()
+    engine = RepeatingEngine(batch_windows=1, needs_speech=True)
     decoder = JobDecoder(engine, window_s=window_s, first_window_s=window_s)
     order = messages.DecodeJob(
         1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False

@@ -1,0 +1,39 @@
+"""An engine that says the same of every window, for tests of what the model process does around it."""
+
+from collections.abc import Sequence
+
+from shared.jobs import TranscriptionRequest
+from worker.engines.protocol import DecodingListener, PhaseReporter, Window, WindowTranscript
+
+NOTHING = WindowTranscript(())
+
+
+class RepeatingEngine:
+    """Says one transcript, or nothing, and notes the windows that it got and the languages before them."""
+
+    def __init__(
+        self, transcript: WindowTranscript = NOTHING, *, batch_windows: int = 2, needs_speech: bool = False
+    ) -> None:
+        self.batch_windows = batch_windows
+        self.needs_speech = needs_speech
+        self.windows: list[Window] = []
+        self.previous_languages: list[str | None] = []
+        self._transcript = transcript
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        """There is nothing to load."""
+        report_phase("nothing to load")
+        return "cpu"
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        """The transcript, as often as there are windows."""
+        self.windows += windows
+        self.previous_languages.append(previous_language)
+        return [self._transcript for _ in windows]
