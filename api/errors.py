@@ -8,12 +8,13 @@ from shared.jobs import Failure, JobState
 
 
 class ModelNotFound(ServerError):
-    """The request names a model that no live worker serves."""
+    """The request names a model that no live worker serves, and no alias; `known` are all there are."""
 
-    def __init__(self, name: str, served: Iterable[str]) -> None:
-        listing = ", ".join(repr(model) for model in sorted(served))
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        listing = ", ".join(repr(model) for model in known)
         super().__init__(
-            f"The model {name[:100]!r} does not exist here. Send one of {listing}, or no model at all.",
+            f"The model {name[:100]!r} does not exist here; those that do are {listing}. "
+            "To transcribe, `model` may also be left out.",
             param="model",
         )
 

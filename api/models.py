@@ -28,7 +28,7 @@ def find_model(name: str, offered: Collection[Capabilities], aliases: Collection
     for model in models:
         if model.id in served and model.id.rpartition("/")[2] == name:
             return model
-    raise ModelNotFound(name, served)
+    raise ModelNotFound(name, [model.id for model in models])
 
 
 def _describe(name: str, owner: str) -> ModelBody:

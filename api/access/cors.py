@@ -16,6 +16,7 @@ _METHODS = ("GET", "POST", "DELETE")
 EXPOSED_HEADERS = (
     "Idempotent-Replayed",
     "Location",
+    "Preference-Applied",
     "Retry-After",
     "WWW-Authenticate",
     "X-Engine",

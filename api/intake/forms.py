@@ -147,7 +147,8 @@ class TranscriptionForm(SpeechForm):
         """
         super().check_combination()
         shape = self.response_format
-        if self.timestamp_granularities and shape is not ResponseFormat.VERBOSE_JSON:
+        # `segment` is what all formats have anyway, and some clients send it with each of them.
+        if Granularity.WORD in self.timestamp_granularities and shape is not ResponseFormat.VERBOSE_JSON:
             raise _refuse_pair("timestamp_granularities", "send response_format=verbose_json with it", shape)
         if self.stream and shape.has_times:
             raise _refuse_pair("stream", "leave it out, or send response_format=json", shape)
@@ -166,7 +167,8 @@ class TranscriptionForm(SpeechForm):
 Form = TypeVar("Form", bound=SpeechForm)
 
 _NO_SPEAKERS = "Speakers are not told apart here"
-_UNSERVED = ("known_speaker_names", "known_speaker_references")
+UNSERVED_FIELDS = ("known_speaker_names", "known_speaker_references")
+"""Fields that OpenAI knows, and that are refused by every door."""
 
 
 def list_fields(kind: type[SpeechForm]) -> frozenset[str]:
@@ -204,7 +206,7 @@ def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
 
 
 def _refuse_unserved(kind: type[SpeechForm], reader: FieldReader) -> None:
-    for name in _UNSERVED:
+    for name in UNSERVED_FIELDS:
         if reader.read_list(name):
             raise InvalidRequest(f"{_NO_SPEAKERS}: leave {name} out.", param=name)
     if reader.read_text("response_format") == "diarized_json":

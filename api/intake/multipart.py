@@ -1,6 +1,8 @@
 """A multipart form taken apart while it arrives: text fields are kept, the file is handed on in pieces."""
 
 from collections import defaultdict
+from collections.abc import Collection
+from email.message import Message
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -9,12 +11,17 @@ from python_multipart.multipart import parse_options_header
 from shared.errors import InvalidRequest, UploadTooLarge
 
 FILE_FIELD = "file"
-MAX_PARTS = 64
+MAX_PARTS = 1_000
 MAX_TEXT_BYTES = 64 << 10
-MAX_FORM_BYTES = MAX_PARTS * (MAX_TEXT_BYTES + (16 << 10))
-"""What a form may have beside its file: its text fields, with the headers of each part."""
+MAX_TEXTS_BYTES = 1 << 20
+"""All text fields together."""
+
+MAX_FORM_BYTES = MAX_TEXTS_BYTES + (4 << 20)
+"""What a form may have beside its file: its text fields, the headers of its parts, and what is dropped."""
 
 NO_FILE = "The form has no file: send the audio in a part named `file`."
+
+LISTS_FIT = "A list fits into one field: `keywords=first, second`."
 
 _NOT_A_FORM = (
     "Send the audio as multipart/form-data in a part named `file`, for instance with "
@@ -32,13 +39,28 @@ class FormReader:
     `fields` are the text fields, each with all its values; `filename` is None until the file has begun.
     """
 
-    def __init__(self, content_type: str | None, *, max_file_bytes: int, needs_file: bool = True) -> None:
-        """Raise InvalidRequest where the content type is not that of a multipart form."""
+    def __init__(
+        self,
+        content_type: str | None,
+        *,
+        max_file_bytes: int,
+        needs_file: bool = True,
+        text_fields: Collection[str] = (),
+    ) -> None:
+        """Read forms with this content type.
+
+        `text_fields` are read as text even where they come as files; other files but `file` are dropped.
+
+        Raises:
+            InvalidRequest: the content type is not that of a multipart form.
+        """
         self.fields: defaultdict[str, list[str]] = defaultdict(list)
         self.filename: str | None = None
         self.file_bytes = 0
         self._max_file_bytes = max_file_bytes
         self._needs_file = needs_file
+        self._text_fields = text_fields
+        self._texts_bytes = 0
         self._pieces: list[bytes] = []
         self._parts = 0
         self._has_ended = False
@@ -100,7 +122,7 @@ class FormReader:
     def _on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields.")
+            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields. {LISTS_FIT}")
         self._disposition = b""
         self._text = None
         self._is_file = False
@@ -120,10 +142,11 @@ class FormReader:
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name = _decode(options.get(b"name", b""))
-        filename = options.get(b"filename")
+        filename = options.get(b"filename", _find_extended_filename(self._disposition))
         if self._name == FILE_FIELD:
             self._begin_file(filename)
-        elif filename is None:
+        # Browsers and curl send a text as a file where it is given as one.
+        elif filename is None or self._name.partition("[")[0] in self._text_fields:
             self._text = bytearray()
 
     def _begin_file(self, filename: bytes | None) -> None:
@@ -136,15 +159,23 @@ class FormReader:
         self.filename = _decode(filename)
         self._is_file = True
 
-    # A file in a field that nothing is known of is dropped.
     def _on_part_data(self, buffer: bytes, start: int, end: int) -> None:
         if self._is_file:
             self._take_file(buffer[start:end])
         elif self._text is not None:
             self._text += buffer[start:end]
-            if len(self._text) > MAX_TEXT_BYTES:
-                name = self._name[:100]
-                raise InvalidRequest(f"{name} is longer than {MAX_TEXT_BYTES} bytes.", param=name)
+            self._texts_bytes += end - start
+            self._check_text(self._text)
+
+    def _check_text(self, text: bytearray) -> None:
+        name = self._name[:100]
+        if len(text) > MAX_TEXT_BYTES:
+            raise InvalidRequest(f"{name} is longer than {MAX_TEXT_BYTES} bytes.", param=name)
+        if self._texts_bytes > MAX_TEXTS_BYTES:
+            raise InvalidRequest(
+                f"The text fields have more than {MAX_TEXTS_BYTES} bytes together: leave some out.",
+                param=name,
+            )
 
     def _take_file(self, piece: bytes) -> None:
         self.file_bytes += len(piece)
@@ -158,6 +189,14 @@ class FormReader:
 
     def _on_end(self) -> None:
         self._has_ended = True
+
+
+def _find_extended_filename(disposition: bytes) -> bytes | None:
+    """The `filename*` of RFC 5987, which the parser of options leaves out."""
+    header = Message()
+    header["content-disposition"] = disposition.decode("latin-1")
+    filename = header.get_filename()
+    return None if filename is None else filename.encode("utf-8", "replace")
 
 
 def _decode(value: bytes | bytearray) -> str:

@@ -55,7 +55,7 @@ def check_request(
 def _check_model(name: str, served: Collection[str], aliases: Collection[str]) -> None:
     short_names = {model.rpartition("/")[2] for model in served}
     if name and name not in {*served, *short_names, *aliases}:
-        raise ModelNotFound(name, served)
+        raise ModelNotFound(name, [*sorted(served), *sorted({*aliases} - {*served})])
 
 
 def _match_hint(form: SpeechForm, capabilities: Capabilities) -> str | None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.intake.forms import UNSERVED_FIELDS, TranscriptionForm
 from api.intake.incoming_file import IncomingFile, make_displayable, write_pieces
+from api.intake.job_form import JobForm
 from api.intake.multipart import MAX_FORM_BYTES, FormReader
 from api.intake.urlencoded import UrlencodedReader, is_urlencoded
 from shared.errors import UploadStalled, UploadTooLarge
@@ -16,6 +18,9 @@ from shared.upload_store import UploadStore
 
 STALL_S = 300.0
 """How long a client may send nothing in the middle; the sweeper leaves what arrives alone for much longer."""
+
+KNOWN_FIELDS = frozenset({*TranscriptionForm.model_fields, *JobForm.model_fields, *UNSERVED_FIELDS})
+"""The text fields that some door reads, or refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,12 @@ async def _receive(request: Request, file: IncomingFile, rule: FormRule) -> Rece
 def _open_reader(content_type: str | None, rule: FormRule) -> FormReader | UrlencodedReader:
     if not rule.needs_file and is_urlencoded(content_type):
         return UrlencodedReader()
-    return FormReader(content_type, max_file_bytes=rule.max_upload_bytes, needs_file=rule.needs_file)
+    return FormReader(
+        content_type,
+        max_file_bytes=rule.max_upload_bytes,
+        needs_file=rule.needs_file,
+        text_fields=KNOWN_FIELDS,
+    )
 
 
 async def _read_file(

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from python_multipart.multipart import parse_options_header
 
-from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES
+from api.intake.multipart import LISTS_FIT, MAX_PARTS, MAX_TEXT_BYTES
 from shared.errors import InvalidRequest
 
 _MAX_BODY_BYTES = 4 * MAX_TEXT_BYTES
@@ -49,7 +49,7 @@ class UrlencodedReader:
                 self._body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_PARTS
             )
         except ValueError as error:
-            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields.") from error
+            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields. {LISTS_FIT}") from error
         for name, value in pairs:
             if len(value.encode(errors="replace")) > MAX_TEXT_BYTES:
                 raise InvalidRequest(f"{name[:100]} is longer than {MAX_TEXT_BYTES} bytes.", param=name[:100])

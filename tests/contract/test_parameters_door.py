@@ -99,6 +99,39 @@ def test_granularities_are_read_by_either_name(
     assert claim.request.word_times is word_times
 
 
+@pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
+@pytest.mark.parametrize("name", ["timestamp_granularities", "timestamp_granularities[]"])
+def test_segments_may_be_asked_for_with_every_format_as_some_clients_always_do(
+    api: httpx.Client, redis_url: str, name: str, response_format: str
+) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        answer = post(api, TRANSCRIPTIONS, {name: "segment", "response_format": response_format})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_field_that_comes_as_a_file_is_read_all_the_same(
+    api: httpx.Client, redis_url: str, door: str
+) -> None:
+    files = {
+        "file": ("a.wav", AUDIO),
+        "prompt": ("prompt.txt", "Åsa".encode()),
+        "cover": ("a.png", b"\x89PNG"),
+    }
+    with ScriptedWorker(redis_url, SCRIPT) as worker:
+        assert api.post(door, files=files).is_success
+        assert worker.wait_for_claim().request == TranscriptionRequest(context="Åsa")
+        check_refusal(api.post(door, files={**files, "language": ("blob", b"klingonzz")}), "language")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_hotwords_may_be_many_fields(api: httpx.Client, redis_url: str, door: str) -> None:
+    words = [f"word{number}" for number in range(200)]
+    with ScriptedWorker(redis_url, SCRIPT) as worker:
+        assert post(api, door, {"keywords[]": words}).is_success
+        assert worker.wait_for_claim().request == TranscriptionRequest(context=", ".join(words))
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(("fields", "param"), REFUSED)
 def test_what_cannot_be_served_is_refused_by_any_door(
@@ -156,7 +189,8 @@ def test_any_other_model_is_not_found_and_the_answer_names_what_is_served(
     assert answer.status_code == 404
     error = answer.json()["error"]
     assert (error["param"], error["code"]) == ("model", "model_not_found")
-    assert "tests/Scripted-0.6B" in error["message"]
+    for name in ("tests/Scripted-0.6B", "whisper-1", "gpt-4o-transcribe"):
+        assert f"'{name}'" in error["message"]
 
 
 def check_refusal(answer: httpx.Response, param: str, *, code: str | None = None) -> None:

@@ -231,7 +231,11 @@ def test_a_wrong_value_is_refused_naming_the_field_and_what_it_may_be(
     ("fields", "param", "remedy"),
     [
         ({"timestamp_granularities": "word"}, "timestamp_granularities", "verbose_json"),
-        ({"timestamp_granularities": "segment", "response_format": "srt"}, "timestamp_granularities", ""),
+        (
+            {"timestamp_granularities": "segment, word", "response_format": "srt"},
+            "timestamp_granularities",
+            "verbose_json",
+        ),
         ({"stream": "true", "response_format": "srt"}, "stream", "json"),
         ({"stream": "true", "response_format": "vtt"}, "stream", "json"),
         ({"stream": "true", "response_format": "verbose_json"}, "stream", "json"),

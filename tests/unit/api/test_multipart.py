@@ -22,7 +22,7 @@ def form(*parts: bytes) -> bytes:
 
 
 def read(body: bytes, *, max_file_bytes: int = 1_000_000, chunk_bytes: int = 50) -> tuple[FormReader, bytes]:
-    reader = FormReader(CONTENT_TYPE, max_file_bytes=max_file_bytes)
+    reader = FormReader(CONTENT_TYPE, max_file_bytes=max_file_bytes, text_fields=("prompt", "keywords"))
     file = bytearray()
     for start in range(0, len(body), chunk_bytes):
         for piece in reader.feed(body[start : start + chunk_bytes]):
@@ -53,6 +53,25 @@ def test_a_file_in_an_unknown_field_is_dropped() -> None:
     assert not reader.fields
 
 
+def test_a_text_field_that_comes_as_a_file_is_read_as_text() -> None:
+    reader, file = read(
+        form(
+            part("prompt", "Frühling".encode(), "prompt.txt"),
+            part("keywords[]", b"Qwen", "blob"),
+            part("file", b"sound", "a.wav"),
+        )
+    )
+    assert file == b"sound"
+    assert dict(reader.fields) == {"prompt": ["Frühling"], "keywords[]": ["Qwen"]}
+
+
+def test_a_file_whose_name_is_only_given_in_the_extended_form_is_a_file() -> None:
+    head = b"--x-y\r\nContent-Disposition: form-data; name=\"file\"; filename*=UTF-8''na%C3%AFve.wav\r\n\r\n"
+    reader, file = read(head + b"sound\r\n--x-y--\r\n")
+    assert file == b"sound"
+    assert reader.filename == "naïve.wav"
+
+
 @pytest.mark.parametrize(
     ("body", "param", "message"),
     [
@@ -61,7 +80,8 @@ def test_a_file_in_an_unknown_field_is_dropped() -> None:
         (form(part("file", b"", "a.wav")), "file", "empty"),
         (form(part("file", b"1", "a"), part("file", b"2", "b")), "file", "more than one"),
         (form(part("note", b"x" * (MAX_TEXT_BYTES + 1))), "note", "longer than"),
-        (form(*[part("note", b"x")] * (MAX_PARTS + 1)), None, "more than 64 fields"),
+        (form(*[part("note", b"x")] * (MAX_PARTS + 1)), None, "more than 1000 fields. A list fits"),
+        (form(*[part("note", b"x" * MAX_TEXT_BYTES)] * 17), "note", "more than 1048576 bytes together"),
         (part("file", b"sound", "a.wav"), None, "ends in the middle"),
         (b"--x-y\r\nno header at all", None, "not well formed"),
         (b"not a form", None, "not well formed"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.access.cors import EXPOSED_HEADERS
 from api.app import create_app
 from api.error_answers import UNFORESEEN, list_answers
 from api.errors import StreamInterrupted
@@ -39,6 +40,11 @@ def responses(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, An
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
             yield name, status, response
+
+
+def test_a_page_of_another_origin_may_read_every_described_header(document: dict[str, Any]) -> None:
+    described = {name.lower() for _, _, answer in responses(document) for name in answer.get("headers", {})}
+    assert described - {"allow"} <= {name.lower() for name in EXPOSED_HEADERS}
 
 
 def find_codes(response: dict[str, Any]) -> list[str | None]:
