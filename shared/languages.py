@@ -1,6 +1,7 @@
 """Languages in any spelling: codes, tags and names become ISO codes and back."""
 
 import difflib
+import re
 from collections.abc import Collection
 from functools import cache
 
@@ -16,6 +17,11 @@ _LONGEST_SPELLING = 64
 
 # In langcodes' measure: from Swiss German to German it is 8, and from Afrikaans to Dutch 24.
 _NEAR = 25
+
+# What has fewer letters of the alphabet is meant as a code; names in other scripts may be that short.
+_SHORTEST_NAME = 4
+
+_BETWEEN_LANGUAGES = re.compile(r"[,;/|+&]")
 
 # Codes of a single language for which people, and engines, use the code of the wider one.
 _WIDER = {"cmn": "zh", "nb": "no", "arb": "ar", "pes": "fa", "zsm": "ms"}
@@ -55,6 +61,8 @@ def match_language(code: str, supported: Collection[str], *, engine: str = "") -
     named = f" ({engine})" if engine else ""
     near = langcodes.closest_match(code, sorted(supported), max_distance=_NEAR)[0]
     suggestion = f"The nearest is {_show(near)}. " if near in supported else ""
+    if (spoken := _find_spoken_in(code)) in {*map(_canonical, supported)}:
+        suggestion = f"Did you mean {_show(spoken)}? "
     raise InvalidRequest(
         f"{_show(code)} is not among the languages of the engine in use{named}: {_listing(supported)}. "
         f"{suggestion}Send one of these, or `auto` to have the language detected.",
@@ -81,11 +89,27 @@ def _code_of_tag(spelling: str) -> str | None:
 
 
 def _code_of_name(spelling: str) -> str | None:
+    is_code = spelling.isascii() and len(spelling) < _SHORTEST_NAME
+    return None if is_code or _are_several(spelling) else _find_name(spelling)
+
+
+def _find_name(name: str) -> str | None:
     try:
-        language = langcodes.find(spelling).language
+        language = langcodes.find(name).language
     except LookupError:
         return None
     return _canonical(language) if language else None
+
+
+def _are_several(spelling: str) -> bool:
+    """Whether more than one language is named; `langcodes.find` would take the first one of them."""
+    if _BETWEEN_LANGUAGES.search(spelling):
+        return True
+    first, _, rest = spelling.partition(" ")
+    one, other = _find_name(first), _find_name(rest) if rest else None
+    if one is None or other is None or _find_name(spelling) != one:
+        return False
+    return langcodes.tag_distance(one, other) > _NEAR  # `Hakka Chinese` is one language
 
 
 @cache
@@ -96,7 +120,8 @@ def _canonical(code: str) -> str:
 
 def _unknown(spelling: str, supported: Collection[str]) -> str:
     shown = spelling[:_LONGEST_SPELLING]
-    near = _find_spoken_in(spelling) or _find_similar(shown.title())
+    spoken = _find_spoken_in(spelling)
+    near = [_show(spoken)] if spoken else _find_similar(shown.title())
     suggestion = f" Did you mean {' or '.join(near)}?" if near else ""
     known = f" The engine in use knows {_listing(supported)}." if supported else ""
     return (
@@ -105,15 +130,15 @@ def _unknown(spelling: str, supported: Collection[str]) -> str:
     )
 
 
-def _find_spoken_in(spelling: str) -> list[str]:
-    """The language most spoken in the country of that code, which people confuse with those of languages."""
+def _find_spoken_in(spelling: str) -> str | None:
+    """The language most spoken in the country of that code, as people confuse the two kinds of codes."""
     try:
         country = langcodes.Language.get(f"und-{spelling}")
     except LanguageTagError:
-        return []
+        return None
     spoken = country.maximize().language if country.territory and country.is_valid() else None
     # Where nobody lives, English is spoken too.
-    return [_show(spoken)] if spoken not in (None, "en") else []
+    return spoken if spoken != "en" else None
 
 
 def _find_similar(name: str) -> list[str]:

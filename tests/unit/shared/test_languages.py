@@ -49,13 +49,56 @@ def test_what_is_no_language_is_refused_naming_the_parameter(spelling: str) -> N
     assert len(refusal.value.message) < 300
 
 
+@pytest.mark.parametrize("spelling", ["en,de", "english german", "english/german", "English; German", "e"])
+def test_more_than_one_language_is_not_taken_for_the_first(spelling: str) -> None:
+    with pytest.raises(InvalidRequest, match="There is no language"):
+        parse_language(spelling, {"en", "de"})
+
+
+@pytest.mark.parametrize(
+    ("spelling", "code"),
+    [
+        ("Brazilian Portuguese", "pt"),
+        ("Simplified Chinese", "zh"),
+        ("Mandarin Chinese", "zh"),
+        ("Hakka Chinese", "hak"),
+        ("Swiss German", "gsw"),
+        ("Haitian Creole", "ht"),
+        ("norsk bokmål", "no"),
+        ("German language", "de"),
+        ("日本語", "ja"),
+        ("twi", "tw"),
+    ],
+)
+def test_a_name_of_several_words_or_few_letters_is_one_language(spelling: str, code: str) -> None:
+    assert parse_language(spelling) == code
+
+
+@pytest.mark.parametrize(("code", "meant"), [("kr", "Korean"), ("se", "Swedish")])
+def test_a_code_of_a_language_hardly_spoken_is_answered_with_that_of_the_country(
+    code: str, meant: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=rf"Did you mean {meant}"):
+        match_language(code, {"ko", "sv", "en"})
+
+
 def test_a_misspelled_name_is_answered_with_the_nearest_one() -> None:
     with pytest.raises(InvalidRequest, match="Did you mean English"):
         parse_language("Englsh")
 
 
 @pytest.mark.parametrize(
-    ("spelling", "language"), [("jp", "Japanese"), ("cn", "Chinese"), ("gr", "Greek"), ("jap", "Japanese")]
+    ("spelling", "language"),
+    [
+        ("jp", "Japanese"),
+        ("cn", "Chinese"),
+        ("gr", "Greek"),
+        ("jap", "Japanese"),
+        ("ua", "Ukrainian"),
+        ("ir", "Persian"),
+        ("ma", "Arabic"),
+        ("cz", "Czech"),
+    ],
 )
 def test_what_people_take_for_a_code_is_answered_with_the_language_they_mean(
     spelling: str, language: str
