@@ -17,7 +17,7 @@ _FAULTS = {
     ),
     Ending.LOOP: (
         WarningCode.REPETITION,
-        "The text of {} may be wrong: the model repeated itself, and the repeats were cut.",
+        "The text of {} may be incomplete: the model repeated itself, and the repeats were cut.",
     ),
     Ending.CUT: (
         WarningCode.REPETITION,
@@ -30,7 +30,7 @@ _FAULTS = {
 }
 
 # Behind these, speech may be missing from the text.
-_LOSING = {Ending.LIMIT, Ending.CUT}
+_LOSING = {Ending.LIMIT, Ending.LOOP, Ending.CUT}
 
 
 class DecodedPart(msgspec.Struct, frozen=True):

@@ -7,7 +7,16 @@ import msgspec
 
 from shared.transcripts import TokenCounts, sum_counts
 from worker.engines.protocol import Samples, Window
-from worker.engines.qwen3_text import EchoFinder, Head, LoopRule, TokenText, find_head, find_loop, token_limit
+from worker.engines.qwen3_text import (
+    EchoFinder,
+    Head,
+    LoopRule,
+    TokenText,
+    find_first_repeat,
+    find_head,
+    find_loop,
+    token_limit,
+)
 
 END_TOKENS = frozenset({151643, 151645})
 """The ids of `<|endoftext|>` and `<|im_end|>`, which `qwen_asr` has fixed as well."""
@@ -124,14 +133,15 @@ class Row:
         """Take the next token of the generation, which is not over for this row."""
         self._pushed += 1
         if token in END_TOKENS:
-            self._ending, self.is_accepted = Ending.DONE, True
+            self.is_accepted = not self._is_short_echo()
+            self._ending = Ending.DONE if self.is_accepted else Ending.ECHO
             return
         self._said.push(token)
         self.budget -= 1
         self._head = self._head or find_head(self._said.text)
         self._ending = self._find_fault()
         if self._ending is None and self._head is not None:
-            seam = self._said.seam_before(len(self._said.text) - self._rules.hold_back)
+            seam = self._said.seam_before(self._count_final())
             self._released_to = max(self._released_to, self._text_start, seam)
 
     def note_input(self, counts: TokenCounts | None) -> None:
@@ -153,8 +163,21 @@ class Row:
                 self.faults.append(Ending.ECHO)
             case _:
                 pass
-        if self.is_accepted and Ending.ECHO in self.faults and self._echoes.is_in(self.text):
+        is_echo = self._echoes.is_in(self.text) or self._echoes.is_all_of(self.text)
+        if self.is_accepted and Ending.ECHO in self.faults and is_echo:
             self.faults.remove(Ending.ECHO)  # said again without the context: it was spoken
+
+    def _count_final(self) -> int:
+        """How many characters, with the head, cannot change any more, as far as can be told."""
+        repeat = find_first_repeat(self._said.text[self._text_start :], self._rules.loop)
+        final = len(self._said.text) - self._rules.hold_back
+        return final if repeat is None else min(final, self._text_start + repeat)
+
+    def _is_short_echo(self) -> bool:
+        is_untold = self._released_to <= self._text_start
+        return (
+            bool(self._context) and is_untold and self._echoes.is_all_of(self._said.text[self._text_start :])
+        )
 
     def _find_fault(self) -> Ending | None:
         text = self._said.text[self._text_start :]

@@ -15,22 +15,36 @@ _MARKUP = re.compile(r"<\|[^|<>]*\|>|<asr_text>|<timestamp>")
 
 # A character is at most four bytes, so no more tokens than these can be waiting for the rest of one.
 _CHARACTER_TOKENS = 4
+_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 # So many bytes of the context, letters and digits alone, are no coincidence: some five English words or
 # eight Chinese characters. A single technical term, which is what the context is for, is shorter.
 _ECHO_BYTES = 24
 _ECHO_LOOKBACK_CHARACTERS = 96
+# Of a context that is shorter than that, a text which is nothing else has at least so much.
+_MOST_OF_CONTEXT = 0.8
 
 
 class LoopRule(msgspec.Struct, frozen=True):
     """When text counts as a loop: a period of at most `max_period` characters, said again and again.
 
-    It takes both `min_repeats` repeats and `min_characters` in all.
+    It takes both `min_repeats` repeats and `min_characters` in all. Whole sentences, with a period of up to
+    `max_sentence`, are a loop when they come `sentence_repeats` times, and under suspicion as soon as
+    `suspicious` characters of one have come again.
     """
 
     max_period: int = 40
     min_repeats: int = 6
     min_characters: int = 64
+    max_sentence: int = 240
+    sentence_repeats: int = 4
+    suspicious: int = 40
+
+    def least_length(self, period: int) -> int:
+        """How many characters, repeated with that period, are a loop."""
+        if period > self.max_period:
+            return self.sentence_repeats * period
+        return max(self.min_characters, self.min_repeats * period)
 
 
 class Loop(msgspec.Struct, frozen=True):
@@ -59,14 +73,27 @@ def find_head(raw: str) -> Head | None:
 
 def find_loop(text: str, rule: LoopRule) -> Loop | None:
     """The loop that `text` ends with, if it does, by its shortest period."""
-    for period in range(1, min(rule.max_period, len(text) - 1) + 1):
-        position = len(text)
-        while position > period and text[position - 1] == text[position - 1 - period]:
-            position -= 1
-        length = len(text) - position + period
-        if length >= max(rule.min_characters, rule.min_repeats * period):
+    for period in range(1, min(rule.max_sentence, len(text) - 1) + 1):
+        length = _repeated_length(text, period)
+        if length >= rule.least_length(period):
             return Loop(len(text) - length, period)
     return None
+
+
+def find_first_repeat(text: str, rule: LoopRule) -> int | None:
+    """Where the first repeat begins in a `text` that ends with what may become a loop of sentences."""
+    for period in range(rule.max_period + 1, min(rule.max_sentence, len(text) - 1) + 1):
+        length = _repeated_length(text, period)
+        if length >= period + rule.suspicious:
+            return len(text) - length + period
+    return None
+
+
+def _repeated_length(text: str, period: int) -> int:
+    position = len(text)
+    while position > period and text[position - 1] == text[position - 1 - period]:
+        position -= 1
+    return len(text) - position + period
 
 
 def clean_context(context: str | None) -> str:
@@ -75,13 +102,22 @@ def clean_context(context: str | None) -> str:
 
 
 class EchoFinder:
-    """Finds where a text says long stretches of the context, as models do that hear nothing else."""
+    """Finds where a text says the context back, as models do that hear nothing else."""
 
     def __init__(self, context: str) -> None:
         letters = _letters(context)
         self._stretches = {
             letters[start : start + _ECHO_BYTES] for start in range(len(letters) - _ECHO_BYTES + 1)
         }
+        self._letters = letters
+        # A single term is what a clip may well consist of.
+        self._has_terms = len(context.split()) > 1
+
+    def is_all_of(self, text: str) -> bool:
+        """Whether `text` is nothing but the context, or most of it, however short that is."""
+        letters = _letters(text)
+        is_most = len(letters) >= _MOST_OF_CONTEXT * len(self._letters)
+        return self._has_terms and bool(letters) and is_most and letters in self._letters
 
     def is_at_end(self, text: str) -> bool:
         """Whether there is one in the last words of `text`."""
@@ -100,24 +136,36 @@ def _letters(text: str) -> bytes:
 
 
 class TokenText:
-    """The text of tokens that come one at a time; a character shows when its last byte is there."""
+    """The text of tokens that come one at a time; a character shows when its last byte is there.
+
+    A token may complete one character and begin the next: there, the text has no seam.
+    """
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
         self.tokens: list[int] = []
         self.text = ""
         self._decode = decode
-        self._lengths: list[int] = []  # of the text, behind each token
-        self._pending: list[int] = []
+        self._lengths: list[int] = []  # of the text, up to the last seam behind each token
+        self._pending: list[int] = []  # since that seam
+        self._shown = 0  # characters of the pending tokens
+        self._stalled = 0  # tokens since the last of them
 
     def push(self, token: int) -> None:
         """Take the next token."""
         self._pending.append(token)
-        found = self._decode(self._pending)
-        if not found.endswith("\N{REPLACEMENT CHARACTER}") or len(self._pending) >= _CHARACTER_TOKENS:
-            self.text += found
-            self._pending = []
         self.tokens.append(token)
-        self._lengths.append(len(self.text))
+        found = self._decode(self._pending)
+        complete = found.rstrip(_INCOMPLETE)
+        self._stalled = 0 if len(complete) > self._shown else self._stalled + 1
+        is_seam = complete == found or self._stalled == _CHARACTER_TOKENS
+        self.text += (found if is_seam else complete)[self._shown :]
+        self._shown = len(complete)
+        if is_seam:
+            self._begin_behind_seam()
+        self._lengths.append(len(self.text) - self._shown)
+
+    def _begin_behind_seam(self) -> None:
+        self._pending, self._shown, self._stalled = [], 0, 0
 
     def seam_before(self, length: int) -> int:
         """The last seam of two tokens within the first `length` characters."""
@@ -127,9 +175,11 @@ class TokenText:
     def cut(self, length: int) -> None:
         """Keep the fewest tokens that make up the first `length` characters."""
         kept = bisect_left(self._lengths, length) + 1 if length > 0 else 0
+        if kept > len(self.tokens):
+            return  # the last of them are behind the last seam
         del self.tokens[kept:], self._lengths[kept:]
         self.text = self.text[: self._lengths[-1]] if self._lengths else ""
-        self._pending = []
+        self._begin_behind_seam()
 
 
 def token_limit(samples: int, *, tokens_per_s: float, least: int) -> int:

@@ -194,7 +194,19 @@ def test_a_loop_is_cut_and_decoded_once_more_without_repeats() -> None:
 
     assert text_of(transcript) == "Yes. I see. Goodbye."
     assert [warning.code for warning in transcript.warnings] == [WarningCode.REPETITION]
-    assert transcript.is_complete
+    assert not transcript.is_complete
+
+
+def test_a_loop_of_a_sentence_is_found_before_it_is_told_again() -> None:
+    sentence = "Thank you all very much for watching this video until the very end."
+    listener = Listener()
+
+    (transcript,) = decode(ModelStandIn(f"{ENGLISH}{f'{sentence} ' * 99}"), listener=listener)
+
+    assert text_of(transcript) == sentence
+    assert listener.texts == {0: sentence}
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.REPETITION]
+    assert not transcript.is_complete
 
 
 def test_a_loop_that_comes_again_is_cut_for_good() -> None:
@@ -221,10 +233,20 @@ def test_an_echo_of_the_context_is_decoded_again_without_it() -> None:
     assert model.contexts == [CONTEXT, ""]
 
 
-def test_what_is_said_without_the_context_as_well_was_spoken() -> None:
-    (transcript,) = decode(ModelStandIn(f"{ENGLISH}{CONTEXT}"), request=TranscriptionRequest(context=CONTEXT))
+def test_a_short_context_that_is_all_that_was_said_is_decoded_again_without_it() -> None:
+    model = ModelStandIn(lambda prompt, _: ENGLISH + prompt.context)
 
-    assert text_of(transcript) == CONTEXT
+    (transcript,) = decode(model, request=TranscriptionRequest(context="Okafor, Lindqvist"))
+
+    assert text_of(transcript) == ""
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.CONTEXT_ECHO]
+
+
+@pytest.mark.parametrize("context", [CONTEXT, "Okafor, Lindqvist"])
+def test_what_is_said_without_the_context_as_well_was_spoken(context: str) -> None:
+    (transcript,) = decode(ModelStandIn(f"{ENGLISH}{context}"), request=TranscriptionRequest(context=context))
+
+    assert text_of(transcript) == context
     assert transcript.warnings == ()
 
 
@@ -281,8 +303,22 @@ def test_parts_are_decoded_by_as_many_at_once_as_there_are_windows() -> None:
     assert model.calls == [[0, 1], [2, 3], [4]]
 
 
+SENTENCE = "Thank you all very much for watching this video until the very end. "
 PIECES = st.sampled_from(
-    ["The tide ", "is out. ", "é", "茶", "  ", "ha ", "\n", "I see. " * 12, "八" * 70, CONTEXT, "<asr_text>"]
+    [
+        "The tide ",
+        "is out. ",
+        "é",
+        "茶",
+        "  ",
+        "ha ",
+        "\n",
+        "I see. " * 12,
+        "八" * 70,
+        SENTENCE * 5,
+        CONTEXT,
+        "<asr_text>",
+    ]
 )
 TEXTS = st.lists(PIECES, max_size=8).map("".join)
 

@@ -10,6 +10,7 @@ from worker.engines.qwen3_text import (
     LoopRule,
     TokenText,
     clean_context,
+    find_first_repeat,
     find_head,
     find_loop,
     token_limit,
@@ -45,6 +46,28 @@ def test_what_people_say_several_times_is_no_loop() -> None:
     assert find_loop("八八八八八八八八八八八", LoopRule()) is None
 
 
+SENTENCE = "Thank you all very much for watching this video until the very end. "
+
+
+def test_a_sentence_is_a_loop_the_fourth_time() -> None:
+    assert find_loop("Well:" + SENTENCE * 3, LoopRule()) is None
+    assert find_loop("Well:" + SENTENCE * 4, LoopRule()) == Loop(5, len(SENTENCE))
+
+
+def test_a_sentence_is_under_suspicion_as_soon_as_much_of_it_comes_again() -> None:
+    assert find_first_repeat(SENTENCE + SENTENCE[:30], LoopRule()) is None
+    assert find_first_repeat("Well:" + SENTENCE + SENTENCE[:45], LoopRule()) == 5 + len(SENTENCE)
+    assert find_first_repeat(SENTENCE * 2 + "But", LoopRule()) is None
+
+
+@given(st.text("abcdefgh ", min_size=1, max_size=240), st.integers(7, 9))
+def test_every_loop_of_a_sentence_is_found(sentence: str, repeats: int) -> None:
+    loop = find_loop(sentence * repeats, LoopRule(min_characters=7))
+
+    assert loop is not None
+    assert loop.period <= len(sentence)
+
+
 @given(st.text(max_size=50), st.text("abcd ", min_size=1, max_size=8), st.integers(16, 80))
 def test_every_loop_is_found_whatever_is_before_it(before: str, pattern: str, repeats: int) -> None:
     loop = find_loop(before + pattern * repeats, LoopRule(min_characters=16))
@@ -62,8 +85,15 @@ def test_a_stretch_of_the_context_is_an_echo_and_a_term_of_it_is_none() -> None:
     assert EchoFinder("下午三点在港口开会讨论预算").is_in("下午三点在港口开会")
 
 
-def test_a_short_context_cannot_be_told_from_speech() -> None:
-    assert not EchoFinder("Okafor, Lindqvist").is_in("Okafor, Lindqvist")
+def test_a_short_context_is_an_echo_only_where_nothing_else_is_said() -> None:
+    finder = EchoFinder("Okafor, Lindqvist")
+
+    assert not finder.is_in("Okafor, Lindqvist")
+    assert finder.is_all_of("Okafor Lindqvist.")
+    assert not finder.is_all_of("Okafor.")
+    assert not finder.is_all_of("Okafor met Lindqvist.")
+    assert not finder.is_all_of("")
+    assert not EchoFinder("Kubernetes").is_all_of("Kubernetes.")
 
 
 def test_only_the_last_words_are_looked_at_while_the_text_grows() -> None:
@@ -87,6 +117,29 @@ def test_a_character_shows_when_its_last_byte_is_there(text: str) -> None:
         assert text.startswith(spoken.text)
 
     assert spoken.text == text
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\N{REPLACEMENT CHARACTER}")), st.integers(1, 9)
+)
+def test_tokens_may_end_inside_of_characters(text: str, size: int) -> None:
+    encoded = text.encode()
+    spoken = TokenText(lambda tokens: b"".join(pieces[token] for token in tokens).decode(errors="replace"))
+    pieces = [encoded[:1], *(encoded[start : start + size] for start in range(1, len(encoded), size))]
+
+    for token in range(len(pieces)):
+        spoken.push(token)
+        assert text.startswith(spoken.text)
+
+    assert spoken.text == text
+
+
+def test_what_never_becomes_a_character_holds_nothing_up() -> None:
+    spoken = TokenText(decode_bytes)
+    for byte in b"\xff\xff\xff\xffabc":
+        spoken.push(byte)
+
+    assert spoken.text.endswith("abc")
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.data())
