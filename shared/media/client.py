@@ -108,18 +108,21 @@ class MediaService:
                 case Unreadable(message):
                     raise UnreadableAudio(message)
 
-    def decode_into(self, path: Path, pipe_fd: int, *, start_sample: int = 0) -> None:
+    def decode_into(
+        self, path: Path, pipe_fd: int, *, told_s: float | None = None, start_sample: int = 0
+    ) -> None:
         """Have a child write the sound of `path` to `pipe_fd`, framed as in pcm_frames; does not wait for it.
 
         The caller closes its own copy of `pipe_fd`. Whoever reads the pipe learns how it ends; the child
         ends when the reader is gone. `start_sample` counts at 16 kHz: what comes before it is not written.
+        Of a file with much more sound than `told_s`, what the probe found, no more is written but a failure.
 
         Raises:
             MediaServiceDown: no child could be forked.
             FileNotFoundError: there is no such file.
         """
         with path.open("rb", buffering=0) as upload:
-            self._fork_child(DecodeUpload(self._limits, start_sample), (upload.fileno(), pipe_fd))
+            self._fork_child(DecodeUpload(self._limits, start_sample, told_s), (upload.fileno(), pipe_fd))
 
     def _fork_child(self, request: ChildRequest, fds: Sequence[int]) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """An upload decoded to 16 kHz mono samples, frame by frame, in memory that does not grow with its length."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -16,22 +17,42 @@ from shared.media.pcm_frames import SAMPLE_BYTES
 
 # Decoders add up to some thousand samples of padding to the length that the file tells.
 _PADDING_S = 1.0
+# Of what players play, files of 4 s joined to one were measured furthest above their count: FLAC by 4 %.
+_TOLD_FACTOR = 1.1
 
 
-def decode_audio(upload: BinaryIO, *, max_audio_s: float, start_sample: int = 0) -> Iterator[bytes]:
+class MoreThanTold(Exception):
+    """Raised by `decode_audio`: the upload holds clearly more sound than it told when it was examined."""
+
+    def __init__(self, told_s: float) -> None:
+        super().__init__(
+            f"This file holds more sound than the {told_s:g} s that its header and its packets tell: "
+            "convert it to wav, flac or mp3, and send that."
+        )
+
+
+def decode_audio(
+    upload: BinaryIO, *, max_audio_s: float, told_s: float | None = None, start_sample: int = 0
+) -> Iterator[bytes]:
     """The sound of `upload` from `start_sample` on: signed 16-bit little-endian mono samples at 16 kHz.
+
+    `told_s` is how long it was found to be when it was examined, if it was.
 
     Raises:
         UnreadableAudio: nothing in it can be decoded.
         AudioTooLong: it holds more than `max_audio_s` of sound, whatever its header says.
+        MoreThanTold: it holds clearly more than `told_s`.
     """
     max_samples = int((max_audio_s + _PADDING_S) * SAMPLE_RATE_HZ)
+    believable_samples = (told_s * _TOLD_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ if told_s else math.inf
     decoded = 0
     for pcm in _read_pcm(upload):
         skipped = max(0, start_sample - decoded) * SAMPLE_BYTES
         decoded += len(pcm) // SAMPLE_BYTES
         if decoded > max_samples:
             raise AudioTooLong(max_audio_s)
+        if told_s and decoded > believable_samples:
+            raise MoreThanTold(told_s)
         if skipped < len(pcm):
             yield pcm[skipped:]
     if decoded == 0:

@@ -8,7 +8,7 @@ import structlog
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import Failure, FailureCode
 from shared.media.confinement import confine_process
-from shared.media.decode import decode_audio
+from shared.media.decode import MoreThanTold, decode_audio
 from shared.media.messages import (
     ChildRequest,
     DecodeUpload,
@@ -24,6 +24,8 @@ from shared.media.probe import probe_audio
 
 _LOG_FD = 1
 _CHATTER_FD = 2
+# Of the time for a probe; a long file on a slow disk is better believed than refused.
+_COUNTING_SHARE = 0.5
 _OUT_OF_MEMORY = (
     "Decoding this file needs more memory than DECODER_MEMORY_BYTES allows: "
     "convert it to wav, flac or mp3, or raise that setting."
@@ -66,7 +68,8 @@ def _answer(request: ChildRequest, upload: BinaryIO, answer: BinaryIO) -> None:
 
 def _probe(request: ProbeUpload, upload: BinaryIO) -> ProbeAnswer:
     try:
-        return Probed(probe_audio(upload, max_audio_s=request.limits.max_audio_s))
+        patience_s = request.timeout_s * _COUNTING_SHARE
+        return Probed(probe_audio(upload, max_audio_s=request.limits.max_audio_s, patience_s=patience_s))
     except UnreadableAudio as error:
         return Unreadable(error.message)
     except AudioTooLong:
@@ -78,12 +81,16 @@ def _probe(request: ProbeUpload, upload: BinaryIO) -> ProbeAnswer:
 def _decode(request: DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
     try:
         limit_s = request.limits.max_audio_s
-        for block in decode_audio(upload, max_audio_s=limit_s, start_sample=request.start_sample):
+        for block in decode_audio(
+            upload, max_audio_s=limit_s, told_s=request.told_s, start_sample=request.start_sample
+        ):
             pcm.write(block)
         pcm.end()
     except UnreadableAudio as error:
         pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, error.message))
     except AudioTooLong as error:
         pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, error.message))
+    except MoreThanTold as error:
+        pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, str(error)))
     except MemoryError:
         pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, _OUT_OF_MEMORY))

@@ -12,7 +12,7 @@ class MediaLimits(msgspec.Struct, frozen=True):
 
 
 class AudioProbe(msgspec.Struct, frozen=True):
-    """What an upload turned out to be. `duration_s` is exact where that is cheap to know."""
+    """What an upload turned out to be. `duration_s` is counted, and may be a little off."""
 
     duration_s: float
     container: str
@@ -31,10 +31,14 @@ class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
-    """Decode the upload into the pipe, from `start_sample` (at 16 kHz) on."""
+    """Decode the upload into the pipe, from `start_sample` (at 16 kHz) on.
+
+    `told_s` is the duration that it was found to have when it was probed; what has much more is not decoded.
+    """
 
     limits: MediaLimits
     start_sample: int
+    told_s: float | None
 
 
 ChildRequest = ProbeUpload | DecodeUpload

@@ -2,14 +2,16 @@
 
 import io
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from tests.fakes.media_files import CLIPS
+from tests.fakes.media_files import CLIPS, encode
 
 RATE_HZ = 16_000
 PCM, ADPCM_MS, FLOAT, A_LAW = 1, 2, 3, 6
@@ -52,6 +54,18 @@ def write_silent_flac(seconds: int, *, told_samples: int | None = None) -> bytes
         content[_STREAMINFO_SAMPLES] = (content[21] & 0xF0).to_bytes(1, "big") + told_samples.to_bytes(
             4, "big"
         )
+    return bytes(content)
+
+
+def shorten_m4a(seconds: int) -> bytes:
+    """Silence as M4A whose header says of each packet that it lasts for one sample."""
+    with tempfile.TemporaryDirectory() as folder:
+        silence = np.zeros(seconds * RATE_HZ, np.float32)
+        content = bytearray(encode(silence, Path(folder) / "silence.m4a", codec="aac").read_bytes())
+    begin = content.index(b"stts") + 8
+    (runs,) = struct.unpack_from(">I", content, begin)
+    for run in range(runs):
+        struct.pack_into(">I", content, begin + 8 * run + 8, 1)
     return bytes(content)
 
 
@@ -139,9 +153,9 @@ REFUSED: Mapping[str, Callable[[], bytes]] = {
     "wav of no bits": lambda: write_wav_header(SILENT_SECOND, bits=0),
     "video without sound": lambda: clip("video_without_sound.mp4"),
     "huge video without sound": lambda: stretch_picture("video_without_sound.mp4", b"avc1"),
-    "a webm that tells of years": lambda: tell_webm_length(1e12),
     "an hour of flac": lambda: write_silent_flac(3_600),
     "an hour of flac of unknown length": lambda: write_silent_flac(3_600, told_samples=0),
+    "an hour of flac that tells a second": lambda: write_silent_flac(3_600, told_samples=RATE_HZ),
 }
 """What must be refused when it is sent."""
 
@@ -166,9 +180,13 @@ SERVED: Mapping[str, Callable[[], bytes]] = {
     "a webm of less than no length": lambda: tell_webm_length(-5_000.0),
     "a webm whose length is no number": lambda: tell_webm_length(float("nan")),
     "a webm of endless length": lambda: tell_webm_length(float("inf")),
+    "a webm that tells of years": lambda: tell_webm_length(1e12),
     "huge video": lambda: stretch_picture("speech.mp4", b"avc1"),
     "a picture of 4 MB": lambda: tag_mp3(bytes(4 << 20)),
     "a picture of 4 MB in flac": lambda: picture_flac(4 << 20),
+    "minutes of flac that tell a second": lambda: write_silent_flac(200, told_samples=RATE_HZ),
+    "an ogg chained 5 times": lambda: clip("speech.ogg") * 5,
+    "half a flac": lambda: cut("speech.flac"),
 }
 """What can be read in spite of its header."""
 
@@ -185,7 +203,6 @@ ODD: Mapping[str, Callable[[], bytes]] = {
     ),
     "A-law of 16 bits": lambda: write_wav_header(SILENT_SECOND, tag=A_LAW),
     "a picture beyond the file": lambda: picture_flac(1 << 10, told=0xFFFFFF),
-    "an hour of flac that tells a second": lambda: write_silent_flac(3_600, told_samples=RATE_HZ),
     "an ogg chained 300 times": lambda: clip("speech.ogg") * 300,
     "mp3 behind a zip": lambda: write_zip_bomb() + clip("speech.mp3"),
     **{f"cut {name}": partial(cut, name) for name in SPOKEN_CLIPS},

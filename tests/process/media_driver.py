@@ -31,12 +31,14 @@ def make_service(
 
 
 @contextmanager
-def start_decoding(service: MediaService, path: Path, *, start_sample: int = 0) -> Iterator[int]:
+def start_decoding(
+    service: MediaService, path: Path, *, told_s: float | None = None, start_sample: int = 0
+) -> Iterator[int]:
     """The descriptor that the sound of the file comes out of."""
     reading, writing = os.pipe()
     try:
         try:
-            service.decode_into(path, writing, start_sample=start_sample)
+            service.decode_into(path, writing, told_s=told_s, start_sample=start_sample)
         finally:
             os.close(writing)
         yield reading
@@ -44,9 +46,11 @@ def start_decoding(service: MediaService, path: Path, *, start_sample: int = 0) 
         os.close(reading)
 
 
-def decode(service: MediaService, path: Path, *, start_sample: int = 0) -> npt.NDArray[np.float32]:
+def decode(
+    service: MediaService, path: Path, *, told_s: float | None = None, start_sample: int = 0
+) -> npt.NDArray[np.float32]:
     """All the sound of the file, shape (n,)."""
-    with start_decoding(service, path, start_sample=start_sample) as reading:
+    with start_decoding(service, path, told_s=told_s, start_sample=start_sample) as reading:
         return np.concatenate([np.zeros(0, np.float32), *read_pcm(reading)])
 
 

@@ -106,6 +106,13 @@ def test_more_sound_than_allowed_is_refused_by_both() -> None:
     assert caught.value.code is FailureCode.AUDIO_TOO_LONG
 
 
+def test_decoding_ends_where_there_is_clearly_more_sound_than_was_told(service: MediaService) -> None:
+    with pytest.raises(DecodingFailed, match=r"more sound than the 1 s") as caught:
+        decode(service, CLIPS / "speech.mp3", told_s=1.0)
+    assert caught.value.code is FailureCode.AUDIO_TOO_LONG
+    assert len(decode(service, CLIPS / "speech.mp3", told_s=4.0)) == SPEECH_SAMPLES
+
+
 @pytest.mark.parametrize("clip", ["speech.wav", "long.ogg"])
 def test_decoding_resumes_exactly_where_it_is_told_to(service: MediaService, clip: str) -> None:
     whole = decode(service, CLIPS / clip)

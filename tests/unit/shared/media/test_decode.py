@@ -2,6 +2,7 @@
 
 import math
 import wave
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import soundfile
 
 from shared.errors import AudioTooLong, UnreadableAudio
-from shared.media.decode import decode_audio
+from shared.media.decode import MoreThanTold, decode_audio
+from shared.media.probe import probe_audio
+from tests.fakes.hostile_files import SPOKEN_CLIPS
 from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES, damage, encode, make_tone
 
 
@@ -101,6 +104,27 @@ def test_a_file_in_which_nothing_decodes_is_unreadable(tmp_path: Path) -> None:
 def test_more_sound_than_is_allowed_is_refused(clip: str) -> None:
     with pytest.raises(AudioTooLong):
         decode(CLIPS / clip, max_audio_s=2.0)
+
+
+@pytest.mark.parametrize("told_s", [0.1, 2.5])
+def test_clearly_more_sound_than_was_told_ends_with_an_error(told_s: float) -> None:
+    heard = bytearray()
+    with (CLIPS / "speech.wav").open("rb", buffering=0) as file:
+        pcm = decode_audio(file, max_audio_s=60, told_s=told_s)
+        with pytest.raises(MoreThanTold, match="tell"):
+            heard.extend(chain.from_iterable(pcm))
+    assert len(heard) / 32_000 <= 1.1 * told_s + 1
+
+
+@pytest.mark.parametrize("name", SPOKEN_CLIPS)
+def test_what_the_probe_found_is_believed(tmp_path: Path, name: str) -> None:
+    for times in (1, 20):
+        path = tmp_path / f"{times}"
+        path.write_bytes((CLIPS / name).read_bytes() * times)
+        with path.open("rb", buffering=0) as file:
+            told_s = probe_audio(file, max_audio_s=3_600).duration_s
+            decoded_s = sum(map(len, decode_audio(file, max_audio_s=3_600, told_s=told_s))) / 32_000
+        assert decoded_s == pytest.approx(told_s, rel=0.05, abs=0.1)
 
 
 def test_the_padding_of_a_decoder_is_not_more_sound_than_is_allowed() -> None:

@@ -6,8 +6,10 @@ import pytest
 import soundfile
 
 from shared.errors import AudioTooLong, UnreadableAudio
+from shared.media.decode import decode_audio
 from shared.media.messages import AudioProbe
 from shared.media.probe import probe_audio
+from tests.fakes.hostile_files import clip, cut, write_silent_flac, write_wav_header
 from tests.fakes.media_files import CLIPS, damage, encode, make_tone, repeat_clip
 
 
@@ -28,9 +30,9 @@ def test_the_name_of_a_file_means_nothing(tmp_path: Path) -> None:
     assert probe(copy_clip("speech.wav", tmp_path / "page.html")).container == "wav"
 
 
-@pytest.mark.parametrize("clip", ["speech.aac", "streamed.webm"])
-def test_a_stream_without_a_header_is_measured_to_its_end(tmp_path: Path, clip: str) -> None:
-    assert probe(CLIPS / clip).duration_s == pytest.approx(4.115, abs=0.15)
+@pytest.mark.parametrize("name", ["speech.aac", "streamed.webm"])
+def test_a_stream_without_a_header_is_measured_to_its_end(name: str) -> None:
+    assert probe(CLIPS / name).duration_s == pytest.approx(4.115, abs=0.15)
 
 
 def test_a_long_stream_without_a_header_is_measured_exactly(tmp_path: Path) -> None:
@@ -45,14 +47,67 @@ def test_rate_and_channels_are_those_of_the_file(tmp_path: Path) -> None:
     assert (probed.sample_rate_hz, probed.channels, probed.duration_s) == (44_100, 2, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("content", "duration_s"),
+    [
+        (write_silent_flac(200, told_samples=16_000), 200),
+        (write_silent_flac(200, told_samples=0), 200),
+        (clip("speech.ogg") * 5, 20.6),
+        (clip("speech.opus") * 5, 20.6),
+        (clip("speech.mp3") * 5, 21.1),
+        (clip("speech.flac") * 2, 8.23),
+        (write_wav_header(bytes(640_000), data_bytes=0xFFFFFFFF), 20),
+        (write_wav_header(bytes(640_000), data_bytes=0), 20),
+        (write_wav_header(bytes(640_000), data_bytes=6_400_000), 20),
+    ],
+    ids=["flac", "no length", "ogg", "opus", "mp3", "two flacs", "piped", "piped as nothing", "cut wav"],
+)
+def test_what_is_there_counts_and_not_what_a_header_tells(
+    tmp_path: Path, content: bytes, duration_s: float
+) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(content)
+    assert probe(path).duration_s == pytest.approx(duration_s, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["speech.flac", "speech.mp3", "speech.ogg", "speech.webm", "speech.aac"])
+def test_half_a_file_is_as_long_as_what_is_decoded_of_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(cut(name))
+    with path.open("rb") as file:
+        decoded_s = sum(map(len, decode_audio(file, max_audio_s=60))) / 32_000
+    assert 0.9 < decoded_s < 3
+    assert probe(path).duration_s == pytest.approx(decoded_s, abs=0.2)
+
+
+@pytest.mark.parametrize("rates_hz", [(16_000, 44_100), (44_100, 16_000)])
+def test_a_rate_that_changes_in_the_middle_is_counted(tmp_path: Path, rates_hz: tuple[int, int]) -> None:
+    both = tmp_path / "both.aac"
+    for rate_hz in rates_hz:
+        tone = make_tone(3.0, rate_hz=rate_hz)
+        half = encode(tone, tmp_path / f"{rate_hz}.aac", codec="aac", rate_hz=rate_hz)
+        with both.open("ab") as file:
+            file.write(half.read_bytes())
+    assert probe(both).duration_s == pytest.approx(6.0, abs=0.3)
+
+
+def test_who_has_no_time_to_count_believes_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(write_silent_flac(200, told_samples=16_000))
+    with path.open("rb", buffering=0) as file:
+        assert probe_audio(file, max_audio_s=60, patience_s=0).duration_s == 1
+    with (CLIPS / "speech.aac").open("rb", buffering=0) as file:
+        assert probe_audio(file, max_audio_s=60, patience_s=0).duration_s == pytest.approx(4.2, abs=0.1)
+
+
 def test_exactly_the_limit_is_not_too_long() -> None:
     assert probe(CLIPS / "speech.wav", max_audio_s=4.115).duration_s == 4.115
 
 
-@pytest.mark.parametrize("clip", ["speech.wav", "speech.mp3", "speech.m4a", "speech.aac", "streamed.webm"])
-def test_more_than_the_limit_is_too_long(clip: str) -> None:
+@pytest.mark.parametrize("name", ["speech.wav", "speech.mp3", "speech.m4a", "speech.aac", "streamed.webm"])
+def test_more_than_the_limit_is_too_long(name: str) -> None:
     with pytest.raises(AudioTooLong, match="MAX_AUDIO_S"):
-        probe(CLIPS / clip, max_audio_s=4.0)
+        probe(CLIPS / name, max_audio_s=4.0)
 
 
 def test_a_good_header_with_garbage_behind_it_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""How long a sound track lasts: counted packet by packet, where a header would only tell it."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeAlias
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+
+from shared.errors import AudioTooLong, UnreadableAudio
+from shared.media.ffmpeg_sound import NO_SOUND, decode_packet, read_packets
+
+# Packets count the padding that encoders add at both ends, and that headers leave out.
+_PADDING_S = 0.5
+# FFmpeg has subtracted past zero where one packet alone lasts longer.
+_LONGEST_PACKET_S = 3_600.0
+# Streams without a header: FFmpeg guesses their length from the bit rate, often wrongly.
+_HEADERLESS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})
+_MICROSECONDS = 1_000_000
+_ADTS_RATES_HZ = (
+    96_000,
+    88_200,
+    64_000,
+    48_000,
+    44_100,
+    32_000,
+    24_000,
+    22_050,
+    16_000,
+    12_000,
+    11_025,
+    8_000,
+)
+
+SoundPacket: TypeAlias = "Packet[AudioStream]"
+
+
+class PacketCount:
+    """The length of a track by the durations of its packets, those that have none counted as the others."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._longest_ticks = _LONGEST_PACKET_S / tick_s if tick_s else math.inf
+        self._ticks = 0.0
+        self._timed = 0
+        self._packets = 0
+        self._begin: int | None = None
+        self._end = 0
+
+    def add(self, packet: SoundPacket, *, stretch: float = 1.0) -> None:
+        """Count `packet`, which lasts `stretch` times what it says; the empty ones at an end do not count."""
+        if not packet.size or packet.is_discard:
+            return
+        self._packets += 1
+        duration = packet.duration or 0
+        if 0 < duration <= self._longest_ticks:
+            self._timed += 1
+            self._ticks += duration * stretch
+        else:
+            duration = 0
+        if packet.pts is not None:
+            self._begin = packet.pts if self._begin is None else min(self._begin, packet.pts)
+            self._end = max(self._end, packet.pts + duration)
+
+    @property
+    def counted_s(self) -> float:
+        """The seconds counted so far; 0 where no packet says how long it lasts."""
+        return self._ticks * self._tick_s * self._packets / self._timed if self._timed else 0.0
+
+    @property
+    def doubt_s(self) -> float:
+        """By how much the count may be wrong: each packet is rounded to a tick, the ends are padded."""
+        return _PADDING_S + self._packets * self._tick_s
+
+    def choose_s(self, told_s: float | None) -> float:
+        """What a header told, else the time from first to last packet, if the count agrees; else the count.
+
+        Both are finer than the count, which has padding and rounding in it. Where no packet says how long it
+        lasts, they are all that is known.
+        """
+        spanned_s = (self._end - (self._begin or 0)) * self._tick_s
+        known_s = [seconds for seconds in (told_s, spanned_s) if seconds is not None and seconds > 0]
+        if not self._timed:
+            return next(iter(known_s), 0.0)
+        agreeing = (seconds for seconds in known_s if abs(seconds - self.counted_s) <= self.doubt_s)
+        return next(agreeing, self.counted_s)
+
+
+class TrackMeter:
+    """Measures tracks. Its patience is in seconds: a track that takes longer is believed what it tells."""
+
+    def __init__(
+        self, *, max_audio_s: float, patience_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_audio_s = max_audio_s
+        self._give_up_at = clock() + patience_s
+        self._clock = clock
+
+    def measure_s(
+        self, container: InputContainer, track: AudioStream, *, known_s: float | None = None
+    ) -> float:
+        """How long `track` lasts; `known_s`, if given, is its length as told by who has decoded some of it.
+
+        Raises:
+            UnreadableAudio: nothing in it can be decoded.
+            AudioTooLong: it has clearly more than `max_audio_s`.
+        """
+        told_s = known_s or _told_duration_s(container, track)
+        count = PacketCount(float(track.time_base or 0))
+        is_sound = known_s is not None
+        for packet, stretch in _stretch_packets(container, read_packets(container, track)):
+            count.add(packet, stretch=stretch)
+            is_sound = is_sound or bool(decode_packet(packet))
+            if is_sound and told_s is not None and self._clock() > self._give_up_at:
+                return told_s
+            if count.counted_s - count.doubt_s > self._max_audio_s:
+                raise AudioTooLong(self._max_audio_s)
+        if not is_sound:
+            raise UnreadableAudio(NO_SOUND)
+        return count.choose_s(told_s)
+
+
+def _stretch_packets(
+    container: InputContainer, packets: Iterable[SoundPacket]
+) -> Iterator[tuple[SoundPacket, float]]:
+    """`packets`, and what to multiply their duration with.
+
+    FFmpeg times all packets of an AAC stream by the rate of the first; each says its own in its header.
+    """
+    if container.format.name != "aac":
+        yield from ((packet, 1.0) for packet in packets)
+        return
+    first_hz = None
+    for packet in packets:
+        rate_hz = _adts_rate_hz(packet)
+        first_hz = first_hz or rate_hz
+        yield packet, first_hz / rate_hz if first_hz and rate_hz else 1.0
+
+
+def _adts_rate_hz(packet: SoundPacket) -> int | None:
+    """The rate that an AAC packet tells: four bits, as an index, behind 18 others."""
+    header = bytes(memoryview(packet)[:3])
+    with suppress(IndexError):
+        return _ADTS_RATES_HZ[header[2] >> 2 & 0xF]
+    return None
+
+
+def _told_duration_s(container: InputContainer, track: AudioStream) -> float | None:
+    """What the header says of the sound track, or else of the file; None where it says nothing sensible."""
+    if container.format.name in _HEADERLESS:
+        return None
+    told_s = (
+        float((track.duration or 0) * (track.time_base or 0)),
+        (container.duration or 0) / _MICROSECONDS,
+    )
+    return next((seconds for seconds in told_s if seconds > 0), None)
