@@ -21,7 +21,10 @@ class ModelState(StrEnum):
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What an engine can do. Languages are ISO codes; `word_languages` are those with word times."""
+    """What an engine can do. Languages are ISO codes; `word_languages` are those with word times.
+
+    A context may have `max_context_bytes` of UTF-8; None where any length will do.
+    """
 
     engine: str
     model: str
@@ -29,7 +32,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     word_languages: frozenset[str]
     context: bool
     streaming: bool
-    logprobs: bool = False
+    max_context_bytes: int | None = None
 
 
 class WorkerPresence(msgspec.Struct, frozen=True):

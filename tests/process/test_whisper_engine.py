@@ -219,3 +219,15 @@ def test_a_folder_without_a_model_is_reported(weights: Path, tmp_path: Path) -> 
 
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
         engine.load(lambda phase: None)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "tokenizer.json", "config.json"])
+def test_a_damaged_model_is_reported(weights: Path, tmp_path: Path, name: str) -> None:
+    for file in weights.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes((weights / name).read_bytes()[:1_000])
+    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent, model=str(tmp_path)))
+
+    with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
+        engine.load(lambda phase: None)

@@ -153,6 +153,12 @@ def test_loading_is_told_by_its_phases(make_qwen_server: Any) -> None:
     kinds = [kind for kind, _ in events]
     assert kinds.index("started") < kinds.index("loading") < kinds.index("segment")
 
+    words = submit(server, read_file("en_hello"), response_format="srt")
+    aligner, loaded = [event for kind, event in follow(server, words) if kind == "loading"]
+    assert (aligner["phase"], loaded["phase"]) == ("loading aligner", "loaded")
+    assert aligner["elapsed_s"] == 0
+    assert loaded["elapsed_s"] > 0
+
 
 def test_minutes_of_speech_in_three_languages_are_exact_in_order_and_place(qwen_server: RealServer) -> None:
     audio, spoken = join_samples(4, gap_s=2.5)

@@ -1,6 +1,8 @@
 """Times of words by Qwen's own aligner, on a tiny one: right about their order, and roughly about time."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,9 +23,10 @@ from worker.decoding import JobDecoder, JobListener
 from worker.engines.catalogue import DEFAULT_ALIGNER_ID, QWEN3_WORD_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window, WordsUnsupported
 from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_aligner import Placement, load_aligner
+from worker.engines.qwen3_aligner import load_aligner
 from worker.engines.qwen3_aligner_words import find_words
 from worker.engines.qwen3_decoding import OutOfDeviceMemory
+from worker.engines.qwen3_device import Placement
 from worker.model_messages import DecodeJob, JobFailed
 from worker.vad import SileroVad
 from worker.window_plan import WindowConfig
@@ -192,6 +195,7 @@ def test_the_aligner_is_loaded_once_and_only_when_words_are_wanted() -> None:
     decode(engine, [speech], WELCOME)
     assert words_of(decode(engine, [speech]))
     assert phases.count("loading aligner") == 1
+    assert phases[-2:] == ["loading aligner", "loaded"]
 
 
 def test_a_language_without_word_times_is_refused_where_they_are_required(engine: Qwen3Engine) -> None:
@@ -244,8 +248,13 @@ def test_what_is_no_aligner_is_refused_with_the_remedy(folder: Path | str, tmp_p
         load_aligner(str(folder), CPU)
 
 
-def test_without_weights_only_required_words_fail(tmp_path: Path) -> None:
-    engine, _ = make_engine(tmp_path / "missing")
+@pytest.mark.parametrize("files", ["missing", "cut"])
+def test_without_weights_only_required_words_fail(tmp_path: Path, files: str) -> None:
+    folder = tmp_path / "aligner"
+    if files == "cut":
+        shutil.copytree(ALIGNER, folder)
+        os.truncate(folder / "model.safetensors", 1_000_000)
+    engine, _ = make_engine(folder)
     window = take_whole(SAMPLES["en_hello"].read())
 
     (segment,) = decode(engine, [window], WELCOME)

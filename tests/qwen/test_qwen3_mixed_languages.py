@@ -1,20 +1,21 @@
-"""Languages that change in one window, at a pause: each is transcribed as it was spoken."""
+"""Languages that change in one window: each is transcribed as it was spoken, without a pause warned of."""
 
 import numpy as np
 import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment, join_segments, join_texts
+from shared.transcripts import Segment, WarningCode, join_segments, join_texts
 from tests.fakes.qwen3_stand_in import Listener
-from tests.fakes.tiny_qwen3 import SAMPLES, TINY
-from worker.engines.protocol import Samples, Window
+from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, TINY
+from worker.engines.protocol import Samples, Span, Window
 from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
 from worker.vad import SileroVad
 from worker.window_plan import WindowConfig
 from worker.windows import cut_windows
 
 DETECT = TranscriptionRequest()
+LEAST_LOUD = 0.02
 PAIRS = [
     ("en_hello", "de_umlaut"),
     ("de_umlaut", "en_hello"),
@@ -55,6 +56,19 @@ def cut(vad: SileroVad, audio: Samples, *, window_s: float = 8.0) -> list[Window
     return list(cut_windows([audio], vad.open_stream(), config=WindowConfig(window_s=window_s)))
 
 
+def trim(name: str) -> Samples:
+    """The samples of this name without the silence around their speech."""
+    samples = SAMPLES[name].read()
+    loud = np.flatnonzero(np.abs(samples) > LEAST_LOUD)
+    return samples[loud[0] : loud[-1] + 1]
+
+
+def make_unbroken(*clips: Samples) -> Window:
+    """A window of these samples, in which no pauses were found."""
+    samples = np.concatenate(clips)
+    return Window(0, (Span(0, len(samples)),), samples, len(samples))
+
+
 def decode(
     engine: Qwen3Engine, windows: list[Window], request: TranscriptionRequest = DETECT
 ) -> tuple[list[Segment], Listener]:
@@ -90,6 +104,42 @@ def test_languages_change_in_a_batch_of_windows(engine: Qwen3Engine, vad: Silero
     assert [segment.language for segment in segments] == [SAMPLES[name].code for name in names]
     assert join_segments(segments) == join_texts((SAMPLES[name].text, SAMPLES[name].code) for name in names)
     assert sorted(listener.texts) == [window.index for window in windows]
+
+
+@pytest.mark.parametrize("silence_s", [0, 0.1])
+@pytest.mark.parametrize(
+    ("first", "second"), [("de_umlaut", "zh_tea"), ("en_fox", "de_digits5"), ("zh_tea", "en_fox")]
+)
+def test_a_change_without_a_pause_is_cut_and_warned_of(
+    engine: Qwen3Engine, first: str, second: str, silence_s: float
+) -> None:
+    window = make_unbroken(trim(first), np.zeros(int(silence_s * SAMPLE_RATE_HZ), np.float32), trim(second))
+
+    (transcript,) = engine.decode_windows([window], DETECT, Listener())
+
+    languages = [segment.language for segment in transcript.segments]
+    assert languages == [SAMPLES[first].code, SAMPLES[second].code]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.LANGUAGE_CHANGE]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *((name,) for name in EXACT),
+        ("en_hello", "en_fox"),
+        ("en_fox", "en_repeat"),
+        ("de_umlaut", "de_digits5"),
+        ("zh_tea", "zh_digits4"),
+    ],
+)
+def test_speech_of_one_language_without_a_pause_is_not_cut(
+    engine: Qwen3Engine, blind_engine: Qwen3Engine, names: tuple[str, ...]
+) -> None:
+    window = make_unbroken(*(SAMPLES[name].read() for name in names))
+
+    found, blind = (side.decode_windows([window], DETECT, Listener())[0] for side in (engine, blind_engine))
+
+    assert found == blind
 
 
 @pytest.mark.parametrize("names", [("en_hello", "en_digits3"), ("de_umlaut", "de_umlaut")])

@@ -1,13 +1,22 @@
 """The first text of a minute of speech comes early, token by token, from Qwen3-ASR."""
 
+import time
+
 import numpy as np
 import pytest
 
+from shared.jobs import Checkpoint, TranscriptionRequest
 from tests.fakes.audio import write_floats
 from tests.fakes.doors import transcribe
 from tests.fakes.partial_times import MOST_SHARE, time_stream
 from tests.fakes.server import RealServer
-from tests.fakes.tiny_qwen3 import SAMPLES, read_file
+from tests.fakes.tiny_qwen3 import SAMPLES, TINY, WINDOW_S, read_file
+from worker.decoding import PARTIAL_INTERVAL_S, JobDecoder, JobListener
+from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.model_messages import DecodeJob, JobDecoded, PartialDecoded, Report, WindowDecoded
+
+BATCH = 8
+ORDER = DecodeJob(1, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
 
 
 @pytest.mark.full
@@ -16,3 +25,24 @@ def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(qwen_server
     times = time_stream(qwen_server, write_floats(np.tile(SAMPLES["en_fox"].read(), 24)))
     assert times.first_share < MOST_SHARE, times
     assert SAMPLES["en_fox"].text in times.text
+
+
+def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
+    engine = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=BATCH))
+    engine.load(lambda _phase: None)
+    decoder = JobDecoder(engine, window_s=WINDOW_S, first_window_s=WINDOW_S)
+    sent: list[Report] = []
+    began = time.monotonic()
+    listener = JobListener(ORDER.run, sent.append, lambda: False)
+
+    blocks = [np.pad(SAMPLES["en_fox"].read(), (0, 32_000))] * BATCH
+    *windows, last = decoder.decode(ORDER, blocks, listener)
+
+    took_s = time.monotonic() - began
+    partials = [report for report in sent if isinstance(report, PartialDecoded)]
+    assert last == JobDecoded(ORDER.run)
+    assert len(partials) <= 1 + took_s / PARTIAL_INTERVAL_S
+    for window in windows:
+        assert isinstance(window, WindowDecoded)
+        told = "".join(partial.delta for partial in partials if partial.window == window.window)
+        assert " ".join(segment.text for segment in window.segments).startswith(told)

@@ -85,11 +85,18 @@ def test_a_cancel_ends_a_model_process_that_does_not_come_to_the_end_of_loading(
     wait_for(lambda: not model.is_running(), what="the end of the model process")
 
 
-@pytest.mark.parametrize("trouble", ["die_in_load", "fail_load"])
+@pytest.mark.parametrize(
+    ("trouble", "status", "code", "reason"),
+    [
+        ("die_in_load", 500, "engine_crash", "died"),
+        ("fail_load", 503, "model_unavailable", "told to fail to load"),
+    ],
+)
 def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(
-    make_server: MakeServer, trouble: str
+    make_server: MakeServer, trouble: str, status: int, code: str, reason: str
 ) -> None:
     server = make_server(SCRIPTED_MISBEHAVIOUR=trouble).start()
     answer = server.client.post(URL, files={"file": write_wav(SAMPLES)})
-    assert answer.status_code in (500, 503), answer.text
-    assert answer.json()["error"]["code"] in ("engine_crash", "model_unavailable")
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["code"] == code
+    assert reason in answer.json()["error"]["message"]

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+import msgspec
+
 from shared.capabilities import Capabilities
 
 
@@ -69,15 +71,19 @@ SCRIPTED_LANGUAGES = frozenset({"en"})
 
 
 def describe_capabilities(
-    engine: EngineName, *, whisper_model: str, model_id: str, aligner_id: str = DEFAULT_ALIGNER_ID
+    engine: EngineName,
+    *,
+    whisper_model: str,
+    model_id: str,
+    aligner_id: str = DEFAULT_ALIGNER_ID,
+    max_context_bytes: int | None = None,
 ) -> Capabilities:
-    """What `engine` can do; the others are what WHISPER_MODEL, MODEL_ID and ALIGNER_ID name."""
+    """What `engine` can do; the others are the settings of that name, where it needs them."""
     match engine:
-        case EngineName.QWEN3:
-            words = find_word_languages(aligner_id)
-            return _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=words)
-        case EngineName.QWEN3_VLLM:
-            return _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=frozenset())
+        case EngineName.QWEN3 | EngineName.QWEN3_VLLM:
+            words = find_word_languages(aligner_id) if engine is EngineName.QWEN3 else frozenset()
+            described = _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=words)
+            return msgspec.structs.replace(described, max_context_bytes=max_context_bytes)
         case EngineName.WHISPER:
             return _describe(engine, whisper_model or "whisper-base", WHISPER_LANGUAGES)
         case EngineName.SCRIPTED:

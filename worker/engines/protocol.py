@@ -13,6 +13,9 @@ from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 Samples = npt.NDArray[np.float32]
 
+LOADED = "loaded"
+"""The phase that ends the loading of a second model; the end of `Engine.load` is that of the first."""
+
 
 class Span(msgspec.Struct, frozen=True):
     """A stretch of the upload, in samples at 16 kHz: start inclusive, end exclusive."""
@@ -141,7 +144,7 @@ class DraftingEngine(Protocol):
 
 
 class PhaseReporter(Protocol):
-    """Told when a phase of loading begins."""
+    """Told when a phase of loading begins: in `load`, or later of a second model, which ends with LOADED."""
 
     def __call__(self, phase: str, /) -> None:
         """`phase` names what is done now, in a word or two."""

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,33 @@ from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts
 from worker.engines.catalogue import find_word_languages
 from worker.engines.protocol import (
+    LOADED,
     DecodingListener,
     ModelUnavailable,
     PhaseReporter,
     Window,
     WindowTranscript,
 )
-from worker.engines.qwen3_aligner import Placement, Qwen3Aligner, load_aligner
+from worker.engines.qwen3_aligner import Qwen3Aligner, load_aligner
 from worker.engines.qwen3_aligner_timing import WordTimer
 from worker.engines.qwen3_decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory
 from worker.engines.qwen3_device import (
-    check_free_memory,
+    Placement,
+    choose_attention,
     choose_batch_windows,
     choose_device,
     choose_dtype,
 )
 from worker.engines.qwen3_device_loss import watch_device
 from worker.engines.qwen3_imports import defer_nagisa, hide_unused_packages, silence_transformers
-from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from worker.engines.qwen3_inputs import PAD_TOKEN, PreparedRow, choose_sampling, collate_rows, pad_samples
 from worker.engines.qwen3_languages import CutWindows
+from worker.engines.qwen3_loading import place_weights
 from worker.engines.qwen3_parts import compose_transcripts
 from worker.engines.qwen3_probe import cut_at_language_changes
 from worker.engines.qwen3_prompts import build_prompt
 from worker.engines.qwen3_row import END_TOKENS, Prompt, RowRules
-from worker.engines.qwen3_weights import find_qwen3_weights, measure_weights
+from worker.engines.qwen3_weights import find_qwen3_weights
 
 _REPETITION_PENALTY = 1.2
 
@@ -86,17 +88,10 @@ class Qwen3Engine:
             torch.set_num_threads(self._config.cpu_threads)
         report_phase("finding weights")
         folder = find_qwen3_weights(self._config.model_id)
-        dtype = choose_dtype(torch, self._config.dtype, device)
-        # They are stored in two bytes each.
-        check_free_memory(torch, device, measure_weights(folder) * dtype.itemsize // 2)
         report_phase("loading weights")
-        try:
-            self._model = Qwen3Model(folder, device=device, dtype=dtype)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelUnavailable(
-                f"The model in {folder} cannot be loaded ({error}). "
-                "Set MODEL_ID to a Qwen3-ASR model: its name on the hub, or a folder with all its files."
-            ) from error
+        with watch_device():
+            placement = Placement(device, choose_dtype(torch, self._config.dtype, device))
+        self._model = place_weights(torch, folder, placement, Qwen3Model, _refuse)
         if not self._config.batch_windows:
             self._batch_windows = choose_batch_windows(torch, device)
         return device
@@ -121,23 +116,25 @@ class Qwen3Engine:
 
     def _load_aligner(self) -> Qwen3Aligner:
         self._report_phase("loading aligner")
-        return load_aligner(self._config.aligner_id, self._model.placement)
+        aligner = load_aligner(self._config.aligner_id, self._model.placement)
+        self._report_phase(LOADED)
+        return aligner
 
 
 class Qwen3Model:
     """The model on its device, and its processor; see `worker.engines.qwen3_decoding.TokenGenerator`."""
 
-    def __init__(self, folder: Path, *, device: str, dtype: Any) -> None:
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        import torch
         from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
-        has_flash = device.startswith("cuda") and find_spec("flash_attn") is not None
         self._model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             str(folder),
-            dtype=dtype,
-            device_map=device,
-            attn_implementation="flash_attention_2" if has_flash else "sdpa",
+            dtype=placement.dtype,
+            device_map=placement.device,
+            attn_implementation=choose_attention(torch, placement),
         ).eval()
-        self.placement = Placement(device, dtype)
+        self.placement = placement
         # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
         self._processor: Any = Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False)
 
@@ -170,13 +167,13 @@ class Qwen3Model:
                     max_new_tokens=max_new_tokens,
                     eos_token_id=sorted(END_TOKENS),
                     pad_token_id=PAD_TOKEN,
-                    **_choose_sampling(temperature),
+                    **choose_sampling(temperature),
                     repetition_penalty=_REPETITION_PENALTY if avoid_repeats else 1.0,
                 )
         except torch.OutOfMemoryError as error:
             message = (
                 f"the device has too little memory for {len(prompts)} windows at once ({error}); "
-                "lower BATCH_WINDOWS or WINDOW_S"
+                "lower BATCH_WINDOWS, WINDOW_S or MAX_CONTEXT_BYTES"
             )
         else:
             return [row.token_counts for row in rows]
@@ -206,13 +203,6 @@ class Qwen3Model:
         return tensors | {"input_features": tensors["input_features"].to(dtype)}
 
 
-def _choose_sampling(temperature: float) -> dict[str, Any]:
-    """What `generate` takes: from all tokens by their probability, whatever the model's own settings."""
-    if not temperature:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-
-
 class _Steps:
     """What `generate` takes for a streamer, and its stopping criterion: hands tokens on, ends rows."""
 
@@ -239,10 +229,17 @@ def _import_torch() -> Any:
         with hide_unused_packages():
             import qwen_asr  # noqa: F401 - what takes long is imported here, in the phase of that name
         import torch
-    except ModuleNotFoundError as error:
+    except (ImportError, OSError) as error:  # the latter where a library of the system is missing
         raise ModelUnavailable(
-            f"ENGINE=qwen3 needs the package {error.name}, which is not installed in {sys.prefix}. "
-            "`make run ENGINE=qwen3` sets up an environment that has it."
+            f"ENGINE=qwen3 needs the package {getattr(error, 'name', None) or 'torch'}, which cannot be "
+            f"imported in {sys.prefix} ({error}). `make run ENGINE=qwen3` sets up an environment that has it."
         ) from error
     silence_transformers()
     return torch
+
+
+def _refuse(folder: Path, reason: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The model in {folder} cannot be loaded ({reason}). Set MODEL_ID to a Qwen3-ASR model: its name on "
+        "the hub, or a folder with all its files; if it is one, fetch them anew: one is damaged or missing."
+    )

@@ -4,28 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.catalogue import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3_aligner_words import AlignedUnit
 from worker.engines.qwen3_decoding import OutOfDeviceMemory
-from worker.engines.qwen3_device import check_free_memory
+from worker.engines.qwen3_device import DeviceTooSmall, Placement
 from worker.engines.qwen3_inputs import pad_samples
-from worker.engines.qwen3_weights import find_qwen3_weights, measure_weights
+from worker.engines.qwen3_loading import place_weights
+from worker.engines.qwen3_weights import find_qwen3_weights
 
 _FOLDER = "aligner"  # where a folder that holds more than the model keeps it
 _CONFIG_NAME = "config.json"
 _MARK_OF_ALIGNERS = "timestamp_token_id"  # in the configuration of every one
 _WITHOUT = "Or ask for no times of words."
-
-
-class Placement(msgspec.Struct, frozen=True):
-    """On which device a model computes, and with which of torch's dtypes."""
-
-    device: str
-    dtype: Any
 
 
 class Qwen3Aligner:
@@ -90,14 +82,9 @@ def load_aligner(aligner_id: str, placement: Placement) -> Qwen3Aligner:
 
     folder = _find_weights(aligner_id)
     try:
-        # They are stored in two bytes each.
-        check_free_memory(torch, placement.device, measure_weights(folder) * placement.dtype.itemsize // 2)
-    except ModelUnavailable as error:
+        return place_weights(torch, folder, placement, Qwen3Aligner, _refuse)
+    except DeviceTooSmall as error:
         raise ModelUnavailable(f"Times of words: {error} {_WITHOUT}") from error
-    try:
-        return Qwen3Aligner(folder, placement)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _refuse(folder, error) from error
 
 
 def _find_weights(aligner_id: str) -> Path:
@@ -112,13 +99,20 @@ def _find_weights(aligner_id: str) -> Path:
                 f"Fetch it once where the hub can be reached (`hf download {DEFAULT_ALIGNER_ID}`) and set "
                 f"ALIGNER_ID to the folder, or HF_HOME to the cache. {_WITHOUT}"
             ) from error
-    if _MARK_OF_ALIGNERS not in json.loads((folder / _CONFIG_NAME).read_bytes()):
+    if not _is_aligner(folder):
         raise _refuse(folder, "it is no aligner")
     return folder
 
 
-def _refuse(folder: Path, reason: object) -> ModelUnavailable:
+def _is_aligner(folder: Path) -> bool:
+    try:
+        return _MARK_OF_ALIGNERS in json.loads((folder / _CONFIG_NAME).read_bytes())
+    except (OSError, ValueError, TypeError):  # it is damaged
+        return False
+
+
+def _refuse(folder: Path, reason: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"The aligner in {folder} cannot be loaded ({reason}). Set ALIGNER_ID to {DEFAULT_ALIGNER_ID}, or to "
-        f"a folder with all its files. {_WITHOUT}"
+        f"a folder with all its files; if it is one, fetch them anew: one is damaged or missing. {_WITHOUT}"
     )

@@ -1,6 +1,10 @@
 """Where Qwen3-ASR runs and with which numbers, decided from what torch says of the machine."""
 
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
+
+import msgspec
 
 from worker.engines.protocol import ModelUnavailable
 
@@ -12,9 +16,35 @@ _WORKING_BYTES = _GIB
 _WINDOW_BYTES = _GIB // 2
 _MAX_BATCH_WINDOWS = 16
 
+# From this compute capability on (Ampere) GPUs compute in bfloat16 themselves, and flash-attention runs.
+_AMPERE = (8, 0)
+
 # What CUDA's errors have in common: torch raises a RuntimeError for each of them, older releases a plain one.
 _DEVICE_ERROR_TYPES = frozenset({"AcceleratorError"})
-_DEVICE_ERROR_TEXTS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error", "device-side assert")
+_DEVICE_ERROR_TEXTS = (
+    "CUDA error",
+    "CUDA driver error",
+    "Triton Error [CUDA]",
+    "CUBLAS_STATUS",
+    "CUDNN_STATUS",
+    "cuDNN error",
+    "cuFFT error",
+    "cusolver error",
+    "device-side assert",
+)
+_SHORTAGE_TEXT = "out of memory"
+_LESS_MEMORY = "Free memory there, choose a smaller MODEL_ID, or set DEVICE=cpu."
+
+
+class DeviceTooSmall(ModelUnavailable):
+    """Raised where a model does not fit into the memory of its device; the message has the figures."""
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """On which device a model computes, and with which of torch's dtypes."""
+
+    device: str
+    dtype: Any
 
 
 def choose_device(torch: Any, asked: str) -> str:
@@ -46,24 +76,53 @@ def choose_dtype(torch: Any, asked: str, device: str) -> Any:
         return getattr(torch, asked)
     if not device.startswith("cuda"):
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if _is_ampere(torch, device) else torch.float16
+
+
+def choose_attention(torch: Any, placement: Placement) -> str:
+    """The attention, by transformers' names: flash-attention where it is installed and runs."""
+    is_fit = placement.dtype in {torch.bfloat16, torch.float16} and _is_ampere(torch, placement.device)
+    return "flash_attention_2" if is_fit and find_spec("flash_attn") is not None else "sdpa"
 
 
 def check_free_memory(torch: Any, device: str, weights_bytes: int) -> None:
     """See that the weights and the work on one window fit on the GPU `device`; others are not asked.
 
     Raises:
-        ModelUnavailable: they do not.
+        DeviceTooSmall: they do not.
     """
     if not device.startswith("cuda"):
         return
     free, total = torch.cuda.mem_get_info(device)
-    needed = weights_bytes + _WORKING_BYTES
-    if free < needed:
-        raise ModelUnavailable(
-            f"{device} has {free / _GIB:.1f} GiB of {total / _GIB:.1f} GiB free, and the model needs about "
-            f"{needed / _GIB:.1f} GiB. Free memory there, choose a smaller MODEL_ID, or set DEVICE=cpu."
-        )
+    if free < weights_bytes + _WORKING_BYTES:
+        raise DeviceTooSmall(_compare_memory(device, free, total, weights_bytes))
+
+
+def describe_shortage(torch: Any, device: str, weights_bytes: int, reason: str) -> DeviceTooSmall:
+    """What to raise where memory ended while the weights came to `device`, all of it given back since."""
+    figures = _LESS_MEMORY
+    if device.startswith("cuda"):
+        with suppress(RuntimeError):  # even to be asked takes memory
+            free, total = torch.cuda.mem_get_info(device)
+            figures = _compare_memory(device, free, total, weights_bytes)
+    return DeviceTooSmall(f"{device} ran out of memory while the model was loaded ({reason}). {figures}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the device has too little memory."""
+    return type(error).__name__ == "OutOfMemoryError" or _SHORTAGE_TEXT in str(error)
+
+
+def _compare_memory(device: str, free: int, total: int, weights_bytes: int) -> str:
+    return (
+        f"{device} has {free / _GIB:.1f} GiB of {total / _GIB:.1f} GiB free, and the model needs about "
+        f"{(weights_bytes + _WORKING_BYTES) / _GIB:.1f} GiB. {_LESS_MEMORY}"
+    )
+
+
+def _is_ampere(torch: Any, device: str) -> bool:
+    # Not `is_bf16_supported`, which asks of the current device and says yes where bfloat16 is emulated.
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= _AMPERE
 
 
 def choose_batch_windows(torch: Any, device: str) -> int:

@@ -19,7 +19,12 @@ def watch_device() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if is_device_lost(error):
-            _logger.critical("device_lost", error=str(error))
-            os._exit(_EXIT_CODE)
+        end_if_lost(error)
         raise
+
+
+def end_if_lost(error: BaseException) -> None:
+    """End this process if `error` leaves its GPU context unusable."""
+    if is_device_lost(error):
+        _logger.critical("device_lost", error=str(error))
+        os._exit(_EXIT_CODE)

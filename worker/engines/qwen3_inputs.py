@@ -1,6 +1,7 @@
 """The inputs of Qwen3-ASR for a batch: rows that were prepared one by one, padded to a common shape."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -61,3 +62,10 @@ def collate_rows(rows: Sequence[PreparedRow]) -> dict[str, npt.NDArray[np.generi
         "input_features": features,
         "feature_attention_mask": feature_mask,
     }
+
+
+def choose_sampling(temperature: float) -> dict[str, Any]:
+    """What `generate` takes: from all tokens by their probability, whatever the model's own settings."""
+    if not temperature:
+        return {"do_sample": False}
+    return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}

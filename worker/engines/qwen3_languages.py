@@ -11,8 +11,8 @@ from worker.engines.protocol import Samples, Span, Window, WindowTranscript
 
 # From less than a second of speech the miniature guesses 17 % of languages wrong, from one to two seconds
 # 7 %, from more 2 %. To the speech comes the silence around it, some 0.7 s.
-_LEAST_STRETCH = int(1.5 * SAMPLE_RATE_HZ)
-_SURE_STRETCH = int(2.5 * SAMPLE_RATE_HZ)
+LEAST_STRETCH = int(1.5 * SAMPLE_RATE_HZ)
+SURE_STRETCH = int(2.5 * SAMPLE_RATE_HZ)
 
 _UNCUT = (
     "The speech of {:.2f} s to {:.2f} s may be in {}, and its text wrong or translated: "
@@ -64,7 +64,7 @@ def find_stretches(window: Window) -> list[Stretch]:
     stretches = [Stretch(start, end) for start, end in pairwise(bounds)]
     while len(stretches) > 1:
         number, shortest = min(enumerate(stretches), key=lambda numbered: numbered[1].length)
-        if shortest.length >= _LEAST_STRETCH:
+        if shortest.length >= LEAST_STRETCH:
             break
         sides = [side for side in (number - 1, number) if 0 <= side < len(stretches) - 1]
         first = min(sides, key=lambda side: stretches[side].length + stretches[side + 1].length)
@@ -77,8 +77,13 @@ def name_stretches(stretches: Iterable[Stretch], languages: Iterator[str | None]
     return [Stretch(stretch.start, stretch.end, next(languages)) for stretch in stretches]
 
 
-def cut_by_language(window: Window, stretches: Sequence[Stretch]) -> CutWindows:
-    """Cut `window` where the languages of its `stretches` change; where that is in doubt, warn instead."""
+def cut_by_language(
+    window: Window, stretches: Sequence[Stretch], warnings: Sequence[TranscriptWarning] = ()
+) -> CutWindows:
+    """Cut `window` where the languages of its `stretches` change; where that is in doubt, warn instead.
+
+    `warnings` of the stretches are warnings of the window.
+    """
     runs = _join_equals(_fill_unknown(stretches))
     doubts = _find_doubtful(runs)
     parts = _join_equals(
@@ -86,8 +91,8 @@ def cut_by_language(window: Window, stretches: Sequence[Stretch]) -> CutWindows:
         for before, run in pairwise([runs[0], *runs])
     )
     cut = [slice_window(window, part.start, part.end) for part in parts]
-    warnings = [_describe(window, doubt, around) for around, doubt in pairwise(runs) if doubt in doubts]
-    return CutWindows(cut, {window.index: tuple(warnings)})
+    doubted = [_describe(window, doubt, around) for around, doubt in pairwise(runs) if doubt in doubts]
+    return CutWindows(cut, {window.index: (*warnings, *doubted)})
 
 
 def slice_window(window: Window, start: int, end: int) -> Window:
@@ -130,7 +135,7 @@ def _find_doubtful(runs: Sequence[Stretch]) -> list[Stretch]:
     return [
         run
         for before, run, after in zip(runs, runs[1:], runs[2:], strict=False)
-        if before.language == after.language and run.length < min(_SURE_STRETCH, before.length, after.length)
+        if before.language == after.language and run.length < min(SURE_STRETCH, before.length, after.length)
     ]
 
 

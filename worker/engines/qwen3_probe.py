@@ -1,12 +1,20 @@
 """Asks Qwen3-ASR which language each stretch of speech is in: the head of its answer, and no more of it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import DecodingListener, DecodingStopped, Samples, Window
 from worker.engines.qwen3_decoding import OutOfDeviceMemory, TokenGenerator, language_code
-from worker.engines.qwen3_languages import CutWindows, cut_by_language, find_stretches, name_stretches
+from worker.engines.qwen3_languages import (
+    CutWindows,
+    Stretch,
+    cut_by_language,
+    find_stretches,
+    name_stretches,
+)
 from worker.engines.qwen3_row import END_TOKENS, Prompt
+from worker.engines.qwen3_seams import AskLanguages, find_ends, read_stretch
 from worker.engines.qwen3_text import TokenText, find_head
 
 # There is memory for as many samples as the windows have, and in any case for one window of 30 s.
@@ -18,22 +26,23 @@ _HEAD_TOKENS = 48
 def cut_at_language_changes(
     generator: TokenGenerator, windows: Sequence[Window], listener: DecodingListener
 ) -> CutWindows:
-    """The parts of `windows`, each in one language as far as pauses tell them apart.
+    """The parts of `windows`, each in one language as far as that is found.
 
     Raises:
         DecodingStopped: the listener said stop.
         OutOfDeviceMemory: not even one stretch of speech fits.
     """
-    found = [find_stretches(window) for window in windows]
+    ask = partial(ask_languages, generator, listener=listener, most_samples=_measure(windows))
+    found = [_find_clips(window) for window in windows]
     clips = [
-        stretch.read(window)
+        clip.read(window)
         for window, stretches in zip(windows, found, strict=True)
-        for stretch in stretches
-        if len(stretches) > 1
+        for ends in stretches
+        for clip in ends
     ]
-    languages = iter(ask_languages(generator, clips, listener, most_samples=_measure(windows)))
+    languages = iter(ask(clips))
     cuts = [
-        cut_by_language(window, name_stretches(stretches, languages) if len(stretches) > 1 else stretches)
+        _cut_window(window, [name_stretches(ends, languages) for ends in stretches], ask)
         for window, stretches in zip(windows, found, strict=True)
     ]
     return CutWindows(
@@ -55,6 +64,24 @@ def ask_languages(
         for number, language in zip(numbers, said, strict=True):
             languages[number] = language
     return languages
+
+
+def _find_clips(window: Window) -> list[tuple[Stretch, ...]]:
+    """What to ask about to know the languages of each stretch; nothing where there can be but one."""
+    clips = [find_ends(stretch) for stretch in find_stretches(window)]
+    return clips if sum(map(len, clips)) > 1 else []
+
+
+def _cut_window(window: Window, stretches: Sequence[Sequence[Stretch]], ask: AskLanguages) -> CutWindows:
+    """Cut `window` by what was heard at the ends of each of its `stretches`."""
+    if not stretches:
+        return CutWindows([window])
+    readings = [read_stretch(window, ends, ask) for ends in stretches]
+    return cut_by_language(
+        window,
+        [stretch for reading in readings for stretch in reading.stretches],
+        [warning for reading in readings for warning in reading.warnings],
+    )
 
 
 def _ask_or_halve(

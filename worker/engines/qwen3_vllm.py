@@ -39,8 +39,8 @@ _MOST_REQUESTS = 64  # at once: for its language a window is asked of in pieces;
 _REPETITION_PENALTY = 1.2
 
 _AUDIO_TOKENS_PER_S = 13
-# For the client's context and what frames it; what a window's text takes comes on top.
-_PROMPT_TOKENS = 2048
+# What frames the client's context, of which each byte may be a token.
+_FRAME_TOKENS = 64
 
 # What vLLM reads from the environment. Its process is started afresh: a fork would lack our threads and hold
 # the channel to our host open. Either way it is in our group and ends with it. It reports to nobody.
@@ -55,7 +55,8 @@ class Qwen3VllmConfig(msgspec.Struct, frozen=True):
     """Which model, and how much of the GPU it gets.
 
     `model_id` is a name on the hub or a folder; `gpu_memory` is the share of the GPU's memory that vLLM takes
-    for weights and cache; `window_s` is the longest window; `batch_windows` of 0 means as many as usual.
+    for weights and cache; `window_s` is the longest window; `batch_windows` of 0 means as many as usual;
+    there is room for a context of `max_context_bytes`.
     """
 
     model_id: str
@@ -64,6 +65,7 @@ class Qwen3VllmConfig(msgspec.Struct, frozen=True):
     gpu_memory: float = 0.7
     window_s: float = 30.0
     batch_windows: int = 0
+    max_context_bytes: int = 4096
     finds_language_changes: bool = True
     rules: RowRules = RowRules()
 
@@ -93,7 +95,7 @@ class Qwen3VllmEngine:
         report_phase("starting vLLM")
         try:
             self._model = VllmModel(folder, self._config)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
                 f"vLLM cannot start with the model in {folder} ({error}); what it logged before says why. "
                 f"It wants {self._config.gpu_memory:.0%} of the GPU's memory to be free: where less is, free "
@@ -133,7 +135,9 @@ class VllmModel:
             model=str(folder),
             dtype=config.dtype,
             gpu_memory_utilization=config.gpu_memory,
-            max_model_len=count_most_tokens(config.window_s, config.rules),
+            max_model_len=_FRAME_TOKENS
+            + config.max_context_bytes
+            + count_most_tokens(config.window_s, config.rules),
             max_num_seqs=_MOST_REQUESTS,
             limit_mm_per_prompt={"audio": 1},
             mm_processor_cache_gb=0,  # of features of windows, which never come again
@@ -184,13 +188,13 @@ class VllmModel:
 
 
 def count_most_tokens(window_s: float, rules: RowRules) -> int:
-    """How many tokens a window of `window_s` seconds takes with its prompt, when all repairs are needed."""
+    """How many tokens a window of `window_s` seconds and its text take, when all repairs are needed."""
     limit = rules.max_new_tokens or token_limit(
         round(window_s * SAMPLE_RATE_HZ), tokens_per_s=rules.tokens_per_s, least=rules.least_tokens
     )
     # Each going on takes twice as many as the last one, and a loop or an echo two limits more.
     limits: int = 2 ** (rules.truncation_repairs + 1) + 1
-    return _PROMPT_TOKENS + round(window_s * _AUDIO_TOKENS_PER_S) + limit * limits
+    return round(window_s * _AUDIO_TOKENS_PER_S) + limit * limits
 
 
 def _load_no_aligner() -> Aligner:

@@ -1,7 +1,9 @@
 """Where the weights of Qwen3-ASR come from: a local folder or the model hub."""
 
+from functools import partial
 from pathlib import Path
 
+from worker.engines.model_hub import fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 
 _CONFIG_NAME = "config.json"
@@ -12,7 +14,8 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 def find_qwen3_weights(model_id: str) -> Path:
     """The folder of the model that `model_id` names: a folder, or a name on the hub.
 
-    What the hub gives is kept in its cache (HF_HUB_CACHE); with HF_HUB_OFFLINE=1 only that is asked.
+    What the hub gives is kept in its cache (HF_HUB_CACHE); once all is there, the hub is asked no more. With
+    HF_HUB_OFFLINE=1 only the cache is asked.
 
     Raises:
         ModelUnavailable: neither has it.
@@ -37,8 +40,9 @@ def measure_weights(folder: Path) -> int:
 def _fetch_from_hub(model_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
 
+    download = partial(snapshot_download, model_id, allow_patterns=_PATTERNS)
     try:
-        return Path(snapshot_download(model_id, allow_patterns=_PATTERNS))
+        return fetch_model(model_id, download, has_safetensors_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         is_offline = constants.HF_HUB_OFFLINE
         asked = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"

@@ -36,6 +36,7 @@ def create_engine(settings: WorkerSettings) -> Engine:
                     device=settings.device,
                     dtype=settings.dtype,
                     gpu_memory=settings.vllm_gpu_memory,
+                    max_context_bytes=settings.max_context_bytes,
                     window_s=settings.window_s,
                     batch_windows=settings.batch_windows,
                     finds_language_changes=settings.language_changes,

@@ -69,7 +69,7 @@ class WhisperEngine:
         report_phase("loading weights")
         try:
             self._model = WhisperModel(folder, cpu_threads=self._config.cpu_threads or count_cores())
-        except (RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
                 f"The Whisper model in {folder} cannot be loaded ({error}). "
                 "Set WHISPER_MODEL to a folder with a CTranslate2 model, or to nothing for the default."

@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from worker.engines.model_hub import fetch_model, has_ctranslate2_model
 from worker.engines.protocol import ModelUnavailable
 
 # OpenAI's `base` converted to CTranslate2 (MIT licence); sizes and digests below are of this revision.
@@ -168,8 +170,9 @@ def _locked(path: Path) -> Iterator[None]:
 def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path:
     from faster_whisper import download_model
 
+    download = partial(download_model, model, revision=revision, cache_dir=str(weights_dir / "hub"))
     try:
-        return Path(download_model(model, revision=revision, cache_dir=str(weights_dir / "hub")))
+        return fetch_model(model, download, has_ctranslate2_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
             f"The Whisper model {model!r} is neither a folder here nor to be had from the model hub "

@@ -1,13 +1,17 @@
 """Device, numbers and batch size for Qwen3-ASR, on machines that a stand-in for torch describes."""
 
-from types import SimpleNamespace
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3_device import (
+    Placement,
     check_free_memory,
+    choose_attention,
     choose_batch_windows,
     choose_device,
     choose_dtype,
@@ -17,12 +21,19 @@ from worker.engines.qwen3_device import (
 GIB = 1 << 30
 
 
-def make_torch(*, gpus: int = 0, mps: bool = False, bf16: bool = True, free: int = 8 * GIB) -> Any:
-    """As much of torch as is asked, on a machine as described."""
+def make_torch(
+    *, gpus: int = 0, mps: bool = False, capabilities: tuple[float, ...] = (8.0,), free: int = 8 * GIB
+) -> Any:
+    """As much of torch as is asked, on a machine as described; `capabilities` are those of its GPUs."""
+
+    def tell_capability(device: str) -> tuple[int, int]:
+        major, minor = str(capabilities[int(device.removeprefix("cuda:"))]).split(".")
+        return int(major), int(minor)
+
     cuda = SimpleNamespace(
         is_available=lambda: gpus > 0,
         device_count=lambda: gpus,
-        is_bf16_supported=lambda: bf16,
+        get_device_capability=tell_capability,
         mem_get_info=lambda _device: (free, 8 * GIB),
     )
     return SimpleNamespace(
@@ -64,18 +75,42 @@ def test_a_device_that_is_not_there_never_becomes_another(gpus: int, asked: str)
 
 
 @pytest.mark.parametrize(
-    ("bf16", "asked", "device", "dtype"),
+    ("asked", "device", "dtype"),
     [
-        (True, "auto", "cuda:0", "bfloat16"),
-        (False, "auto", "cuda:0", "float16"),
-        (True, "auto", "cpu", "float32"),
-        (True, "bfloat16", "cpu", "bfloat16"),
+        ("auto", "cuda:0", "float16"),
+        ("auto", "cuda:1", "bfloat16"),
+        ("auto", "cuda:2", "bfloat16"),
+        ("bfloat16", "cuda:0", "bfloat16"),
+        ("auto", "mps", "float32"),
+        ("auto", "cpu", "float32"),
+        ("bfloat16", "cpu", "bfloat16"),
     ],
 )
-def test_auto_takes_the_numbers_that_suit_the_device(
-    *, bf16: bool, asked: str, device: str, dtype: str
+def test_auto_takes_the_numbers_that_suit_the_device(asked: str, device: str, dtype: str) -> None:
+    assert choose_dtype(make_torch(capabilities=(7.5, 8.0, 12.0)), asked, device) == dtype
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "attention"),
+    [
+        ("cuda:1", "bfloat16", "flash_attention_2"),
+        ("cuda:1", "float16", "flash_attention_2"),
+        ("cuda:1", "float32", "sdpa"),
+        ("cuda:0", "float16", "sdpa"),
+        ("cpu", "bfloat16", "sdpa"),
+    ],
+)
+def test_flash_attention_is_taken_only_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, device: str, dtype: str, attention: str
 ) -> None:
-    assert choose_dtype(make_torch(bf16=bf16), asked, device) == dtype
+    torch, placement = make_torch(capabilities=(7.0, 9.0)), Placement(device, dtype)
+
+    monkeypatch.setitem(sys.modules, "flash_attn", None)
+    assert choose_attention(torch, placement) == "sdpa"
+    installed = ModuleType("flash_attn")
+    installed.__spec__ = ModuleSpec("flash_attn", None)
+    monkeypatch.setitem(sys.modules, "flash_attn", installed)
+    assert choose_attention(torch, placement) == attention
 
 
 def test_too_little_free_gpu_memory_is_refused_with_the_numbers() -> None:
@@ -104,6 +139,10 @@ def test_free_gpu_memory_decides_how_many_windows_go_at_once(device: str, free: 
         (AcceleratorError("unspecified launch failure"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("CUDA driver error: unknown error"), True),
+        (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), True),
+        (RuntimeError("cuFFT error: CUFFT_EXEC_FAILED"), True),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_EXECUTION_FAILED, when calling `it`"), True),
         (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
     ],
 )

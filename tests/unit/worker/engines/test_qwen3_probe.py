@@ -89,7 +89,7 @@ def test_stop_is_heard_at_the_next_token() -> None:
     assert listener.asked == 11
 
 
-def test_windows_without_pauses_are_not_asked_about() -> None:
+def test_short_windows_without_pauses_are_not_asked_about() -> None:
     model = ModelStandIn()
     windows = [make_window(0, make_clip(0)), make_window(1, make_clip(1))]
 
@@ -97,6 +97,19 @@ def test_windows_without_pauses_are_not_asked_about() -> None:
 
     assert [part.index for part in cut.parts] == [0, 1]
     assert model.calls == []
+
+
+def test_of_a_long_window_without_pauses_both_ends_are_asked_about() -> None:
+    model = ModelStandIn(ENGLISH, GERMAN, GERMAN)
+    samples = np.concatenate([make_clip(number, seconds=4) for number in range(2)])
+    mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
+    plain = make_window(5, make_clip(2, seconds=6))
+
+    cut = cut_at_language_changes(model, [mixed, plain], Listener())
+
+    assert [part.index for part in cut.parts] == [4, 4, 5]
+    assert [len(warnings) for warnings in cut.warnings.values()] == [1, 0]
+    assert sorted(model.calls[0]) == [0, 1, 2, 2]
 
 
 def test_windows_are_cut_where_the_model_hears_another_language() -> None:

@@ -1,13 +1,17 @@
 """Weights are joined from installed packages once, and only if they are the published ones."""
 
 import hashlib
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import faster_whisper
+import huggingface_hub
 import pytest
 
+from tests.fakes.silent_hub import fill_cache, open_silent_hub
 from worker.engines import whisper_weights
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.whisper_weights import HUB_MODEL, HUB_REVISION, WEIGHT_FILES, WeightFile, find_weights
@@ -49,14 +53,17 @@ def use_small_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked_hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
-    """What the hub was asked for; it answers with a folder."""
+    """What the hub was asked for; it answers with a folder, and its cache is empty."""
     asked: list[tuple[str, str | None]] = []
 
-    def download_model(name: str, *, revision: str | None, cache_dir: str) -> str:
+    def download_model(name: str, *, revision: str | None, cache_dir: str, local_files_only: bool) -> str:
+        if local_files_only:
+            raise FileNotFoundError(name)
         asked.append((name, revision))
         return f"{cache_dir}/small"
 
     monkeypatch.setattr(faster_whisper, "download_model", download_model)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: None)
     return asked
 
 
@@ -66,6 +73,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route to the hub")
 
     monkeypatch.setattr(faster_whisper, "download_model", download_model)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: None)
 
 
 pytestmark = pytest.mark.usefixtures("use_small_weights")
@@ -168,6 +176,32 @@ def test_a_named_model_comes_from_the_hub(
 ) -> None:
     assert find_weights("small", tmp_path / "models") == tmp_path / "models" / "hub" / "small"
     assert asked_hub == [("small", None)]
+
+
+def find_with_silent_hub(weights_dir: Path) -> str:
+    """What the real client of the hub makes of a model when the hub answers nothing."""
+    program = (
+        "from pathlib import Path\n"
+        "from worker.engines.whisper_weights import find_weights\n"
+        "from worker.engines.protocol import ModelUnavailable\n"
+        f"try: print(find_weights({HUB_MODEL!r}, Path({str(weights_dir)!r})))\n"
+        "except ModelUnavailable as error: print(error)"
+    )
+    with open_silent_hub() as endpoint:
+        return subprocess.run(
+            [sys.executable, "-P", "-c", program],
+            env=os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_ETAG_TIMEOUT": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+
+def test_a_hub_that_is_silent_holds_up_nothing(tmp_path: Path) -> None:
+    assert "timed out" in find_with_silent_hub(tmp_path)
+
+    snapshot = fill_cache(tmp_path / "hub", HUB_MODEL, [file.name for file in WEIGHT_FILES])
+    assert find_with_silent_hub(tmp_path) == str(snapshot)
 
 
 @pytest.mark.usefixtures("no_hub")
