@@ -20,12 +20,13 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
+from worker.unsent_partials import UnsentPartials
 from worker.vad import SileroStream, SileroVad
 from worker.window_plan import WindowConfig
 from worker.windows import cut_fixed_windows, cut_windows
 
 PARTIAL_INTERVAL_S = 0.05
-"""Partials are sent at most this often; what comes sooner is joined."""
+"""Seconds of a job for each partial that is sent of it, of all its windows; what comes sooner is joined."""
 
 # As Silero does it: speech ends at a probability this much below where it begins, but not at nothing at all.
 _HYSTERESIS = 0.15
@@ -42,7 +43,8 @@ SendReport = Callable[[messages.Report], None]
 class JobListener:
     """Follows an engine through one run: joins partials that come fast, and tells it when to stop.
 
-    `wait_for_leave` returns when the next batch of windows may be decoded, or the run was stopped.
+    `wait_for_leave` returns when the next batch of windows may be decoded, or the run was stopped. `clock`
+    counts seconds.
     """
 
     def __init__(
@@ -51,30 +53,34 @@ class JobListener:
         send: SendReport,
         is_stopped: Callable[[], bool],
         wait_for_leave: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
         self._wait_for_leave = wait_for_leave
-        self._alive_at = time.monotonic()
-        self._unsent: dict[int, messages.PartialDecoded] = {}
+        self._clock = clock
+        self._alive_at = clock()
+        self._unsent = UnsentPartials()
         self._sent_at = float("-inf")
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
-        """Send what is new, or keep it for the next time if the last was just now."""
-        unsent = self._unsent[window].delta if window in self._unsent else ""
-        self._unsent[window] = messages.PartialDecoded(self._run, window, unsent + delta, tail, language)
-        now = time.monotonic()
-        if now - self._sent_at < PARTIAL_INTERVAL_S:
-            return
-        self._sent_at = now
-        # In the order of the windows: to go on in one is to say that those before it are complete.
-        for index in sorted(self._unsent):
-            self._send(self._unsent.pop(index))
+        """Send what is new, or keep it for the next time if the last was just now.
+
+        Of many windows, each time as much is sent as the time since the last allows.
+        """
+        self._unsent.add(messages.PartialDecoded(self._run, window, delta, tail, language))
+        now = self._clock()
+        since_s = now - self._sent_at
+        while since_s >= PARTIAL_INTERVAL_S and (partial := self._unsent.take_next()) is not None:
+            self._send(partial)
+            since_s -= PARTIAL_INTERVAL_S
+            # What waits still may go as soon as if this had gone on time.
+            self._sent_at = now - since_s if self._unsent else now
 
     def forget_unsent(self) -> None:
         """Never send what was kept, since its windows are finished."""
-        self._unsent.clear()
+        self._unsent.forget()
 
     def is_stopped(self) -> bool:
         """Whether the engine must stop."""
@@ -97,7 +103,7 @@ class JobListener:
         """
         for block in blocks:
             self._raise_if_stopped()
-            now = time.monotonic()
+            now = self._clock()
             if now - self._alive_at >= ALIVE_INTERVAL_S:
                 self._alive_at = now
                 self._send(messages.AudioRead(self._run))

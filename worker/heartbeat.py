@@ -77,6 +77,8 @@ class Heartbeat:
                 self._beat()
             except QueueUnavailable:
                 _logger.warning("beat_missed", reason="the queue does not answer")
+            except Exception:  # border of the thread: without it the worker would count as dead
+                _logger.exception("beat_failed")
             self._stopped.wait(BEAT_INTERVAL_S)
 
     def _announce(self) -> None:

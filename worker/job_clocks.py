@@ -1,10 +1,15 @@
 """The clocks of one job: how long inference took, and since when the engine has given no sign of life."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.jobs import Claim, Door
 from worker.settings import WorkerSettings
+
+OUTAGE_FROM_S = 0.25
+"""A report that takes longer, in seconds, to be written down met a Redis that was away. Less is no outage:
+the engine is at work meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class JobClocks:
         self._heard_at = clock()
 
     def begin_inference(self) -> None:
-        """The engine decodes from now on, if it does not already."""
+        """The engine gave a sign of life: it decodes from now on, if it does not already."""
         self._heard_at = self._clock()
         if self._inferring_since is None:
             self._inferring_since = self._heard_at
@@ -50,9 +55,18 @@ class JobClocks:
         self._inferring_since = None
         self._heard_at = self._clock()
 
-    def hear(self) -> None:
-        """The engine gave a sign of life, or was kept waiting until now."""
-        self._heard_at = self._clock()
+    @contextmanager
+    def excuse_outage(self) -> Iterator[None]:
+        """Around writing into the record: where Redis keeps that waiting, both clocks stand still."""
+        began_at = self._clock()
+        try:
+            yield
+        finally:
+            now = self._clock()
+            if now - began_at > OUTAGE_FROM_S:
+                self._heard_at = now
+                if self._inferring_since is not None:
+                    self._inferring_since += now - max(began_at, self._inferring_since)
 
     @property
     def is_inferring(self) -> bool:

@@ -16,7 +16,8 @@ from shared.jobs import Claim
 from worker.model_host import ModelHost
 
 BELT_INTERVAL_S = 2.0
-"""How often the queue is looked at without a ticket, should tickets be lost or the broker be slow."""
+"""How often the queue is looked at without a ticket, should tickets be lost or the broker be slow; and an
+idle model process, should it have vanished."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -66,13 +67,27 @@ class JobRunner:
     def _serve(self) -> None:
         while not self._is_stopping.is_set():
             ticket = self._next_ticket()
+            self._look_at_model()
             while not self._is_stopping.is_set() and self._run_next_job():
                 self._idle_since = time.monotonic()
             if ticket is not None:
                 ticket.set()
+            self._unload_when_idle()
+        self._host.unload()
+
+    def _look_at_model(self) -> None:
+        """Notice a model process that has vanished while idle: nobody shall be told that it is loaded."""
+        try:
+            self._host.notice_death()
+        except Exception:  # border of the thread: the next job must find it alive
+            _logger.exception("model_not_looked_at")
+
+    def _unload_when_idle(self) -> None:
+        try:
             if self._is_idle_for_too_long():
                 self._host.unload()
-        self._host.unload()
+        except Exception:  # border of the thread: the next job must find it alive
+            _logger.exception("not_unloaded")
 
     def _next_ticket(self) -> threading.Event | None:
         try:

@@ -1,7 +1,7 @@
 """The parent's side of the model process: start it, give it a job, hear from it, end it.
 
 absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--> ready
-loading | ready | busy --process vanishes--> dead --begin_job--> loading
+loading | ready | busy --process vanishes--> dead --begin_job--> loading (while ready: once it is looked at)
 any --unload--> absent
 any --give_up--> dead
 """
@@ -81,19 +81,29 @@ class ModelHost:
         return self._clock() - self._restarts[0] >= RESTART_PERIOD_S
 
     def begin_job(self, claim: Claim, audio_fd: int) -> None:
-        """Hand over a job and the pipe its audio comes from; starts the process where there is none.
+        """Hand over a job and the pipe its audio comes from; starts a process where none is alive.
 
         Needs a state other than busy. The caller closes his `audio_fd`.
 
         Raises:
             ModelProcessDied: the process ended before it took the job.
         """
+        self.notice_death()
         if self._channel is None:
             self._start_process()
         else:
             self.state = ModelState.BUSY
         self._run = next(self._runs)
         self._send(order_job(self._run, claim), audio_fd)
+
+    def notice_death(self) -> None:
+        """See whether the process has vanished while it waited for a job; needs no particular state.
+
+        What it may still say of an earlier job is dropped.
+        """
+        while self.state is ModelState.READY and self._channel is not None and self._channel.is_readable(0):
+            if self._channel.receive() is None:
+                self._died()
 
     def receive(self, timeout_s: float) -> Report | None:
         """The next report about the job at hand, or None after `timeout_s`. Needs a job begun.
@@ -138,8 +148,9 @@ class ModelHost:
         match report:
             case Loaded(device=device):
                 self.device = device
-                self.state = ModelState.BUSY
-                self._log_load()
+                if self.state is ModelState.LOADING:  # and not at work, when a second model was loaded
+                    self.state = ModelState.BUSY
+                    self._log_load()
             case JobDecoded() | JobFailed() | JobStopped():
                 self.state = ModelState.READY
             case _:

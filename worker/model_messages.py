@@ -38,14 +38,17 @@ Order = DecodeJob | StopJob | GoOn
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
-    """From the process: a phase of loading began, `elapsed_s` after the process did."""
+    """From the process: a phase of loading began, `elapsed_s` after the loading did.
+
+    The first loading begins with the process; a second model may be loaded in the middle of a job.
+    """
 
     phase: str
     elapsed_s: float
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: the model is in memory on `device`."""
+    """From the process: the model, or a second one, is in memory on `device`, `elapsed_s` after it began."""
 
     device: str
     elapsed_s: float

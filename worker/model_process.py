@@ -8,7 +8,6 @@ import queue
 import signal
 import socket
 import threading
-import time
 from functools import partial
 
 import structlog
@@ -21,6 +20,7 @@ from worker.audio_pipe import AudioPipe
 from worker.decoding import JobDecoder, JobListener
 from worker.engines.protocol import Engine, ModelUnavailable
 from worker.engines.registry import create_engine
+from worker.load_reports import LoadReporter
 from worker.parent_death import outlive_parent
 from worker.settings import WorkerSettings
 
@@ -53,6 +53,14 @@ class OrderInbox:
             self._leave_for_run = 0
 
     def _receive_orders(self) -> None:
+        try:
+            self._follow_orders()
+        except Exception:  # border of the thread: a process that hears no stop any more is of no use
+            _logger.exception("orders_broken")
+        # The host is gone or wants no more: end now, with all that an engine may have started.
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    def _follow_orders(self) -> None:
         while (message := self._channel.receive()) is not None:
             payload, descriptors = message
             match messages.decode_order(payload):
@@ -66,8 +74,6 @@ class OrderInbox:
                     with self._changed:
                         self._leave_for_run = run
                         self._changed.notify_all()
-        # The host is gone or wants no more: end now, with all that an engine may have started.
-        os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class ModelProcess:
@@ -77,7 +83,7 @@ class ModelProcess:
         self._channel = channel
         self._engine = engine
         self._decoder = decoder
-        self._started_at = time.monotonic()
+        self._report_phase = LoadReporter(self._send)
 
     def serve(self) -> None:
         """Load, then transcribe until the host closes the channel, which ends the process."""
@@ -96,7 +102,7 @@ class ModelProcess:
         except ModelUnavailable as error:
             self._send(messages.LoadFailed(str(error)))
             return False
-        self._send(messages.Loaded(device, self._elapsed_s()))
+        self._report_phase.end(device)
         return True
 
     def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
@@ -106,16 +112,11 @@ class ModelProcess:
         with AudioPipe(audio_fd, is_stopped) as audio:
             for report in self._decoder.decode(order, read_pcm(audio), listener):
                 self._send(report)
+        self._report_phase.forget()  # where a second model could not be loaded
 
     def _ask_leave(self, run: int, inbox: OrderInbox) -> None:
         self._send(messages.BatchDecoded(run))
         inbox.wait_for_leave(run)
-
-    def _report_phase(self, phase: str) -> None:
-        self._send(messages.Loading(phase, self._elapsed_s()))
-
-    def _elapsed_s(self) -> float:
-        return round(time.monotonic() - self._started_at, 3)
 
     def _send(self, report: messages.Report) -> None:
         self._channel.send(messages.encode_message(report))

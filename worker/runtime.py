@@ -11,6 +11,7 @@ import structlog
 from celery import Celery
 
 from shared.capabilities import WorkerPresence
+from shared.errors import MediaServiceDown
 from shared.job_store import claim_job
 from shared.jobs import Claim
 from shared.media.client import MediaService
@@ -18,6 +19,7 @@ from shared.media.messages import MediaLimits
 from shared.redis_connection import connect
 from shared.sweeper import Sweeper
 from shared.upload_store import UploadStore
+from worker.decoder_start import DecoderStarter
 from worker.engines.catalogue import describe_capabilities
 from worker.heartbeat import Heartbeat
 from worker.job_clocks import JobClocks, choose_limits
@@ -42,6 +44,7 @@ class WorkerRuntime:
             whisper_model=settings.whisper_model,
             model_id=settings.model_id,
             aligner_id=settings.aligner_id,
+            max_context_bytes=settings.max_context_bytes,
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
@@ -63,7 +66,7 @@ class WorkerRuntime:
 
     def start(self) -> None:
         """Begin to serve: from now on jobs are taken, with or without a ticket."""
-        self._media.start()
+        self._start_media()
         self._heartbeat.start()
         self._sweeper.start()
         self._runner.start()
@@ -84,6 +87,12 @@ class WorkerRuntime:
         self._sweeper.stop()
         self._heartbeat.stop()
         self._media.stop()
+
+    def _start_media(self) -> None:
+        try:
+            self._media.start()
+        except MediaServiceDown:  # Celery would go on without a runtime
+            _logger.warning("media_service_not_started", consequence="the next job tries again")
 
     def _claim_next(self) -> Claim | None:
         engine, model = self._capabilities.engine, self._capabilities.model
@@ -107,10 +116,11 @@ class WorkerRuntime:
             self._job_id = None
 
     def _put_tools_together(self) -> JobTools:
+        uploads = UploadStore(self._settings.uploads_dir)
         return JobTools(
             host=self._host,
-            media=self._media,
-            uploads=UploadStore(self._settings.uploads_dir),
+            decoders=DecoderStarter(self._media, uploads),
+            uploads=uploads,
             heartbeat=self._heartbeat,
             cancel_grace_s=self._settings.cancel_grace_ms / 1000,
             stop_grace_s=self._settings.stop_grace_s,

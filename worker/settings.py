@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shared.settings import SharedSettings
 from worker.engines.catalogue import DEFAULT_ALIGNER_ID, EngineName
@@ -66,8 +66,9 @@ class WorkerSettings(SharedSettings):
     `qwen3-vllm` runs on the first CUDA device alone."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU that can, `float32` on the CPU.
-    `qwen3-vllm`: the same, but for `auto`, which vLLM decides."""
+    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU of compute capability
+    8.0 or more, `float16` on an older one, `float32` elsewhere. `qwen3-vllm`: the same, but for `auto`, which
+    vLLM decides."""
 
     batch_windows: NonNegativeInt = 0
     """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU.
@@ -75,7 +76,12 @@ class WorkerSettings(SharedSettings):
 
     language_changes: bool = True
     """`qwen3` and `qwen3-vllm`: whether windows are cut where the language changes. Without a language given,
-    the model is then asked for that of each stretch of speech before it transcribes a window of several."""
+    the model is then asked for that of each stretch of speech before it transcribes a window of several,
+    and for that of both ends of five seconds of speech or more without a pause."""
+
+    max_context_bytes: PositiveInt = 4096
+    """`qwen3` and `qwen3-vllm`: how long the context of a request (`prompt` and `keywords`) may be, in bytes
+    of UTF-8; more is a 400. Each byte may become a token, and the model computes with all of them at once."""
 
     vllm_gpu_memory: float = Field(default=0.7, gt=0.0, le=1.0)
     """`qwen3-vllm`: the share of the GPU's memory that vLLM takes when it starts, for weights and cache. So

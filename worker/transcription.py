@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import structlog
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.errors import MediaServiceDown
+from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Partial, Progress
 from shared.job_store import FinishedWindow
 from shared.jobs import Claim, Directive, Failure, FailureCode
-from shared.media.client import MediaService
 from shared.upload_store import UploadStore
 from worker import model_messages as messages
+from worker.decoder_start import DecoderStarter
 from worker.heartbeat import Heartbeat
 from worker.job_recorder import JobRecorder
 from worker.model_host import ModelHost, ModelProcessDied
@@ -31,7 +31,7 @@ class JobTools:
     """What every transcription of a worker needs, put together once. The graces are in seconds."""
 
     host: ModelHost
-    media: MediaService
+    decoders: DecoderStarter
     uploads: UploadStore
     heartbeat: Heartbeat
     cancel_grace_s: float
@@ -62,14 +62,20 @@ class Transcription:
         try:
             self._begin()
             while not self._is_over:
-                self._on_report(self._host.receive(POLL_S))
+                report = self._host.receive(POLL_S)
+                with self._clocks.excuse_outage():
+                    self._on_report(report)
                 self._obey_rules()
         except ModelProcessDied:
             self._report_crash()
         except FileNotFoundError:
             self._fail(FailureCode.UPLOAD_MISSING, "The uploaded file is no longer stored. Send it again.")
-        except MediaServiceDown as error:
-            self._fail(FailureCode.ENGINE_ERROR, error.message)
+        except MediaServiceDown:
+            self._give_up_without_decoder()
+        except QueueUnavailable:  # for longer than anybody waits: others decide what becomes of the job
+            if not self._host.is_idle:
+                self._host.unload()
+            raise
         except Exception:  # border of the job: an error of ours must count, or it would be tried for ever
             _logger.exception("transcription_broke", job_id=self._claim.job_id)
             self._host.give_up()
@@ -79,15 +85,22 @@ class Transcription:
         """Connect a decoder to the model process by a pipe that this process never reads."""
         reading, writing = os.pipe()
         try:
-            path = self._tools.uploads.path_of(self._claim.upload.name)
-            start_sample = self._claim.checkpoint.resume_sample
-            self._tools.media.decode_into(path, writing, start_sample=start_sample)
+            self._tools.decoders.start(
+                self._claim, writing, may_wait=lambda: self._rules.find_reason() is None
+            )
             self._host.begin_job(self._claim, reading)
         finally:
             os.close(reading)
             os.close(writing)
         if self._host.state.is_loaded:
             self._clocks.begin_inference()
+
+    def _give_up_without_decoder(self) -> None:
+        reason = self._rules.find_reason()
+        if reason is None:
+            self._report_crash()
+        else:
+            self._conclude(reason)
 
     def _on_report(self, report: messages.Report | None) -> None:
         match report:
@@ -105,7 +118,6 @@ class Transcription:
             case _:
                 self._clocks.begin_inference()
                 self._on_run_report(report)
-        self._clocks.hear()  # once more: Redis may have kept the engine waiting
 
     def _on_run_report(self, report: messages.RunReport) -> None:
         match report:
@@ -176,7 +188,7 @@ class Transcription:
             case StopReason.STALE:
                 _logger.warning("claim_lost", job_id=self._claim.job_id)
             case StopReason.CANCELLED:
-                self._cancel()
+                self._note_outcome(self._recorder.cancel())
             case StopReason.TIMED_OUT:
                 self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
             case StopReason.STALLED:
@@ -204,23 +216,23 @@ class Transcription:
         duration_s = self._claim.upload.duration_s
         if self._processed_s < duration_s:  # what follows the last window is silence
             self._recorder.tell(Progress(processed_s=duration_s, duration_s=duration_s))
-        self._recorder.succeed()
-
-    def _cancel(self) -> None:
-        """End the job and delete its audio: who cancels wants nothing of it to be left."""
-        if self._recorder.cancel():
-            with contextlib.suppress(OSError):  # then a sweeper does it
-                self._tools.uploads.delete(self._claim.upload.name)
+        self._note_outcome(self._recorder.succeed())
 
     def _fail(self, code: FailureCode, message: str) -> None:
         self._end()
-        self._recorder.fail(Failure(code, message))
+        self._note_outcome(self._recorder.fail(Failure(code, message)))
 
     def _give_back(self, reason: str) -> None:
-        self._recorder.give_back(reason, inference_ms=self._clocks.inference_ms)
+        self._note_outcome(self._recorder.give_back(reason, inference_ms=self._clocks.inference_ms))
 
     def _report_crash(self) -> None:
-        self._recorder.report_crash(inference_ms=self._clocks.inference_ms)
+        self._note_outcome(self._recorder.report_crash(inference_ms=self._clocks.inference_ms))
+
+    def _note_outcome(self, outcome: str) -> None:
+        """Delete the audio of a job that is cancelled now: who cancels wants nothing of it to be left."""
+        if outcome == "cancelled":
+            with contextlib.suppress(OSError):  # then a sweeper does it
+                self._tools.uploads.delete(self._claim.upload.name)
 
     def _end(self) -> None:
         self._is_over = True

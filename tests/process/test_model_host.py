@@ -108,15 +108,20 @@ def test_unloading_ends_what_the_process_has_started_though_it_ignores_signals(m
     assert not any(is_alive(process) for process in processes)
 
 
-def test_a_process_that_vanishes_takes_along_what_it_has_started(make_host: MakeHost) -> None:
+@pytest.mark.parametrize("is_looked_at", [True, False])
+def test_a_process_that_vanishes_takes_along_what_it_has_started(
+    make_host: MakeHost, *, is_looked_at: bool
+) -> None:
     host = make_host("with_a_grandchild")
     begin_job(host)
     receive_until(host, messages.JobDecoded)
     process, grandchild = child_processes()
     process.kill()
-    with pytest.raises(ModelProcessDied):  # noqa: PT012 - it may be noticed by either
+    wait_for(lambda: not is_alive(process), what="the end of the model process")
+    if is_looked_at:
+        host.notice_death()
+    else:
         begin_job(host)
-        receive_until(host, messages.JobDecoded)
     assert not is_alive(grandchild)
 
 
@@ -133,6 +138,56 @@ def test_a_process_that_ignores_the_end_of_its_channel_is_killed(make_host: Make
     receive_until(host, messages.JobDecoded)
     host.unload()
     assert child_processes() == []
+
+
+def end_the_idle_process(host: ModelHost) -> psutil.Process:
+    """Let a process do a job, and kill it while it waits for the next one."""
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    (process,) = child_processes()
+    process.kill()
+    wait_for(lambda: not is_alive(process), what="the end of the model process")
+    return process
+
+
+def test_a_process_that_vanishes_while_it_waits_is_noticed_by_a_look(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    host.notice_death()
+    assert state_of(host) is ModelState.ABSENT
+    end_the_idle_process(host)
+    assert state_of(host) is ModelState.READY
+    host.notice_death()
+    assert (state_of(host), child_processes()) == (ModelState.DEAD, [])
+    host.notice_death()
+    assert state_of(host) is ModelState.DEAD
+
+
+def test_a_process_that_vanished_while_it_waited_is_replaced_for_the_next_job(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    end_the_idle_process(host)
+    begin_job(host)
+    assert state_of(host) is ModelState.LOADING
+    receive_until(host, messages.JobDecoded)
+
+
+def test_a_look_harms_no_process_that_waits_and_hears_none_of_its_next_job(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    begin_job(host)
+    receive_until(host, messages.JobDecoded)
+    host.stop_job()  # too late, and answered all the same
+    wait_for(lambda: not hears_nothing(host), what="an answer about the earlier run")
+    processes = child_processes()
+    host.notice_death()
+    assert (state_of(host), child_processes()) == (ModelState.READY, processes)
+    assert hears_nothing(host)
+    begin_job(host)
+    host.notice_death()
+    assert receive_until(host, messages.JobDecoded) == [messages.JobDecoded(2)]
+
+
+def hears_nothing(host: ModelHost) -> bool:
+    assert host._channel is not None
+    return not host._channel.is_readable(0)
 
 
 @pytest.mark.parametrize("behaviour", ["die_in_load", "die_in_job"])
@@ -152,6 +207,20 @@ def test_a_report_on_an_earlier_run_is_not_heard(make_host: MakeHost) -> None:
     begin_job(host)
     reports = receive_until(host, messages.JobDecoded)
     assert not any(isinstance(report, messages.JobFailed) for report in reports)
+
+
+def test_a_second_model_may_be_loaded_in_the_middle_of_a_job(make_host: MakeHost) -> None:
+    host = make_host("load_another")
+    begin_job(host)
+    receive_until(host, messages.Loaded)
+    assert receive_until(host, messages.Loaded) == [
+        messages.Loading("second weights", 0.0),
+        messages.Loaded("cpu", 0.1),
+    ]
+    assert state_of(host) is ModelState.BUSY
+    receive_until(host, messages.JobDecoded)
+    assert state_of(host) is ModelState.READY
+    assert host._loads == 1
 
 
 def test_a_job_can_be_stopped(make_host: MakeHost) -> None:

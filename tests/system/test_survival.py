@@ -19,7 +19,7 @@ MakeServer = Callable[..., RealServer]
 @pytest.fixture
 def server(make_server: MakeServer) -> RealServer:
     """A server with short leases and small windows, so that faults hit in the middle of a job."""
-    return make_server(LEASE_S="2", WINDOW_S="2", SCRIPTED_SPEED="12").start()
+    return make_server(LEASE_S="2", WINDOW_S="2", SCRIPTED_SPEED="8").start()
 
 
 def submit(server: RealServer, **script: object) -> str:
@@ -105,6 +105,18 @@ def test_a_killed_model_process_costs_an_attempt_and_no_text(server: RealServer)
     job = wait_until_final(server, job_id)
     assert text_of(job) == TEXT
     assert job["attempt"] == 2
+
+
+def test_a_model_process_that_vanishes_while_idle_is_noticed_and_costs_no_attempt(server: RealServer) -> None:
+    text_of(wait_until_final(server, submit(server)))
+    model = server.model_process()
+    assert model is not None
+    wait_for(lambda: server.client.get("/health").json()["model_loaded"], what="the news of the loaded model")
+    model.kill()
+    wait_for(lambda: not server.client.get("/health").json()["model_loaded"], what="the news of its end")
+    job = wait_until_final(server, submit(server))
+    assert text_of(job) == TEXT
+    assert job["attempt"] == 1
 
 
 def test_a_job_that_kills_every_model_process_fails_and_the_next_one_is_served(server: RealServer) -> None:

@@ -3,12 +3,14 @@
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.jobs import Checkpoint, TranscriptionRequest
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from tests.fakes.repeating_engine import RepeatingEngine
 from worker import model_messages as messages
-from worker.decoding import JobDecoder, JobListener
+from worker.decoding import PARTIAL_INTERVAL_S, JobDecoder, JobListener
 from worker.engines.protocol import DecodingListener, DecodingStopped, Window, WindowTranscript
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
@@ -96,6 +98,94 @@ def test_nothing_is_sent_any_more_of_a_window_that_is_finished(monkeypatch: pyte
     monkeypatch.setattr("worker.decoding.PARTIAL_INTERVAL_S", 0)
     listener.on_partial(1, "Out", "")
     assert sent[1:] == [messages.PartialDecoded(7, 1, "Out", "")]
+
+
+class Clock:
+    """Says what time it is, as it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+BATCH = 16
+
+
+@pytest.mark.parametrize("step_s", [0.001, 0.013, 0.05, 0.09, 0.5, 2.0])
+def test_of_a_batch_of_many_windows_no_more_partials_are_sent_than_of_one(step_s: float) -> None:
+    clock = Clock()
+    times: list[float] = []
+    listener = JobListener(7, lambda _: times.append(clock.now_s), lambda: False, clock=clock)
+    steps = round(10 / step_s)
+
+    for step in range(steps):
+        clock.now_s = 100 + step * step_s
+        for window in range(BATCH):
+            listener.on_partial(window, " tide" if window == 0 else "", f"out {step}")
+
+    assert len(times) <= 1 + 10 / PARTIAL_INTERVAL_S
+    assert len(times) >= min(BATCH / step_s, 1 / PARTIAL_INTERVAL_S) * (10 - 2 * step_s)
+
+
+def test_windows_of_a_batch_are_told_of_by_turns_and_the_one_that_grows_is_not_late() -> None:
+    clock = Clock()
+    sent: list[messages.Report] = []
+    listener = JobListener(7, sent.append, lambda: False, clock=clock)
+
+    for step in range(2 * BATCH):
+        clock.now_s += 1.01 * PARTIAL_INTERVAL_S
+        for window in range(BATCH):
+            listener.on_partial(window, " tide" if window == 0 else "", f"out {step}")
+
+    told = [
+        (partial.window, partial.tail) for partial in sent if isinstance(partial, messages.PartialDecoded)
+    ]
+    growing = [tail for window, tail in told if window == 0]
+    assert growing == [f"out {step}" for step in range(0, 2 * BATCH, 2)]
+    assert {window for window, _ in told} == set(range(BATCH))
+
+
+Growth = tuple[int, list[str], float]
+growths = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(st.sampled_from(["a", "b", ""]), max_size=3), st.floats(0, 0.2)),
+    max_size=60,
+)
+
+
+@given(growths)
+def test_text_that_stays_has_no_hole_and_never_goes_on_before_the_windows_ahead_are_complete(
+    growths: list[Growth],
+) -> None:
+    clock = Clock()
+    sent: list[messages.Report] = []
+    listener = JobListener(7, sent.append, lambda: False, clock=clock)
+    said = dict.fromkeys(range(200), "")
+    open_window = 0
+
+    for number, (ahead, deltas, pause_s) in enumerate(growths):
+        clock.now_s += pause_s
+        listener.on_partial(open_window + ahead, "", f"tail {number}")
+        for delta in deltas:
+            said[open_window] += delta
+            listener.on_partial(open_window, delta, f"tail {number}")
+        open_window += ahead == 0
+    flush(listener, clock, window=open_window)
+
+    heard = dict.fromkeys(said, "")
+    for partial in sent:
+        assert isinstance(partial, messages.PartialDecoded)
+        heard[partial.window] += partial.delta
+        complete = range(partial.window if partial.delta else 0)
+        assert all(heard[window] == said[window] for window in complete)
+    assert heard == said
+
+
+def flush(listener: JobListener, clock: Clock, *, window: int) -> None:
+    """Wait for so long that all is sent which waits."""
+    clock.now_s += 1000
+    listener.on_partial(window, "", "the end")
 
 
 def test_a_job_that_goes_on_knows_the_language_of_the_text_before() -> None:

@@ -1,5 +1,6 @@
-"""What the record says of a claim is remembered, the gravest of it."""
+"""What the record says of a claim is remembered, the gravest of it; a beat that breaks is not the last."""
 
+import threading
 from typing import cast
 
 import pytest
@@ -33,3 +34,17 @@ def test_a_yield_that_is_told_late_takes_nothing_back(graver: Directive) -> None
 def test_a_cancel_ends_any_engine_within_a_second() -> None:
     grace_s = WorkerSettings().cancel_grace_ms / 1000
     assert BEAT_INTERVAL_S + POLL_S + grace_s + POLL_S <= 0.9
+
+
+def test_an_error_that_nobody_foresaw_costs_one_beat() -> None:
+    described = threading.Semaphore(0)
+
+    def describe_worker() -> WorkerPresence:
+        described.release()
+        raise RuntimeError
+
+    heartbeat = Heartbeat(cast(ScriptRunner, None), describe_worker, lease_s=1)
+    heartbeat.start()
+    for _ in range(2):
+        assert described.acquire(timeout=30)
+    heartbeat._stopped.set()

@@ -73,11 +73,47 @@ def test_an_engine_stands_still_when_it_is_silent_for_longer_than_a_window_takes
     clocks.begin_inference()
     time.now += 20
     assert not clocks.is_stalled
-    clocks.hear()
+    clocks.begin_inference()
     time.now += 20
     assert not clocks.is_stalled
     time.now += 1
     assert clocks.is_stalled
+
+
+def test_an_outage_of_the_record_counts_neither_as_inference_nor_as_standing_still(
+    time: Time, clocks: JobClocks
+) -> None:
+    clocks.begin_inference()
+    time.now += 10
+    with clocks.excuse_outage():
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_stalled) == (10_000, False)
+    time.now += 10
+    assert (clocks.inference_ms, clocks.is_stalled) == (20_000, False)
+
+
+def test_an_outage_that_follows_the_first_report_is_excused_from_there(time: Time, clocks: JobClocks) -> None:
+    with clocks.excuse_outage():
+        clocks.begin_inference()
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_inferring) == (0, True)
+
+
+def test_an_outage_while_loading_leaves_the_clock_where_it_was(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    time.now += 10
+    with clocks.excuse_outage():
+        clocks.begin_loading()
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_inferring, clocks.is_stalled) == (10_000, False, False)
+
+
+def test_calls_of_a_record_that_is_well_are_no_outages(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    for _ in range(100):
+        with clocks.excuse_outage():
+            time.now += 0.01
+    assert clocks.inference_ms == 1000
 
 
 def test_a_phase_of_loading_may_take_longer(time: Time, clocks: JobClocks) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from shared.capabilities import ModelState
-from shared.errors import MediaServiceDown
+from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Progress
 from shared.job_store import FinishedWindow
 from shared.jobs import (
@@ -25,6 +25,7 @@ from shared.media.client import MediaService
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker import model_messages as messages
+from worker.decoder_start import DecoderStarter
 from worker.heartbeat import Heartbeat
 from worker.job_clocks import ClockLimits, JobClocks
 from worker.job_recorder import JobRecorder
@@ -39,8 +40,8 @@ CLAIM = Claim("a", 1, 1, Door.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest
 class FakeRecorder:
     """Notes how a job ended."""
 
-    def __init__(self, *, is_claim_ours: bool = True) -> None:
-        self._is_claim_ours = is_claim_ours
+    def __init__(self, outcome: str = "finished") -> None:
+        self._outcome = outcome
         self.endings: list[object] = []
         self.kept: list[FinishedWindow] = []
         self.directive = Directive.GO_ON
@@ -52,21 +53,31 @@ class FakeRecorder:
     def tell(self, event: object) -> Directive:
         return Directive.GO_ON
 
-    def succeed(self) -> None:
-        self.endings.append("succeeded")
+    def succeed(self) -> str:
+        return self._note("succeeded")
 
-    def fail(self, failure: Failure) -> None:
-        self.endings.append(failure.code)
+    def fail(self, failure: Failure) -> str:
+        return self._note(failure.code)
 
-    def report_crash(self, *, inference_ms: int) -> None:
-        self.endings.append("crashed")
+    def report_crash(self, *, inference_ms: int) -> str:
+        return self._note("crashed")
 
-    def give_back(self, reason: str, *, inference_ms: int) -> None:
-        self.endings.append((reason, inference_ms))
+    def give_back(self, reason: str, *, inference_ms: int) -> str:
+        return self._note((reason, inference_ms))
 
-    def cancel(self) -> bool:
-        self.endings.append("cancelled")
-        return self._is_claim_ours
+    def cancel(self) -> str:
+        return self._note("cancelled")
+
+    def _note(self, ending: object) -> str:
+        self.endings.append(ending)
+        return self._outcome
+
+
+class RecorderWithoutRedis(FakeRecorder):
+    """Gives up on an outage."""
+
+    def keep_window(self, finished: FinishedWindow) -> Directive:
+        raise QueueUnavailable
 
 
 class FakeHost:
@@ -113,14 +124,16 @@ class FakeHeartbeat:
 
 
 class FakeMedia:
-    """A decoder that starts, or does not."""
+    """A decoder that starts after so many errors."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+        self.calls = 0
 
-    def decode_into(self, path: Path, pipe_fd: int, *, start_sample: int = 0) -> None:
-        if self._error is not None:
-            raise self._error
+    def decode_into(self, path: Path, pipe_fd: int, *, told_s: float, start_sample: int = 0) -> None:
+        self.calls += 1
+        if self._errors:
+            raise self._errors.pop(0)
 
 
 def transcribe(host: FakeHost, media: FakeMedia | None = None) -> list[object]:
@@ -141,7 +154,9 @@ def put_tools_together(
 ) -> JobTools:
     return JobTools(
         host=cast(ModelHost, host),
-        media=cast(MediaService, media),
+        decoders=DecoderStarter(
+            cast(MediaService, media), UploadStore(uploads), patience_s=0.05, retry_s=0.001
+        ),
         uploads=UploadStore(uploads),
         heartbeat=cast(Heartbeat, heartbeat or FakeHeartbeat()),
         cancel_grace_s=1,
@@ -258,21 +273,90 @@ class Clock:
     ("error", "code"),
     [
         (FileNotFoundError(), FailureCode.UPLOAD_MISSING),
-        (MediaServiceDown(), FailureCode.ENGINE_ERROR),
     ],
 )
 def test_audio_that_cannot_be_opened_fails_the_job(error: Exception, code: FailureCode) -> None:
     assert transcribe(FakeHost(), FakeMedia(error)) == [code]
 
 
-@pytest.mark.parametrize("is_claim_ours", [True, False])
-def test_audio_goes_with_a_cancelled_job_but_not_with_a_claim_that_was_lost(
-    tmp_path: Path, *, is_claim_ours: bool
+def test_a_shortage_that_passes_costs_a_wait() -> None:
+    media = FakeMedia(MediaServiceDown(), MediaServiceDown())
+    assert transcribe(FakeHost(messages.JobDecoded(1)), media) == ["succeeded"]
+    assert media.calls == 3
+
+
+def test_a_shortage_that_lasts_counts_as_a_crash() -> None:
+    assert transcribe(FakeHost(), FakeMedia(*[MediaServiceDown()] * 1000)) == ["crashed"]
+
+
+def test_a_job_that_waits_for_a_decoder_can_be_cancelled() -> None:
+    recorder, media = FakeRecorder(), FakeMedia(*[MediaServiceDown()] * 1000)
+    tools = put_tools_together(FakeHost(), media, Path("uploads"))
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.CANCEL)).run()
+    assert recorder.endings == ["cancelled"]
+    assert media.calls == 1
+
+
+def test_a_record_that_is_away_for_too_long_is_no_crash_and_leaves_no_engine_at_work() -> None:
+    host, recorder = FakeHost(WINDOWS[0]), RecorderWithoutRedis()
+    host.is_idle = False
+    tools = put_tools_together(host, FakeMedia(), Path("uploads"))
+    work = Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.GO_ON))
+    with pytest.raises(QueueUnavailable):
+        work.run()
+    assert recorder.endings == []
+    assert host.is_unloaded
+
+
+class SlowRecorder(FakeRecorder):
+    """Keeps a window after an outage of a minute."""
+
+    def __init__(self, clock: "SetClock") -> None:
+        super().__init__()
+        self._clock = clock
+
+    def keep_window(self, finished: FinishedWindow) -> Directive:
+        self._clock.now += 60
+        return super().keep_window(finished)
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_outage_of_the_record_is_no_inference() -> None:
+    clock = SetClock()
+    recorder = SlowRecorder(clock)
+    tools = put_tools_together(FakeHost(*WINDOWS, messages.JobDecoded(1)), FakeMedia(), Path("uploads"))
+    clocks = JobClocks(ClockLimits(inference_s=50, window_s=50, load_s=50), used_ms=7, clock=clock)
+    rules = StopRules(lambda: Directive.GO_ON, clocks, is_stopping=threading.Event())
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    assert recorder.endings == ["succeeded"]
+    assert [finished.inference_ms for finished in recorder.kept] == [7, 7, 7]
+
+
+WAYS_OUT: dict[str, tuple[messages.Report | Exception, Directive]] = {
+    "cancelled": (messages.JobStopped(1), Directive.CANCEL),
+    "succeeded": (messages.JobDecoded(1), Directive.GO_ON),
+    "failed": (messages.JobFailed(1, FailureCode.AUDIO_UNDECODABLE, "garbage"), Directive.GO_ON),
+    "crashed": (ModelProcessDied(), Directive.GO_ON),
+    "yielded": (messages.JobStopped(1), Directive.YIELD),
+}
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "finished", "requeued", "stale"])
+@pytest.mark.parametrize(("report", "directive"), WAYS_OUT.values(), ids=WAYS_OUT.keys())
+def test_audio_goes_with_a_job_that_the_record_says_is_cancelled_and_with_no_other(
+    tmp_path: Path, report: messages.Report | Exception, directive: Directive, outcome: str
 ) -> None:
     (tmp_path / UPLOAD.name).write_bytes(b"x")
-    recorder = FakeRecorder(is_claim_ours=is_claim_ours)
-    tools = put_tools_together(FakeHost(messages.JobStopped(1)), FakeMedia(), tmp_path)
-    rules = rules_that_say(Directive.CANCEL)
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
-    assert recorder.endings == ["cancelled"]
-    assert (tmp_path / UPLOAD.name).exists() is not is_claim_ours
+    recorder = FakeRecorder(outcome)
+    tools = put_tools_together(FakeHost(report), FakeMedia(), tmp_path)
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(directive)).run()
+    assert len(recorder.endings) == 1
+    assert (tmp_path / UPLOAD.name).exists() is (outcome != "cancelled")

@@ -1,0 +1,73 @@
+"""Text that is read by joining its pieces has no hole where Redis was away, and the stream of it goes on."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import httpx
+import httpx_sse
+import pytest
+
+from tests.fakes.audio import make_tones, spoken_text, write_wav
+from tests.fakes.event_clients import Follower, by_header
+from tests.fakes.patience import wait_until
+from tests.fakes.server import RealServer
+
+MakeServer = Callable[..., RealServer]
+
+SPOKEN_S = 16
+SAMPLES = make_tones(SPOKEN_S)
+AUDIO, TEXT = write_wav(SAMPLES), spoken_text(SAMPLES)
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> RealServer:
+    """A server whose job is one window, so that a hole in its text would be there until its end."""
+    window_s = str(SPOKEN_S)
+    return make_server(WINDOW_S=window_s, FIRST_WINDOW_S=window_s, SCRIPTED_SPEED="4").start()
+
+
+class Deltas:
+    """A client of `stream=true`: what it was sent, in its order."""
+
+    def __init__(self) -> None:
+        self.job_id = ""
+        self.deltas: list[str] = []
+        self.others: list[dict[str, object]] = []
+
+    async def read(self, http: httpx.AsyncClient) -> None:
+        """Read until the end."""
+        request = {"files": {"file": AUDIO}, "data": {"stream": "true"}}
+        async with httpx_sse.aconnect_sse(http, "POST", "/v1/audio/transcriptions", **request) as source:
+            self.job_id = source.response.headers["X-Job-Id"]
+            async for event in source.aiter_sse():
+                self._hear(event.data)
+
+    def _hear(self, data: str) -> None:
+        said = {} if data in {"", "[DONE]"} else json.loads(data)
+        if said.get("type") == "transcript.text.delta":
+            self.deltas.append(said["delta"])
+        elif said:
+            self.others.append(said)
+
+
+async def test_a_restart_of_redis_takes_nothing_out_of_the_text_that_is_streamed(server: RealServer) -> None:
+    async with (
+        httpx.AsyncClient(base_url=server.base_url, timeout=WITHIN_S) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
+        client = Deltas()
+        tasks.create_task(client.read(http))
+        await wait_until(lambda: len(client.deltas) > 1, within_s=WITHIN_S)
+        follower = Follower(http, client.job_id, by_header)
+        tasks.create_task(follower.follow())
+        await wait_until(lambda: follower.heard.shown, within_s=WITHIN_S)
+        await asyncio.to_thread(server.redis.kill)
+        # When there is some text that nobody could be told
+        await wait_until(lambda: server.log_text().count("event_untold") > 1, within_s=WITHIN_S)
+        await asyncio.to_thread(server.redis.start)
+    (done,) = client.others
+    assert done["type"] == "transcript.text.done"
+    assert done["text"] == "".join(client.deltas) == TEXT
+    assert [shown for shown in follower.heard.shown if not TEXT.startswith(shown)] == []
