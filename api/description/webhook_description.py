@@ -1,5 +1,6 @@
 """How callbacks are described in /docs: what a `webhook_url` is sent, and how its answer is read."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,11 @@ The receiver has WEBHOOK_TIMEOUT_S (by default {_TIMEOUT_S:g} s) to answer, from
 Of its answer no more than status and Retry-After is read, and no redirect is followed. Where it is silent for
 so long, the connection fails or its name is not found, the callback is sent again, as after a 5XX. The waits
 between two tries are those of WEBHOOK_RETRIES_S, each longer or shorter by up to {JITTER:.0%}: by
-default there are {_PLAN.most_tries} tries within a day. It is given up at once where the host has an address
-that is not public, unless the server allows that, and when the job is deleted.
+default there are {_PLAN.most_tries} tries within {math.ceil(_PLAN.longest_s / 3600)} hours. It is given up at
+once where the host has an address that is not public, unless the server allows that, and when the job is
+deleted.
+
+The job is kept until that has come to an end, and JOB_TTL_S longer.
 
 `deliveries` of the job say how each try went, and when the next one is due."""
 

@@ -3,18 +3,20 @@
 import asyncio
 import os
 import socket
+import time
 import uuid
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from api.webhooks.schedule import Fate, RetryPlan
 from api.webhooks.sender import Answer
+from api.webhooks.slots import MOST_AT_ONCE, Slots
 from shared.delivery_store import (
     ClaimTerms,
     Delivery,
     NoneDue,
+    Standing,
     claim_delivery,
     end_delivery,
     put_delivery_off,
@@ -22,12 +24,6 @@ from shared.delivery_store import (
 from shared.errors import QueueUnavailable
 from shared.jobs import DeliveryOutcome
 from shared.redis_scripts import AsyncScriptRunner, ScriptCall
-
-MOST_AT_ONCE = 64
-"""How many deliveries are under way at once."""
-
-MOST_TO_A_RECEIVER = 8
-"""How many of them to one host: one that hangs must leave room for all others."""
 
 LOOK_INTERVAL_S = 0.5
 """How often the record is looked at without a ticket, should tickets be lost or the broker be slow."""
@@ -49,16 +45,18 @@ class Deliverer:
         plan: RetryPlan,
         *,
         lease_s: float,
+        quick_s: float,
     ) -> None:
         self._runner = runner
         self._send = send
         self._plan = plan
+        self._quick_s = quick_s
         deliverer_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._terms = ClaimTerms(lease_s, plan.most_tries, deliverer_id)
-        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._terms = ClaimTerms(lease_s, plan.most_tries, deliverer_id, plan.longest_s)
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._slots = Slots()
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._receivers: Counter[str] = Counter()
         self._tries: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
@@ -73,12 +71,12 @@ class Deliverer:
     async def run(self, *, grace_s: float) -> None:
         """Deliver until `stop`; tries that are under way then get `grace_s` seconds to end."""
         while not self._stopped.is_set():
-            await self._slots.acquire()
+            await self._room.acquire()
             found = await self._claim_next()
             if isinstance(found, Delivery):
                 self._begin(found)
             else:
-                self._slots.release()
+                self._room.release()
                 await self._rest(found)
         if self._tries:
             await asyncio.wait(self._tries, timeout=grace_s)
@@ -88,9 +86,9 @@ class Deliverer:
 
     async def _claim_next(self) -> Delivery | NoneDue:
         self._woken.clear()
-        busy = [receiver for receiver, tries in self._receivers.items() if tries >= MOST_TO_A_RECEIVER]
+        closed = self._slots.find_closed()
         try:
-            return await self._runner.run(claim_delivery(uuid.uuid4().hex, self._terms, busy=busy))
+            return await self._runner.run(claim_delivery(uuid.uuid4().hex, self._terms, closed))
         except QueueUnavailable:
             _logger.warning("look_skipped", reason="the queue does not answer")
         except Exception:  # the border of the loop: whatever it is, the next look may find it mended
@@ -106,22 +104,22 @@ class Deliverer:
             return
 
     def _begin(self, delivery: Delivery) -> None:
-        self._receivers[delivery.new_job.receiver] += 1
+        self._slots.take(delivery)
         task = asyncio.create_task(self._deliver(delivery))
         self._tries.add(task)
         task.add_done_callback(self._tries.discard)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        receiver = delivery.new_job.receiver
+        began_s = time.monotonic()
         try:
-            await self._report(delivery, await self._try_to_send(delivery))
+            answer = await self._try_to_send(delivery)
+            is_quick = time.monotonic() - began_s < self._quick_s
+            await self._report(delivery, answer, Standing.QUICK if is_quick else Standing.SLOW)
         except Exception:  # the border of a try: it is on record, and comes due again
             _logger.exception("delivery_unreported", job_id=delivery.job_id)
         finally:
-            self._receivers[receiver] -= 1
-            if not self._receivers[receiver]:
-                del self._receivers[receiver]
-            self._slots.release()
+            self._slots.free(delivery)
+            self._room.release()
             self._woken.set()
 
     async def _try_to_send(self, delivery: Delivery) -> Answer:
@@ -131,14 +129,15 @@ class Deliverer:
             _logger.exception("delivery_broken", job_id=delivery.job_id)
             return _BROKEN
 
-    async def _report(self, delivery: Delivery, answer: Answer) -> None:
+    async def _report(self, delivery: Delivery, answer: Answer, standing: Standing) -> None:
         wait_s = None
         if answer.fate is Fate.RETRY:
             wait_s = self._plan.choose_wait(delivery.claim_no, retry_after_s=answer.retry_after_s)
         if wait_s is None:
-            reported = await self._run_patiently(end_delivery(delivery, answer.outcome))
+            report = end_delivery(delivery, answer.outcome, standing)
         else:
-            reported = await self._run_patiently(put_delivery_off(delivery, answer.outcome, wait_s=wait_s))
+            report = put_delivery_off(delivery, answer.outcome, standing, wait_s=wait_s)
+        reported = await self._run_patiently(report)
         _logger.info(
             "webhook_tried",
             job_id=delivery.job_id,

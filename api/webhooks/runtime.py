@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
 
 from api.access.api_key_source import read_api_keys
 from api.outbound.clients import open_guarded_async_client
+from api.outbound.resolution import HostLookups
 from api.settings import ApiSettings
 from api.webhooks.deliverer import Deliverer
 from api.webhooks.schedule import RetryPlan
@@ -20,6 +22,11 @@ STOP_GRACE_S = 2.0
 
 REPORT_WITHIN_S = 5.0
 """By how much a lease is longer than a try: what reporting on it may take, while Redis is away too."""
+
+QUICK_PART = 0.2
+"""By which part of WEBHOOK_TIMEOUT_S a try of a quick receiver is over."""
+
+BEGIN_AGAIN_S = 1.0
 
 _logger = structlog.get_logger(__name__)
 
@@ -60,7 +67,12 @@ class WebhookRuntime:
                 self._loop.call_soon_threadsafe(what, self._deliverer)
 
     def _serve(self) -> None:
-        asyncio.run(self._deliver())
+        while not self._is_stopping:
+            try:
+                asyncio.run(self._deliver())
+            except Exception:  # border of the thread: without it nothing would be delivered any more
+                _logger.exception("deliverer_broke")
+                time.sleep(BEGIN_AGAIN_S)
 
     async def _deliver(self) -> None:
         settings = self._settings
@@ -70,6 +82,7 @@ class WebhookRuntime:
             self._create_sender().send,
             RetryPlan(settings.webhook_waits_s),
             lease_s=settings.webhook_timeout_s + REPORT_WITHIN_S,
+            quick_s=settings.webhook_timeout_s * QUICK_PART,
         )
         with self._lock:
             self._loop, self._deliverer = asyncio.get_running_loop(), deliverer
@@ -83,12 +96,13 @@ class WebhookRuntime:
             await connection.aclose()
 
     def _create_sender(self) -> Sender:
-        settings = self._settings
+        settings, lookups = self._settings, HostLookups()
         return Sender(
             lambda: open_guarded_async_client(
                 allow_private=settings.allow_private_addresses,
                 timeout_s=settings.webhook_timeout_s,
                 param="webhook_url",
+                resolve=lookups.resolve,
             ),
             gather_secrets(settings),
             timeout_s=settings.webhook_timeout_s,

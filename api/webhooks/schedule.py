@@ -74,6 +74,11 @@ class RetryPlan:
         """How often a delivery is tried in all."""
         return len(self.waits_s) + 1
 
+    @property
+    def longest_s(self) -> float:
+        """Seconds within which all of them begin, if each is over at once and no receiver asks for more."""
+        return sum(self.waits_s) * (1 + JITTER)
+
     def choose_wait(self, tries: int, *, retry_after_s: float = 0.0) -> float | None:
         """Seconds from try number `tries`, from 1, to the next one; None where it was the last.
 

@@ -21,6 +21,10 @@ MOST_CONNECTIONS = 8
 """How many connections a client is used for at once; httpcore's pools open ten. One client for each request
 would hold up all others, so long does it take to open: the certificates that it trusts are read."""
 
+_WITHOUT_OWN = (
+    "The secret of its API key is not known to the process that sends it, which reads keys at its start."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,9 +54,12 @@ class Sender:
 
     async def send(self, delivery: Delivery) -> Answer:
         """Send a delivery once; all of it, from the name of the host on, takes `timeout_s` at the most."""
-        secrets = self._secrets.find(delivery.new_job.key_name)
+        job = delivery.new_job
+        secrets = self._secrets.find(job.key_name, must_be_own=job.has_own_secret)
         if not secrets:
-            return _fail("There is no secret any more to sign it with.")
+            return _fail(
+                _WITHOUT_OWN if job.has_own_secret else "There is no secret any more to sign it with."
+            )
         try:
             async with asyncio.timeout(self._timeout_s), self._borrow_client() as client:
                 return await self._post(client, delivery, secrets)

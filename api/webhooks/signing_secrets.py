@@ -21,10 +21,15 @@ class WebhookSecrets:
     of_server: tuple[str, ...] = field(default=(), repr=False)
     of_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def find(self, key_name: str) -> tuple[str, ...]:
-        """The secrets that jobs of this API key (empty: of none) are signed with; none is: they cannot be."""
+    def find(self, key_name: str, *, must_be_own: bool) -> tuple[str, ...]:
+        """The secrets that jobs of this API key (empty: of none) are signed with; none is: they cannot be.
+
+        Where it `must_be_own`, that of the server does not stand for it: a receiver would think it forged.
+        """
         own = self.of_keys.get(key_name)
-        return (own,) if own else self.of_server
+        if own:
+            return (own,)
+        return () if must_be_own else self.of_server
 
 
 def parse_server_secrets(setting: str) -> tuple[str, ...]:

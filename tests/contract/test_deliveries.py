@@ -2,20 +2,24 @@
 
 from itertools import count, pairwise
 
+import pytest
 import redis
 
 from shared import job_store
 from shared.broker import DELIVERY_QUEUE_NAME, create_celery
 from shared.delivery_store import (
     ClaimTerms,
+    Closed,
     Delivery,
     NoneDue,
+    Standing,
     claim_delivery,
     end_delivery,
     needs_delivery_ticket,
     put_delivery_off,
 )
 from shared.job_intake import submit_job
+from shared.job_listing import forget_jobs
 from shared.jobs import (
     Claim,
     DeliveryOutcome,
@@ -46,9 +50,7 @@ tokens = (f"token{number}" for number in count())
 def new_job(job_id: str, url: str | None = "https://Example.com:8443/hook?a=b") -> NewJob:
     upload = Upload(job_id, "talk.wav", size_bytes=10, sha256="00", duration_s=10.0)
     job = NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest(), "lab", METADATA, url)
-    assert job.receiver == (
-        "example.com:8443" if url == "https://Example.com:8443/hook?a=b" else job.receiver
-    )
+    assert job.receiver == ("example.com" if url == "https://Example.com:8443/hook?a=b" else job.receiver)
     return job
 
 
@@ -227,10 +229,42 @@ def test_a_busy_receiver_is_passed_over_and_comes_again(runner: ScriptRunner) ->
     succeed(runner, "1")
     submit(runner, "2", url="http://other.example/")
     runner.run(job_store.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
-    found = runner.run(claim_delivery(next(tokens), TERMS, busy=["example.com:8443"]))
+    found = runner.run(claim_delivery(next(tokens), TERMS, Closed(receivers=("example.com",))))
     assert isinstance(found, Delivery)
     assert found.job_id == "2"
     assert take(runner).job_id == "1"
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        Closed(unless_quick=("example.com",)),
+        Closed(key_names=("lab",)),
+        Closed(standings=(Standing.NEW,)),
+    ],
+    ids=["its host", "its API key", "its kind"],
+)
+def test_what_there_is_no_room_for_comes_when_there_is(runner: ScriptRunner, closed: Closed) -> None:
+    succeed(runner)
+    assert isinstance(runner.run(claim_delivery(next(tokens), TERMS, closed)), NoneDue)
+    assert take(runner).claim_no == 1
+
+
+def test_how_a_receiver_stands_is_what_its_last_try_says(runner: ScriptRunner) -> None:
+    succeed(runner)
+    known = [take(runner)]
+    for standing in (Standing.SLOW, Standing.QUICK):
+        runner.run(put_delivery_off(known[-1], DeliveryOutcome(status=500), standing, wait_s=0.01))
+        known.append(take(runner))
+    assert [delivery.standing for delivery in known] == [Standing.NEW, Standing.SLOW, Standing.QUICK]
+
+
+def test_a_receiver_that_was_quick_gets_more_than_one_at_once(runner: ScriptRunner) -> None:
+    succeed(runner)
+    runner.run(end_delivery(take(runner), DeliveryOutcome(status=200), Standing.QUICK))
+    succeed(runner, "2")
+    found = runner.run(claim_delivery(next(tokens), TERMS, Closed(unless_quick=("example.com",))))
+    assert isinstance(found, Delivery)
 
 
 def test_many_that_wait_for_a_busy_receiver_stand_in_a_line(redis_url: str) -> None:
@@ -238,7 +272,7 @@ def test_many_that_wait_for_a_busy_receiver_stand_in_a_line(redis_url: str) -> N
         runner = ScriptRunner(connection, "test:")
         for number in range(30):
             succeed(runner, str(number))
-        busy = claim_delivery(next(tokens), TERMS, busy=["example.com:8443"])
+        busy = claim_delivery(next(tokens), TERMS, Closed(receivers=("example.com",)))
         assert isinstance(runner.run(busy), NoneDue)
         line = [due_ms for _, due_ms in connection.zrange("test:deliveries_due", 0, -1, withscores=True)]
     assert all(later >= earlier + 10 for earlier, later in pairwise(line))
@@ -253,12 +287,55 @@ def test_a_job_that_is_deleted_is_told_to_nobody(runner: ScriptRunner) -> None:
     assert find_none(runner) == NoneDue(None)
 
 
-def test_deliveries_outlive_the_job(runner: ScriptRunner) -> None:
+def test_a_job_is_there_until_its_delivery_has_ended_and_for_its_ttl_after_that(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        runner = ScriptRunner(connection, "test:")
+        succeed(runner, "late", ttl_s=0.3)
+        delivery = take(runner)
+        assert runner.run(put_delivery_off(delivery, DeliveryOutcome(status=500), wait_s=0.4)) == "put_off"
+        again = take(runner)
+        assert runner.run(forget_jobs()) == 0
+        kept = [name for name in connection.keys("test:*:late") if connection.ttl(name) == -1]
+        assert {b"test:job:late", b"test:log:late", b"test:deliveries:late"} <= set(kept)
+        assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
+        assert [tried.outcome.status for tried in read_tries(runner, "late")] == [500, 200]
+        wait_for(lambda: runner.run(job_store.read_job("late")) is None, what="the end of the job")
+        assert connection.keys("test:*:late") == [b"test:gone:late"]
+        assert runner.run(forget_jobs()) == 1
+
+
+def test_so_it_is_where_nobody_reports_on_the_last_try(runner: ScriptRunner) -> None:
+    succeed(runner, ttl_s=0.3)
+    for _ in range(SHORT.most_tries):
+        take(runner, SHORT)
+    wait_for(lambda: find_none(runner) == NoneDue(None))
+    wait_for(lambda: runner.run(job_store.read_job("1")) is None, what="the end of the job")
+
+
+def test_so_it_is_where_there_was_no_room_for_days(
+    runner: ScriptRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     succeed(runner, ttl_s=0.05)
-    wait_for(lambda: runner.run(job_store.read_job("1")) is None)
-    delivery = take(runner)
-    assert runner.run(put_delivery_off(delivery, DeliveryOutcome(status=500), wait_s=0.01)) == "put_off"
-    assert runner.run(end_delivery(take(runner), DeliveryOutcome(status=200))) == "ended"
+    monkeypatch.setattr("shared.delivery_store.UNTRIED_TTL_S", 0.2)
+
+    def look() -> bool:
+        runner.run(claim_delivery(next(tokens), TERMS, Closed(key_names=("lab",))))
+        return runner.run(job_store.read_job("1")) is None
+
+    wait_for(look, what="the end of the job")
+    assert find_none(runner) == NoneDue(None)
+
+
+def test_so_it_is_where_nobody_delivers(runner: ScriptRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    succeed(runner, ttl_s=0.05)
+    monkeypatch.setattr("shared.delivery_store.UNTRIED_TTL_S", 0.2)
+
+    def look() -> bool:
+        runner.run(needs_delivery_ticket("broker"))
+        return runner.run(job_store.read_job("1")) is None
+
+    wait_for(look, what="the end of the job")
+    assert find_none(runner) == NoneDue(None)
 
 
 def test_a_ticket_is_needed_where_something_is_due_and_none_is_on_its_way(redis_url: str) -> None:

@@ -12,9 +12,10 @@ from standardwebhooks import WebhookVerificationError
 
 from api.errors import Refusal, UrlRefused
 from api.settings import ApiSettings
-from api.webhooks.deliverer import MOST_TO_A_RECEIVER
 from api.webhooks.runtime import WebhookRuntime
+from api.webhooks.slots import MOST_TO_A_RECEIVER, MOST_TO_ALL
 from shared import job_store
+from shared.delivery_store import Standing
 from shared.job_intake import submit_job
 from shared.jobs import (
     DeliveryTry,
@@ -28,8 +29,11 @@ from shared.jobs import (
 )
 from shared.redis_connection import connect
 from shared.redis_scripts import ScriptRunner
+from tests.fakes.many_names import DOMAIN as MANY
+from tests.fakes.many_names import ManyNames
 from tests.fakes.receiver import SECRET, Receiver, Reply
 from tests.fakes.server import find_free_port, wait_for
+from tests.fakes.slow_names import DOMAIN, SlowNames
 
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 METADATA = {"order": 17, "empty": [], "ü": {"deep": None}}
@@ -62,12 +66,16 @@ class Bed:
         finally:
             runtime.stop()
 
-    def end_job(self, url: str, *, failure: Failure | None = None, key_name: str = "") -> str:
+    def end_job(
+        self, url: str, *, failure: Failure | None = None, key_name: str = "", has_own_secret: bool = False
+    ) -> str:
         """Let a job with this `webhook_url` come to its end; answers its id."""
         job_id = uuid.uuid4().hex
         upload = Upload(job_id, "talk.wav", size_bytes=10, sha256="00", duration_s=10.0)
         request = TranscriptionRequest()
-        job = NewJob(job_id, Door.JOBS, Priority.BATCH, upload, request, key_name, METADATA, url)
+        job = NewJob(
+            job_id, Door.JOBS, Priority.BATCH, upload, request, key_name, METADATA, url, has_own_secret
+        )
         self.runner.run(submit_job(job))
         claim = self.runner.run(job_store.claim_job("w", engine="e", model="m", lease_s=60))
         assert claim
@@ -158,6 +166,25 @@ def test_an_api_key_may_have_a_secret_of_its_own(bed: Bed, receive: Callable[...
         lab.verify(SECRET)
 
 
+def test_a_key_whose_secret_is_not_known_yet_is_waited_for_and_no_other_signs(
+    bed: Bed, receive: Callable[..., Receiver]
+) -> None:
+    receiver = receive()
+    with bed.deliver(webhook_retries_s=",".join(["0.05"] * 1000)):
+        job_id = bed.end_job(receiver.url, key_name="lab", has_own_secret=True)
+        first, *_ = wait_for(lambda: bed.tries(job_id), what="a try")
+    assert first.outcome.error
+    assert "The secret of its API key is not known" in first.outcome.error
+    assert receiver.received == []
+    with bed.deliver(
+        api_keys=f"lab=k3y-0123456789abcdef webhook_secret={OWN_SECRET}",
+        webhook_retries_s=",".join(["0.05"] * 1000),
+    ):
+        bed.wait_for_end(job_id)
+    [received] = receiver.received
+    assert received.verify(OWN_SECRET)
+
+
 def test_while_a_secret_is_changed_both_verify(bed: Bed, receive: Callable[..., Receiver]) -> None:
     receiver = receive()
     with bed.deliver(webhook_secret=f"{OWN_SECRET},{SECRET}"):
@@ -235,16 +262,98 @@ def test_of_an_answer_only_the_head_counts(bed: Bed, receive: Callable[..., Rece
 
 
 def test_a_receiver_that_hangs_holds_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
-    hanging, healthy = receive(Reply(manner="hang")), receive()
+    healthy, hanging = receive(), receive(Reply(), Reply(manner="hang"))
     with bed.deliver(webhook_timeout_s=60):
+        bed.wait_for_end(bed.end_job(hanging.url))
         waiting = [bed.end_job(hanging.url) for _ in range(MOST_TO_A_RECEIVER + 3)]
-        hanging.wait_for(MOST_TO_A_RECEIVER)
-        bed.wait_for_end(bed.end_job(healthy.url))
-        assert len(hanging.received) == MOST_TO_A_RECEIVER
+        hanging.wait_for(1 + MOST_TO_A_RECEIVER)
+        bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
+        assert len(hanging.received) == 1 + MOST_TO_A_RECEIVER
         hanging.release()
         for job_id in waiting:
             bed.wait_for_end(job_id)
-    assert len({received.message_id for received in hanging.received}) == len(waiting)
+    assert len({received.message_id for received in hanging.received}) == 1 + len(waiting)
+
+
+def test_many_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
+    hanging, healthy = receive(Reply(manner="hang")), receive()
+    with bed.deliver(webhook_timeout_s=60), ManyNames():
+        for _ in range(10):
+            for host in range(24):
+                bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/")
+        hanging.wait_for(24)
+        bed.wait_for_end(bed.end_job(healthy.url))
+    assert len({received.headers["host"] for received in hanging.received}) == 24
+    assert len(hanging.received) == 24
+
+
+def test_the_ports_of_one_host_are_one_receiver(bed: Bed, receive: Callable[..., Receiver]) -> None:
+    hanging, healthy = [receive(Reply(manner="hang")) for _ in range(3)], receive()
+    with bed.deliver(webhook_timeout_s=60):
+        for receiver in hanging:
+            bed.end_job(receiver.url)
+        wait_for(lambda: any(receiver.received for receiver in hanging), what="the first of them")
+        bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
+        assert sum(len(receiver.received) for receiver in hanging) == 1
+
+
+def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
+    bed: Bed, receive: Callable[..., Receiver]
+) -> None:
+    hanging, healthy = receive(Reply(manner="hang")), receive()
+    most = MOST_TO_ALL[Standing.NEW]
+    with bed.deliver(webhook_timeout_s=60), ManyNames():
+        bed.wait_for_end(bed.end_job(healthy.url))
+        for host in range(3 * most):
+            bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/")
+        hanging.wait_for(most)
+        bed.wait_for_end(bed.end_job(healthy.url))
+        assert len(hanging.received) == most
+
+
+def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_ones(
+    bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.webhooks.slots.MOST_TO_ALL", {Standing.NEW: 6, Standing.SLOW: 2})
+    hanging, healthy = receive(Reply(manner="hang")), receive()
+    urls = [f"http://h{host}.{MANY}:{hanging.port}/" for host in range(5)]
+    with ManyNames():
+        with bed.deliver(webhook_timeout_s=0.5, webhook_retries_s=""):
+            for job_id in [bed.end_job(url) for url in urls]:
+                bed.wait_for_end(job_id)
+        so_far = len(hanging.received)
+        with bed.deliver(webhook_timeout_s=60):
+            for url in urls:
+                bed.end_job(url)
+            hanging.wait_for(so_far + 2)
+            bed.wait_for_end(bed.end_job(healthy.url))
+            assert len(hanging.received) == so_far + 2
+
+
+def test_one_api_key_leaves_room_for_others(
+    bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.webhooks.slots.MOST_OF_A_KEY", 2)
+    hanging, healthy = receive(Reply(manner="hang")), receive()
+    with bed.deliver(webhook_timeout_s=60), ManyNames():
+        for host in range(5):
+            bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/", key_name="lab")
+        hanging.wait_for(2)
+        bed.wait_for_end(bed.end_job(healthy.url, key_name="shop"))
+        assert len(hanging.received) == 2
+
+
+def test_a_name_whose_look_up_hangs_holds_up_no_other_and_is_said_to_be_unknown(
+    bed: Bed, receive: Callable[..., Receiver]
+) -> None:
+    healthy = receive()
+    with bed.deliver(webhook_timeout_s=3, webhook_retries_s=""), SlowNames() as names:
+        hanging = [bed.end_job(f"http://a{count}.{DOMAIN}/") for count in range(20)]
+        names.wait_for(1)
+        [delivered] = bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
+        [failed] = bed.wait_for_end(hanging[0])
+    assert delivered.outcome.status == 200
+    assert failed.outcome.error == UrlRefused(Refusal.UNRESOLVED, param="webhook_url").message
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.fakes.receiver import SECRET, Receiver, Reply
 from tests.fakes.server import RealServer, wait_for
 
 FILE = write_wav(make_tones(2))
+OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 SETTINGS = {
     "WEBHOOK_SECRET": SECRET,
     "WEBHOOK_RETRIES_S": "0.1,0.1,0.1",
@@ -53,6 +54,35 @@ def test_a_callback_tells_of_the_end_of_a_job_and_the_job_of_the_callback(server
     assert first["at"] < first["next_at"] <= second["at"]
     with redis.Redis.from_url(server.redis.url) as connection:
         wait_for(lambda: connection.llen(DELIVERY_QUEUE_NAME) == 0, what="the taking of the ticket")
+
+
+def test_a_callback_that_comes_late_leads_to_a_transcript(make_server: Callable[..., RealServer]) -> None:
+    server = make_server(**SETTINGS, JOB_TTL_S="1").start()
+    with Receiver(Reply(503), Reply(503), Reply()) as receiver:
+        server.start_webhooks(WEBHOOK_RETRIES_S="1,1")
+        location = submit(server, FILE, webhook_url=receiver.url)
+        receiver.wait_for(3)
+        assert server.client.get(location).json()["state"] == "succeeded"
+        wait_for(lambda: server.client.get(location).status_code == 410, what="the end of the job")
+
+
+def test_a_callback_is_not_signed_with_another_secret_until_that_of_its_key_is_known(
+    make_server: Callable[..., RealServer],
+) -> None:
+    key = "k3y-0123456789abcdef"
+    server = make_server(**SETTINGS, API_KEYS=f"lab={key} webhook_secret={OWN_SECRET}").start()
+    server.client.headers["Authorization"] = f"Bearer {key}"
+    often = {"WEBHOOK_RETRIES_S": ",".join(["0.1"] * 1000)}
+    with Receiver() as receiver:
+        deliverer = server.start_webhooks(API_KEYS=f"lab={key}", **often)
+        location = submit(server, FILE, webhook_url=receiver.url)
+        first, *_ = wait_for(lambda: server.client.get(location).json()["deliveries"], what="a try")
+        server.end(deliverer, signal.SIGTERM)
+        assert "secret of its API key" in first["error"]
+        assert receiver.received == []
+        server.start_webhooks(**often)
+        [received] = receiver.wait_for()
+    assert received.verify(OWN_SECRET)
 
 
 def test_a_receiver_that_hangs_costs_the_worker_nothing(server: RealServer) -> None:

@@ -52,10 +52,14 @@ def test_a_setting_that_holds_none_is_refused_without_showing_it() -> None:
 
 def test_the_server_may_have_several_and_keys_their_own() -> None:
     secrets = WebhookSecrets(parse_server_secrets(f"{ONE}, {OTHER}"), {"lab": OTHER})
-    assert secrets.find("") == secrets.find("shop") == (ONE, OTHER)
-    assert secrets.find("lab") == (OTHER,)
-    assert WebhookSecrets().find("lab") == ()
+    assert secrets.find("", must_be_own=False) == secrets.find("shop", must_be_own=False) == (ONE, OTHER)
+    assert secrets.find("lab", must_be_own=False) == secrets.find("lab", must_be_own=True) == (OTHER,)
+    assert WebhookSecrets().find("lab", must_be_own=False) == ()
     assert ONE not in repr(secrets)
+
+
+def test_where_a_key_had_its_own_that_of_the_server_does_not_stand_for_it() -> None:
+    assert WebhookSecrets((ONE,)).find("lab", must_be_own=True) == ()
 
 
 def test_a_key_names_its_secret_beside_its_limits() -> None:
