@@ -2,16 +2,19 @@
 
 import asyncio
 import ssl
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 import structlog
 
-from api.errors import UrlFailed, UrlRefused, UrlUnreachable
+from api.errors import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.intake.incoming_file import IncomingFile, write_pieces
 from api.outbound.clients import open_guarded_async_client
+from api.outbound.places import Places
+from api.outbound.resolution import HostLookups
 from api.outbound.urls import parse_url
 from api.settings import ApiSettings
 from shared.errors import ServerError, UploadTooLarge
@@ -21,20 +24,31 @@ PARAM = "url"
 IDLE_S = 30.0
 """How long the server of a URL may send nothing, or take to be connected to."""
 
-FETCHES_AT_ONCE = 16
-"""How many URLs one api process fetches at once; others wait."""
+PATIENCE_S = 5.0
+"""How long a fetch waits for others to end before it is refused; half of its own time at the most."""
+
+_OF_ALL = ""  # no API key is called so
 
 _logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """How long a fetch may take in all, and how many there may be at once, in all and for an API key."""
+
+    timeout_s: float
+    max_fetches: int
+    max_per_key: int
 
 
 class AudioFetcher:
     """Fetches audio with a client that goes to permitted addresses alone."""
 
-    def __init__(self, client: httpx.AsyncClient, *, allow_private: bool, timeout_s: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, limits: FetchLimits, *, allow_private: bool) -> None:
         self._client = client
+        self._limits = limits
         self._allow_private = allow_private
-        self._timeout_s = timeout_s
-        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._places = Places()
 
     def parse_url(self, text: str) -> httpx.URL:
         """The URL that a client sent.
@@ -48,38 +62,62 @@ class AudioFetcher:
         """Let go of all connections; nothing is fetched afterwards."""
         await self._client.aclose()
 
-    async def fetch(self, url: httpx.URL, file: IncomingFile, *, max_bytes: int) -> None:
-        """Write what is at `url` to `file`.
+    async def fetch(self, url: httpx.URL, file: IncomingFile, *, max_bytes: int, key_name: str) -> None:
+        """Write what is at `url` to `file`; `key_name` is empty where no API key is asked for.
 
         Raises:
+            TooManyFetches: there are as many as may be, and none of them ended in time.
             UrlRefused: its address is not public.
             UrlUnreachable, UrlFailed: it cannot be had.
             UploadTooLarge: it has more than `max_bytes`.
             StorageFull: there is no room for it.
         """
-        began_s = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
         outcome = "cancelled"
         try:
-            async with self._fetching:
-                await self._fetch_in_time(url, file, max_bytes)
+            async with self._hold_place(key_name):
+                await self._fetch_in_time(url, file, max_bytes, began_s + self._limits.timeout_s)
             outcome = "fetched"
         except ServerError as error:
             outcome = error.reason.value if isinstance(error, UrlRefused) else type(error).__name__
             raise
         finally:
             # Of the URL only the host: the rest of it may be a secret.
-            took_ms = round((time.monotonic() - began_s) * 1000, 1)
+            took_ms = round((clock() - began_s) * 1000, 1)
             _logger.info("audio_fetch_ended", host=url.host, outcome=outcome, took_ms=took_ms)
 
-    async def _fetch_in_time(self, url: httpx.URL, file: IncomingFile, max_bytes: int) -> None:
+    @asynccontextmanager
+    async def _hold_place(self, key_name: str) -> AsyncIterator[None]:
+        limits = {_OF_ALL: self._limits.max_fetches}
+        if key_name:
+            limits[key_name] = self._limits.max_per_key
+        await self._wait_for_place(limits)
+        self._places.take(limits)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            yield
+        finally:
+            self._places.free(limits)
+
+    async def _wait_for_place(self, limits: Mapping[str, int]) -> None:
+        full: str | None = None
+        try:
+            async with asyncio.timeout(min(PATIENCE_S, self._limits.timeout_s / 2)):
+                while (full := self._places.find_full(limits)) is not None:
+                    await self._places.wait_for_change()
+        except TimeoutError:
+            setting = "MAX_URL_FETCHES_PER_KEY" if full else "MAX_URL_FETCHES"
+            raise TooManyFetches(limits[full or _OF_ALL], setting) from None
+
+    async def _fetch_in_time(self, url: httpx.URL, file: IncomingFile, max_bytes: int, ends_s: float) -> None:
+        try:
+            async with asyncio.timeout_at(ends_s):
                 await self._fetch(url, file, max_bytes)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise UrlUnreachable from error
         except TimeoutError as error:
             raise UrlFailed(
-                f"it did not come within {self._timeout_s:g} s, the limit set by URL_FETCH_TIMEOUT_S"
+                f"it did not come within {self._limits.timeout_s:g} s, the limit set by URL_FETCH_TIMEOUT_S"
             ) from error
         except httpx.TimeoutException as error:
             raise UrlFailed(f"nothing more of it came for {IDLE_S:g} s") from error
@@ -97,8 +135,13 @@ def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
     if not settings.url_input:
         return None
     allow_private = settings.allow_private_addresses
-    client = open_guarded_async_client(allow_private=allow_private, timeout_s=IDLE_S, param=PARAM)
-    return AudioFetcher(client, allow_private=allow_private, timeout_s=settings.url_fetch_timeout_s)
+    client = open_guarded_async_client(
+        allow_private=allow_private, timeout_s=IDLE_S, param=PARAM, resolve=HostLookups().resolve
+    )
+    limits = FetchLimits(
+        settings.url_fetch_timeout_s, settings.max_url_fetches, settings.max_url_fetches_per_key
+    )
+    return AudioFetcher(client, limits, allow_private=allow_private)
 
 
 def _check_head(response: httpx.Response, max_bytes: int) -> None:

@@ -9,6 +9,7 @@ import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.access.authorization import find_api_key
 from api.client_presence import run_while_client_stays
 from api.errors import UrlInputOff
 from api.intake.audio_fetch import PARAM, AudioFetcher
@@ -81,13 +82,16 @@ class AudioIntake:
         """Fetch the audio if need be, make it durable and examine it.
 
         Raises:
-            UrlRefused, UrlUnreachable, UrlFailed: it cannot be fetched.
+            UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: it cannot be fetched.
             UploadTooLarge, UnreadableAudio, AudioTooLong: it cannot be taken.
             StorageFull, MediaServiceDown: something is short here.
             ClientLeft: the client left while it was fetched.
         """
         if delivery.url and self._fetcher:
-            fetch = self._fetcher.fetch(delivery.url, delivery.file, max_bytes=delivery.max_bytes)
+            key_name = find_api_key(delivery.request.scope).name
+            fetch = self._fetcher.fetch(
+                delivery.url, delivery.file, max_bytes=delivery.max_bytes, key_name=key_name
+            )
             await run_while_client_stays(delivery.request, fetch)
         stored = await run_in_threadpool(delivery.file.commit)
         async with self._probing:

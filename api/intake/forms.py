@@ -132,7 +132,7 @@ class TranscriptionForm(SpeechForm):
     """Whether to answer with events while the text comes; with `json` or `text` only."""
 
     include: frozenset[Include] = frozenset()
-    """`logprobs`, where the engine has them: how likely each token was; with `json` only."""
+    """`logprobs`, how likely each token was, is known and refused: no engine tells."""
 
     @property
     def are_times_shown(self) -> bool:

@@ -37,12 +37,12 @@ def check_request(
         InvalidRequest: the language, the prompt, the timestamps or what is to be included cannot be served.
     """
     _check_model(form.model, {capabilities.model for capabilities in offered}, aliases)
+    _check_included(form)
     hint = None
     for capabilities in offered:
         hint = _match_hint(form, capabilities)
         _check_words(form, hint, capabilities)
         _check_context(form, capabilities)
-        _check_included(form, capabilities)
     return TranscriptionRequest(
         language_hint=hint,
         word_times=_choose_word_times(form),
@@ -86,14 +86,19 @@ def _check_context(form: SpeechForm, capabilities: Capabilities) -> None:
             f"The engine in use ({capabilities.engine}) cannot make use of {field}: leave it out.",
             param=field,
         )
-
-
-def _check_included(form: SpeechForm, capabilities: Capabilities) -> None:
-    if isinstance(form, TranscriptionForm) and form.include and not capabilities.logprobs:
+    size, most = len((form.context or "").encode()), capabilities.max_context_bytes
+    if most is not None and size > most:
         raise InvalidRequest(
-            f"The engine in use ({capabilities.engine}) does not tell how likely its tokens are: "
-            "leave include out.",
-            param="include",
+            f"prompt and keywords have {size} bytes of UTF-8 together, and the engine in use "
+            f"({capabilities.engine}) takes {most}: leave some out.",
+            param="prompt" if form.prompt else "keywords",
+        )
+
+
+def _check_included(form: SpeechForm) -> None:
+    if isinstance(form, TranscriptionForm) and form.include:
+        raise InvalidRequest(
+            "No engine here tells how likely its tokens are: leave include out.", param="include"
         )
 
 

@@ -1,6 +1,7 @@
 """The one way in: from the form of a request to a job in the queue."""
 
 import asyncio
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from starlette.requests import Request
 
 from api.access.api_keys import ApiKey
 from api.access.authorization import find_api_key
+from api.errors import QueueTooLong
 from api.intake.audio_intake import AudioIntake, Delivery
+from api.intake.client_timeout import read_client_timeout
 from api.intake.forms import Form, SpeechForm, parse_form
 from api.intake.idempotency import digest_request
 from api.intake.job_form import JobForm
@@ -23,6 +26,7 @@ from api.live_workers import ask_promptly, find_workers
 from api.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.webhooks.request_check import check_webhook_url
+from shared.backlog import keep_shares
 from shared.capabilities import WorkerPresence
 from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
 from shared.job_intake import (
@@ -38,6 +42,9 @@ from shared.job_intake import (
 from shared.jobs import Door, NewJob, Priority, Upload
 from shared.redis_scripts import AsyncScriptRunner
 
+CLEARLY = 1.5
+"""A wait is only estimated: it is too long if it is so many times as long as the client has."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -47,6 +54,9 @@ class Accepted(Generic[Form]):
 
     job: NewJob
     form: Form
+    is_new: bool
+    """Whether it was taken in by this request."""
+
     is_kept: bool
     """Whether it goes on when its client leaves: with an idempotency key it can be asked for again."""
 
@@ -71,8 +81,11 @@ class Submission:
         runner: AsyncScriptRunner,
         intake: AudioIntake,
         tickets: TicketSender,
+        *,
+        keys: int,
     ) -> None:
         self._settings = settings
+        self._limits = keep_shares(settings.queue_limits, keys=keys)
         self._runner = runner
         self._intake = intake
         self._tickets = tickets
@@ -94,9 +107,9 @@ class Submission:
             NoWorker, QueueUnavailable: nothing can be taken in now.
             InvalidRequest, ModelNotFound, UploadTooLarge: this cannot be taken in.
             IdempotencyKeyReused: the key was sent before with another request.
-            QueueFull: there is no room in the queue, of the server or of the API key.
+            QueueFull, QueueTooLong: there is no room in the queue, or none that is near enough to wait for.
             StorageFull, MediaServiceDown: something is short here.
-            UrlRefused, UrlUnreachable, UrlFailed: the audio is at a URL, and cannot be fetched.
+            UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: audio at a URL cannot be fetched.
             ClientDisconnect, ClientLeft: the client left in the middle.
         """
         entry = await self._let_in(request, door, idempotency_key)
@@ -121,13 +134,18 @@ class Submission:
             priority=receipt.job.priority,
             duration_s=receipt.job.upload.duration_s,
         )
-        return Accepted(receipt.job, form, is_kept=idempotency_key is not None)
+        return Accepted(
+            receipt.job,
+            form,
+            is_new=receipt.outcome is not Outcome.REPLAYED,
+            is_kept=idempotency_key is not None,
+        )
 
     async def _let_in(self, request: Request, door: Door, idempotency_key: str | None) -> _Entry:
         """Refuse what is sure to be refused before its file arrives; the submit itself asks again."""
         key = find_api_key(request.scope)
         limits = msgspec.structs.replace(
-            self._settings.queue_limits,
+            self._limits,
             max_unfinished_jobs_of_key=key.limits.max_unfinished_jobs,
             max_queued_audio_of_key_s=key.limits.max_queued_audio_s,
         )
@@ -139,7 +157,15 @@ class Submission:
             gather_capabilities(workers)
             if outlook.full:
                 raise outlook.full
+            if door is Door.SYNC and idempotency_key is None:
+                self._check_wait(outlook.wait_s, request)
         return _Entry(door, key, terms, workers, outlook.is_known)
+
+    def _check_wait(self, wait_s: float, request: Request) -> None:
+        """Refuse what nobody would wait for, and an idempotency key would not find again."""
+        limit_s = min(read_client_timeout(request.headers), self._settings.sync_wait_s or math.inf)
+        if wait_s > CLEARLY * limit_s:
+            raise QueueTooLong(wait_s, limit_s)
 
     async def _take_in(self, entry: _Entry, form: SpeechForm, delivery: Delivery) -> Receipt:
         digest = digest_request(entry.door, form, delivery.sha256)
@@ -155,7 +181,12 @@ class Submission:
             priority = self._classify(form, upload)
             job = NewJob(upload.name, entry.door, priority, upload, asked, entry.key.name)
             if isinstance(form, JobForm):
-                job = msgspec.structs.replace(job, metadata=form.metadata, webhook_url=form.webhook_url)
+                job = msgspec.structs.replace(
+                    job,
+                    metadata=form.metadata,
+                    webhook_url=form.webhook_url,
+                    has_own_secret=bool(form.webhook_url and entry.key.webhook_secret),
+                )
             try:
                 receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
             except (QueueUnavailable, asyncio.CancelledError):

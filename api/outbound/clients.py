@@ -11,7 +11,7 @@ import httpcore
 import httpx
 
 from api.outbound.network import AddressRule, GuardedNetwork
-from api.outbound.resolution import Resolve, resolve_host
+from api.outbound.resolution import Resolve
 from api.outbound.urls import check_url
 
 # Compressed answers are not asked for: what they expand to is not known before.
@@ -19,7 +19,7 @@ _HEADERS = {"User-Agent": "qwen3-asr-server", "Accept-Encoding": "identity"}
 
 
 def open_guarded_async_client(
-    *, allow_private: bool, timeout_s: float, param: str, resolve: Resolve = resolve_host
+    *, allow_private: bool, timeout_s: float, param: str, resolve: Resolve
 ) -> httpx.AsyncClient:
     """A client that goes to permitted addresses alone; whoever opens it closes it.
 

@@ -11,6 +11,9 @@ import httpcore
 from api.errors import Refusal, UrlRefused
 from api.outbound.resolution import UNRESOLVED, Resolve, check_addresses
 
+LOOKUP_SHARE = 0.9
+"""Which part of the time to connect a look-up may take: so one that hangs is told as what it is."""
+
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
@@ -50,7 +53,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
             UrlRefused: not all addresses of the host may be connected to, or there is none.
         """
         ends_s = time.monotonic() + (math.inf if timeout is None else timeout)
-        addresses = self._rule.check(await self._find_addresses(host, port, timeout))
+        addresses = self._rule.check(await self._find_addresses(host, timeout))
         failure: Exception | None = None
         for tried, address in enumerate(addresses):
             # One that is silent must not take the time of the others.
@@ -61,9 +64,9 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
                 failure = error
         raise failure or httpcore.ConnectError
 
-    async def _find_addresses(self, host: str, port: int, within_s: float | None) -> Sequence[str]:
+    async def _find_addresses(self, host: str, within_s: float | None) -> Sequence[str]:
         try:
-            async with asyncio.timeout(within_s):
-                return await self._resolve(host, port)
+            async with asyncio.timeout(None if within_s is None else within_s * LOOKUP_SHARE):
+                return await self._resolve(host)
         except UNRESOLVED as error:  # a TimeoutError is an OSError
             raise UrlRefused(Refusal.UNRESOLVED, param=self._rule.param) from error

@@ -1,8 +1,11 @@
 """Audio by URL over real HTTP: fetched into the store from permitted addresses, or refused without trace."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from tests.fakes.api_server import MAX_UPLOAD_BYTES, OpenClient, ServedApi, Serv
 from tests.fakes.hostile_source import AUDIO, HostileSource
 from tests.fakes.scripted_worker import ScriptedWorker
 from tests.fakes.server import wait_for
+from tests.fakes.slow_names import DOMAIN, SlowNames
 
 URL = "/v1/jobs"
 FROM_ANYWHERE = {"url_input": True, "allow_private_addresses": True}
@@ -39,6 +43,31 @@ def stored(fetching_api: ServedApi) -> Path:
 def source() -> Iterator[HostileSource]:
     with HostileSource() as source:
         yield source
+
+
+@contextmanager
+def ask_without_waiting(
+    client: httpx.Client, url: str, headers: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Within the block a job is asked for; then the client leaves, answered or not."""
+    body = urlencode({"url": url})
+    given = {
+        "Host": "a",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Content-Length": len(body),
+        **(headers or {}),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+        connection.sendall(f"POST {URL} HTTP/1.1\r\n{head}\r\n{body}".encode())
+        yield
+
+
+def assert_too_many(answer: httpx.Response, limit: str) -> None:
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (429, "too_many_fetches", "url")
+    assert limit in error["message"]
+    assert answer.headers["retry-after"] == "5"
 
 
 @pytest.mark.parametrize("name", ["sound.wav", "chunked.wav", "until-close.wav"])
@@ -145,6 +174,18 @@ def test_a_source_that_falls_silent_is_left(
     assert list(stored.iterdir()) == []
 
 
+def test_names_whose_look_up_hangs_hold_up_no_other_url(door: httpx.Client, source: HostileSource) -> None:
+    with SlowNames() as names, ThreadPoolExecutor(12) as clients:
+        urls = [f"http://a{count}.{DOMAIN}/" for count in range(12)]
+        hanging = [clients.submit(door.post, URL, data={"url": url}) for url in urls]
+        names.wait_for(5)
+        answer = door.post(URL, data={"url": f"{source.url.replace('127.0.0.1', 'localhost')}/sound.wav"})
+        assert answer.status_code == 202
+        assert not any(asked.done() for asked in hanging)
+        names.release()
+    assert {asked.result().json()["error"]["code"] for asked in hanging} == {"url_refused"}
+
+
 def test_a_source_that_is_not_there_is_told_of(door: httpx.Client, source: HostileSource) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -162,6 +203,67 @@ def test_a_source_that_trickles_has_a_limit_in_all(
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_failed")
     assert "URL_FETCH_TIMEOUT_S" in answer.json()["error"]["message"]
     assert list(hasty.uploads.iterdir()) == []
+
+
+def test_as_many_are_fetched_at_once_as_may_be_and_one_more_is_told_to_come_again(
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 0.2)
+    narrow = serve_with(max_url_fetches=2, max_url_fetches_per_key=1, **FROM_ANYWHERE)
+    client = open_client(narrow.url)
+    with ExitStack() as waiting:
+        for _ in range(2):
+            waiting.enter_context(ask_without_waiting(client, f"{source.url}/silent.wav"))
+        wait_for(lambda: len(source.seen) == 2)
+        refused = client.post(URL, data={"url": f"{source.url}/sound.wav"})
+
+    assert_too_many(refused, "MAX_URL_FETCHES)")
+    assert len(source.seen) == 2
+    wait_for(lambda: client.post(URL, data={"url": f"{source.url}/sound.wav"}).status_code == 202)
+
+
+def test_an_api_key_has_a_share_of_the_fetches(
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 0.2)
+    keys = {name: f"{name}-key-0123456789" for name in ("lab", "shop")}
+    limits = {"max_url_fetches_per_key": 1, "api_keys": ",".join(map("=".join, keys.items()))}
+    client = open_client(serve_with(**limits, **FROM_ANYWHERE).url)
+    lab, shop = ({"Authorization": f"Bearer {key}"} for key in keys.values())
+    wanted = {"url": f"{source.url}/sound.wav"}
+    with ask_without_waiting(client, f"{source.url}/silent.wav", lab):
+        wait_for(lambda: source.seen)
+        refused = client.post(URL, data=wanted, headers=lab)
+        assert client.post(URL, data=wanted, headers=shop).status_code == 202
+
+    assert_too_many(refused, "MAX_URL_FETCHES_PER_KEY)")
+
+
+def test_a_fetch_that_finds_no_place_gets_the_next_that_is_free(
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 60)
+    client = open_client(serve_with(max_url_fetches=1, **FROM_ANYWHERE).url)
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(
+            clients.map(lambda _: client.post(URL, data={"url": f"{source.url}/sound.wav"}), range(8))
+        )
+
+    assert [answer.status_code for answer in answers] == [202] * 8
+
+
+def test_nobody_waits_for_a_place_as_long_as_a_fetch_may_take(
+    serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 60)
+    client = open_client(serve_with(max_url_fetches=2, url_fetch_timeout_s=1, **FROM_ANYWHERE).url)
+    wanted = {"url": f"{source.url}/silent.wav"}
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(lambda _: client.post(URL, data=wanted), range(10)))
+
+    codes = [answer.json()["error"]["code"] for answer in answers]
+    assert set(codes) == {"url_failed", "too_many_fetches"}
+    assert codes.count("url_failed") == len(source.seen), "who is told that it did not come was not refused"
 
 
 def test_private_addresses_are_not_asked_unless_that_is_allowed(
@@ -248,13 +350,7 @@ def test_the_same_key_fetches_once_and_another_url_is_another_request(
 def test_a_client_that_leaves_ends_the_fetch(
     door: httpx.Client, stored: Path, source: HostileSource, name: str
 ) -> None:
-    body = f"url={source.url}/{name}".encode()
-    head = (
-        b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(body)
-    )
-    with socket.create_connection((door.base_url.host, door.base_url.port or 0)) as client:
-        client.sendall(head + body)
+    with ask_without_waiting(door, f"{source.url}/{name}"):
         wait_for(lambda: source.seen)
 
     assert source.left.wait(10)

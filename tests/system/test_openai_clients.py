@@ -7,6 +7,7 @@ import pytest
 
 from scripts.setup_venv import REPOSITORY
 from tests.fakes.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
+from tests.fakes.scripted_worker import ScriptedWorker
 from tests.fakes.server import RealServer
 from tests.word_errors import count_errors
 
@@ -88,9 +89,19 @@ def test_any_prompt_is_taken(some_caller: Caller, tones: Path, tones_text: str, 
     assert some_caller.transcribe(tones, prompt=prompt).value["text"] == tones_text
 
 
-@pytest.mark.parametrize("language", ["en", "EN", "en-US", "eng", "English", "auto", ""])
-def test_any_spelling_of_the_language_is_taken(some_caller: Caller, tones: Path, language: str) -> None:
-    assert some_caller.transcribe(tones, language=language).value["language"] == "en"
+@pytest.fixture
+def recorded_caller(some_client: ClientProcess, session_api: str) -> Caller:
+    """One client of each package, at a server whose worker is the fixture of that name."""
+    return Caller(some_client, {"base_url": f"{session_api}/v1", "api_key": "none"})
+
+
+@pytest.mark.parametrize("language", ["de", "DE", "de-AT", "deu", "ger", "German", "Deutsch", "auto", ""])
+def test_any_spelling_of_the_language_reaches_the_worker(
+    recorded_caller: Caller, worker: ScriptedWorker, tones: Path, language: str
+) -> None:
+    assert recorded_caller.transcribe(tones, language=language).error is None
+    expected = None if language in ("auto", "") else "de"
+    assert [claim.request.language_hint for claim in worker.claims] == [expected]
 
 
 @pytest.mark.parametrize("temperature", [0, 0.2])

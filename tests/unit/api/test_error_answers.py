@@ -33,6 +33,8 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (api_errors.MissingApiKey(), 401, None, "missing_api_key"),
     (api_errors.IncorrectApiKey(), 401, None, "invalid_api_key"),
     (api_errors.IncorrectStreamToken(), 401, "token", "invalid_stream_token"),
+    (api_errors.QueueTooLong(90, 8), 429, None, "queue_too_long"),
+    (api_errors.TooManyFetches(2, "MAX_URL_FETCHES"), 429, "url", "too_many_fetches"),
     (api_errors.TooManyStreams(2, "MAX_STREAMS"), 429, None, "too_many_streams"),
     (api_errors.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
     (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),

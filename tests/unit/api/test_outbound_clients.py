@@ -13,6 +13,7 @@ import pytest
 from api.errors import Refusal, UrlRefused
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.network import AddressRule, GuardedNetwork, SocketOption
+from api.outbound.resolution import HostLookups
 
 PUBLIC, OTHER_PUBLIC, PRIVATE = "8.8.8.8", "2606:4700::1111", "127.0.0.1"
 ANSWER = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
@@ -69,7 +70,7 @@ class Resolver:
         self._answers = list(answers)
         self.asked: list[str] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    async def __call__(self, host: str) -> Sequence[str]:
         self.asked.append(host)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
@@ -80,6 +81,11 @@ async def fetch(*urls: str, resolve: Resolver, network: RecordingNetwork, connec
         for url in urls:
             answer = await pool.request("GET", url, extensions={"timeout": {"connect": connect_s}})
             assert answer.status == 200
+
+
+def open_client(*, allow_private: bool = True, param: str = "url") -> httpx.AsyncClient:
+    resolve = HostLookups().resolve
+    return open_guarded_async_client(allow_private=allow_private, timeout_s=5, param=param, resolve=resolve)
 
 
 async def test_the_address_that_was_checked_is_connected_to_under_the_name_of_the_host() -> None:
@@ -132,9 +138,9 @@ async def test_a_host_none_of_whose_addresses_answers_is_no_refusal() -> None:
 
 async def test_a_lookup_that_takes_too_long_is_given_up() -> None:
     class Silent(Resolver):
-        async def __call__(self, host: str, port: int) -> Sequence[str]:
+        async def __call__(self, host: str) -> Sequence[str]:
             await asyncio.Event().wait()
-            return await super().__call__(host, port)
+            return await super().__call__(host)
 
     with pytest.raises(UrlRefused) as caught:
         await fetch(
@@ -148,7 +154,7 @@ async def test_a_lookup_that_takes_too_long_is_given_up() -> None:
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "0", "127.1"]
 )
 async def test_this_machine_is_refused_however_it_is_written(host: str, server: "Server") -> None:
-    async with open_guarded_async_client(allow_private=False, timeout_s=5, param="webhook_url") as guarded:
+    async with open_client(allow_private=False, param="webhook_url") as guarded:
         with pytest.raises(UrlRefused) as caught:
             await guarded.get(f"http://{host}:{server.port}/")
 
@@ -199,7 +205,7 @@ async def test_proxies_and_netrc_of_the_environment_do_not_matter(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    async with open_guarded_async_client(allow_private=True, timeout_s=5, param="url") as guarded:
+    async with open_client() as guarded:
         assert (await guarded.get(server.url)).text == "here"
 
     assert "Authorization" not in server.seen[0][1]
@@ -259,5 +265,5 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_guarded_async_client(allow_private=True, timeout_s=5, param="url") as opened:
+    async with open_client() as opened:
         yield opened

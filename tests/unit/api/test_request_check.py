@@ -130,12 +130,20 @@ def test_words_are_refused_by_the_field_that_asked_for_them() -> None:
     assert refusal.value.param == "timestamp_granularities"
 
 
-def test_logprobs_are_there_only_where_every_engine_has_them() -> None:
-    telling = msgspec.structs.replace(QWEN, engine="telling", logprobs=True)
-    assert ask_by_format(telling, include="logprobs") == TranscriptionRequest()
-    with pytest.raises(InvalidRequest, match="qwen3") as refusal:
-        ask_by_format(telling, QWEN, include="logprobs")
+def test_logprobs_are_refused_as_no_engine_has_them() -> None:
+    with pytest.raises(InvalidRequest, match="leave include out") as refusal:
+        ask_by_format(QWEN, include="logprobs")
     assert refusal.value.param == "include"
+
+
+@pytest.mark.parametrize(("prompt", "keywords"), [("é" * 6, ""), ("", "abc, defghijk"), ("abc", "defg, hi")])
+def test_a_context_that_is_too_long_for_the_engine_is_refused(prompt: str, keywords: str) -> None:
+    brief = msgspec.structs.replace(QWEN, max_context_bytes=11)
+    with pytest.raises(InvalidRequest, match=r"qwen3.* takes 11") as refusal:
+        ask(brief, prompt=prompt, keywords=keywords)
+    assert refusal.value.param == ("prompt" if prompt else "keywords")
+    assert ask(QWEN, prompt=prompt, keywords=keywords).context
+    assert ask(brief, prompt="é" * 5).context == "é" * 5
 
 
 @pytest.mark.parametrize(
