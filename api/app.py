@@ -19,6 +19,7 @@ from api.dependencies import Services
 from api.description.openapi import correct_openapi
 from api.error_answers import install_error_handlers
 from api.error_border import ErrorBorder
+from api.formats.rendering_threads import RenderingThreads
 from api.intake.audio_fetch import open_audio_fetcher
 from api.intake.audio_intake import AudioIntake
 from api.intake.submission import Submission
@@ -26,8 +27,9 @@ from api.intake.tickets import TicketSender
 from api.request_context import RequestContext
 from api.routes import health, job_events, job_transcripts, jobs, models, transcriptions
 from api.settings import ApiSettings
-from api.streams.abandoned_streams import AbandonedStreams
+from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.event_hub import EventHub
+from api.streams.followed_jobs import FollowedJobs
 from api.streams.following import JobFollower
 from api.streams.stream_requests import StreamRequests
 from api.streams.stream_slots import StreamSlots
@@ -58,9 +60,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.hub = parts.hub
-    services = app.state.services = parts.create_services()
-    install_error_handlers(app)
     keys = _read_keys(settings)
+    services = app.state.services = parts.create_services(keys=len(keys))
+    install_error_handlers(app)
     _surround(app, services, keys)
     for routes in (transcriptions, models, jobs, job_transcripts, job_events, health):
         app.include_router(routes.router)
@@ -106,24 +108,29 @@ class _Parts:
         self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
         self._fetcher = open_audio_fetcher(settings)
         self.hub = EventHub(settings.redis_url)
+        self._followed = FollowedJobs(self.hub, self._runner, resume_s=settings.stream_resume_s)
+        self._abandoned = AbandonedJobs(
+            self._runner, job_ttl_s=settings.job_ttl_s, resume_s=settings.stream_resume_s
+        )
 
-    def create_services(self) -> Services:
-        """What the routes work with."""
+    def create_services(self, *, keys: int) -> Services:
+        """What the routes work with, on a server with so many API keys."""
         settings, runner = self._settings, self._runner
         tickets = TicketSender(self._celery)
         intake = AudioIntake(self._uploads, self._media, self._fetcher)
         follower = JobFollower(self.hub, runner)
-        waiting = JobWaiting(follower, runner, job_ttl_s=settings.job_ttl_s, sync_wait_s=settings.sync_wait_s)
         return Services(
             settings=settings,
             runner=runner,
             uploads=self._uploads,
-            submission=Submission(settings, runner, intake, tickets),
+            submission=Submission(settings, runner, intake, tickets, keys=keys),
             follower=follower,
-            waiting=waiting,
-            abandoned=AbandonedStreams(self.hub, waiting, resume_s=settings.stream_resume_s),
+            waiting=JobWaiting(follower, self._abandoned, sync_wait_s=settings.sync_wait_s),
+            followed=self._followed,
+            abandoned=self._abandoned,
             slots=StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key),
             tokens=StreamTokens(follower, runner, ttl_s=settings.stream_token_ttl_s),
+            rendering=RenderingThreads(),
         )
 
     @asynccontextmanager
@@ -132,7 +139,8 @@ class _Parts:
         self._uploads.prepare()
         await self._start_media()
         self._job_sweeper.start()
-        tasks = [asyncio.create_task(part.run()) for part in (self.hub, self._upload_sweeper)]
+        lasting = (self.hub, self._upload_sweeper, self._followed, self._abandoned)
+        tasks = [asyncio.create_task(part.run()) for part in lasting]
         try:
             yield
         finally:
@@ -140,6 +148,7 @@ class _Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._abandoned.finish()
             await asyncio.to_thread(self._job_sweeper.stop)
             await asyncio.to_thread(self._media.stop)
             await self._connection.aclose()

@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.access.stream_tokens import StreamTokens
+from api.formats.rendering_threads import RenderingThreads
 from api.intake.submission import Submission
 from api.settings import ApiSettings
-from api.streams.abandoned_streams import AbandonedStreams
+from api.streams.abandoned_jobs import AbandonedJobs
+from api.streams.followed_jobs import FollowedJobs
 from api.streams.following import JobFollower
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
@@ -26,9 +28,11 @@ class Services:
     submission: Submission
     follower: JobFollower
     waiting: JobWaiting
-    abandoned: AbandonedStreams
+    followed: FollowedJobs
+    abandoned: AbandonedJobs
     slots: StreamSlots
     tokens: StreamTokens
+    rendering: RenderingThreads
 
 
 def _find_services(request: Request) -> Services:

@@ -19,9 +19,11 @@ from api.errors import (
     JobUnfinished,
     MissingApiKey,
     ModelNotFound,
+    QueueTooLong,
     ServerStopping,
     StreamInterrupted,
     SyncWaitOver,
+    TooManyFetches,
     TooManyStreams,
     TranscriptionCancelled,
     UnsupportedValue,
@@ -74,6 +76,8 @@ _BY_CLASS: Mapping[type[errors.ServerError], ErrorAnswer] = {
     MissingApiKey: ErrorAnswer(401, _INVALID, "missing_api_key", _BEARER),
     IncorrectApiKey: ErrorAnswer(401, _INVALID, "invalid_api_key", _BEARER),
     IncorrectStreamToken: ErrorAnswer(401, _INVALID, "invalid_stream_token", _BEARER),
+    QueueTooLong: ErrorAnswer(429, _RATE_LIMIT, "queue_too_long"),
+    TooManyFetches: ErrorAnswer(429, _RATE_LIMIT, "too_many_fetches", _SOON),
     TooManyStreams: ErrorAnswer(429, _RATE_LIMIT, "too_many_streams", _SOON),
     ModelNotFound: ErrorAnswer(404, _INVALID, "model_not_found"),
     UnsupportedValue: ErrorAnswer(400, _INVALID, "unsupported_value"),
@@ -138,7 +142,7 @@ def answer_error(error: Exception) -> JSONResponse:
     """The whole response to `error`."""
     answer = find_answer(error)
     headers = dict(answer.headers)
-    if isinstance(error, errors.QueueFull | errors.NotReady):
+    if isinstance(error, errors.QueueFull | errors.NotReady | QueueTooLong):
         headers["Retry-After"] = str(error.retry_after_s)
     return JSONResponse(error_body(error), answer.status, headers)
 

@@ -1,8 +1,10 @@
 """The errors that only the api raises; they belong to the tree drawn in `shared/errors.py`."""
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 
+from shared.backlog import MAX_RETRY_S, MIN_RETRY_S
 from shared.errors import InvalidRequest, ServerError
 from shared.jobs import Failure, JobState
 
@@ -112,6 +114,19 @@ class IncorrectStreamToken(ServerError):
         )
 
 
+class QueueTooLong(ServerError):
+    """The request would not be begun while somebody waits for its answer; nothing was kept."""
+
+    def __init__(self, wait_s: float, limit_s: float) -> None:
+        super().__init__(
+            f"Others come first, for about {math.ceil(wait_s)} s, and this request has {limit_s:g} s in all "
+            "(the timeout of the client, or SYNC_WAIT_S): try again later, allow more time, or send it to "
+            "/v1/jobs, where nobody has to wait for the answer."
+        )
+        self.retry_after_s = min(max(math.ceil(wait_s - limit_s), MIN_RETRY_S), MAX_RETRY_S)
+        """Seconds until it would be in time, as far as can be told, within what clients obey."""
+
+
 class TooManyStreams(ServerError):
     """As many event streams are open as may be, in all or for the API key; nothing was begun."""
 
@@ -119,6 +134,17 @@ class TooManyStreams(ServerError):
         super().__init__(
             f"{limit} event streams are open already, which is all there may be ({setting}): try again when "
             "one has ended, or ask for the job now and then at /v1/jobs/{id}."
+        )
+
+
+class TooManyFetches(ServerError):
+    """As much audio is fetched from URLs as may be at once, in all or for the API key; this was not."""
+
+    def __init__(self, limit: int, setting: str) -> None:
+        super().__init__(
+            f"Audio is fetched from {limit} URLs already, which is all there may be at once ({setting}): try "
+            "again when one of them is done, or send the audio in a part named `file`.",
+            param="url",
         )
 
 

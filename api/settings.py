@@ -43,6 +43,13 @@ class ApiSettings(SharedSettings):
     """Seconds within which audio must have been fetched from a `url`, an hour at most; its client waits as
     long."""
 
+    max_url_fetches: PositiveInt = 16
+    """From how many URLs one api process fetches at once: one more waits for up to 5 s, and is then answered
+    with 429 and Retry-After."""
+
+    max_url_fetches_per_key: PositiveInt = 4
+    """How many of them one API key may have; without API keys it does not count."""
+
     min_audio_s: NonNegativeFloat = 0.1
     """The shortest audio that is accepted, in seconds, as at OpenAI; 0 accepts all that is not empty."""
 
@@ -51,11 +58,12 @@ class ApiSettings(SharedSettings):
 
     max_queued_jobs: PositiveInt = 1_000
     """How many jobs may wait in the queue: one more is answered with 429 and Retry-After. Jobs that run do
-    not count."""
+    not count. With several API keys a tenth of it is shared out among them."""
 
     max_queued_audio_s: PositiveFloat = 360_000.0
     """How many seconds of audio may wait in the queue, all jobs together; by default a hundred hours. Where
-    nothing waits, one file is taken whatever its length."""
+    nothing waits, one file is taken whatever its length. With several API keys a tenth of it is shared out
+    among them."""
 
     idempotency_ttl_s: PositiveFloat = 86_400.0
     """Seconds for which an Idempotency-Key stands for the job that it was first sent with."""
@@ -69,7 +77,8 @@ class ApiSettings(SharedSettings):
     proxies give up."""
 
     stream_resume_s: NonNegativeFloat = 15.0
-    """Seconds after which a streamed transcription that nobody follows any more is cancelled."""
+    """Seconds after which a streamed transcription that nobody follows any more, at any api process, is
+    cancelled; 0 means at once."""
 
     heartbeat_s: PositiveFloat = 15.0
     """Seconds, at the most, between the comments that keep a silent event stream open."""
@@ -111,8 +120,8 @@ class ApiSettings(SharedSettings):
 
     webhook_retries_s: str = "5,300,1800,7200,18000,36000,21600"
     """Seconds to wait after each failed try of a callback before the next one, give or take a fifth, with
-    commas between them; a Retry-After of the receiver makes it up to an hour. By default eight tries in a
-    day."""
+    commas between them; a Retry-After of the receiver makes it up to an hour. By default eight tries in
+    about a day."""
 
     public_url: str = ""
     """The address at which clients reach the server, such as `https://asr.example.com`, for links in

@@ -55,7 +55,7 @@ _MEANINGS = {
 _NO_CODE = "What `param` names cannot be served, or not together with the rest; `message` says what can."
 _FAILURES = {
     FailureCode.AUDIO_UNDECODABLE: "The decoder gave up in the middle of the file.",
-    FailureCode.AUDIO_TOO_LONG: "There was more audio than the header of the file said, and than is allowed.",
+    FailureCode.AUDIO_TOO_LONG: "There was clearly more audio than the file told, or more than is allowed.",
     FailureCode.UPLOAD_MISSING: "The stored file is gone.",
     FailureCode.MODEL_UNAVAILABLE: "The engine could not load its model.",
     FailureCode.ENGINE_ERROR: "The engine failed on this audio.",

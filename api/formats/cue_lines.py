@@ -1,7 +1,7 @@
 """Text cut into parts at the best places, and the lines of a cue."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from api.formats.cue_text import Unit, join_units
@@ -32,7 +32,7 @@ def cut_cheapest(entries: Sequence[_Entry], possible_parts: PossibleParts) -> li
     return parts[::-1]
 
 
-def count_lines(units: Sequence[Unit], max_width: int) -> Iterator[int]:
+def count_lines(units: Iterable[Unit], max_width: int) -> Iterator[int]:
     """For each unit, how many lines are needed down to it."""
     lines, width = 0, max_width
     for unit in units:
@@ -54,5 +54,5 @@ def _possible_lines(units: Sequence[Unit], start: int, max_width: int) -> Iterat
         width += unit.width + unit.is_spaced
         if width > max_width:
             return
-        break_cost = unit.break_after.value if end < len(units) else 0.0
+        break_cost = unit.break_after if end < len(units) else 0.0
         yield end, _COST_OF_LINE + break_cost + _COST_OF_UNEVEN_LINES * (1 - width / max_width) ** 2

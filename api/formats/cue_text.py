@@ -10,7 +10,7 @@ import msgspec
 import wcwidth
 
 
-class Break(Enum):
+class Break(float, Enum):
     """What stands at a place where text may be broken; the value is what breaking there costs."""
 
     SENTENCE = 0.0  # behind a full stop and its like

@@ -1,5 +1,6 @@
 """When each piece of a segment's text is spoken: as its words tell, otherwise an estimate."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, groupby
@@ -21,10 +22,29 @@ class TimedUnit(msgspec.Struct, frozen=True):
     end_s: float
 
 
-class _Letter(msgspec.Struct, frozen=True):
-    letter: str
-    start_s: float
-    end_s: float
+class _Spelling:
+    """The letters and digits of texts that follow each other, and to which of these each letter belongs."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        spelled = [_letters(text) for text in texts]
+        self.letters = "".join(spelled)
+        self._ends = list(accumulate(map(len, spelled)))
+
+    def find(self, position: int) -> int:
+        """The index of the text that the letter at `position` belongs to."""
+        return bisect_right(self._ends, position)
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """Where the letters of a text begin, and where they end."""
+        return self._ends[index - 1] if index else 0, self._ends[index]
+
+    def split(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """The letters from `start` to `end` by text: its index, the first position and the last."""
+        while start < end:
+            index = self.find(start)
+            behind = min(end, self._ends[index])
+            yield index, start, behind - 1
+            start = behind
 
 
 def time_units(units: Sequence[Unit], segment: Segment) -> list[TimedUnit]:
@@ -49,17 +69,26 @@ def time_units(units: Sequence[Unit], segment: Segment) -> list[TimedUnit]:
 
 def _match_words(units: Sequence[Unit], words: Sequence[Word]) -> dict[int, tuple[float, float]]:
     """Start and end of the units, by index, that words are found for."""
-    written = [(letter, index) for index, unit in enumerate(units) for letter in _letters(unit.text)]
-    spoken = [letter for word in words for letter in _timed_letters(word)]
+    written = _Spelling([unit.text for unit in units])
+    spoken = _Spelling([word.text for word in words])
     heard: dict[int, tuple[float, float]] = {}
-    for in_text, in_words, size in _matching_blocks(
-        "".join(letter for letter, _ in written), "".join(letter.letter for letter in spoken)
-    ):
-        for offset in range(size):
-            index, letter = written[in_text + offset][1], spoken[in_words + offset]
-            start_s, _ = heard.get(index, (letter.start_s, 0))
-            heard[index] = (start_s, letter.end_s)
+    for in_text, in_words, size in _matching_blocks(written.letters, spoken.letters):
+        to_words = in_words - in_text
+        for index, first, last in written.split(in_text, in_text + size):
+            start_s, _ = _time_letter(first + to_words, spoken, words)
+            _, end_s = _time_letter(last + to_words, spoken, words)
+            # What was found of a unit before, by another block, is its beginning.
+            heard[index] = (heard.get(index, (start_s,))[0], end_s)
     return heard
+
+
+def _time_letter(position: int, spoken: _Spelling, words: Sequence[Word]) -> tuple[float, float]:
+    """When the letter at `position` is spoken: its share of the time of its word."""
+    index = spoken.find(position)
+    start, end = spoken.bounds(index)
+    word, order = words[index], position - start
+    share_s = (word.end_s - word.start_s) / (end - start)
+    return word.start_s + order * share_s, word.start_s + (order + 1) * share_s
 
 
 def _matching_blocks(text: str, words: str) -> list[tuple[int, int, int]]:
@@ -72,16 +101,9 @@ def _matching_blocks(text: str, words: str) -> list[tuple[int, int, int]]:
     return [(block.a, block.b, block.size) for block in matcher.get_matching_blocks()]
 
 
-def _timed_letters(word: Word) -> Iterator[_Letter]:
-    """The letters of a word, each with its share of the word's time."""
-    letters = _letters(word.text)
-    share_s = (word.end_s - word.start_s) / max(1, len(letters))
-    for order, letter in enumerate(letters):
-        yield _Letter(letter, word.start_s + order * share_s, word.start_s + (order + 1) * share_s)
-
-
-def _letters(text: str) -> list[str]:
-    return [character for character in text.casefold() if character.isalnum()]
+def _letters(text: str) -> str:
+    folded = text.casefold()
+    return folded if folded.isalnum() else "".join(filter(str.isalnum, folded))
 
 
 def _share_time(units: Sequence[Unit], start_s: float, end_s: float) -> Iterator[TimedUnit]:

@@ -76,18 +76,21 @@ def _cut_segment(segment: Segment, rules: CueRules) -> Iterator[_Draft]:
         is_spaced=segment.language not in UNSPACED_LANGUAGES,
     )
     timed = time_units(units, segment)
-    for part in cut_cheapest(timed, lambda start: _possible_cues(timed, start, rules)):
+    costs = [_cost_of_break(timed, end) for end in range(1, len(timed) + 1)]
+    for part in cut_cheapest(timed, lambda start: _possible_cues(timed, costs, start, rules)):
         start_ms = max(0, to_ms(part[0].start_s))
         end_ms = min(max(start_ms, to_ms(part[-1].end_s)), start_ms + to_ms(rules.max_duration_s))
         yield _Draft(start_ms, end_ms, tuple(entry.unit for entry in part))
 
 
-def _possible_cues(timed: Sequence[TimedUnit], start: int, rules: CueRules) -> Iterator[tuple[int, float]]:
+def _possible_cues(
+    timed: Sequence[TimedUnit], break_costs: Sequence[float], start: int, rules: CueRules
+) -> Iterator[tuple[int, float]]:
     """The cues that may begin at `start`: the index behind each, and its cost."""
     room = rules.max_line_characters * rules.max_lines
     # No more units than characters fit, but for those without a width.
     candidates = timed[start : start + room]
-    lines = count_lines([entry.unit for entry in candidates], rules.max_line_characters)
+    lines = count_lines((entry.unit for entry in candidates), rules.max_line_characters)
     width = 0
     for end, (entry, line_count) in enumerate(zip(candidates, lines, strict=True), start + 1):
         if line_count > rules.max_lines or (
@@ -95,7 +98,7 @@ def _possible_cues(timed: Sequence[TimedUnit], start: int, rules: CueRules) -> I
         ):
             return
         width += entry.unit.width + entry.unit.is_spaced
-        yield end, _COST_OF_CUE + _cost_of_break(timed, end) + (1 - min(1, width / room)) ** 2
+        yield end, _COST_OF_CUE + break_costs[end - 1] + (1 - min(1, width / room)) ** 2
 
 
 def _may_stand_together(timed: Sequence[TimedUnit], start: int, end: int, rules: CueRules) -> bool:
@@ -111,7 +114,7 @@ def _cost_of_break(timed: Sequence[TimedUnit], end: int) -> float:
         return 0.0
     last = timed[end - 1]
     is_pause = timed[end].start_s - last.end_s >= _CLAUSE_PAUSE_S
-    return min(last.unit.break_after.value, Break.CLAUSE.value) if is_pause else last.unit.break_after.value
+    return min(last.unit.break_after, Break.CLAUSE) if is_pause else last.unit.break_after
 
 
 def _place(drafts: Sequence[_Draft], rules: CueRules) -> list[_Draft]:

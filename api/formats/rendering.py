@@ -1,7 +1,7 @@
 """Transcripts rendered into the bodies that clients get."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from string import punctuation
 from urllib.parse import quote
 
@@ -66,10 +66,10 @@ def render_segment(segment: Segment) -> SegmentBody:
     return body.model_copy(update={"words": render_words(segment)}) if segment.words else body
 
 
-def render_words(segment: Segment) -> list[WordBody]:
-    """The words of a segment."""
+def render_words(segment: Segment, spell: Callable[[str], str] = str.strip) -> list[WordBody]:
+    """The words of a segment, each as `spell` makes it of its text."""
     return [
-        WordBody(word=word.text.strip(), start=round_to_ms(word.start_s), end=round_to_ms(word.end_s))
+        WordBody(word=spell(word.text), start=round_to_ms(word.start_s), end=round_to_ms(word.end_s))
         for word in segment.words
     ]
 

@@ -3,12 +3,11 @@
 import math
 import unicodedata
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from api.formats.rendering import render_usage, render_warnings, render_words, round_to_ms, transcript_of
 from api.intake.forms import Granularity
 from api.schemas.openai import VerboseSegment, VerboseTranscription
-from api.schemas.transcripts import WordBody
 from shared.jobs import Job
 from shared.languages import language_name
 from shared.transcripts import UNSPACED_LANGUAGES, Segment, SegmentDecoding
@@ -30,7 +29,9 @@ def render_verbose(job: Job, granularities: Collection[Granularity]) -> VerboseT
             _render_segment(number, segment) for number, segment in enumerate(transcript.segments)
         ]
     if Granularity.WORD in granularities:
-        extra["words"] = [word for segment in transcript.segments for word in _render_bare_words(segment)]
+        extra["words"] = [
+            word for segment in transcript.segments for word in render_words(segment, _strip_punctuation)
+        ]
     if transcript.warnings:
         extra["warnings"] = render_warnings(transcript.warnings)
     return VerboseTranscription(
@@ -62,15 +63,13 @@ def _render_segment(number: int, segment: Segment) -> VerboseSegment:
     )
 
 
-def _render_bare_words(segment: Segment) -> Iterator[WordBody]:
-    for word in render_words(segment):
-        yield word.model_copy(update={"word": _strip_punctuation(word.word) or word.word})
-
-
-def _strip_punctuation(word: str) -> str:
-    """The word from its first to its last character that is no punctuation; OpenAI sends it so."""
+def _strip_punctuation(text: str) -> str:
+    """The word from its first to its last character that is no punctuation, as OpenAI sends it."""
+    word = text.strip()
+    if word.isalnum():  # nearly always
+        return word
     kept = [index for index, character in enumerate(word) if unicodedata.category(character)[0] != "P"]
-    return word[kept[0] : kept[-1] + 1] if kept else ""
+    return word[kept[0] : kept[-1] + 1] if kept else word
 
 
 def _measure_compression(text: str) -> float:

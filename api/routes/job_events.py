@@ -96,6 +96,7 @@ async def follow_job(
     if page.state.is_final and not page.events:
         return Response(status_code=204)
     services.slots.take(request.scope)
+    await services.followed.keep(job_id)
     frames = stream_job_events(services.follower, job_id, after_id=after_id)
     return answer_stream(frames, heartbeat_s=services.settings.heartbeat_s)
 

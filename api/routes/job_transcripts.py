@@ -51,7 +51,9 @@ async def read_transcript(
     if job is None:
         raise JobNotFound(job_id)
     _check_success(job)
-    body, media_type = render_transcript(job, shape, _choose_granularities(job))
+    body, media_type = await services.rendering.render(
+        job, lambda job: render_transcript(job, shape, _choose_granularities(job))
+    )
     return Response(body, media_type=media_type, headers=render_headers(job))
 
 

@@ -1,10 +1,13 @@
 """Jobs: submit, look, list, cancel and delete."""
 
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
@@ -12,17 +15,20 @@ from api.access.own_jobs import OwnJobId
 from api.dependencies import Services, ServicesDep
 from api.description.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
 from api.description.openapi import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
-from api.errors import UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
+from api.errors import TooManyFetches, UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
 from api.formats.job_rendering import render_job
+from api.formats.transcript_formats import JSON
 from api.intake.forms import describe_form
 from api.intake.idempotency import IdempotencyKey
 from api.intake.job_form import JobForm
 from api.intake.preferred_wait import PreferredWait
+from api.intake.submission import Accepted
 from api.job_listing import read_job_list
+from api.live_workers import ask_promptly
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
 from shared.errors import InvalidRequest, JobNotFound, QueueUnavailable
 from shared.job_store import cancel_job, delete_job, read_job
-from shared.jobs import Door, JobState
+from shared.jobs import Door, Job, JobState, queued_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -42,7 +48,7 @@ _HEADERS = {
 @router.post(
     "",
     status_code=202,
-    response_model_exclude_unset=True,
+    response_model=JobBody,
     openapi_extra=describe_form(JobForm),
     responses={
         200: {
@@ -56,16 +62,14 @@ _HEADERS = {
             "headers": _HEADERS,
             "links": JOB_LINKS,
         },
-        **describe_errors(*SUBMIT_ERRORS, UrlInputOff, UrlRefused, UrlUnreachable, UrlFailed, JobNotFound),
+        **describe_errors(
+            *SUBMIT_ERRORS, UrlInputOff, UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches, JobNotFound
+        ),
     },
 )
 async def create_job(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    idempotency_key: IdempotencyKey,
-    wait_s: PreferredWait,
-) -> JobBody:
+    request: Request, services: ServicesDep, idempotency_key: IdempotencyKey, wait_s: PreferredWait
+) -> Response:
     """Submit a file and get the job: a new one, or that of the same `Idempotency-Key`.
 
     The answer comes at once or, with `Prefer: wait=N`, when the job is done or N seconds are over. Closing
@@ -75,14 +79,14 @@ async def create_job(
         request, JobForm, door=Door.JOBS, idempotency_key=idempotency_key
     )
     job_id = accepted.job.job_id
-    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    headers = {"Location": f"/v1/jobs/{job_id}"}
     if wait_s is None:
-        return await _read_job_body(services, job_id)
-    response.headers["Preference-Applied"] = f"wait={wait_s}"
-    await services.waiting.wait_for_end(job_id, request, within_s=wait_s)
-    body = await _read_job_body(services, job_id)
-    response.status_code = 200 if body.state.is_final else 202
-    return body
+        return await _answer_job(services, await _read_submitted(services, accepted), 202, headers)
+    headers["Preference-Applied"] = f"wait={wait_s}"
+    with suppress(QueueUnavailable):
+        await services.waiting.wait_for_end(job_id, request, within_s=wait_s)
+    job = await _read_submitted(services, accepted)
+    return await _answer_job(services, job, 200 if job.state.is_final else 202, headers)
 
 
 @router.get(
@@ -130,10 +134,10 @@ async def list_all_jobs(
     )
 
 
-@router.get("/{job_id}", response_model_exclude_unset=True, responses=describe_errors(*FIND_ERRORS))
-async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> JobBody:
+@router.get("/{job_id}", response_model=JobBody, responses=describe_errors(*FIND_ERRORS))
+async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
     """The job as it stands, with the transcript when it has succeeded."""
-    return await _read_job_body(services, job_id)
+    return await _answer_job(services, await _read_existing(services, job_id), 200)
 
 
 @router.delete(
@@ -141,7 +145,10 @@ async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> JobBody:
     response_model=JobBody,
     responses={
         200: {"description": "It was queued and is cancelled."},
-        202: {"model": JobBody, "description": "It is running, and its worker is told to stop."},
+        202: {
+            "model": JobBody,
+            "description": "It is running and will be cancelled, whatever its worker does.",
+        },
         204: {"description": "It was final and is deleted, with its audio."},
         **describe_errors(*FIND_ERRORS),
     },
@@ -157,12 +164,38 @@ async def delete_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
         return Response(status_code=204)
     if was is JobState.QUEUED:
         await run_in_threadpool(services.uploads.delete, job_id)
-    body = await _read_job_body(services, job_id)
-    return JSONResponse(body.model_dump(mode="json"), 202 if was is JobState.RUNNING else 200)
+    job = await _read_existing(services, job_id)
+    return await _answer_job(services, job, 202 if was is JobState.RUNNING else 200)
 
 
-async def _read_job_body(services: Services, job_id: str) -> JobBody:
-    job = await services.follower.run_patiently(read_job(job_id))
+async def _read_submitted(services: Services, accepted: Accepted[JobForm]) -> Job:
+    """The job as it stands, or else as it was taken in: who is told of an error would send it again."""
+    if not accepted.is_new:
+        return await _read_existing(services, accepted.job.job_id)
+    try:
+        job = await ask_promptly(services.runner, read_job(accepted.job.job_id))
+    except QueueUnavailable:
+        job = queued_job(accepted.job, created_ms=round(time.time() * 1_000))
+    return _check_found(accepted.job.job_id, job)
+
+
+async def _read_existing(services: Services, job_id: str) -> Job:
+    return _check_found(job_id, await services.follower.run_patiently(read_job(job_id)))
+
+
+def _check_found(job_id: str, job: Job | None) -> Job:
     if job is None:
         raise JobNotFound(job_id)
-    return render_job(job)
+    return job
+
+
+async def _answer_job(
+    services: Services, job: Job, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    # FastAPI would make the JSON of a body on the event loop, where that of a long transcript is in the way.
+    body = await services.rendering.render(job, _encode_job)
+    return Response(body, status, headers, media_type=JSON)
+
+
+def _encode_job(job: Job) -> bytes:
+    return render_job(job).model_dump_json(exclude_unset=True).encode()

@@ -9,7 +9,7 @@ from api.dependencies import Services, ServicesDep
 from api.description.error_description import SUBMIT_ERRORS, describe_errors
 from api.description.event_description import describe_deltas, describe_stream_events
 from api.description.openapi import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
-from api.errors import ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
+from api.errors import QueueTooLong, ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
@@ -65,6 +65,7 @@ _STREAM_EXAMPLE = (
         },
         **describe_errors(
             *SUBMIT_ERRORS,
+            QueueTooLong,
             TooManyStreams,
             TranscriptionFailed,
             TranscriptionCancelled,
@@ -92,7 +93,9 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     job_id, is_kept = accepted.job.job_id, accepted.is_kept
     job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
     form = accepted.form
-    body, media_type = render_transcript(job, form.response_format, _choose_granularities(form))
+    body, media_type = await services.rendering.render(
+        job, lambda job: render_transcript(job, form.response_format, _choose_granularities(form))
+    )
     return Response(body, media_type=media_type, headers=render_headers(job))
 
 
@@ -123,10 +126,10 @@ async def transcribe_as_stream(
 
     async def on_client_left(_message: Message) -> None:
         if not accepted.is_kept:
-            services.abandoned.watch(job.job_id)
+            services.abandoned.cancel_unless_followed(job.job_id)
 
     return answer_stream(
-        guard_stream(stream_transcript(services.follower, services.waiting, job)),
+        guard_stream(stream_transcript(services.follower, services.waiting, services.rendering, job)),
         heartbeat_s=services.settings.heartbeat_s,
         on_client_left=on_client_left,
     )
@@ -137,10 +140,10 @@ def _answer_deltas(services: Services, accepted: Accepted[TranscriptionForm]) ->
 
     async def on_client_left(_message: Message) -> None:
         if not accepted.is_kept:
-            await services.waiting.cancel_job(job_id)
+            services.abandoned.cancel(job_id)
 
     return answer_stream(
-        guard_stream(stream_deltas(services.follower, services.waiting, job_id)),
+        guard_stream(stream_deltas(services.follower, services.waiting, services.rendering, job_id)),
         heartbeat_s=services.settings.heartbeat_s,
         on_client_left=on_client_left,
     )

@@ -43,10 +43,10 @@ class LoadingBody(Body):
     """The model is being loaded."""
 
     phase: str = Field(examples=["weights"])
-    """What is done just now, in a word of the engine."""
+    """What is done just now, in a word of the engine; `loaded` when the model is there."""
 
     elapsed_s: float = Field(examples=[4.2])
-    """Seconds since the model process was started."""
+    """Seconds since this loading began: of the first model with its process, of a second one by itself."""
 
 
 class PartialBody(Body):

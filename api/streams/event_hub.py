@@ -59,6 +59,11 @@ class EventHub:
         return job_id in self._listeners
 
     @property
+    def has_any_listener(self) -> bool:
+        """Whether anybody in this process listens to any job."""
+        return bool(self._listeners)
+
+    @property
     def is_disconnected(self) -> bool:
         """Whether the connection has broken and is not yet made again."""
         return bool(self._failures)

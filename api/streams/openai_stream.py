@@ -10,6 +10,7 @@ from sse_starlette import ServerSentEvent
 
 from api.errors import StreamInterrupted
 from api.formats.rendering import transcript_of
+from api.formats.rendering_threads import RenderingThreads
 from api.schemas.openai import InputTokens, TextDelta, TextDone, TokenUsage
 from api.streams.following import JobFollower
 from api.streams.partial_text import PartialText
@@ -17,6 +18,7 @@ from api.streams.sse import encode_frame
 from api.streams.waiting import JobWaiting
 from shared.event_log import LOG_START
 from shared.events import AnyEvent
+from shared.jobs import Job
 from shared.transcripts import TokenCounts
 
 _END = "[DONE]"
@@ -61,7 +63,7 @@ class GrowingText:
 
 
 async def stream_deltas(
-    follower: JobFollower, waiting: JobWaiting, job_id: str
+    follower: JobFollower, waiting: JobWaiting, rendering: RenderingThreads, job_id: str
 ) -> AsyncGenerator[ServerSentEvent]:
     """The frames of a job: deltas while the text comes, then the whole of it, which is all deltas joined.
 
@@ -75,9 +77,13 @@ async def stream_deltas(
             for frame in encode_delta(growing.take(logged.event for logged in page)):
                 yield frame
     job = await waiting.read_success(job_id)
-    text = transcript_of(job).text
-    for frame in (*encode_delta(growing.finish(text)), *encode_end(text, job.token_counts)):
+    for frame in await rendering.render(job, lambda job: _encode_rest(job, growing)):
         yield frame
+
+
+def _encode_rest(job: Job, growing: GrowingText) -> list[ServerSentEvent]:
+    text = transcript_of(job).text
+    return [*encode_delta(growing.finish(text)), *encode_end(text, job.token_counts)]
 
 
 def encode_delta(delta: str) -> Iterator[ServerSentEvent]:

@@ -6,17 +6,18 @@ from contextlib import aclosing
 from sse_starlette import ServerSentEvent
 
 from api.formats.rendering import render_answer
+from api.formats.rendering_threads import RenderingThreads
 from api.streams.following import JobFollower
 from api.streams.partial_text import PartialText
 from api.streams.sse import describe_event, encode_frame
 from api.streams.waiting import JobWaiting
 from shared.event_log import LOG_START, LoggedEvent
 from shared.events import Loading, Progress, Queued, Requeued, Started
-from shared.jobs import NewJob
+from shared.jobs import Job, NewJob
 
 
 async def stream_transcript(
-    follower: JobFollower, waiting: JobWaiting, job: NewJob
+    follower: JobFollower, waiting: JobWaiting, rendering: RenderingThreads, job: NewJob
 ) -> AsyncGenerator[ServerSentEvent]:
     """Events without a name for the text (`text`, `language`, `is_final`; then `done`), named ones beside it.
 
@@ -37,8 +38,7 @@ async def stream_transcript(
             if partial.text != shown:
                 shown = partial.text
                 yield encode_frame({"text": shown, "language": partial.language, "is_final": False})
-    answer = render_answer(await waiting.read_success(job.job_id))
-    yield encode_frame(answer.model_dump(exclude_unset=True) | {"is_final": True})
+    yield await rendering.render(await waiting.read_success(job.job_id), _encode_final)
     yield encode_frame({"done": True})
 
 
@@ -46,3 +46,7 @@ def _encode_named(page: tuple[LoggedEvent, ...]) -> Iterator[ServerSentEvent]:
     for logged in page:
         if isinstance(logged.event, Queued | Started | Loading | Progress | Requeued):
             yield encode_frame(describe_event(logged.event), name=logged.event.type)
+
+
+def _encode_final(job: Job) -> ServerSentEvent:
+    return encode_frame(render_answer(job).model_dump(exclude_unset=True) | {"is_final": True})

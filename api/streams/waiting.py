@@ -3,18 +3,15 @@
 import asyncio
 from dataclasses import dataclass
 
-import structlog
 from starlette.requests import Request
 
 from api.client_presence import wait_for_disconnect
 from api.errors import ClientLeft, ServerStopping, SyncWaitOver, TranscriptionCancelled
+from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.following import JobFollower
-from shared.errors import JobNotFound, QueueUnavailable, failure_error
-from shared.job_store import cancel_job, read_job
+from shared.errors import JobNotFound, failure_error
+from shared.job_store import read_job
 from shared.jobs import Job, JobState
-from shared.redis_scripts import AsyncScriptRunner
-
-_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +25,9 @@ class _Waited:
 class JobWaiting:
     """Waits for what becomes of jobs."""
 
-    def __init__(
-        self, follower: JobFollower, runner: AsyncScriptRunner, *, job_ttl_s: float, sync_wait_s: float
-    ) -> None:
+    def __init__(self, follower: JobFollower, abandoned: AbandonedJobs, *, sync_wait_s: float) -> None:
         self._follower = follower
-        self._runner = runner
-        self._job_ttl_s = job_ttl_s
+        self._abandoned = abandoned
         self._sync_wait_s = sync_wait_s or None
 
     async def wait_for_success(self, job_id: str, request: Request, *, is_kept: bool) -> Job:
@@ -48,7 +42,7 @@ class JobWaiting:
             waiting = await self._wait(job_id, request, within_s=self._sync_wait_s)
         except ClientLeft:
             if not is_kept:
-                await self.cancel_job(job_id)
+                self._abandoned.cancel(job_id)
             raise
         if self._sync_wait_s and not waiting.is_over:
             raise SyncWaitOver(job_id, self._sync_wait_s)
@@ -90,14 +84,6 @@ class JobWaiting:
         """
         job = await self._follower.run_patiently(read_job(job_id))
         return _find_success(job_id, job)
-
-    async def cancel_job(self, job_id: str) -> None:
-        """Cancel a job that nobody waits for any more."""
-        try:
-            await self._runner.run(cancel_job(job_id, ttl_s=self._job_ttl_s))
-            _logger.info("job_abandoned", job_id=job_id)
-        except QueueUnavailable:
-            _logger.warning("job_not_cancelled", job_id=job_id, reason="the queue does not answer")
 
 
 def _find_success(job_id: str, job: Job | None) -> Job:
