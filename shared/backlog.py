@@ -7,6 +7,9 @@ import msgspec
 DEFAULT_SPEED = 1.0
 """Seconds of audio per second of inference that are assumed until the first window was measured."""
 
+SHARED_OUT = 10
+"""With several API keys, the part of the server's limits that is shared out among them: one in so many."""
+
 MIN_RETRY_S = 1
 MAX_RETRY_S = 60
 """The bounds of what a client is told to wait: less is no use, and more is not obeyed by all of them."""
@@ -24,13 +27,41 @@ class Lack(StrEnum):
 class QueueLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much may wait, on the server and of one API key; None is: any amount.
 
-    Where no audio is queued, one file is always taken, even if it alone is longer than the limit.
+    Where no audio is queued, one file is always taken, even if it alone is longer than the limit. The limits
+    of the server do not hold for what stays within the share of its key, where there is one, nor do they for
+    the first unfinished job of such a key.
     """
 
     max_queued_jobs: int | None = None
     max_queued_audio_s: float | None = None
     max_unfinished_jobs_of_key: int | None = None
     max_queued_audio_of_key_s: float | None = None
+    jobs_in_share_of_key: int | None = None  # unfinished ones
+    audio_in_share_of_key_s: float | None = None  # in the queue
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether API keys have shares of the queue."""
+        return (self.jobs_in_share_of_key, self.audio_in_share_of_key_s) != (None, None)
+
+
+def keep_shares(limits: QueueLimits, *, keys: int) -> QueueLimits:
+    """The same limits on a server with so many API keys: none of them can fill the queue for all others.
+
+    With several keys a tenth of each limit is kept free, and is shared out among them equally: what a key has
+    within its share is taken in even if others have filled the rest. A share is one job at least, so a queue
+    of fewer jobs than ten for each key may be passed by as many as there are keys.
+    """
+    if keys <= 1:
+        return limits
+    jobs, audio_s = limits.max_queued_jobs, limits.max_queued_audio_s
+    return msgspec.structs.replace(
+        limits,
+        max_queued_jobs=None if jobs is None else jobs - jobs // SHARED_OUT,
+        max_queued_audio_s=None if audio_s is None else audio_s - audio_s / SHARED_OUT,
+        jobs_in_share_of_key=None if jobs is None else max(jobs // SHARED_OUT // keys, 1),
+        audio_in_share_of_key_s=None if audio_s is None else audio_s / SHARED_OUT / keys,
+    )
 
 
 class Backlog(msgspec.Struct, frozen=True):

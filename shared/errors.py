@@ -36,6 +36,8 @@ _LACKING = {
     "audio would wait, the limit set by MAX_QUEUED_AUDIO_S. Try again when some of it is done.",
 }
 
+_SHARED = " Some room is kept for API keys with few unfinished jobs."
+
 
 class ServerError(Exception):
     """Base of all errors whose message is meant for clients: it says what to do."""
@@ -126,7 +128,8 @@ class QueueFull(ServerError):
     """There is no room in the queue for more, of the server or of the API key."""
 
     def __init__(self, lack: Lack, limits: QueueLimits, room_s: float) -> None:
-        super().__init__(_LACKING[lack].format(limits=limits))
+        is_shared = limits.has_shares and lack in (Lack.QUEUED_JOBS, Lack.QUEUED_AUDIO)
+        super().__init__(_LACKING[lack].format(limits=limits) + (_SHARED if is_shared else ""))
         self.lack = lack
         self.retry_after_s = min(max(math.ceil(room_s), MIN_RETRY_S), MAX_RETRY_S)
         """Seconds until there is room again, as far as can be told, within what clients obey."""

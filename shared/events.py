@@ -42,7 +42,7 @@ class Started(Event, frozen=True):
 
 
 class Loading(Event, frozen=True):
-    """The model is being loaded; `elapsed_s` since the model process was started."""
+    """The model is being loaded; `elapsed_s` since its loading began, and `phase` is `loaded` at the end."""
 
     phase: str
     elapsed_s: float

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.backlog import Backlog, Lack, QueueLimits, estimate_room_s
+from shared.backlog import Backlog, Lack, QueueLimits, estimate_room_s, estimate_wait_s
 from shared.errors import IdempotencyKeyReused, QueueFull
 from shared.jobs import NewJob, Priority
 from shared.redis_scripts import ScriptCall
@@ -35,11 +35,21 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Outlook(msgspec.Struct, frozen=True):
-    """What would become of a request now. With `is_known` its idempotency key stands for a job already."""
+    """What would become of a request now. With `is_known` its idempotency key stands for a job already.
+
+    `ahead_s` is the audio that an interactive job would find queued before it; running jobs do not count, as
+    one that is batch makes room.
+    """
 
     backlog: Backlog
     full: QueueFull | None
     is_known: bool
+    ahead_s: float
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds, at the least, until an interactive job would be begun, as far as can be told."""
+        return estimate_wait_s(self.ahead_s, self.backlog.speed, self.backlog.workers)
 
 
 class Outcome(StrEnum):
@@ -76,11 +86,12 @@ def look_in(terms: Terms) -> ScriptCall[Outlook]:
     """Whether a job of any length would be taken in now. The submit asks again, with the length known."""
 
     def parse(reply: Any) -> Outlook:
-        backlog, lack, is_known = reply
+        backlog, lack, is_known, ahead_ms = reply
         return Outlook(
             backlog=_parse_backlog(backlog),
             full=_parse_lack(lack, backlog, terms.limits) if lack else None,
             is_known=bool(is_known),
+            ahead_s=ahead_ms / _MS_PER_S,
         )
 
     return ScriptCall("look_in", (_json(terms),), parse)

@@ -4,6 +4,7 @@ All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs
 the Redis server's clock.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +28,8 @@ _WORKER_LOST = Failure(
 )
 _ENGINE_CRASH = Failure(
     FailureCode.ENGINE_CRASH,
-    f"The model process died or stood still {MAX_ENGINE_CRASHES} times on this file; the job is given up.",
+    f"The model process died or stood still, or no decoder could be started, {MAX_ENGINE_CRASHES} times on "
+    "this file; the job is given up.",
 )
 
 
@@ -56,10 +58,15 @@ def beat_claim(claim: Claim, *, lease_s: float) -> ScriptCall[Directive]:
     return ScriptCall("beat", (claim.job_id, claim.claim_no, _ms(lease_s)), _parse_directive)
 
 
-def emit_event(claim: Claim, event: Event) -> ScriptCall[Directive]:
-    """Log an event of a running job and wake its listeners."""
+def emit_event(claim: Claim, event: Event, *, told_partials: int | None = None) -> ScriptCall[Directive]:
+    """Log an event of a running job and wake its listeners.
+
+    A partial is safe to repeat with `told_partials`, how many were told before it since the claim or the last
+    finished window.
+    """
     is_partial = int(isinstance(event, Partial))
-    args = (claim.job_id, claim.claim_no, encode_event(event), is_partial)
+    told = "" if told_partials is None else told_partials
+    args = (claim.job_id, claim.claim_no, encode_event(event), is_partial, told)
     return ScriptCall("emit", args, _parse_directive)
 
 
@@ -106,26 +113,26 @@ def finish_window(
     return ScriptCall("finish_window", args, _parse_directive)
 
 
-def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall[bool]:
-    """running → queued at its old place, with its checkpoint; false where the claim is stale.
+def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall[str]:
+    """running → queued at its old place, with its checkpoint. Answers `requeued`, `cancelled` or `stale`.
 
     Where its turn among batch jobs was over, its place is behind as much audio as it was served in that turn.
     """
-    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason, inference_ms), bool)
+    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason, inference_ms), _text)
 
 
 def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → succeeded. Answers `finished`, `already` or `stale`; safe to repeat."""
+    """running → succeeded. Answers `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
     return _finish(claim, JobState.SUCCEEDED, None, None, ttl_s)
 
 
 def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → cancelled. Answers `finished`, `already` or `stale`; safe to repeat."""
+    """running → cancelled. Answers `cancelled`, `already` or `stale`; safe to repeat."""
     return _finish(claim, JobState.CANCELLED, Cancelled(), None, ttl_s)
 
 
 def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall[str]:
-    """running → failed. Answers `finished`, `already` or `stale`; safe to repeat."""
+    """running → failed. Answers `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
     event = Failed(code=failure.code, message=failure.message)
     return _finish(claim, JobState.FAILED, event, failure, ttl_s)
 
@@ -141,7 +148,10 @@ def _finish(
 
 
 def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) -> ScriptCall[str]:
-    """running → queued, or failed(engine_crash) at the limit. Answers `requeued`, `failed` or `stale`."""
+    """running → queued, or failed(engine_crash) at the limit.
+
+    Answers `requeued`, `failed`, `cancelled` or `stale`.
+    """
     failure = _json(_ENGINE_CRASH)
     args = (claim.job_id, claim.claim_no, MAX_ENGINE_CRASHES, failure, _ms(ttl_s), inference_ms)
     return ScriptCall("crash", args, _text)
@@ -168,8 +178,21 @@ def expire_queued(*, queue_ttl_s: float, ttl_s: float) -> ScriptCall[list[str]]:
 
 
 def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
-    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before, or None."""
+    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before, or None.
+
+    However a running job then leaves its worker, by an end, a yield, a crash or a loss: it is cancelled.
+    """
     return ScriptCall("cancel", (job_id, _ms(ttl_s)), lambda reply: reply and JobState(_text(reply)))
+
+
+def list_discarded_uploads() -> ScriptCall[list[str]]:
+    """Cancelled jobs whose audio nobody has said to be deleted, a thousand of them at once."""
+    return ScriptCall("list_discarded_uploads", (), lambda reply: [_text(job_id) for job_id in reply])
+
+
+def forget_discarded_uploads(job_ids: Sequence[str]) -> ScriptCall[int]:
+    """Say that the audio of these cancelled jobs, one at least, is deleted."""
+    return ScriptCall("forget_discarded_uploads", tuple(job_ids), int)
 
 
 def delete_job(job_id: str) -> ScriptCall[bool]:

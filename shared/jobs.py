@@ -44,11 +44,11 @@ class FailureCode(StrEnum):
     """Why a job failed."""
 
     AUDIO_UNDECODABLE = "audio_undecodable"  # the decoder gave up in the middle of the file
-    AUDIO_TOO_LONG = "audio_too_long"  # there was more audio than its header said, and than is allowed
+    AUDIO_TOO_LONG = "audio_too_long"  # there was more audio than the file told, or than is allowed
     UPLOAD_MISSING = "upload_missing"  # the stored file is gone
     MODEL_UNAVAILABLE = "model_unavailable"  # the engine could not load its model
     ENGINE_ERROR = "engine_error"  # the engine raised an error; the model process lives
-    ENGINE_CRASH = "engine_crash"  # the model process died under this job too often
+    ENGINE_CRASH = "engine_crash"  # the model process died under this job, or no decoder started, too often
     WORKER_LOST = "worker_lost"  # the worker vanished under this job too often
     WORDS_UNSUPPORTED = "words_unsupported_for_language"  # found only by detecting the language
     TIMEOUT = "timeout"  # inference took longer than the job's deadline
@@ -101,7 +101,8 @@ class Upload(msgspec.Struct, frozen=True):
 class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job about to be submitted. `key_name` is that of its API key, or empty.
 
-    `metadata` is the client's own, given back untouched; `webhook_url` is told how the job ended.
+    `metadata` is the client's own, given back untouched; `webhook_url` is told how the job ended. With
+    `has_own_secret` its API key had a webhook secret of its own when the job came.
     """
 
     job_id: str
@@ -112,11 +113,12 @@ class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
     key_name: str = ""
     metadata: dict[str, Any] | None = None
     webhook_url: str | None = None
+    has_own_secret: bool = False
 
     @property
     def receiver(self) -> str:
-        """The host, with the port if one is named, that is told how the job ended; empty where none is."""
-        return urlsplit(self.webhook_url).netloc.lower() if self.webhook_url else ""
+        """The host, whatever the port, that is told how the job ended; empty where none is."""
+        return urlsplit(self.webhook_url).hostname or "" if self.webhook_url else ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -207,6 +209,26 @@ class Job(msgspec.Struct, frozen=True):
     model_state: ModelState | None = None
     inference_ms: int = 0
     metadata: dict[str, Any] | None = None
+
+
+def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
+    """The job that comes of `new_job`, before anything is known of its place in the queue."""
+    return Job(
+        job_id=new_job.job_id,
+        state=JobState.QUEUED,
+        door=new_job.door,
+        priority=new_job.priority,
+        upload=new_job.upload,
+        request=new_job.request,
+        attempt=1,
+        created_ms=created_ms,
+        started_ms=None,
+        finished_ms=None,
+        processed_s=0.0,
+        failure=None,
+        position=None,
+        metadata=new_job.metadata,
+    )
 
 
 class Directive(StrEnum):

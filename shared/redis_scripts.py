@@ -1,5 +1,6 @@
 """Running the Lua scripts: one description of a call, two ways to run it (blocking and asyncio)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -9,17 +10,26 @@ from typing import Any, Generic, TypeVar
 import redis
 import redis.asyncio
 from redis.commands.core import AsyncScript, Script
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import QueueUnavailable
 
-# Refusals of a server that will take writes again, and did nothing of the script: its disk is full (MISCONF),
-# its memory is, or it is a replica for now.
-_WRITES_REFUSED = ("MISCONF", "NOREPLICAS")
+# Refusals of a server that will serve again, and did nothing of the script: its memory is full, it is a
+# replica for now or cut off from its master, its slots move. redis-py has no classes for others: it is busy
+# with somebody's script (BUSY, UNKILLABLE), its disk is full (MISCONF), replicas are missing.
+_PASSING_KINDS = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
+_PASSING_CODE = re.compile(r"\b(?:BUSY|UNKILLABLE|MISCONF|NOREPLICAS)\b")
 
-_SHARED_PARTS = ("_prelude", "_order", "_intake", "_outlook", "_deliveries")
+_SHARED_PARTS = ("_prelude", "_order", "_intake", "_outlook", "_deliveries", "_cancel")
 
 Answer = TypeVar("Answer")
 Registered = TypeVar("Registered")
@@ -66,8 +76,8 @@ class ScriptRunner:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer, or takes no writes. Whether the call took effect is then
-                unknown.
+            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the
+                call took effect is then unknown.
         """
         script = self._scripts.find(call.script)
         try:
@@ -75,7 +85,7 @@ class ScriptRunner:
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error
         except ResponseError as error:
-            if not _is_passing(error):
+            if not is_passing(error):
                 raise
             raise QueueUnavailable from error
 
@@ -91,8 +101,8 @@ class AsyncScriptRunner:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer, or takes no writes. Whether the call took effect is then
-                unknown.
+            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the
+                call took effect is then unknown.
         """
         script = self._scripts.find(call.script)
         try:
@@ -100,12 +110,11 @@ class AsyncScriptRunner:
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error
         except ResponseError as error:
-            if not _is_passing(error):
+            if not is_passing(error):
                 raise
             raise QueueUnavailable from error
 
 
-def _is_passing(error: ResponseError) -> bool:
-    if isinstance(error, OutOfMemoryError | ReadOnlyError):
-        return True
-    return any(code in str(error) for code in _WRITES_REFUSED)
+def is_passing(error: ResponseError) -> bool:
+    """Whether the server refused a call by a state that it gets over without a change of ours."""
+    return isinstance(error, _PASSING_KINDS) or _PASSING_CODE.search(str(error)) is not None

@@ -24,7 +24,8 @@ class SharedSettings(BaseSettings):
     """Seconds after which a job that no worker has begun fails as `expired`; 0 means never."""
 
     job_ttl_s: PositiveFloat = 86_400.0
-    """Seconds for which a finished job and its transcript are kept; `DELETE` removes them at once."""
+    """Seconds for which a finished job and its transcript are kept, after the end of its callback if it has
+    one; `DELETE` removes them at once."""
 
     max_audio_s: PositiveFloat = 43_200.0
     """The longest audio that is accepted, in seconds."""
@@ -36,7 +37,8 @@ class SharedSettings(BaseSettings):
     """Seconds of CPU time that the confined decoder of one upload may use."""
 
     probe_timeout_s: PositiveFloat = 30.0
-    """Seconds within which an upload must have been examined."""
+    """Seconds within which an upload must have been examined. After half of them its packets are counted no
+    further, and its header is believed."""
 
     log_level: str = "INFO"
     """The least level of log lines written: DEBUG, INFO, WARNING or ERROR."""

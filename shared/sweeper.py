@@ -8,13 +8,21 @@ import threading
 import structlog
 from celery import Celery
 
+from shared.abandonment import cancel_abandoned
 from shared.broker import DELIVERY_QUEUE_NAME, QUEUE_NAME, send_delivery_ticket, send_ticket
 from shared.delivery_store import needs_delivery_ticket
 from shared.errors import QueueUnavailable
 from shared.job_listing import forget_jobs
-from shared.job_store import expire_queued, needs_ticket, sweep_expired_leases
+from shared.job_store import (
+    expire_queued,
+    forget_discarded_uploads,
+    list_discarded_uploads,
+    needs_ticket,
+    sweep_expired_leases,
+)
 from shared.redis_scripts import ScriptRunner
 from shared.settings import SharedSettings
+from shared.upload_store import UploadStore
 
 SWEEP_INTERVAL_S = 1.0
 
@@ -28,6 +36,7 @@ class Sweeper:
         self._runner = runner
         self._celery = celery
         self._settings = settings
+        self._uploads = UploadStore(settings.uploads_dir)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
 
@@ -52,11 +61,25 @@ class Sweeper:
         if settings.queue_ttl_s > 0:
             for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
                 _logger.warning("job_expired", job_id=job_id)
+        for job_id in self._runner.run(cancel_abandoned(ttl_s=ttl_s)):
+            _logger.info("abandoned_job_cancelled", job_id=job_id)
+        self._delete_discarded_uploads()
         self._runner.run(forget_jobs())
         if self._runner.run(needs_ticket(QUEUE_NAME)):
             send_ticket(self._celery)
         if self._runner.run(needs_delivery_ticket(DELIVERY_QUEUE_NAME)):
             send_delivery_ticket(self._celery)
+
+    def _delete_discarded_uploads(self) -> None:
+        """Delete the audio of cancelled jobs, whoever was to do that and could not."""
+        discarded = self._runner.run(list_discarded_uploads())
+        for job_id in discarded:
+            try:
+                self._uploads.delete(job_id)
+            except OSError as error:  # then it goes when UPLOAD_TTL_S is over
+                _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
+        if discarded:
+            self._runner.run(forget_discarded_uploads(discarded))
 
     def _sweep_until_stopped(self) -> None:
         while not self._stopped.wait(SWEEP_INTERVAL_S):
@@ -64,3 +87,5 @@ class Sweeper:
                 self.sweep()
             except QueueUnavailable:
                 _logger.warning("sweep_skipped", reason="the queue does not answer")
+            except Exception:  # border of the thread: without it no lease expires any more
+                _logger.exception("sweep_failed")

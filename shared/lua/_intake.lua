@@ -10,7 +10,7 @@ local function find_bound(idempotency_key)
   if not bound[1] then return nil end
   local record = redis.call('HMGET', key('job:' .. bound[1]), 'state', 'failure', 'cancel', 'new_job')
   local state = record[1]
-  if not state or state == 'cancelled' or (state == 'running' and record[3]) then return nil end
+  if not state or state == 'cancelled' or record[3] then return nil end
   if state == 'failed' and is_passing[cjson.decode(record[2]).code] then return nil end
   return {job_id = bound[1], fingerprint = bound[2], new_job = record[4]}
 end
@@ -23,6 +23,15 @@ local function count_unfinished(key_name)
   return redis.call('SCARD', key('unfinished:' .. key_name))
 end
 
+-- What a key has within its share of the queue is let in whatever the others have there, and so is its first job.
+local function is_in_share(key_name, limits, audio_ms)
+  local jobs, audio_s = limits.jobs_in_share_of_key, limits.audio_in_share_of_key_s
+  if not jobs and not audio_s then return false end
+  local unfinished, queued = count_unfinished(key_name), queued_ms('key:' .. key_name)
+  if unfinished == 0 then return true end
+  return (not jobs or unfinished < jobs) and (not audio_s or queued + audio_ms <= audio_s * 1000)
+end
+
 -- What there is no room for, as `shared.backlog.Lack` names it, or nothing. Limits that are not there are none.
 local function find_lack(key_name, limits, audio_ms)
   local function is_over(whose, limit_s)
@@ -32,6 +41,7 @@ local function find_lack(key_name, limits, audio_ms)
   local max_unfinished, max_queued = limits.max_unfinished_jobs_of_key, limits.max_queued_jobs
   if max_unfinished and count_unfinished(key_name) >= max_unfinished then return 'unfinished_jobs_of_key' end
   if is_over('key:' .. key_name, limits.max_queued_audio_of_key_s) then return 'queued_audio_of_key' end
+  if is_in_share(key_name, limits, audio_ms) then return nil end
   if max_queued and redis.call('ZCARD', key('queued')) >= max_queued then return 'queued_jobs' end
   if is_over('all', limits.max_queued_audio_s) then return 'queued_audio' end
   return nil

@@ -54,6 +54,20 @@ local function give_place_back(job_id)
   if goes_on == start + cost_of(audio_ms) then redis.call('ZADD', tags, int(start), record[3]) end
 end
 
+local function served_in_turn_s(job_id)
+  local record = redis.call('HMGET', key('job:' .. job_id), 'processed_s', 'turn_from_s')
+  return tonumber(record[1]) - tonumber(record[2] or 0)
+end
+
+-- A job whose turn was over comes again in its fair place, as its tag then counts all that it was served in that
+-- turn: behind those of other keys that have had less, and before the later ones of its own. Only its way back into
+-- the queue moves it, since one batch of windows may say several times that the turn is over.
+local function pay_for_turn(job_id)
+  local job = key('job:' .. job_id)
+  if redis.call('HDEL', job, 'is_turn_over') == 0 then return end
+  redis.call('HSET', job, 'score', int(read_score(job_id) + math.floor(served_in_turn_s(job_id)) * TAG))
+end
+
 local function first_batch_job()
   local first = redis.call('ZRANGEBYSCORE', key('queued'), int(CLASS), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return first[1], tonumber(first[2])
@@ -62,7 +76,15 @@ end
 -- Batch gets at least one window in ten: its turn has come after nine windows of interactive jobs while it waited.
 local WINDOWS_UNTIL_BATCH = 9
 
-local function count_interactive_window()
+-- The claim of an interactive job counts as its first window, since it may end without any: silence has none.
+local function count_interactive_claim(job_id)
+  if count_waiting(BATCH) == 0 then return end
+  redis.call('INCR', key('windows_since_batch'))
+  redis.call('HSET', key('job:' .. job_id), 'is_counted_ahead', 1)
+end
+
+local function count_interactive_window(job_id)
+  if redis.call('HDEL', key('job:' .. job_id), 'is_counted_ahead') == 1 then return end
   if count_waiting(BATCH) > 0 then redis.call('INCR', key('windows_since_batch')) end
 end
 

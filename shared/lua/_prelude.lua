@@ -88,16 +88,6 @@ local function leave_queue(job_id)
   if redis.call('ZREM', key('queued'), job_id) == 1 then count_audio(job_id, -1) end
 end
 
--- A job that goes back keeps its score, and with it its place.
-local function requeue(job_id, reason)
-  release_claim(job_id)
-  drop_partials(job_id)
-  local job = key('job:' .. job_id)
-  redis.call('HSET', job, 'state', 'queued')
-  enter_queue(job_id)
-  tell(job_id, cjson.encode({type = 'requeued', reason = reason}))
-end
-
 local function key_name_of(job_id)
   return redis.call('HGET', key('job:' .. job_id), 'key_name') or ''
 end
@@ -126,13 +116,23 @@ local function bury_in(job_id, ttl_ms)
   redis.call('SET', key('gone:' .. job_id), key_name, 'PX', int(math.max(1, 8 * ttl_ms)))
 end
 
--- Where somebody wants to be told how a job ended, that is on record in the same step as the end.
-local function open_delivery(job_id, state, failure_json)
-  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job', 'finished_ms')
-  if not record[1] then return end
+-- Begin the TTL of a final job.
+local function keep_for(job_id, ttl_ms)
+  for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:', 'deliveries:'}) do
+    redis.call('PEXPIRE', key(name .. job_id), ttl_ms)
+  end
+  bury_in(job_id, tonumber(ttl_ms))
+end
+
+-- Where somebody wants to be told how a job ended, that is on record in the same step as the end. Answers whether
+-- so: its TTL then begins with the end of the delivery, as who is told must find the job.
+local function open_delivery(job_id, state, failure_json, ttl_ms)
+  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job', 'finished_ms', 'key_name')
+  if not record[1] then return false end
   redis.call('HSET', key('delivery:' .. job_id), 'receiver', record[1], 'new_job', record[2], 'state', state,
-    'failure', failure_json, 'ended_ms', record[3], 'claim_no', 0)
+    'failure', failure_json, 'ended_ms', record[3], 'claim_no', 0, 'key_name', record[4] or '', 'ttl_ms', ttl_ms)
   redis.call('ZADD', key('deliveries_due'), record[3], job_id)
+  return true
 end
 
 local function close(job_id, state, event_json, failure_json, ttl_ms)
@@ -141,16 +141,13 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   local job = key('job:' .. job_id)
   redis.call('HSET', job, 'state', state, 'finished_ms', int(now_ms()))
   if failure_json ~= '' then redis.call('HSET', job, 'failure', failure_json) end
+  if state == 'cancelled' then redis.call('SADD', key('discarded'), job_id) end
   leave_queue(job_id)
   redis.call('ZREM', key('unclaimed'), job_id)
   redis.call('SREM', key('unfinished:' .. (redis.call('HGET', job, 'key_name') or '')), job_id)
-  open_delivery(job_id, state, failure_json)
   log_event(job_id, event_json)
   wake_for_end(job_id)
-  for _, name in ipairs({'job:', 'log:', 'segments:', 'warnings:'}) do
-    redis.call('PEXPIRE', key(name .. job_id), ttl_ms)
-  end
-  bury_in(job_id, tonumber(ttl_ms))
+  if not open_delivery(job_id, state, failure_json, ttl_ms) then keep_for(job_id, ttl_ms) end
 end
 
 local function fail(job_id, failure_json, ttl_ms)
@@ -159,14 +156,34 @@ local function fail(job_id, failure_json, ttl_ms)
   close(job_id, 'failed', event, failure_json, ttl_ms)
 end
 
+-- Who cancelled a running job was promised that it ends so, whatever else was to become of it. The flag holds the ms
+-- for which the job is then kept.
+local function close_if_cancelled(job_id)
+  local ttl_ms = redis.call('HGET', key('job:' .. job_id), 'cancel')
+  if not ttl_ms then return false end
+  close(job_id, 'cancelled', '{"type":"cancelled"}', '', ttl_ms)
+  return true
+end
+
+-- A job that goes back keeps its score, and with it its place.
+local function requeue(job_id, reason)
+  if close_if_cancelled(job_id) then return 'cancelled' end
+  release_claim(job_id)
+  drop_partials(job_id)
+  redis.call('HSET', key('job:' .. job_id), 'state', 'queued')
+  enter_queue(job_id)
+  tell(job_id, cjson.encode({type = 'requeued', reason = reason}))
+  return 'requeued'
+end
+
 -- A claim that ended badly: count it, then go back to the queue or, at the limit, fail.
 local function requeue_or_fail(job_id, counter, reason, limit, failure_json, ttl_ms)
+  if close_if_cancelled(job_id) then return 'cancelled' end
   if redis.call('HINCRBY', key('job:' .. job_id), counter, 1) >= limit then
     fail(job_id, failure_json, ttl_ms)
     return 'failed'
   end
-  requeue(job_id, reason)
-  return 'requeued'
+  return requeue(job_id, reason)
 end
 
 local function attempt(job_id)

@@ -40,7 +40,6 @@ local job_id = choose_job()
 if not job_id then return false end
 local score = read_score(job_id)
 pass_virtual_time(score)
-if class_of(score) == BATCH then note_turn_of_batch() end
 redis.call('ZREM', key('unclaimed'), job_id)
 leave_queue(job_id)
 redis.call('HSET', key('held'), worker_id, job_id)
@@ -48,6 +47,8 @@ local job = key('job:' .. job_id)
 redis.call('HINCRBY', job, 'claim_no', 1)
 redis.call('HSET', job, 'state', 'running', 'owner', worker_id,
   'turn_from_s', redis.call('HGET', job, 'processed_s'))
+redis.call('HDEL', job, 'is_turn_over', 'is_counted_ahead')
+if class_of(score) == BATCH then note_turn_of_batch() else count_interactive_claim(job_id) end
 redis.call('HSETNX', job, 'started_ms', int(now_ms()))
 note_engine(job_id)
 tell(job_id, cjson.encode({type = 'started', attempt = attempt(job_id), engine = engine, model = model}))

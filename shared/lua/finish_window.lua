@@ -20,17 +20,12 @@ local function count_idle_workers()
   return idle
 end
 
--- Once its turn is over a job's tag counts what it was served, so that it comes again in its fair place: behind
--- those of other keys that have had less, and before the later ones of its own.
+-- The turn is over where somebody waits whose place is before the one that the job will have paid for with it.
 local function is_turn_over(score, turn_s)
-  local record = redis.call('HMGET', job, 'processed_s', 'turn_from_s')
-  local served_s = tonumber(record[1]) - tonumber(record[2] or 0)
+  local served_s = served_in_turn_s(job_id)
   if turn_s <= 0 or served_s < turn_s then return false end
-  local later = score + math.floor(served_s) * TAG
   local _, next_score = first_batch_job()
-  if not next_score or next_score >= later then return false end
-  redis.call('HSET', job, 'score', int(later))
-  return true
+  return next_score and next_score < score + math.floor(served_s) * TAG
 end
 
 local function choose_directive()
@@ -38,8 +33,9 @@ local function choose_directive()
   if chosen ~= 'go_on' or class_of(score) ~= BATCH then return chosen end
   local idle = count_idle_workers()
   if count_waiting(0) > idle then return 'yield' end
-  if idle == 0 and is_turn_over(score, tonumber(ARGV[11])) then return 'yield' end
-  return chosen
+  if idle > 0 or not is_turn_over(score, tonumber(ARGV[11])) then return chosen end
+  redis.call('HSET', job, 'is_turn_over', 1)
+  return 'yield'
 end
 
 local function count_tokens()
@@ -67,5 +63,5 @@ count_tokens()
 measure_speed(job_id, tonumber(ARGV[5]), tonumber(ARGV[10]))
 redis.call('HSET', job, 'windows', window + 1, 'resume_sample', ARGV[4], 'processed_s', ARGV[5])
 tell(job_id, ARGV[6])
-if class_of(read_score(job_id)) ~= BATCH then count_interactive_window() end
+if class_of(read_score(job_id)) ~= BATCH then count_interactive_window(job_id) end
 return choose_directive()

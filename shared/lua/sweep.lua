@@ -1,4 +1,4 @@
--- running -> queued | failed(worker_lost) for every job whose lease has expired.
+-- running -> queued | failed(worker_lost), or cancelled if it was to be, for every job whose lease has expired.
 -- ARGV: limit of losses, failure at the limit, ttl_ms, lease_s. Answers the ids of the jobs that were taken away.
 -- After an outage of the server itself all leases look expired: workers get one lease to renew them.
 -- (`pcall`: a server that forbids INFO in scripts sweeps at once.)

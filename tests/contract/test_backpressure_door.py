@@ -160,6 +160,21 @@ def test_the_limits_of_a_key_are_its_own(
     assert api.get("/ready").status_code == 200
 
 
+def test_a_flood_of_one_key_does_not_close_the_door_to_another(
+    serve_with: ServeWith, open_client: OpenClient, held_worker: HeldWorker
+) -> None:
+    api = open_client(serve_with(api_keys=f"lab={LAB}, few={FEW}", max_queued_jobs=20).url)
+    api.headers["Authorization"] = f"Bearer {LAB}"
+    occupy(api)
+    flood = [post(api, audio_s=0.2).status_code for _ in range(19)]
+    assert flood == [202] * 18 + [429]
+    check_refusal(post(api, audio_s=0.2), "MAX_QUEUED_JOBS")
+    assert api.get("/ready").status_code == 200
+    api.headers["Authorization"] = f"Bearer {FEW}"
+    assert post(api, audio_s=2).status_code == 202
+    check_refusal(post(api, audio_s=2), "MAX_QUEUED_JOBS")
+
+
 def check_unavailable(api: httpx.Client, code: str) -> None:
     """Each door, with a body of some size or of none yet, is closed at once."""
     for url in DOORS:

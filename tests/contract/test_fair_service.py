@@ -1,6 +1,7 @@
 """The queue is fair: to API keys, to batch jobs beside interactive ones; on a fake and on a real server."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -14,6 +15,7 @@ from shared.jobs import (
     Claim,
     Directive,
     Door,
+    Failure,
     FailureCode,
     Job,
     JobState,
@@ -78,7 +80,7 @@ class Queue:
         return served
 
     def give_back(self, claim: Claim) -> None:
-        assert self.run(job_store.yield_job(claim, reason="yielded"))
+        assert self.run(job_store.yield_job(claim, reason="yielded")) == "requeued"
 
     def announce(self, worker: str, *, takes_jobs: bool = True) -> None:
         presence = WorkerPresence(worker, CAPABILITIES, ModelState.READY, "cpu", takes_jobs=takes_jobs)
@@ -166,11 +168,15 @@ def test_a_job_that_goes_back_keeps_its_place(queue: Queue, end: str) -> None:
     elif end == "crash":
         queue.run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
     else:
-        queue.run(job_store.beat_claim(claim, lease_s=0.001))
-        deadline = time.monotonic() + 5
-        while not queue.run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
-            assert time.monotonic() < deadline
+        lose_lease(queue, claim)
     assert queue.serve(4) == ["a", "c", "d", "b"]
+
+
+def lose_lease(queue: Queue, claim: Claim) -> None:
+    queue.run(job_store.beat_claim(claim, lease_s=0.001))
+    deadline = time.monotonic() + 5
+    while not queue.run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
+        assert time.monotonic() < deadline
 
 
 def test_a_batch_job_yields_at_its_next_window_when_an_interactive_job_waits(queue: Queue) -> None:
@@ -257,6 +263,47 @@ def test_windows_of_long_interactive_jobs_count_one_by_one(queue: Queue) -> None
     assert served["batch"] >= served["interactive"] // 9 - 1
 
 
+def fail_before_a_window(queue: Queue, claim: Claim) -> None:
+    failure = Failure(FailureCode.ENGINE_ERROR, "it failed")
+    queue.run(job_store.finish_failed(claim, failure, ttl_s=TTL_S))
+
+
+def cancel_before_a_window(queue: Queue, claim: Claim) -> None:
+    queue.run(job_store.cancel_job(claim.job_id, ttl_s=TTL_S))
+    queue.run(job_store.finish_cancelled(claim, ttl_s=TTL_S))
+
+
+def crash_before_a_window(queue: Queue, claim: Claim) -> None:
+    queue.run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [Queue.finish, Queue.give_back, fail_before_a_window, cancel_before_a_window, crash_before_a_window],
+)
+def test_interactive_claims_that_end_before_a_window_do_not_stop_batch(
+    queue: Queue, end: Callable[[Queue, Claim], None]
+) -> None:
+    queue.submit_batch("batch")
+    order = []
+    for number in range(10):
+        queue.submit(f"silence {number}")
+        claim = queue.claim()
+        order.append(claim.job_id)
+        end(queue, claim)
+    assert order.index("batch") == 9
+
+
+def test_the_window_in_which_a_batch_job_comes_counts(queue: Queue) -> None:
+    queue.submit("clip")
+    claim = queue.claim()
+    queue.submit_batch("batch")
+    for window in range(9):
+        queue.finish_window(claim, window)
+    queue.submit("another")
+    assert queue.claim("w2").job_id == "batch"
+
+
 def test_interactive_windows_are_not_counted_while_no_batch_job_waits(queue: Queue) -> None:
     queue.submit(*(str(number) for number in range(20)))
     queue.serve(20)
@@ -291,6 +338,52 @@ def test_no_batch_job_makes_room_for_nobody_or_for_its_own_key(queue: Queue, key
     assert queue.finish_window(held, processed_s=5_000, turn_s=600) is Directive.GO_ON
 
 
+def place_of(queue: Queue, job_id: str) -> float:
+    score = queue.connection.hget(f"test:job:{job_id}", "score")
+    assert isinstance(score, bytes)
+    return float(score)
+
+
+def test_the_place_of_a_batch_job_moves_by_what_it_was_served_however_many_windows_told_it_to_yield(
+    queue: Queue,
+) -> None:
+    queue.submit_batch("hours", key="lab", audio_s=6_000)
+    queue.submit_batch("more hours", key="lab", audio_s=6_000)
+    held = queue.claim()
+    queue.submit_batch("other", key="shop", audio_s=60)
+    before = place_of(queue, "hours")
+    told = [
+        queue.finish_window(held, window, processed_s=30.0 * (window + 1), turn_s=600) for window in range(32)
+    ]
+    assert told == [Directive.GO_ON] * 19 + [Directive.YIELD] * 13
+    for _ in range(2):  # repeated, it changes nothing
+        assert queue.finish_window(held, 31, processed_s=960, turn_s=600) is Directive.YIELD
+    queue.give_back(held)
+    assert queue.run(job_store.yield_job(held, reason="yielded")) == "stale"
+    assert place_of(queue, "hours") - before == 960 * 2**14
+    assert queue.serve(3) == ["other", "hours", "more hours"]
+
+
+@pytest.mark.parametrize("end", ["crash", "loss"])
+def test_a_claim_that_ends_badly_after_its_turn_leaves_the_next_one_a_turn_of_its_own(
+    queue: Queue, end: str
+) -> None:
+    queue.submit_batch("hours", key="lab", audio_s=6_000)
+    held = queue.claim()
+    queue.submit_batch("other", key="shop", audio_s=6_000)
+    before = place_of(queue, "hours")
+    assert queue.finish_window(held, processed_s=700, turn_s=600) is Directive.YIELD
+    if end == "crash":
+        queue.run(job_store.report_engine_crash(held, ttl_s=TTL_S))
+    else:
+        lose_lease(queue, held)
+    again = queue.claim()
+    assert again.job_id == "hours"
+    assert queue.finish_window(again, 1, processed_s=800, turn_s=600) is Directive.GO_ON
+    queue.give_back(again)
+    assert place_of(queue, "hours") == before
+
+
 def test_what_inference_took_is_kept_over_claims(queue: Queue) -> None:
     queue.submit("a")
     first = queue.claim()
@@ -301,7 +394,7 @@ def test_what_inference_took_is_kept_over_claims(queue: Queue) -> None:
     second = queue.claim()
     assert second.inference_ms == 900
     queue.run(job_store.report_engine_crash(second, ttl_s=TTL_S, inference_ms=1500))
-    assert queue.run(job_store.yield_job(second, reason="stale", inference_ms=9_999)) is False
+    assert queue.run(job_store.yield_job(second, reason="stale", inference_ms=9_999)) == "stale"
     assert queue.claim().inference_ms == 1500
 
 

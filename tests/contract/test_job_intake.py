@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 import redis
 
 from shared import job_store
-from shared.backlog import Backlog, Lack, QueueLimits
+from shared.backlog import Backlog, Lack, QueueLimits, keep_shares
 from shared.errors import IdempotencyKeyReused, QueueFull
 from shared.events import Progress
 from shared.job_intake import Fingerprint, Outcome, Receipt, find_replay, look_in, make_terms, submit_job
@@ -267,6 +268,60 @@ def test_of_many_submits_at_once_one_becomes_the_job(redis_url: str) -> None:
         receipts = list(pool.map(lambda number: submit(runner, new_job(str(number))), range(20)))
     assert [receipt.outcome for receipt in receipts].count(Outcome.SUBMITTED) == 1
     assert len({receipt.job.job_id for receipt in receipts}) == 1
+
+
+def submit_until_full(runner: ScriptRunner, limits: QueueLimits, *, key_name: str, duration_s: float) -> int:
+    """Flood the queue, and answer how many jobs it took."""
+    for number in range(100):
+        try:
+            job = new_job(f"{key_name} {number}", key_name=key_name, duration_s=duration_s)
+            submit_plainly(runner, job, limits)
+        except QueueFull:
+            return number
+    raise AssertionError
+
+
+def test_a_flood_of_one_key_leaves_the_shares_of_the_others(runner: ScriptRunner) -> None:
+    limits = keep_shares(QueueLimits(max_queued_jobs=40, max_queued_audio_s=1e6), keys=2)
+    assert submit_until_full(runner, limits, key_name="lab", duration_s=5) == 36
+    assert runner.run(look_in(make_terms(limits, key_name="shop"))).full is None
+    assert submit_until_full(runner, limits, key_name="shop", duration_s=5) == 2
+    assert read_backlog(runner).queued_jobs == 38
+
+
+def test_a_flood_of_audio_leaves_the_shares_of_the_others(runner: ScriptRunner) -> None:
+    limits = keep_shares(QueueLimits(max_queued_jobs=1_000, max_queued_audio_s=1_000), keys=2)
+    assert submit_until_full(runner, limits, key_name="lab", duration_s=100) == 9
+    assert submit_until_full(runner, limits, key_name="shop", duration_s=20) == 2
+    assert read_backlog(runner).queued_audio_s == 940
+
+
+def test_a_key_with_nothing_unfinished_gets_one_file_in_whatever_its_length(runner: ScriptRunner) -> None:
+    limits = keep_shares(QueueLimits(max_queued_jobs=2, max_queued_audio_s=100), keys=3)
+    assert submit_until_full(runner, limits, key_name="lab", duration_s=10) == 2
+    assert submit_until_full(runner, limits, key_name="shop", duration_s=3_600) == 1
+    assert submit_until_full(runner, limits, key_name="desk", duration_s=3_600) == 1
+
+
+def test_own_limits_of_a_key_hold_within_its_share_too(runner: ScriptRunner) -> None:
+    limits = keep_shares(QueueLimits(max_queued_jobs=100), keys=2)
+    own = msgspec.structs.replace(limits, max_unfinished_jobs_of_key=1)
+    assert submit_until_full(runner, own, key_name="shop", duration_s=5) == 1
+
+
+def test_who_is_refused_beside_the_shares_is_told_when_there_is_room_for_it(runner: ScriptRunner) -> None:
+    limits = keep_shares(QueueLimits(max_queued_jobs=20), keys=2)
+    submit_plainly(runner, new_job("running", key_name="lab", duration_s=50))
+    claimed = claim(runner)
+    runner.run(job_store.finish_window(claimed, window(processed_s=10.0, inference_ms=2_000)))
+    submit_until_full(runner, limits, key_name="lab", duration_s=10)
+    # 40 s are left of what runs, at five times real time; then one more job of 10 s has to be begun.
+    for full_after_s in (8, 10):
+        with pytest.raises(QueueFull) as refusal:
+            submit_plainly(runner, new_job("more", key_name="lab"), limits)
+        assert refusal.value.retry_after_s == full_after_s
+        assert "Some room is kept" in refusal.value.message
+        submit_plainly(runner, new_job("single", key_name="shop"), limits)
 
 
 @pytest.mark.parametrize("lack", Lack)

@@ -261,7 +261,7 @@ def test_a_yielded_job_goes_back_to_its_old_place_and_resumes_behind_its_window(
     held = claim(run)
     run(job_store.finish_window(held, first_window()))
     run(job_store.emit_event(held, Partial(window=1, delta="void")))
-    assert run(job_store.yield_job(held, reason="worker_stopping")) is True
+    assert run(job_store.yield_job(held, reason="worker_stopping")) == "requeued"
     assert events_of(run, "a")[-1] == Requeued(reason="worker_stopping")
     assert Partial(window=1, delta="void") not in events_of(run, "a")
     again = claim(run, "w2")
@@ -279,7 +279,7 @@ def test_a_stale_claim_changes_nothing(run: Run) -> None:
     assert run(job_store.beat_claim(stale, lease_s=30)) is Directive.STALE
     assert run(job_store.emit_event(stale, Partial(window=0, delta="x"))) is Directive.STALE
     assert run(job_store.finish_window(stale, first_window())) is Directive.STALE
-    assert run(job_store.yield_job(stale, reason="test")) is False
+    assert run(job_store.yield_job(stale, reason="test")) == "stale"
     assert run(job_store.report_engine_crash(stale, ttl_s=TTL_S)) == "stale"
     assert run(job_store.finish_succeeded(stale, ttl_s=TTL_S)) == "stale"
     assert run(job_store.beat_claim(current, lease_s=30)) is Directive.GO_ON

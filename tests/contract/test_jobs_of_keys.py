@@ -109,7 +109,7 @@ def test_a_job_that_is_cancelled_while_it_is_queued_makes_room(runner: Runner) -
 
 def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
-    assert runner.run(job_store.yield_job(claim(runner), reason="stopping"))
+    assert runner.run(job_store.yield_job(claim(runner), reason="stopping")) == "requeued"
     assert count_unfinished(runner, "lab") == 1
     assert runner.run(find_owner("1")) == JobOwner("lab")
     runner.run(job_store.finish_succeeded(claim(runner), ttl_s=60))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.api_server import MAX_UPLOAD_BYTES, OpenClient, ServedApi, ServeWith
 from tests.fakes.audio import make_tones, write_wav
+from tests.fakes.hostile_files import write_silent_flac
 from tests.fakes.scripted_worker import HeldWorker
 from tests.fakes.server import wait_for
 
@@ -134,6 +135,14 @@ def test_a_job_of_nobody_is_seen_by_no_key_and_all_are_seen_without_keys(
     of_lab = submit(keyed, LAB)
     assert keyed.get(of_nobody, headers=bearing(LAB)).status_code == 404
     assert api.get(of_lab).status_code == 200
+
+
+def test_a_header_that_tells_less_than_there_is_passes_no_limit_of_a_key(
+    keyed: httpx.Client, held_worker: HeldWorker
+) -> None:
+    files = {"file": write_silent_flac(20, told_samples=16_000)}
+    refused = keyed.post("/v1/jobs", files=files, headers=bearing(TIGHT))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "audio_too_long")
 
 
 def test_limits_of_a_key_are_its_own(keyed: httpx.Client, held_worker: HeldWorker) -> None:

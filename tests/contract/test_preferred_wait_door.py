@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from shared.jobs import Failure, FailureCode
 from shared.transcripts import Segment
 from tests.fakes.api_server import OpenClient, ServeWith
 from tests.fakes.audio import make_tones, write_wav
+from tests.fakes.redis_fixture import RedisServer
 from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.fakes.server import wait_for
 
@@ -64,6 +66,21 @@ def test_a_job_that_takes_longer_is_accepted_and_the_longest_wait_is_the_setting
     answer = submit(hasty, "wait=9999")
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
     assert answer.json()["state"] in {"queued", "running"}
+
+
+def test_a_job_that_was_taken_in_is_answered_so_when_redis_falls_silent_then(
+    hasty: httpx.Client, held_worker: HeldWorker, session_redis: RedisServer
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(submit, hasty, "wait=1")
+        held_worker.wait_for_claim()
+        session_redis.freeze()
+        try:
+            answer = answering.result()
+        finally:
+            session_redis.thaw()
+    assert answer.status_code == 202
+    assert hasty.get(answer.headers["location"]).json()["state"] == "running"
 
 
 @pytest.mark.usefixtures("held_worker")

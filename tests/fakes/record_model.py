@@ -26,6 +26,8 @@ class ModelJob:
     crashes: int = 0
     windows: int = 0
     turn_from_s: float = 0.0
+    is_turn_over: bool = False
+    is_counted_ahead: bool = False
     inference_ms: int = 0
 
     @property
@@ -37,6 +39,12 @@ class ModelJob:
     def processed_s(self) -> float:
         """The audio that is done."""
         return self.windows * WINDOW_AUDIO_S
+
+    @property
+    def place_after_turn(self) -> tuple[int, int, int]:
+        """The place behind what it was served in this turn."""
+        job_class, start, number = self.place
+        return job_class, start + math.floor(self.processed_s - self.turn_from_s), number
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,9 @@ class RecordModel:
         self.virtual_time[job_class] = max(self.virtual_time[job_class], start)
         if job.is_batch:
             self.windows_since_batch = max(0, self.windows_since_batch - 9)
+        job.is_counted_ahead = not job.is_batch and self._is_batch_waiting()
+        self.windows_since_batch += job.is_counted_ahead
+        job.is_turn_over = False
         job.state, job.owner = JobState.RUNNING, worker
         job.claim_no += 1
         job.turn_from_s = job.processed_s
@@ -121,43 +132,46 @@ class RecordModel:
         job.inference_ms = max(job.inference_ms, inference_ms)
         if window >= job.windows:
             job.windows = window + 1
-            waiting = [self.jobs[job_id] for job_id in self.queue()]
-            if not job.is_batch and any(other.is_batch for other in waiting):
+            if not job.is_batch and not job.is_counted_ahead and self._is_batch_waiting():
                 self.windows_since_batch += 1
+            job.is_counted_ahead = False
         return self._direct_at_window(job, turn_s)
 
-    def give_back(self, claim: ModelClaim, inference_ms: int) -> bool:
-        """Whether the job went back by a yield."""
+    def give_back(self, claim: ModelClaim, inference_ms: int) -> str:
+        """What a yield is answered."""
         job = self.holder(claim)
         if job is None:
-            return False
+            return "stale"
         job.inference_ms = max(job.inference_ms, inference_ms)
-        self._queue_again(job)
-        return True
+        if job.is_turn_over:
+            job.place = job.place_after_turn
+        return self._queue_again(job)
 
     def crash(self, claim: ModelClaim) -> str:
         """What the report of a crash is answered."""
         job = self.holder(claim)
         if job is None:
             return "stale"
-        job.crashes += 1
+        if not job.is_cancelled:
+            job.crashes += 1
         return self._queue_again_or_fail(job, is_at_limit=job.crashes >= MAX_ENGINE_CRASHES)
 
     def lose(self, claim: ModelClaim) -> str:
         """What becomes of a job whose lease has expired."""
         job = self.jobs[claim.job_id]
-        job.losses += 1
+        if not job.is_cancelled:
+            job.losses += 1
         return self._queue_again_or_fail(job, is_at_limit=job.losses >= MAX_WORKER_LOSSES)
 
     def finish(self, claim: ModelClaim, state: JobState) -> str:
         """What the end of a job is answered."""
         job = self.jobs.get(claim.job_id)
         if job and job.state.is_final and job.claim_no == claim.claim_no:
-            return "already"
+            return "cancelled" if job.state is JobState.CANCELLED else "already"
         if self.holder(claim) is None or job is None:
             return "stale"
-        self._close(job, state)
-        return "finished"
+        self._close(job, JobState.CANCELLED if job.is_cancelled else state)
+        return "cancelled" if job.state is JobState.CANCELLED else "finished"
 
     def cancel(self, job_id: str) -> JobState | None:
         """The state that a job is in when it is cancelled."""
@@ -189,6 +203,9 @@ class RecordModel:
         del self.jobs[job_id]
         return True
 
+    def _is_batch_waiting(self) -> bool:
+        return any(self.jobs[job_id].is_batch for job_id in self.queue())
+
     def _is_unclaimed(self, job_id: str) -> bool:
         job = self.jobs[job_id]
         return job.state is JobState.QUEUED and job.claim_no == 0
@@ -202,10 +219,9 @@ class RecordModel:
         if any(not other.is_batch for other in waiting):
             return Directive.YIELD
         served_s = job.processed_s - job.turn_from_s
-        job_class, start, number = job.place
-        later = (job_class, start + math.floor(served_s), number)
-        if turn_s and served_s >= turn_s and any(other.place < later for other in waiting):
-            job.place = later
+        is_over = turn_s and served_s >= turn_s
+        if is_over and any(other.place < job.place_after_turn for other in waiting):
+            job.is_turn_over = True
             return Directive.YIELD
         return Directive.GO_ON
 
@@ -215,14 +231,17 @@ class RecordModel:
             self.goes_on[job_class][job.key] = start
 
     def _queue_again_or_fail(self, job: ModelJob, *, is_at_limit: bool) -> str:
-        if is_at_limit:
+        if is_at_limit and not job.is_cancelled:
             self._close(job, JobState.FAILED)
             return "failed"
-        self._queue_again(job)
-        return "requeued"
+        return self._queue_again(job)
 
-    def _queue_again(self, job: ModelJob) -> None:
+    def _queue_again(self, job: ModelJob) -> str:
+        if job.is_cancelled:
+            self._close(job, JobState.CANCELLED)
+            return "cancelled"
         job.state, job.owner = JobState.QUEUED, None
+        return "requeued"
 
     def _close(self, job: ModelJob, state: JobState) -> None:
         job.state, job.owner = state, None

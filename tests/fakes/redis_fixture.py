@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,10 +50,38 @@ class RedisServer:
         """End a freeze."""
         self._signal(signal.SIGCONT)
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Within the block a script of somebody else does not end, and every call is refused by BUSY."""
+        with redis.Redis.from_url(self.url) as connection:
+            connection.config_set("lua-time-limit", 1)
+            spinning = threading.Thread(target=self._spin, daemon=True)
+            spinning.start()
+            while not self._is_busy(connection):
+                time.sleep(0.01)
+            try:
+                yield
+            finally:
+                connection.script_kill()
+                spinning.join()
+
     def flush(self) -> None:
         """Forget all keys."""
         with redis.Redis.from_url(self.url) as connection:
             connection.flushall()
+
+    def _spin(self) -> None:
+        patient = redis.Redis.from_url(self.url, socket_timeout=None)
+        with patient as connection, suppress(redis.ResponseError):  # it is killed
+            connection.eval("while true do end", 0)
+
+    @staticmethod
+    def _is_busy(connection: "redis.Redis") -> bool:
+        try:
+            connection.ping()
+        except redis.ResponseError:
+            return True
+        return False
 
     def _signal(self, signal_number: signal.Signals) -> None:
         if self._process is not None:

@@ -146,6 +146,19 @@ def test_a_steady_stream_of_clips_does_not_stop_a_batch_job(make_server: MakeSer
     assert text == spoken_text(samples)
 
 
+def test_jobs_that_fail_before_their_first_window_do_not_stop_a_batch_job(make_server: MakeServer) -> None:
+    server = make_server().start()
+    first = submit(server, write_wav(CLIP), priority="interactive", prompt='{"speed": 2}')
+    wait_for(lambda: state_of(server, first) == "running", what="the first job")
+    batch = submit(server, write_wav(CLIP))
+    script = json.dumps({"misbehaviour": "raise"})
+    failing = [submit(server, write_wav(CLIP), priority="interactive", prompt=script) for _ in range(15)]
+    wait_until_done(server, batch)
+    wait_for(lambda: state_of(server, failing[-1]) == "failed", what="the last failure")
+    began = when(server, batch, Started)
+    assert sum(when(server, job_id, Started) < began for job_id in failing) <= 9
+
+
 @pytest.mark.full
 def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(make_server: MakeServer) -> None:
     flooder, quiet = "flooder-0123456789", "quiet-0123456789"

@@ -13,6 +13,7 @@ from shared.backlog import (
     QueueLimits,
     estimate_room_s,
     estimate_wait_s,
+    keep_shares,
 )
 from shared.errors import QueueFull
 
@@ -83,6 +84,30 @@ def test_whatever_the_backlog_a_client_is_told_a_time_it_obeys(
     full = QueueFull(lack, LIMITS, room_s)
     assert MIN_RETRY_S <= full.retry_after_s <= MAX_RETRY_S
     assert isinstance(full.retry_after_s, int)
+
+
+@pytest.mark.parametrize("keys", [0, 1])
+def test_a_single_key_and_an_open_server_have_the_whole_queue(keys: int) -> None:
+    assert keep_shares(LIMITS, keys=keys) == LIMITS
+
+
+@given(st.integers(2, 1_000), st.integers(1, 10**6), st.floats(1, 10**9))
+def test_all_shares_together_are_a_tenth_of_the_queue_or_a_job_for_each_key(
+    keys: int, max_jobs: int, max_audio_s: float
+) -> None:
+    kept = keep_shares(QueueLimits(max_jobs, max_audio_s), keys=keys)
+    assert kept.max_queued_jobs
+    assert kept.jobs_in_share_of_key
+    assert kept.max_queued_audio_s
+    assert kept.audio_in_share_of_key_s
+    shared_out = keys * kept.jobs_in_share_of_key
+    assert kept.max_queued_jobs + shared_out <= max_jobs or kept.jobs_in_share_of_key == 1
+    assert shared_out <= max(keys, max_jobs // 10)
+    assert kept.max_queued_audio_s + keys * kept.audio_in_share_of_key_s == pytest.approx(max_audio_s)
+
+
+def test_a_limit_that_is_not_there_is_not_shared_out() -> None:
+    assert keep_shares(QueueLimits(), keys=3) == QueueLimits()
 
 
 @pytest.mark.parametrize("lack", Lack)

@@ -1,0 +1,15 @@
+-- Put behind the deliveries: the one way to cancel a job, for who asks for it and for what nobody follows any more.
+
+-- queued -> cancelled; running: set the flag that its worker reads, and that every way out of `running` obeys.
+-- Answers the state the job was in, or nothing where there is no such job.
+local function cancel(job_id, ttl_ms)
+  local job = key('job:' .. job_id)
+  local state = redis.call('HGET', job, 'state')
+  if state == 'queued' then
+    if redis.call('HGET', job, 'claim_no') == '0' then give_place_back(job_id) end
+    close(job_id, 'cancelled', '{"type":"cancelled"}', '', ttl_ms)
+  elseif state == 'running' then
+    redis.call('HSET', job, 'cancel', ttl_ms)
+  end
+  return state
+end

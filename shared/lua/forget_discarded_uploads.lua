@@ -1,0 +1,2 @@
+-- ARGV: ids of cancelled jobs whose audio is deleted. Answers how many of them were on the list.
+return redis.call('SREM', key('discarded'), unpack(ARGV))
