@@ -30,18 +30,32 @@ class Harm(StrEnum):
 class JobFacts:
     """One accepted job: what was expected, what is on record, and the text that the api gives.
 
-    `answers` are the texts that its client was given while the run went on.
+    `answers` are the texts that its client was given while the run went on, `beginnings` what it was given of
+    one by streams that were left or broke.
     """
 
     expected: str
     record: Record | None
     text: str | None
     answers: tuple[str, ...] = ()
+    beginnings: tuple[str, ...] = ()
 
     @property
     def is_wrong(self) -> bool:
         """Whether any text that was given is another than what was expected."""
-        return self.text != self.expected or any(answer != self.expected for answer in self.answers)
+        return any(one != self.expected for one in (self.text, *self.answers)) or self._was_begun_otherwise
+
+    @property
+    def _was_begun_otherwise(self) -> bool:
+        """Whether a stream gave other text, and that not because its job was begun again."""
+        if self.record is None or explains_break(self.record):
+            return False
+        return not all(self.expected.startswith(one) for one in self.beginnings)
+
+
+def explains_break(record: Record) -> bool:
+    """Whether a stream of the job may end with an error: it was begun again, or has not succeeded."""
+    return record.state != "succeeded" or any(event.type == "requeued" for event in record.events)
 
 
 def find_harm(facts: JobFacts) -> set[Harm]:

@@ -9,11 +9,11 @@ from functools import partial
 import httpx
 
 from scripts.chaos.clips import SPEECH_FILES, Clip, Clips, SpeechClips
-from scripts.chaos.doors import Reply, ask, draw_door
+from scripts.chaos.doors import Reply, ask
 from scripts.chaos.ledger import Ledger, Submit
 from scripts.chaos.listeners import FINAL, Trace, follow_to_end
 from scripts.chaos.patience import wait_until
-from shared.jobs import Door
+from scripts.chaos.shares import Door, draw_door
 
 CLIENTS = 32
 MOST_UNFINISHED = 20
@@ -126,7 +126,7 @@ class Clients:
         self._ledger.most_retries = max(self._ledger.most_retries, retries)
         if retries:
             self._ledger.longest_wait_s = max(self._ledger.longest_wait_s, time.monotonic() - began_s)
-        if submit.door is Door.STREAM and reply.text is None and reply.job_id is not None:
+        if submit.door.is_streamed and reply.text is None and reply.job_id is not None:
             await self._go_on_by_id(submit, reply)
         if self.replays and submit.number % REPEATED_EVERY == 0:
             await self._ask(submit, clip)
@@ -137,12 +137,21 @@ class Clients:
         self._ledger.held_requests -= submit.door is not Door.JOBS
         if reply.job_id is not None:
             self._ledger.note_accepted(reply.job_id, submit)
-            if reply.text is not None:
-                self._ledger.note_answer(reply.job_id, reply.text)
+            self._note_texts(reply.job_id, reply)
         self._ledger.replayed += reply.is_replay
         if reply.refusal:
             self._ledger.note_refusal(submit.door, reply.refusal)
         return reply
+
+    def _note_texts(self, job_id: str, reply: Reply) -> None:
+        """Note each text that was given; deltas are to be joined by clients, so they are one more."""
+        if reply.text is not None:
+            for text in {reply.text, reply.text if reply.joined is None else reply.joined}:
+                self._ledger.note_answer(job_id, text)
+        elif reply.joined is not None:
+            self._ledger.note_beginning(job_id, reply.joined)
+        if reply.error_code:
+            self._ledger.stream_errors.append((job_id, reply.error_code))
 
     async def _go_on_by_id(self, submit: Submit, broken: Reply) -> None:
         """Follow the job of a stream that broke, or ask again and again how it is."""

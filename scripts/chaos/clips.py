@@ -1,36 +1,42 @@
 """What is submitted: audio made from the seed, or recordings of speech, and the text expected of it."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import soundfile
 
+from scripts.chaos.shares import Door
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import Door
 from worker.engines.scripted import expected_words
 
 SPEECH_DIR = Path(__file__).parents[2] / "tests" / "audio"
 SPEECH_FILES = ("speech.wav", "speech.flac", "speech.mp3", "speech.m4a", "long.ogg")
 
-WINDOW_S = 2.0
+WINDOW_S = 5.0
 """The windows of the server with the scripted engine: whole seconds, since it says one word for each."""
 
 SHORT_S = (1.2, 4.0)
 LONG_S = (10.0, 20.0)  # of several windows, so that faults hit in the middle
 LONG_SHARE = 0.12
+SLOW_S = (5.0, 10.0)
+SLOWLY = {"prompt": '{"speed": 3}'}
+"""What has the scripted engine take its time, so that Redis can be gone and back within a window."""
+
 MEAN_BYTES = 140_000
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One upload. `text` is what has to come back."""
+    """One upload, with what is sent beside it. `text` is what has to come back."""
 
     name: str
     content: bytes
     text: str
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Clips(Protocol):
@@ -46,14 +52,16 @@ class NoiseClips:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def make(self, number: int, _door: Door) -> Clip:
-        """The clip of job `number`; the same for the same seed."""
+    def make(self, number: int, door: Door) -> Clip:
+        """The clip of job `number`; the same for the same seed, and said slowly where `door` gives deltas."""
         draw = np.random.default_rng((self._seed, number))
-        span = LONG_S if draw.random() < LONG_SHARE else SHORT_S
+        is_slow, is_long = door is Door.DELTAS, draw.random() < LONG_SHARE
+        span = SLOW_S if is_slow else LONG_S if is_long else SHORT_S
         samples = draw.integers(-9_000, 9_000, round(draw.uniform(*span) * SAMPLE_RATE_HZ), dtype=np.int16)
         kind = "FLAC" if draw.random() < 0.5 else "WAV"  # noqa: PLR2004 - half of them
         words = expected_words(samples.astype(np.float32) / np.float32(1 << 15))
-        return Clip(f"{number}.{kind.lower()}", _encode(samples, kind), " ".join(words))
+        name, fields = f"{number}.{kind.lower()}", SLOWLY if is_slow else {}
+        return Clip(name, _encode(samples, kind), " ".join(words), fields)
 
 
 class SpeechClips:

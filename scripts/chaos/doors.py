@@ -1,23 +1,23 @@
 """The doors of the server, as careful clients use them: one request by each, and what came of it."""
 
 import json
-import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import httpx_sse
 
 from scripts.chaos.clips import Clip
-from shared.jobs import Door
-
-SHARES = {Door.JOBS: 0.5, Door.SYNC: 0.25, Door.STREAM: 0.25}
+from scripts.chaos.shares import Door
 
 URLS = {
     Door.JOBS: "/v1/jobs",
     Door.SYNC: "/v1/audio/transcriptions",
     Door.STREAM: "/v1/audio/transcriptions/stream",
+    Door.DELTAS: "/v1/audio/transcriptions",
 }
-GOOD = {Door.JOBS: httpx.codes.ACCEPTED, Door.SYNC: httpx.codes.OK, Door.STREAM: httpx.codes.OK}
+_FIELDS = {Door.DELTAS: {"stream": "true"}}
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,35 @@ class Reply:
     """What came of one request.
 
     `refusal` says why it has to be repeated, `text` is the transcript where the door gave one, and a stream
-    that `broke` has said which job it belongs to, but not what its transcript is.
+    that `broke` has said which job it belongs to, but not what its transcript is; it may have said why, by
+    `error_code`. `joined` are the deltas of `stream=true`: the transcript once more, or how it begins.
     """
 
     job_id: str | None = None
     text: str | None = None
+    joined: str | None = None
     refusal: str = ""
     broke: str = ""
+    error_code: str = ""
     is_replay: bool = False
-
-
-def draw_door(seed: int, number: int) -> Door:
-    """The door of job `number`; the same for the same seed."""
-    draw = random.Random(f"door {seed} {number}")  # noqa: S311 - nothing secret is drawn
-    return draw.choices(list(SHARES), list(SHARES.values()))[0]
 
 
 async def ask(
     http: httpx.AsyncClient, door: Door, clip: Clip, key: str, *, leaves_early: bool = False
 ) -> Reply:
-    """Send one request; a client that `leaves_early` closes a stream when it knows which job it is."""
+    """Send one request; a client that `leaves_early` closes a stream when it knows which job it is.
+
+    Of a stream of deltas it has then heard one, too.
+    """
     request = http.build_request(
         "POST",
         URLS[door],
         files={"file": (clip.name, clip.content)},
+        data={**_FIELDS.get(door, {}), **clip.fields},
         headers={"Idempotency-Key": key},
     )
     try:
-        response = await http.send(request, stream=door is Door.STREAM)
+        response = await http.send(request, stream=door.is_streamed)
     except httpx.TransportError as problem:
         return Reply(refusal=f"no answer ({type(problem).__name__})")
     try:
@@ -63,11 +64,12 @@ async def ask(
 
 async def _read_reply(response: httpx.Response, door: Door, *, leaves_early: bool) -> Reply:
     named = response.headers.get("X-Job-Id")
-    if response.status_code != GOOD[door]:
+    if response.status_code != (httpx.codes.ACCEPTED if door is Door.JOBS else httpx.codes.OK):
         return Reply(named, refusal=await _describe_refusal(response))
     is_replay = "Idempotent-Replayed" in response.headers
-    if door is Door.STREAM:
-        return await _Stream(is_replay=is_replay).read(response, leaves_early=leaves_early)
+    if door.is_streamed:
+        stream = _Texts() if door is Door.STREAM else _Deltas(named)
+        return await stream.read(response, is_replay=is_replay, leaves_early=leaves_early)
     said = response.json()
     text = said["text"] if door is Door.SYNC else None
     return Reply(said["id"] if door is Door.JOBS else named, text, is_replay=is_replay)
@@ -82,37 +84,82 @@ async def _describe_refusal(response: httpx.Response) -> str:
         return f"{response.status_code} without a code"
 
 
-class _Stream:
+class _Stream(ABC):
     """Reads one stream until it is done, it breaks, or its client leaves."""
 
-    def __init__(self, *, is_replay: bool) -> None:
-        self._is_replay = is_replay
-        self._job_id: str | None = None
-        self._text: str | None = None
+    def __init__(self, job_id: str | None = None) -> None:
+        self.job_id = job_id
+        self.text: str | None = None
+        self.joined: str | None = None
         self._is_done = False
         self._broke = "ended before it was done"
+        self._error_code = ""
 
-    async def read(self, response: httpx.Response, *, leaves_early: bool) -> Reply:
+    async def read(self, response: httpx.Response, *, is_replay: bool, leaves_early: bool) -> Reply:
+        """What came of it."""
         try:
             async for event in httpx_sse.EventSource(response).aiter_sse():
                 self._hear(event)
-                if leaves_early and self._job_id is not None:
+                if leaves_early and self._may_be_left():
                     self._broke = ""
                     break
         except (httpx.TransportError, httpx_sse.SSEError) as problem:
             self._broke = f"cut ({type(problem).__name__})"
-        if self._job_id is None:
+        if self.job_id is None:
             return Reply(refusal=f"stream {self._broke}")
         if self._is_done:
-            return Reply(self._job_id, self._text, is_replay=self._is_replay)
-        return Reply(self._job_id, broke=self._broke, is_replay=self._is_replay)
+            return Reply(self.job_id, self.text, self.joined, is_replay=is_replay)
+        return Reply(
+            self.job_id,
+            joined=self.joined,
+            broke=self._broke,
+            error_code=self._error_code,
+            is_replay=is_replay,
+        )
 
     def _hear(self, event: httpx_sse.ServerSentEvent) -> None:
+        if event.data == "[DONE]":
+            self._is_done = self.text is not None
+            return
         said = json.loads(event.data) if event.data else {}
-        if event.event == "job":
-            self._job_id = str(said["id"])
-        elif "error" in said:
-            self._broke = f"ended with {said['error']['code']}"
+        if "error" in said:
+            self._error_code = str(said["error"]["code"])
+            self._broke = f"ended with {self._error_code}"
+        else:
+            self._take(event.event, said)
+
+    @abstractmethod
+    def _take(self, name: str, said: dict[str, Any]) -> None:
+        """Hear one event that is no error."""
+
+    @abstractmethod
+    def _may_be_left(self) -> bool:
+        """Whether enough was heard for a client that leaves early."""
+
+
+class _Texts(_Stream):
+    """The stream of all text so far, again and again, which names its job first."""
+
+    def _take(self, name: str, said: dict[str, Any]) -> None:
+        if name == "job":
+            self.job_id = str(said["id"])
         elif said.get("is_final"):
-            self._text = str(said["text"])
-        self._is_done |= bool(said.get("done")) and self._text is not None
+            self.text = str(said["text"])
+        self._is_done |= bool(said.get("done")) and self.text is not None
+
+    def _may_be_left(self) -> bool:
+        return self.job_id is not None
+
+
+class _Deltas(_Stream):
+    """The stream of what is new in the text, and of all of it at the end; a header names its job."""
+
+    def _take(self, name: str, said: dict[str, Any]) -> None:  # noqa: ARG002 - no event of it has a name
+        match said.get("type"):
+            case "transcript.text.delta":
+                self.joined = (self.joined or "") + str(said["delta"])
+            case "transcript.text.done":
+                self.joined, self.text = self.joined or "", str(said["text"])
+
+    def _may_be_left(self) -> bool:
+        return self.joined is not None

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from shared.jobs import Door
+from scripts.chaos.shares import Door
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Ledger:
     jobs: int
     accepted: dict[str, Submit] = field(default_factory=dict)
     answers: dict[str, list[str]] = field(default_factory=dict)  # the texts that clients got
+    beginnings: dict[str, list[str]] = field(default_factory=dict)  # what streams gave that were not whole
+    stream_errors: list[tuple[str, str]] = field(default_factory=list)  # jobs and codes
     unfinished: set[str] = field(default_factory=set)  # accepted, and not known to be final
     waiting: set[str] = field(default_factory=set)  # keys of which no job is known yet
     held_requests: int = 0  # synchronous calls and streams that are open
@@ -62,6 +64,10 @@ class Ledger:
         """The client was given a text, so the job is final."""
         self.answers.setdefault(job_id, []).append(text)
         self.note_final({job_id} & self.unfinished)
+
+    def note_beginning(self, job_id: str, text: str) -> None:
+        """The client was given this much of the text, and then no more."""
+        self.beginnings.setdefault(job_id, []).append(text)
 
     def note_final(self, job_ids: set[str]) -> None:
         """These unfinished jobs are final."""

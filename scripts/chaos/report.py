@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from scripts.chaos import checks
 from scripts.chaos.checks import Harm, JobFacts
 from scripts.chaos.clients import RETRY_RULE
-from scripts.chaos.doors import SHARES
 from scripts.chaos.faults import FaultKind
 from scripts.chaos.injection import Injected
 from scripts.chaos.ledger import Ledger
 from scripts.chaos.listeners import Trace
 from scripts.chaos.records import Record
 from scripts.chaos.settings import ChaosSettings
+from scripts.chaos.shares import SHARES
 
 MODEL_GONE_WITHIN_S = 1.0
 NOTICED_WITHIN_S = 2.0  # beside the lease
@@ -86,6 +86,7 @@ def _count_jobs(evidence: Evidence) -> list[Figure]:
         Figure("jobs by door", _count_by_door(ledger)),
         _zero("submits that were never answered", ledger.given_up),
         *(_zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
+        _zero("streams ended by an error that no record explains", len(_list_unexplained(evidence))),
         _second_jobs(evidence),
         Figure("listeners", f"{len(evidence.traces)}, which came back {resumed} times"),
         _zero("gaps and reorderings that they saw", len(listened)),
@@ -160,13 +161,21 @@ def _list_gaps(evidence: Evidence) -> Iterable[str]:
                 yield f"listener of {trace.job_id}: {problem}"
 
 
+def _list_unexplained(evidence: Evidence) -> list[str]:
+    return [
+        f"{job_id}: its stream ended with {code}, though it was never begun again and has succeeded"
+        for job_id, code in evidence.ledger.stream_errors
+        if job_id in evidence.records and not checks.explains_break(evidence.records[job_id])
+    ]
+
+
 def _list_problems(evidence: Evidence) -> list[str]:
     harmed = [
         f"{job_id}: {', '.join(sorted(harm))}"
         for job_id, facts in evidence.facts.items()
         if (harm := checks.find_harm(facts))
     ]
-    return [*harmed, *_list_gaps(evidence), *evidence.unexpected_ends]
+    return [*harmed, *_list_unexplained(evidence), *_list_gaps(evidence), *evidence.unexpected_ends]
 
 
 def _head(evidence: Evidence) -> str:

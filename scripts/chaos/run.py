@@ -14,7 +14,6 @@ from scripts.chaos.checks import JobFacts
 from scripts.chaos.clients import Clients, Pace
 from scripts.chaos.clips import SPEECH_FILES, Clips, NoiseClips, SpeechClips
 from scripts.chaos.disk import SmallDisk
-from scripts.chaos.doors import SHARES
 from scripts.chaos.faults import draw_faults
 from scripts.chaos.injection import Injected, Injector
 from scripts.chaos.ledger import Ledger, Submit
@@ -23,7 +22,7 @@ from scripts.chaos.patience import wait_until
 from scripts.chaos.records import Record, RecordReader
 from scripts.chaos.report import Evidence, Report, write_report
 from scripts.chaos.settings import ChaosSettings
-from shared.jobs import Door
+from scripts.chaos.shares import SHARES, Door
 
 TELL_EVERY_S = 5.0
 LOOK_EVERY_S = 0.25
@@ -156,7 +155,9 @@ class ChaosRun:
         async def gather(job_id: str, submit: Submit) -> tuple[str, JobFacts]:
             async with at_once:
                 text, answers = await self._read_text(job_id), self._ledger.answers.get(job_id, ())
-                return job_id, JobFacts(submit.expected, records.get(job_id), text, tuple(answers))
+                beginnings = tuple(self._ledger.beginnings.get(job_id, ()))
+                record = records.get(job_id)
+                return job_id, JobFacts(submit.expected, record, text, tuple(answers), beginnings)
 
         return dict(await asyncio.gather(*(gather(*one) for one in self._ledger.accepted.items())))
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from shared.fd_channel import FdChannel
 from shared.jobs import FailureCode
@@ -28,6 +29,23 @@ def start_stubborn_child() -> None:
     child.stdout.readline()  # from here on it ignores them
 
 
+def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Report], None]) -> None:
+    """Do one order as `behaviour` says."""
+    if isinstance(order, messages.StopJob):
+        send(messages.JobStopped(order.run))
+    elif behaviour == "answer_an_old_run":
+        send(messages.JobFailed(order.run - 1, FailureCode.ENGINE_ERROR, "of another job"))
+        send(messages.JobDecoded(order.run))
+    elif behaviour == "load_another":
+        send(messages.Loading("second weights", 0.0))
+        send(messages.Loaded("cpu", 0.1))
+        send(messages.JobDecoded(order.run))
+    elif behaviour == "die_in_job":
+        os._exit(4)
+    elif behaviour != "wait_for_stop":
+        send(messages.JobDecoded(order.run))
+
+
 def main(behaviour: str) -> None:
     """Load, then answer each job as `behaviour` says."""
     channel = FdChannel(socket.socket(fileno=os.dup(0)))
@@ -42,16 +60,7 @@ def main(behaviour: str) -> None:
     send(messages.Loading("weights", 0.1))
     send(messages.Loaded("cpu", 0.2))
     while (message := channel.receive()) is not None:
-        order = messages.decode_order(message[0])
-        if isinstance(order, messages.StopJob):
-            send(messages.JobStopped(order.run))
-        elif behaviour == "answer_an_old_run":
-            send(messages.JobFailed(order.run - 1, FailureCode.ENGINE_ERROR, "of another job"))
-            send(messages.JobDecoded(order.run))
-        elif behaviour == "die_in_job":
-            os._exit(4)
-        elif behaviour != "wait_for_stop":
-            send(messages.JobDecoded(order.run))
+        answer(messages.decode_order(message[0]), behaviour, send)
     if behaviour == "ignore_the_end":
         time.sleep(600)
 

@@ -5,6 +5,7 @@ import pytest
 from scripts.chaos.checks import (
     Harm,
     JobFacts,
+    explains_break,
     find_gaps,
     find_harm,
     measure_notice_s,
@@ -36,6 +37,7 @@ def injected(kind: FaultKind, began_ms: int, *job_ids: str, target: str = "worke
 
 
 GOOD = record("queued", "started", "segment", "progress", "succeeded")
+BEGUN_AGAIN = record("queued", "started", "requeued@2/worker_lost", "started", "segment", "succeeded")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,9 @@ GOOD = record("queued", "started", "segment", "progress", "succeeded")
         (JobFacts("a b", record("failed", state="failed"), None), {Harm.FAILED}),
         (JobFacts("a b", GOOD, "a b", ("a b", "a b")), set()),
         (JobFacts("a b", GOOD, "a b", ("a b", "a")), {Harm.WRONG}),
+        (JobFacts("a b", GOOD, "a b", (), ("", "a", "a b")), set()),
+        (JobFacts("a b", GOOD, "a b", (), ("a", "b")), {Harm.WRONG}),
+        (JobFacts("a b", BEGUN_AGAIN, "a b", (), ("b",)), set()),
         (JobFacts("a b", record("succeeded", "succeeded"), "a b"), {Harm.DOUBLED}),
         (JobFacts("a b", record("queued", "started"), "a b"), {Harm.UNTOLD}),
         (JobFacts("a b", record("failed", "succeeded"), "a"), {Harm.DOUBLED, Harm.WRONG}),
@@ -56,6 +61,12 @@ GOOD = record("queued", "started", "segment", "progress", "succeeded")
 )
 def test_each_kind_of_harm_is_found(facts: JobFacts, harm: set[Harm]) -> None:
     assert find_harm(facts) == harm
+
+
+def test_an_error_of_a_stream_is_explained_by_a_job_that_was_begun_again_or_did_not_succeed() -> None:
+    assert explains_break(BEGUN_AGAIN)
+    assert explains_break(record("queued", "failed", state="failed"))
+    assert not explains_break(GOOD)
 
 
 def hear(logged: Record, *, text: str = "a b") -> Trace:

@@ -10,12 +10,16 @@ import pytest
 from scripts.chaos import clients
 from scripts.chaos.clients import Clients, Pace
 from scripts.chaos.clips import Clip
-from scripts.chaos.doors import SHARES, URLS, draw_door
+from scripts.chaos.doors import URLS
 from scripts.chaos.ledger import Ledger
-from shared.jobs import Door
+from scripts.chaos.shares import SHARES, Door, draw_door
 
 JOB = "/v1/jobs/one"
 DONE = 'data: {"text": "a b", "is_final": true}\n\ndata: {"done": true}\n\n'
+DELTAS = "".join(
+    f'data: {{"type": "transcript.text.delta", "delta": "{delta}"}}\n\n' for delta in ("a", " b")
+)
+ALL = 'data: {"type": "transcript.text.done", "text": "a b"}\n\ndata: [DONE]\n\n'
 NAMED = 'event: job\ndata: {"id": "one"}\n\n'
 FINAL_EVENT = "event: succeeded\nid: 5-1\ndata: {}\n\n"
 TRANSCRIBED = {"id": "one", "state": "succeeded", "transcript": {"text": "a b"}}
@@ -41,9 +45,10 @@ class CutStream(httpx.AsyncByteStream):
         raise httpx.ReadError("cut")
 
 
-def stream(text: str, *, is_cut: bool = False) -> httpx.Response:
+def stream(text: str, *, is_cut: bool = False, job_id: str = "one") -> httpx.Response:
     body = CutStream(text) if is_cut else httpx.ByteStream(text.encode())
-    return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=body)
+    headers = {"Content-Type": "text/event-stream", "X-Job-Id": job_id}
+    return httpx.Response(200, headers=headers, stream=body)
 
 
 def refuse(status: int, code: str) -> httpx.Response:
@@ -172,6 +177,37 @@ async def test_a_stream_that_breaks_later_is_followed_by_the_id_of_its_job(
     assert ledger.broken_streams == 1
     assert ledger.answers == {"one": ["a b"]}
     assert [trace.ids for trace in asking.traces] == [["1-1", "5-1"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [(DELTAS + ALL, ["a b"]), (ALL, ["", "a b"]), (DELTAS * 2 + ALL, ["a b", "a ba b"])],
+)
+async def test_deltas_and_the_whole_text_are_two_answers_where_they_differ(
+    text: str, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server({URLS[Door.DELTAS]: [lambda: stream(text)]})
+    ledger, _ = await run_one(Door.DELTAS, server, monkeypatch)
+    assert sorted(ledger.answers["one"]) == answers
+    assert not ledger.beginnings
+
+
+@pytest.mark.parametrize(
+    ("end", "errors"), [("", []), ('data: {"error": {"code": "gone"}}\n\n', [("one", "gone")])]
+)
+async def test_deltas_that_break_are_how_the_text_begins(
+    end: str, errors: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: dict[str, list[Answer]] = {
+        URLS[Door.DELTAS]: [lambda: stream(DELTAS + end, is_cut=not end)],
+        f"{JOB}/events": [lambda: stream(FINAL_EVENT), lambda: httpx.Response(204)],
+        JOB: [lambda: httpx.Response(200, json=TRANSCRIBED)],
+    }
+    ledger, _ = await run_one(Door.DELTAS, Server(answers), monkeypatch)
+    assert ledger.beginnings == {"one": ["a b"]}
+    assert ledger.broken_streams == 1
+    assert ledger.stream_errors == errors
+    assert ledger.answers == {"one": ["a b"]}
 
 
 async def test_a_submit_is_repeated_until_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

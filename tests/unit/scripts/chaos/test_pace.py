@@ -4,7 +4,7 @@ import pytest
 
 from scripts.chaos.clients import MOST_UNFINISHED, Pace
 from scripts.chaos.ledger import Ledger, Submit
-from shared.jobs import Door
+from scripts.chaos.shares import Door
 
 
 def accept(ledger: Ledger, number: int) -> None:
