@@ -1,10 +1,10 @@
 """Every format of a transcript reaches the users of OpenAI's clients in the shape that they know."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
-import srt
 import webvtt
 
 from scripts.setup_venv import REPOSITORY
@@ -34,14 +34,21 @@ Cue = tuple[float, float, list[str]]
 
 def read_srt(body: str) -> list[Cue]:
     """The cues of a SubRip file, which are numbered from 1."""
-    cues = list(srt.parse(body))
-    assert [cue.index for cue in cues] == list(range(1, len(cues) + 1))
-    return [(cue.start.total_seconds(), cue.end.total_seconds(), cue.content.splitlines()) for cue in cues]
+    cues = read_cues(body, "srt")
+    assert [block.partition("\n")[0] for block in body.strip().split("\n\n")] == [
+        str(number + 1) for number in range(len(cues))
+    ]
+    return cues
 
 
 def read_vtt(body: str) -> list[Cue]:
     """The cues of a WebVTT file."""
-    captions = webvtt.WebVTT.from_string(body).captions
+    return read_cues(body, "vtt")
+
+
+def read_cues(body: str, kind: str) -> list[Cue]:
+    """The cues that a parser finds."""
+    captions = webvtt.WebVTT.from_buffer(io.StringIO(body), format=kind).captions
     return [
         (seconds(caption.start), seconds(caption.end), caption.raw_text.splitlines()) for caption in captions
     ]

@@ -1,13 +1,11 @@
-"""Subtitles are what players read: FFmpeg, and two parsers written in Python, find in them what was said."""
+"""Subtitles are what players read: FFmpeg, and a parser written in Python, find in them what was said."""
 
 import html
 import io
 import re
-from datetime import timedelta
 
 import av
 import pytest
-import srt
 import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +15,6 @@ from api.formats.subtitles import format_time, render_srt, render_vtt
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
 HALF_A_MS = 0.0005
-MILLISECOND = timedelta(milliseconds=1)
 # More than a hundred hours.
 SECONDS = st.floats(0, 400_000)
 
@@ -56,13 +53,6 @@ def read_by_ffmpeg(body: str, kind: str) -> list[ReadCue]:
 def read_by_webvtt(body: str, kind: str) -> list[ReadCue]:
     parsed = webvtt.WebVTT.from_buffer(io.StringIO(body), format=kind)
     return [(ms_of(caption.start), ms_of(caption.end), caption.raw_text) for caption in parsed.captions]
-
-
-def read_by_srt(body: str) -> list[ReadCue]:
-    return [
-        (cue.start // MILLISECOND, cue.end // MILLISECOND, cue.content.removesuffix("\n"))
-        for cue in srt.parse(body)
-    ]
 
 
 def ms_of(timestamp: str) -> int:
@@ -183,7 +173,6 @@ def test_times_are_read_back_to_half_a_millisecond(start_s: float, duration_s: f
     readings = (
         read_by_ffmpeg(render_srt(transcript), "srt"),
         read_by_ffmpeg(render_vtt(transcript), "webvtt"),
-        read_by_srt(render_srt(transcript)),
         read_by_webvtt(render_srt(transcript), "srt"),
         read_by_webvtt(render_vtt(transcript), "vtt"),
     )
@@ -213,7 +202,6 @@ def test_both_formats_are_read_back_as_the_cues_they_were_written_from(texts: li
     ]
     subrip, vtt = render_srt(transcript), render_vtt(transcript)
     assert read_by_ffmpeg(subrip, "srt") == cues
-    assert read_by_srt(subrip) == cues
     assert not subrip or read_by_webvtt(subrip, "srt") == cues  # it takes no empty SRT
     assert unescaped(read_by_ffmpeg(vtt, "webvtt")) == cues
     assert unescaped(read_by_webvtt(vtt, "vtt")) == cues
