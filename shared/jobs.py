@@ -101,8 +101,8 @@ class Upload(msgspec.Struct, frozen=True):
 class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job about to be submitted. `key_name` is that of its API key, or empty.
 
-    `metadata` is the client's own, given back untouched; `webhook_url` is told how the job ended. With
-    `has_own_secret` its API key had a webhook secret of its own when the job came.
+    `metadata` is the client's own, given back with the same values; `webhook_url` is told how the job ended.
+    With `has_own_secret` its API key had a webhook secret of its own when the job came.
     """
 
     job_id: str

@@ -19,6 +19,8 @@ MAX_METADATA_DEPTH = 8
 
 _URL: dict[str, Any] = {"pattern": "^(https?://|$)", "maxLength": MAX_URL_CHARACTERS}
 
+_NO_OBJECT = "it is no JSON object, or has a number that is too large or half of a surrogate pair in it"
+
 
 class JobForm(SpeechForm):
     """The text fields of a new job."""
@@ -36,8 +38,8 @@ class JobForm(SpeechForm):
     `verbose_json` times of words are found where the engine has them: cues are timed better by them."""
 
     metadata: dict[str, Any] | None = Field(default=None, examples=[{"order": 17}])
-    """Anything of your own, as a JSON object: it is given back with the job, untouched. At most 4096 bytes,
-    with objects and lists at most 8 deep."""
+    """Anything of your own, as a JSON object: it is given back with the job, with the same values. At most
+    4096 bytes, with objects and lists at most 8 deep."""
 
     webhook_url: str | None = Field(
         default=None, examples=["https://example.com/transcribed"], json_schema_extra=_URL
@@ -62,7 +64,7 @@ class JobForm(SpeechForm):
         try:
             read = msgspec.json.decode(given, type=dict[str, Any])
         except (ValueError, RecursionError) as error:
-            raise _refuse_metadata("it is no JSON object, or has a number in it that is too large") from error
+            raise _refuse_metadata(_NO_OBJECT) from error
         if _measure_depth(read) > MAX_METADATA_DEPTH:
             raise _refuse_metadata(f"it is nested more than {MAX_METADATA_DEPTH} deep")
         return read

@@ -87,7 +87,7 @@ class ListedJobBody(Body):
     """The name that the file was sent with, for people."""
 
     metadata: dict[str, Any] | None = Field(examples=[{"order": 17}])
-    """What it was submitted with, untouched; null where that was nothing."""
+    """What it was submitted with, the same JSON values; null where that was nothing."""
 
     progress: ProgressBody
     """How far it is."""
