@@ -19,7 +19,7 @@ HOT = 20.0
 
 @pytest.fixture(scope="module")
 def engine() -> Qwen3Engine:
-    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu"))
+    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", finds_language_changes=False))
     loaded.load(lambda _phase: None)
     return loaded
 

@@ -91,7 +91,7 @@ def make_windows() -> list[Window]:
 def test_texts_are_those_of_the_model_even_if_they_have_to_be_gone_on_with(
     vllm: VllmStandIn, rules: RowRules
 ) -> None:
-    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY), rules=rules))
+    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY), rules=rules, finds_language_changes=False))
     engine.load(lambda _phase: None)
     listener = Listener()
 
