@@ -3,6 +3,7 @@
 import time
 from typing import Any, ClassVar
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -309,7 +310,8 @@ def _of(claim: Claim) -> ModelClaim:
     return ModelClaim(claim.job_id, claim.claim_no)
 
 
-def test_the_record_does_what_the_model_says(redis_url: str) -> None:
+@pytest.mark.parametrize("runs", [50, pytest.param(250, marks=pytest.mark.full)])
+def test_the_record_does_what_the_model_says(redis_url: str, runs: int) -> None:
     class Machine(RecordMachine):
         pass
 
@@ -317,7 +319,7 @@ def test_the_record_does_what_the_model_says(redis_url: str) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=150,
+            max_examples=runs,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -94,6 +94,7 @@ def test_a_stream_that_is_left_is_cancelled_though_its_api_is_gone_by_then(
         wait_for_cancel(api, job_url)
 
 
+@pytest.mark.full
 def test_a_stream_that_is_left_goes_on_while_it_is_followed_at_another_api(
     serve_with: ServeWith, open_client: OpenClient, redis_url: str
 ) -> None:

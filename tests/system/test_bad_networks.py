@@ -214,6 +214,7 @@ async def test_clients_that_come_back_hear_all_of_it_once_over_kills_of_api_and_
     await check(scene, server, besides={ahead})
 
 
+@pytest.mark.full
 async def test_a_browser_that_comes_while_redis_is_away_has_to_wait_and_is_not_turned_away(
     server: RealServer,
 ) -> None:

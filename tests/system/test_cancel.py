@@ -84,6 +84,7 @@ def test_a_cancel_keeps_the_model_while_the_engine_waits_for_a_slow_decoder(serv
     assert model_of(server) == model
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("behaviour", ["hang", "ignore_stop"])
 def test_an_engine_that_hears_no_stop_is_ended_and_its_reload_is_timed(
     make_server: Callable[..., RealServer], behaviour: str

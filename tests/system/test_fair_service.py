@@ -146,6 +146,7 @@ def test_a_steady_stream_of_clips_does_not_stop_a_batch_job(make_server: MakeSer
     assert text == spoken_text(samples)
 
 
+@pytest.mark.full
 def test_jobs_that_fail_before_their_first_window_do_not_stop_a_batch_job(make_server: MakeServer) -> None:
     server = make_server().start()
     first = submit(server, write_wav(CLIP), priority="interactive", prompt='{"speed": 2}')
@@ -192,6 +193,7 @@ def test_a_load_that_hangs_ends_and_fails_the_job(make_server: MakeServer) -> No
     assert server.client.get(f"/v1/jobs/{job_id}").json()["error"]["code"] == "engine_crash"
 
 
+@pytest.mark.full
 def test_a_worker_whose_model_process_keeps_dying_says_so_and_takes_no_jobs(make_server: MakeServer) -> None:
     server = make_server(SCRIPTED_MISBEHAVIOUR="die_in_load").start()
     for _ in range(2):
@@ -202,6 +204,7 @@ def test_a_worker_whose_model_process_keeps_dying_says_so_and_takes_no_jobs(make
     assert "died too often" in health["reason"]
 
 
+@pytest.mark.full
 def test_a_job_that_no_worker_begins_in_time_expires(make_server: MakeServer) -> None:
     server = make_server(QUEUE_TTL_S="1", SCRIPTED_SPEED="1").start()
     running = submit(server, write_wav(make_tones(10)))

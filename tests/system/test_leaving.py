@@ -4,6 +4,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+import pytest
+
 from shared.job_store import read_job
 from shared.jobs import JobState
 from shared.redis_connection import connect
@@ -35,6 +37,7 @@ def wait_for_cancel(server: RealServer, job_id: str) -> None:
     assert read_state(server, job_id) is JobState.CANCELLED
 
 
+@pytest.mark.full
 def test_a_worker_cancels_a_stream_whose_api_was_killed_after_its_client_had_left(
     make_server: Callable[..., RealServer],
 ) -> None:
@@ -46,6 +49,7 @@ def test_a_worker_cancels_a_stream_whose_api_was_killed_after_its_client_had_lef
     wait_for_cancel(server, job_id)
 
 
+@pytest.mark.full
 def test_a_client_that_leaves_while_redis_is_away_stops_the_worker_when_it_is_back(
     make_server: Callable[..., RealServer],
 ) -> None:

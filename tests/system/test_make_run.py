@@ -114,6 +114,7 @@ def test_nothing_is_left_running_not_even_a_model_at_work(
     assert server.survivors() == []
 
 
+@pytest.mark.full
 def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_start(start: Start) -> None:
     server = start(SCRIPTED_SPEED="2")
     address = server.expect_ready()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from tests.fakes.audio import make_tones, write_wav
 from tests.fakes.server import RealServer, wait_for
@@ -33,6 +34,7 @@ def wait_until_nothing_is_left(server: RealServer, location: str) -> None:
     wait_for(lambda: not upload.exists(), what="the end of the audio")
 
 
+@pytest.mark.full
 def test_a_cancel_of_a_job_that_lost_its_worker_is_kept_without_any_worker(
     make_server: Callable[..., RealServer],
 ) -> None:
@@ -50,6 +52,7 @@ def test_a_cancel_of_a_job_that_lost_its_worker_is_kept_without_any_worker(
     assert again.json()["id"] != first.json()["id"]
 
 
+@pytest.mark.full
 def test_a_cancel_in_the_last_moments_of_a_job_is_kept(make_server: Callable[..., RealServer]) -> None:
     server = make_server(IDLE_TIMEOUT="0").start()
     for step in range(12):

@@ -51,6 +51,7 @@ def ask_until_noticed(server: RealServer) -> set[tuple[int, str]]:
     return answers
 
 
+@pytest.mark.full
 def test_a_busy_redis_ends_nothing_for_good(make_server: Callable[..., RealServer]) -> None:
     server = make_server(WINDOW_S="2", SCRIPTED_SPEED="4")
     server.start()

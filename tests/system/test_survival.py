@@ -82,6 +82,7 @@ def test_a_killed_worker_costs_an_attempt_and_no_text(server: RealServer) -> Non
     assert final_events(server, job_id) == ["succeeded"]
 
 
+@pytest.mark.full
 def test_a_stopped_worker_gives_its_job_back_and_the_next_one_goes_on_behind_it(server: RealServer) -> None:
     job_id = submit(server)
     wait_until_under_way(server, job_id)
@@ -107,6 +108,7 @@ def test_a_killed_model_process_costs_an_attempt_and_no_text(server: RealServer)
     assert job["attempt"] == 2
 
 
+@pytest.mark.full
 def test_a_model_process_that_vanishes_while_idle_is_noticed_and_costs_no_attempt(server: RealServer) -> None:
     text_of(wait_until_final(server, submit(server)))
     model = server.model_process()
@@ -119,6 +121,7 @@ def test_a_model_process_that_vanishes_while_idle_is_noticed_and_costs_no_attemp
     assert job["attempt"] == 1
 
 
+@pytest.mark.full
 def test_a_job_that_kills_every_model_process_fails_and_the_next_one_is_served(server: RealServer) -> None:
     poison = submit(server, misbehaviour="die_in_decode")
     harmless = submit(server)
@@ -128,6 +131,7 @@ def test_a_job_that_kills_every_model_process_fails_and_the_next_one_is_served(s
     assert text_of(wait_until_final(server, harmless)) == TEXT
 
 
+@pytest.mark.full
 def test_an_engine_that_raises_fails_the_job_and_keeps_the_model(server: RealServer) -> None:
     job = wait_until_final(server, submit(server, misbehaviour="raise"))
     assert job["state"] == "failed"
@@ -138,10 +142,12 @@ def test_an_engine_that_raises_fails_the_job_and_keeps_the_model(server: RealSer
     assert server.model_process() == model
 
 
+@pytest.mark.full
 def test_garbage_on_standard_output_harms_nothing(server: RealServer) -> None:
     assert text_of(wait_until_final(server, submit(server, misbehaviour="print_garbage"))) == TEXT
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("behaviour", ["none", "hang", "ignore_stop"])
 def test_a_cancel_stops_the_work_and_the_next_job_is_served(server: RealServer, behaviour: str) -> None:
     job_id = submit(server, misbehaviour=behaviour, window=2)
@@ -162,6 +168,7 @@ def test_a_restarted_redis_loses_no_job(server: RealServer) -> None:
     assert text_of(wait_until_final(server, queued)) == TEXT
 
 
+@pytest.mark.full
 def test_a_killed_api_loses_no_job(server: RealServer) -> None:
     job_id = submit(server)
     server.end(server.api, signal.SIGKILL)
@@ -170,6 +177,7 @@ def test_a_killed_api_loses_no_job(server: RealServer) -> None:
     assert text_of(wait_until_final(server, job_id)) == TEXT
 
 
+@pytest.mark.full
 def test_a_worker_that_slept_longer_than_its_lease_cannot_disturb_the_job(server: RealServer) -> None:
     job_id = submit(server)
     wait_until_under_way(server, job_id)

@@ -56,6 +56,7 @@ def test_a_callback_tells_of_the_end_of_a_job_and_the_job_of_the_callback(server
         wait_for(lambda: connection.llen(DELIVERY_QUEUE_NAME) == 0, what="the taking of the ticket")
 
 
+@pytest.mark.full
 def test_a_callback_that_comes_late_leads_to_a_transcript(make_server: Callable[..., RealServer]) -> None:
     server = make_server(**SETTINGS, JOB_TTL_S="1").start()
     with Receiver(Reply(503), Reply(503), Reply()) as receiver:
@@ -66,6 +67,7 @@ def test_a_callback_that_comes_late_leads_to_a_transcript(make_server: Callable[
         wait_for(lambda: server.client.get(location).status_code == 410, what="the end of the job")
 
 
+@pytest.mark.full
 def test_a_callback_is_not_signed_with_another_secret_until_that_of_its_key_is_known(
     make_server: Callable[..., RealServer],
 ) -> None:
@@ -144,6 +146,7 @@ def test_however_often_the_deliverer_is_killed_each_callback_comes_and_is_logged
         assert len(sent) <= len(tries)
 
 
+@pytest.mark.full
 def test_sigterm_ends_the_deliverer_soon_though_a_receiver_hangs(server: RealServer) -> None:
     with Receiver(Reply(manner="hang")) as receiver:
         deliverer = server.start_webhooks()
