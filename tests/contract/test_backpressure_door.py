@@ -218,6 +218,7 @@ def test_without_redis_the_doors_are_closed_at_once(
         wait_for(lambda: api.get("/ready").status_code == 200)
 
 
+@pytest.mark.full
 def test_a_job_that_may_have_been_taken_in_when_redis_fell_silent_keeps_its_file(
     session_api: str, mortal_redis: RedisServer, tmp_path: Path
 ) -> None:

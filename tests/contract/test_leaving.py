@@ -65,6 +65,7 @@ def wait_for_cancel(api: httpx.Client, job_url: str) -> None:
     wait_for(lambda: api.get(job_url).json().get("state") == "cancelled", what="the cancel", within_s=30)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("path", "fields"),
     [(SYNC_URL, {}), (SYNC_URL, {"stream": "true"}), (STREAM_URL, {})],
@@ -82,6 +83,7 @@ def test_who_leaves_while_redis_is_away_is_cancelled_when_it_is_back(
         wait_for_cancel(api, job_url)
 
 
+@pytest.mark.full
 def test_a_stream_that_is_left_is_cancelled_though_its_api_is_gone_by_then(
     lasting_settings: ApiSettings,
 ) -> None:

@@ -287,6 +287,7 @@ def test_many_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable[.
     assert len(hanging.received) == 24
 
 
+@pytest.mark.full
 def test_the_ports_of_one_host_are_one_receiver(bed: Bed, receive: Callable[..., Receiver]) -> None:
     hanging, healthy = [receive(Reply(manner="hang")) for _ in range(3)], receive()
     with bed.deliver(webhook_timeout_s=60):
@@ -297,6 +298,7 @@ def test_the_ports_of_one_host_are_one_receiver(bed: Bed, receive: Callable[...,
         assert sum(len(receiver.received) for receiver in hanging) == 1
 
 
+@pytest.mark.full
 def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
@@ -311,6 +313,7 @@ def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
         assert len(hanging.received) == most
 
 
+@pytest.mark.full
 def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_ones(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +333,7 @@ def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_one
             assert len(hanging.received) == so_far + 2
 
 
+@pytest.mark.full
 def test_one_api_key_leaves_room_for_others(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from tests.fakes.server import wait_for
 
 SECRET = "whsec_dGVzdHMgYXJlIHNpZ25lZCB3aXRoIHRoaXMgc2VjcmV0"  # noqa: S105 - of tests
 PATIENCE_S = 60.0
+POLL_S = 0.02
+"""How soon it notices that it is to end."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Receiver:
         self.port = self._server.server_address[1]
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()
         return self
 

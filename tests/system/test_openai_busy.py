@@ -78,6 +78,7 @@ def test_a_full_queue_is_an_error_of_the_rate(
     assert error.type == "rate_limit_error"
 
 
+@pytest.mark.full
 def test_a_client_comes_back_when_it_was_told_to(
     client: ClientProcess, small_server: RealServer, occupy: Occupy, tones: Path
 ) -> None:

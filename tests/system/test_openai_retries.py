@@ -74,6 +74,7 @@ def test_a_refusal_for_a_while_says_for_how_long(make_server: MakeServer, tones:
     assert answer.json()["error"]["type"] == "server_error"
 
 
+@pytest.mark.full
 def test_a_client_that_waits_no_longer_leaves_no_work_behind(
     client: ClientProcess, openai_server: RealServer, tones: Path
 ) -> None:

@@ -30,6 +30,7 @@ def test_a_ticket_lies_in_the_queue_until_a_worker_takes_it(redis_url: str) -> N
         assert connection.llen(QUEUE_NAME) == 1
 
 
+@pytest.mark.full
 def test_a_ticket_that_cannot_be_sent_is_reported_and_no_more() -> None:
     assert send_ticket(create_celery("unix:///nowhere/redis.sock")) is False
 
