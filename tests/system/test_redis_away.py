@@ -79,7 +79,7 @@ def test_an_outage_that_is_longer_than_inference_may_take_is_none_of_it(
     make_server: Callable[..., RealServer],
 ) -> None:
     settings = {"REQUEST_TIMEOUT": "5", "JOB_TIMEOUT_FACTOR": "0.01"}
-    server = make_server(WINDOW_S="2", SCRIPTED_SPEED="4", **settings).start()
+    server = make_server(WINDOW_S="2", SCRIPTED_SPEED="8", **settings).start()
     job_id = submit(server)
     wait_for(lambda: is_under_way(server, job_id), what="the middle of the job")
     server.redis.kill()
