@@ -53,7 +53,7 @@ class WarningCode(StrEnum):
     TRUNCATED = "truncated"  # the model did not come to the end of its text: speech may be missing
     REPETITION = "repetition"  # the model repeated itself, and the repeats were cut
     CONTEXT_ECHO = "context_echo"  # the model said the prompt back, so the text was decoded without it
-    LANGUAGE_CHANGE = "language_change"  # more than one language is spoken in what was decoded as one
+    LANGUAGE_CHANGE = "language_change"  # without a pause: the text is cut there, or decoded as one
     ENGINE_CHANGED = "engine_changed"  # decoded before the job went to another engine or model
 
 
