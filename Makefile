@@ -21,13 +21,13 @@ SETUP_QWEN_TESTS = $(SETUP) qwen-dev --torch-index $(TORCH_CPU_INDEX) || [ $$? -
 # OpenAI's clients, as the tests drive them; without Node.js the tests of its client are left out.
 SETUP_CLIENTS = $(SETUP) openai-newest && $(SETUP) openai-1 && $(FIRST_PYTHON) -m scripts.setup_node
 BIN := .venv/bin
-PACKAGES := api shared worker scripts
+PACKAGES := api cli shared worker scripts
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 26
 
 run: ## set up what ENGINE needs, then run the server until Ctrl-C
-	@exec $(FIRST_PYTHON) -m scripts.start_server --torch-index $(TORCH_CPU_INDEX)
+	@exec $(FIRST_PYTHON) -m cli.up.bootstrap --torch-index $(TORCH_CPU_INDEX)
 
 test: ## set up and run all tests but those that take long; ARGS="-k queue" picks some
 	@$(SETUP) dev
@@ -55,22 +55,22 @@ check: ## linters, types, import contracts
 
 fuzz: ## send damaged audio to a server of its own; SECONDS=60 SEED=1, REPORT=file.md for the table
 	@$(SETUP) dev
-	@exec $(BIN)/python -m scripts.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) \
+	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) \
 		$(if $(REPORT),--report $(REPORT))
 
 chaos: ## kill, freeze and cut off a server under load, and count the harm; JOBS, FAULTS, SEED, POOL, ENGINE, LEASE_S, REPORT
 	@$(SETUP) dev
-	@exec $(BIN)/python -m scripts.chaos
+	@exec $(BIN)/python -m tests.chaos
 
 bench-reliability: ## measure overhead, cancels, losses and listeners beside their goals; ONLY, CALLS, ROUNDS, LISTENERS, REPORT
 	@$(SETUP) dev
-	@exec $(BIN)/python -m scripts.bench_reliability
+	@exec $(BIN)/python -m tests.bench
 
 bench-partials: ## how early the first text of a minute comes, and what a short first window costs; SPEECH_DIR
 	@$(SETUP) dev
 	@$(SETUP_QWEN_TESTS)
-	@$(BIN)/python -m tests.benches.partials whisper
-	@if [ -e .venv-qwen/qwen-cpu.stamp ]; then .venv-qwen/bin/python -m tests.benches.partials qwen3; fi
+	@$(BIN)/python -m tests.bench.partials whisper
+	@if [ -e .venv-qwen/qwen-cpu.stamp ]; then .venv-qwen/bin/python -m tests.bench.partials qwen3; fi
 
 lock: ## recreate the locks in requirements/; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev

@@ -12,19 +12,20 @@ from fastapi_offline import FastAPIOffline
 from api.access.api_key_source import read_api_keys
 from api.access.api_keys import ApiKeys
 from api.access.authorization import Authorization
-from api.access.cors import CrossOrigin
 from api.access.origins import parse_origins
 from api.access.stream_tokens import StreamTokens
 from api.dependencies import Services
-from api.description.openapi import correct_openapi
-from api.error_answers import install_error_handlers
-from api.error_border import ErrorBorder
+from api.errors.answers import install_error_handlers
+from api.errors.catch_all import ErrorBorder
 from api.formats.rendering_threads import RenderingThreads
 from api.intake.audio_fetch import open_audio_fetcher
 from api.intake.audio_intake import AudioIntake
 from api.intake.submission import Submission
 from api.intake.tickets import TicketSender
-from api.request_context import RequestContext
+from api.middleware.cors import CrossOrigin
+from api.middleware.request_context import RequestContext
+from api.middleware.unread_bodies import UnreadBodies
+from api.openapi.document import correct_openapi
 from api.routes import health, job_events, job_transcripts, jobs, models, transcriptions
 from api.settings import ApiSettings
 from api.streams.abandoned_jobs import AbandonedJobs
@@ -34,14 +35,13 @@ from api.streams.following import JobFollower
 from api.streams.stream_requests import StreamRequests
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
-from api.unread_bodies import UnreadBodies
 from api.upload_sweeper import UploadSweeper
 from shared.broker import create_celery
 from shared.errors import MediaServiceDown
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
-from shared.redis_connection import connect, open_async_connection, run_async_on
-from shared.sweeper import Sweeper
+from shared.record.connection import connect, open_async_connection, run_async_on
+from shared.record.sweeper import Sweeper
 from shared.upload_store import UploadStore
 
 _logger = structlog.get_logger(__name__)

@@ -7,21 +7,21 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive
 
-from api.errors import ClientLeft
+from api.errors.tree import ClientDisconnected
 
 
 async def run_while_client_stays(request: Request, work: Coroutine[Any, Any, None]) -> None:
     """Do `work` to its end, unless the client of `request`, whose body is read, leaves before.
 
     Raises:
-        ClientLeft: it did; the work was cancelled and is over.
+        ClientDisconnected: it did; the work was cancelled and is over.
     """
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(wait_for_disconnect(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientLeft
+            raise ClientDisconnected
         await working
     finally:
         working.cancel()

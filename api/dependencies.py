@@ -14,7 +14,7 @@ from api.streams.followed_jobs import FollowedJobs
 from api.streams.following import JobFollower
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
-from shared.redis_scripts import AsyncScriptRunner
+from shared.record.scripts import AsyncScriptRunner
 from shared.upload_store import UploadStore
 
 

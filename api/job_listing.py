@@ -5,8 +5,8 @@ from collections.abc import Collection
 from api.formats.job_rendering import render_listed_job
 from api.schemas.jobs import JobList
 from api.streams.following import JobFollower
-from shared.job_listing import ListedJob, list_jobs
 from shared.jobs import JobState
+from shared.record.listing import ListedJob, list_jobs
 
 READINGS = 20
 """How often one page is read on at the most, where few jobs are in the states that are asked for."""

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from shared.capabilities import WorkerPresence
 from shared.errors import QueueUnavailable
-from shared.redis_scripts import AsyncScriptRunner, ScriptCall
-from shared.worker_registry import read_workers
+from shared.record.scripts import AsyncScriptRunner, ScriptCall
+from shared.record.workers import read_workers
 
 ANSWER_WITHIN_S = 0.8
 """A client is to know within a second that nothing can be done."""

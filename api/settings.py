@@ -15,7 +15,7 @@ from api.access.api_key_source import read_api_keys
 from api.access.origins import parse_origins
 from api.webhooks.schedule import parse_waits
 from api.webhooks.signing_secrets import parse_server_secrets
-from shared.backlog import QueueLimits
+from shared.record.backlog import QueueLimits
 from shared.settings import SharedSettings
 
 
@@ -54,7 +54,8 @@ class ApiSettings(SharedSettings):
     """The shortest audio that is accepted, in seconds, as at OpenAI; 0 accepts all that is not empty."""
 
     interactive_max_audio_s: NonNegativeFloat = 120.0
-    """The longest audio, in seconds, that is served before batch jobs; longer files are batch by any door."""
+    """The longest audio, in seconds, that is served before batch jobs; longer files are batch by any
+    endpoint."""
 
     max_queued_jobs: PositiveInt = 1_000
     """How many jobs may wait in the queue: one more is answered with 429 and Retry-After. Jobs that run do
@@ -84,8 +85,8 @@ class ApiSettings(SharedSettings):
     """Seconds, at the most, between the comments that keep a silent event stream open."""
 
     max_streams: PositiveInt = 6_000
-    """How many event streams may be open in one api process, by all doors together: one more is answered with
-    429 and Retry-After."""
+    """How many event streams may be open in one api process, by all endpoints together: one more is
+    answered with 429 and Retry-After."""
 
     max_streams_per_key: PositiveInt = 1_000
     """How many of them one API key may have; without API keys it does not count."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic_settings import BaseSettings
 
 from api.settings import ApiSettings
-from scripts.local_server.settings import LocalServerSettings
+from cli.up.settings import LocalServerSettings
 from shared.settings import SharedSettings
 from worker.settings import WorkerSettings
 

@@ -1,4 +1,4 @@
-"""The one tree of errors that a client may be told of; HTTP codes are in `api/error_answers.py` alone.
+"""The one tree of errors that a client may be told of; HTTP codes are in `api/errors/answers.py` alone.
 
 ServerError
 ├── InvalidRequest          a parameter is wrong
@@ -22,8 +22,8 @@ ServerError
 
 import math
 
-from shared.backlog import MAX_RETRY_S, MIN_RETRY_S, Lack, QueueLimits
 from shared.jobs import Failure, FailureCode
+from shared.record.backlog import MAX_RETRY_S, MIN_RETRY_S, Lack, QueueLimits
 
 _LACKING = {
     Lack.UNFINISHED_JOBS_OF_KEY: "This API key has {limits.max_unfinished_jobs_of_key} unfinished jobs, "

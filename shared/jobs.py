@@ -25,7 +25,7 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
-class Door(StrEnum):
+class Endpoint(StrEnum):
     """By which of the three ways of use a job came in."""
 
     SYNC = "sync"  # the answer to the request is the transcript
@@ -55,8 +55,8 @@ class FailureCode(StrEnum):
     EXPIRED = "expired"  # no worker claimed the job within QUEUE_TTL_S
 
 
-class WordTimes(StrEnum):
-    """Whether a client needs the times of words."""
+class WordTimestamps(StrEnum):
+    """Whether a client needs the word timestamps."""
 
     NONE = "none"  # they would go unused
     WELCOME = "welcome"  # they make the times of segments or cues better; do without where there are none
@@ -82,7 +82,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
     """
 
     language_hint: str | None = None
-    word_times: WordTimes = WordTimes.NONE
+    word_timestamps: WordTimestamps = msgspec.field(default=WordTimestamps.NONE, name="word_times")
     context: str | None = None
     temperature: float | None = None
     speech_detection: SpeechDetection | None = None
@@ -106,7 +106,7 @@ class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     job_id: str
-    door: Door
+    endpoint: Endpoint = msgspec.field(name="door")
     priority: Priority
     upload: Upload
     request: TranscriptionRequest
@@ -141,7 +141,7 @@ class Claim(msgspec.Struct, frozen=True):
     job_id: str
     claim_no: int
     attempt: int
-    door: Door
+    endpoint: Endpoint
     priority: Priority
     upload: Upload
     request: TranscriptionRequest
@@ -187,7 +187,7 @@ class Job(msgspec.Struct, frozen=True):
 
     job_id: str
     state: JobState
-    door: Door
+    endpoint: Endpoint
     priority: Priority
     upload: Upload
     request: TranscriptionRequest
@@ -216,7 +216,7 @@ def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
     return Job(
         job_id=new_job.job_id,
         state=JobState.QUEUED,
-        door=new_job.door,
+        endpoint=new_job.endpoint,
         priority=new_job.priority,
         upload=new_job.upload,
         request=new_job.request,

@@ -13,13 +13,13 @@ from shared.errors import InvalidRequest
 
 _AUTOMATIC = frozenset({"", "auto"})
 
-_LONGEST_SPELLING = 64
+_MAX_SPELLING = 64
 
 # In langcodes' measure: from Swiss German to German it is 8, and from Afrikaans to Dutch 24.
 _NEAR = 25
 
 # What has fewer letters of the alphabet is meant as a code; names in other scripts may be that short.
-_SHORTEST_NAME = 4
+_MIN_NAME = 4
 
 _BETWEEN_LANGUAGES = re.compile(r"[,;/|+&]")
 
@@ -36,7 +36,7 @@ def parse_language(spelling: str, supported: Collection[str] = ()) -> str | None
     stripped = spelling.strip()
     if stripped.lower() in _AUTOMATIC:
         return None
-    is_plausible = len(stripped) <= _LONGEST_SPELLING and stripped.isprintable()
+    is_plausible = len(stripped) <= _MAX_SPELLING and stripped.isprintable()
     code = (_code_of_tag(stripped) or _code_of_name(stripped)) if is_plausible else None
     if code is None:
         raise InvalidRequest(_unknown(stripped, supported), param="language")
@@ -89,7 +89,7 @@ def _code_of_tag(spelling: str) -> str | None:
 
 
 def _code_of_name(spelling: str) -> str | None:
-    is_code = spelling.isascii() and len(spelling) < _SHORTEST_NAME
+    is_code = spelling.isascii() and len(spelling) < _MIN_NAME
     return None if is_code or _are_several(spelling) else _find_name(spelling)
 
 
@@ -119,7 +119,7 @@ def _canonical(code: str) -> str:
 
 
 def _unknown(spelling: str, supported: Collection[str]) -> str:
-    shown = spelling[:_LONGEST_SPELLING]
+    shown = spelling[:_MAX_SPELLING]
     spoken = _find_spoken_in(spelling)
     near = [_show(spoken)] if spoken else _find_similar(shown.title())
     suggestion = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -11,11 +11,11 @@ from scripts.setup_venv import REPOSITORY
 
 # In this order: the others import the first, and asserts are rewritten only in what is not imported yet.
 pytest_plugins = (
-    "tests.fakes.redis_fixture",
-    "tests.fakes.record_fixtures",
-    "tests.fakes.scripted_worker",
-    "tests.fakes.api_server",
-    "tests.fakes.server_fixtures",
+    "tests.support.redis_fixture",
+    "tests.support.record_fixtures",
+    "tests.support.scripted_worker",
+    "tests.support.api_server",
+    "tests.support.server_fixtures",
 )
 
 # These run in .venv-qwen, by the second half of `make test`.

@@ -4,8 +4,8 @@ import socket
 import sys
 
 from shared.errors import QueueUnavailable
-from shared.redis_connection import connect
-from shared.worker_registry import read_workers
+from shared.record.connection import connect
+from shared.record.workers import read_workers
 from worker.settings import WorkerSettings
 
 

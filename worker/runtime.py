@@ -12,23 +12,23 @@ from celery import Celery
 
 from shared.capabilities import WorkerPresence
 from shared.errors import MediaServiceDown
-from shared.job_store import claim_job
 from shared.jobs import Claim
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
-from shared.redis_connection import connect
-from shared.sweeper import Sweeper
+from shared.record.connection import connect
+from shared.record.sweeper import Sweeper
+from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
-from worker.decoder_start import DecoderStarter
-from worker.engines.catalogue import describe_capabilities
-from worker.heartbeat import Heartbeat
-from worker.job_clocks import JobClocks, choose_limits
-from worker.job_recorder import JobRecorder
-from worker.job_runner import JobRunner
-from worker.model_host import ModelHost
+from worker.audio.decoder_start import DecoderStarter
+from worker.engines.catalog import describe_capabilities
+from worker.jobs.clocks import JobClocks, choose_limits
+from worker.jobs.heartbeat import Heartbeat
+from worker.jobs.recorder import JobRecorder
+from worker.jobs.runner import JobRunner
+from worker.jobs.stop_rules import StopRules
+from worker.jobs.transcription import JobTools, Transcription
+from worker.model.host import ModelHost
 from worker.settings import WorkerSettings
-from worker.stop_rules import StopRules
-from worker.transcription import JobTools, Transcription
 
 _logger = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class WorkerRuntime:
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
-        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model_process_start"])
+        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model.process_start"])
         self._is_stopping = threading.Event()
         self._job_id: str | None = None
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shared.settings import SharedSettings
-from worker.engines.catalogue import DEFAULT_ALIGNER_ID, EngineName
+from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName
 
 
 class WorkerSettings(SharedSettings):
@@ -52,8 +52,8 @@ class WorkerSettings(SharedSettings):
     """`qwen3` and `qwen3-vllm`: the model, by its name on the hub or as a local folder."""
 
     aligner_id: str = DEFAULT_ALIGNER_ID
-    """`qwen3`: the model that finds times of words, a name or a folder, loaded when they are first asked for.
-    By default a folder `aligner` in the folder MODEL_ID is preferred; empty means no times of words."""
+    """`qwen3`: the model that finds word timestamps, a name or a folder, loaded when they are first asked
+    for. By default a folder `aligner` in the folder MODEL_ID is preferred; empty means no word timestamps."""
 
     hf_home: Path | None = None
     """The folder of the model hub's client; what it downloads is kept in `hub` there."""

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.api_keys import ANYBODY, ApiKey, ApiKeys
 from api.access.stream_tokens import StreamTokens, find_followed_job, find_token
-from api.error_answers import answer_error
-from api.errors import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
+from api.errors.answers import answer_error
+from api.errors.tree import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
 from shared.errors import QueueUnavailable
 
 _OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})

@@ -7,10 +7,10 @@ from fastapi import Depends, Path, Request
 from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
 from api.dependencies import ServicesDep
-from api.request_context import note_job
+from api.middleware.request_context import note_job
 from api.schemas.jobs import JOB_ID_EXAMPLE
 from shared.errors import JobGone, JobNotFound
-from shared.job_store import find_owner
+from shared.record.transitions import find_owner
 
 
 async def _find_own_job(

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.types import Scope
 
-from api.errors import IncorrectStreamToken
+from api.errors.tree import IncorrectStreamToken
 from api.streams.following import JobFollower
-from shared.redis_scripts import AsyncScriptRunner
-from shared.stream_tokens import StreamGrant, keep_stream_token, read_stream_token
+from shared.record.scripts import AsyncScriptRunner
+from shared.record.stream_tokens import StreamGrant, keep_stream_token, read_stream_token
 
 _TOKEN_BYTES = 32
 _PARAMETER = "token"

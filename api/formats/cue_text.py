@@ -52,7 +52,7 @@ _UNSPACED_NARROW = frozenset({"THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")
 _VOWELS_BEHIND = frozenset("ะาๅະາ")
 
-_LONGEST_ABBREVIATION = len("Mrs.")
+_MAX_ABBREVIATION = len("Mrs.")
 _VOWELS = frozenset("aeiouy")
 
 
@@ -215,5 +215,5 @@ def _may_be_abbreviation(before: str, after: str) -> bool:
     """Whether the stop behind `before` may be part of it (`Mr.`, `J.`, `3.`, `e.g.`) and end no sentence."""
     if not before.endswith(".") or not before.isascii():
         return False
-    is_unpronounceable = len(before) <= _LONGEST_ABBREVIATION and _VOWELS.isdisjoint(before[1:].lower())
+    is_unpronounceable = len(before) <= _MAX_ABBREVIATION and _VOWELS.isdisjoint(before[1:].lower())
     return is_unpronounceable or after[0].islower()

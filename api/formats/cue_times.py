@@ -11,7 +11,7 @@ from api.formats.cue_text import Unit
 from shared.transcripts import Segment, Word
 
 # Comparing letters that repeat takes time by the square of their number; 30 s of speech have hundreds.
-_MOST_COMPARED_LETTERS = 2000
+_MAX_COMPARED_LETTERS = 2000
 
 
 class TimedUnit(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ def _matching_blocks(text: str, words: str) -> list[tuple[int, int, int]]:
     """Where the letters of both agree: (start in `text`, start in `words`, length)."""
     if text == words:  # nearly always
         return [(0, 0, len(text))]
-    if max(len(text), len(words)) > _MOST_COMPARED_LETTERS:
+    if max(len(text), len(words)) > _MAX_COMPARED_LETTERS:
         return []
     matcher = SequenceMatcher(None, text, words, autojunk=False)
     return [(block.a, block.b, block.size) for block in matcher.get_matching_blocks()]

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from api.schemas.openai import DurationUsage, TranscriptionAnswer
 from api.schemas.transcripts import SegmentBody, WarningBody, WordBody
-from shared.jobs import Job, WordTimes
+from shared.jobs import Job, WordTimestamps
 from shared.transcripts import Segment, Transcript, TranscriptWarning, compose_transcript
 
 # What a header may hold as it is; all else, such as the letters of a folder's name, is percent-encoded.
@@ -37,7 +37,7 @@ def render_answer(job: Job) -> TranscriptionAnswer:
         model=job.model or "",
     )
     extra: dict[str, object] = {}
-    if job.request.word_times is WordTimes.REQUIRED:
+    if job.request.word_timestamps is WordTimestamps.REQUIRED:
         extra["timestamps"] = [word for segment in transcript.segments for word in render_words(segment)]
     if transcript.warnings:
         extra["warnings"] = render_warnings(transcript.warnings)

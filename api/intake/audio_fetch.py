@@ -10,7 +10,7 @@ from http import HTTPStatus
 import httpx
 import structlog
 
-from api.errors import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
+from api.errors.tree import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.intake.incoming_file import IncomingFile, write_pieces
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.places import Places

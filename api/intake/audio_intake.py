@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from api.access.authorization import find_api_key
 from api.client_presence import run_while_client_stays
-from api.errors import UrlInputOff
+from api.errors.tree import UrlInputOff
 from api.intake.audio_fetch import PARAM, AudioFetcher
 from api.intake.form_fields import FieldReader
 from api.intake.incoming_file import IncomingFile, make_displayable
@@ -85,7 +85,7 @@ class AudioIntake:
             UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: it cannot be fetched.
             UploadTooLarge, UnreadableAudio, AudioTooLong: it cannot be taken.
             StorageFull, MediaServiceDown: something is short here.
-            ClientLeft: the client left while it was fetched.
+            ClientDisconnected: the client left while it was fetched.
         """
         if delivery.url and self._fetcher:
             key_name = find_api_key(delivery.request.scope).name

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.errors import UnsupportedValue
+from api.errors.tree import UnsupportedValue
 from api.intake.chunking import FIELD as CHUNKING_STRATEGY
 from api.intake.chunking import ServerVad, read_strategy
 from api.intake.form_description import describe_multipart
@@ -95,7 +95,7 @@ class SpeechForm(BaseModel):
 
     @property
     def words_field(self) -> str | None:
-        """The field by which the client asks for times of words; None where it does not."""
+        """The field by which the client asks for word timestamps; None where it does not."""
         if self.return_timestamps:
             return "return_timestamps"
         return "timestamp_granularities" if Granularity.WORD in self.timestamp_granularities else None
@@ -168,7 +168,7 @@ Form = TypeVar("Form", bound=SpeechForm)
 
 _NO_SPEAKERS = "Speakers are not told apart here"
 UNSERVED_FIELDS = ("known_speaker_names", "known_speaker_references")
-"""Fields that OpenAI knows, and that are refused by every door."""
+"""Fields that OpenAI knows, and that are refused by every endpoint."""
 
 
 def list_fields(kind: type[SpeechForm]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from fastapi import Depends, Header
 
 from api.intake.forms import SpeechForm
 from shared.errors import InvalidRequest
-from shared.jobs import Door
+from shared.jobs import Endpoint
 
 HEADER = "Idempotency-Key"
 
@@ -50,9 +50,9 @@ async def _read_key(
 IdempotencyKey = Annotated[str | None, Depends(_read_key)]
 
 
-def digest_request(door: Door, form: SpeechForm, file_sha256: str) -> str:
-    """The same for two requests that ask the same door for the same, however their fields are put."""
+def digest_request(endpoint: Endpoint, form: SpeechForm, file_sha256: str) -> str:
+    """The same for two requests that ask the same endpoint for the same, however their fields are put."""
     # Defaults are left out, so that a field which a later version adds does not make old requests others.
     asked = form.model_dump(exclude_defaults=True)
-    canonical = json.dumps([door, file_sha256, asked], sort_keys=True, default=sorted)
+    canonical = json.dumps([endpoint, file_sha256, asked], sort_keys=True, default=sorted)
     return sha256(canonical.encode()).hexdigest()

@@ -35,7 +35,7 @@ class JobForm(SpeechForm):
 
     response_format: ResponseFormat = ResponseFormat.JSON
     """In which format the transcript will be fetched. Any format can be; but with `srt`, `vtt` and
-    `verbose_json` times of words are found where the engine has them: cues are timed better by them."""
+    `verbose_json` word timestamps are found where the engine has them: cues are timed better by them."""
 
     metadata: dict[str, Any] | None = Field(default=None, examples=[{"order": 17}])
     """Anything of your own, as a JSON object: it is given back with the job, with the same values. At most

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from api.errors import ModelNotFound
+from api.errors.tree import ModelNotFound
 from api.intake.chunking import ServerVad
 from api.intake.forms import SpeechForm, TranscriptionForm
 from shared.capabilities import Capabilities, WorkerPresence
 from shared.errors import InvalidRequest, NoWorker
-from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimes
+from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name, match_language, parse_language
 
 _MS_PER_S = 1_000
@@ -45,7 +45,7 @@ def check_request(
         _check_context(form, capabilities)
     return TranscriptionRequest(
         language_hint=hint,
-        word_times=_choose_word_times(form),
+        word_timestamps=_choose_word_timestamps(form),
         context=form.context,
         temperature=form.temperature,
         speech_detection=_convert_vad(form.chunking_strategy) if form.chunking_strategy else None,
@@ -74,7 +74,7 @@ def _check_words(form: SpeechForm, hint: str | None, capabilities: Capabilities)
         "leave return_timestamps out" if form.return_timestamps else "send timestamp_granularities[]=segment"
     )
     raise InvalidRequest(
-        f"The engine in use ({capabilities.engine}) gives no times of words{for_language}: {remedy}.",
+        f"The engine in use ({capabilities.engine}) gives no word timestamps{for_language}: {remedy}.",
         param=form.words_field,
     )
 
@@ -102,10 +102,10 @@ def _check_included(form: SpeechForm) -> None:
         )
 
 
-def _choose_word_times(form: SpeechForm) -> WordTimes:
+def _choose_word_timestamps(form: SpeechForm) -> WordTimestamps:
     if form.words_field:
-        return WordTimes.REQUIRED
-    return WordTimes.WELCOME if form.are_times_shown else WordTimes.NONE
+        return WordTimestamps.REQUIRED
+    return WordTimestamps.WELCOME if form.are_times_shown else WordTimestamps.NONE
 
 
 def _convert_vad(vad: ServerVad) -> SpeechDetection:

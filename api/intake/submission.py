@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.access.api_keys import ApiKey
 from api.access.authorization import find_api_key
-from api.errors import QueueTooLong
+from api.errors.tree import QueueTooLong
 from api.intake.audio_intake import AudioIntake, Delivery
 from api.intake.client_timeout import read_client_timeout
 from api.intake.forms import Form, SpeechForm, parse_form
@@ -23,13 +23,13 @@ from api.intake.job_form import JobForm
 from api.intake.request_check import check_request, gather_capabilities
 from api.intake.tickets import TicketSender
 from api.live_workers import ask_promptly, find_workers
-from api.request_context import note_job, note_replay
+from api.middleware.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.webhooks.request_check import check_webhook_url
-from shared.backlog import keep_shares
 from shared.capabilities import WorkerPresence
 from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
-from shared.job_intake import (
+from shared.jobs import Endpoint, NewJob, Priority, Upload
+from shared.record.admission import (
     Fingerprint,
     Outcome,
     Receipt,
@@ -39,8 +39,8 @@ from shared.job_intake import (
     make_terms,
     submit_job,
 )
-from shared.jobs import Door, NewJob, Priority, Upload
-from shared.redis_scripts import AsyncScriptRunner
+from shared.record.backlog import keep_shares
+from shared.record.scripts import AsyncScriptRunner
 
 CLEARLY = 1.5
 """A wait is only estimated: it is too long if it is so many times as long as the client has."""
@@ -65,7 +65,7 @@ class Accepted(Generic[Form]):
 class _Entry:
     """A request that was let in: on what terms, and who is there to work; with `is_known` perhaps nobody."""
 
-    door: Door
+    endpoint: Endpoint
     key: ApiKey
     terms: Terms
     workers: tuple[WorkerPresence, ...]
@@ -95,7 +95,7 @@ class Submission:
         request: Request,
         kind: type[Form],
         *,
-        door: Door,
+        endpoint: Endpoint,
         idempotency_key: str | None,
         admit: Callable[[Form], None] = lambda _form: None,
     ) -> Accepted[Form]:
@@ -110,9 +110,9 @@ class Submission:
             QueueFull, QueueTooLong: there is no room in the queue, or none that is near enough to wait for.
             StorageFull, MediaServiceDown: something is short here.
             UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: audio at a URL cannot be fetched.
-            ClientDisconnect, ClientLeft: the client left in the middle.
+            ClientDisconnect, ClientDisconnected: the client left in the middle.
         """
-        entry = await self._let_in(request, door, idempotency_key)
+        entry = await self._let_in(request, endpoint, idempotency_key)
         limit_bytes = _lower(self._settings.max_upload_bytes, entry.key.limits.max_upload_bytes)
         async with self._intake.receive(
             request,
@@ -129,7 +129,7 @@ class Submission:
         self._tickets.send()
         _logger.info(
             "job_submitted",
-            door=door,
+            endpoint=endpoint,
             outcome=receipt.outcome,
             priority=receipt.job.priority,
             duration_s=receipt.job.upload.duration_s,
@@ -141,7 +141,7 @@ class Submission:
             is_kept=idempotency_key is not None,
         )
 
-    async def _let_in(self, request: Request, door: Door, idempotency_key: str | None) -> _Entry:
+    async def _let_in(self, request: Request, endpoint: Endpoint, idempotency_key: str | None) -> _Entry:
         """Refuse what is sure to be refused before its file arrives; the submit itself asks again."""
         key = find_api_key(request.scope)
         limits = msgspec.structs.replace(
@@ -157,9 +157,9 @@ class Submission:
             gather_capabilities(workers)
             if outlook.full:
                 raise outlook.full
-            if door is Door.SYNC and idempotency_key is None:
+            if endpoint is Endpoint.SYNC and idempotency_key is None:
                 self._check_wait(outlook.wait_s, request)
-        return _Entry(door, key, terms, workers, outlook.is_known)
+        return _Entry(endpoint, key, terms, workers, outlook.is_known)
 
     def _check_wait(self, wait_s: float, request: Request) -> None:
         """Refuse what nobody would wait for, and an idempotency key would not find again."""
@@ -168,7 +168,7 @@ class Submission:
             raise QueueTooLong(wait_s, limit_s)
 
     async def _take_in(self, entry: _Entry, form: SpeechForm, delivery: Delivery) -> Receipt:
-        digest = digest_request(entry.door, form, delivery.sha256)
+        digest = digest_request(entry.endpoint, form, delivery.sha256)
         fingerprint = Fingerprint(digest, self._settings.idempotency_ttl_s)
         receipt = await self._find_replay(entry, fingerprint)
         if receipt is None:
@@ -179,7 +179,7 @@ class Submission:
             upload = await self._intake.store(delivery)
             self._check_duration(upload.duration_s, entry.key)
             priority = self._classify(form, upload)
-            job = NewJob(upload.name, entry.door, priority, upload, asked, entry.key.name)
+            job = NewJob(upload.name, entry.endpoint, priority, upload, asked, entry.key.name)
             if isinstance(form, JobForm):
                 job = msgspec.structs.replace(
                     job,

@@ -20,7 +20,7 @@ STALL_S = 300.0
 """How long a client may send nothing in the middle; the sweeper leaves what arrives alone for much longer."""
 
 KNOWN_FIELDS = frozenset({*TranscriptionForm.model_fields, *JobForm.model_fields, *UNSERVED_FIELDS})
-"""The text fields that some door reads, or refuses."""
+"""The text fields that some endpoint reads, or refuses."""
 
 
 @dataclass(frozen=True, slots=True)

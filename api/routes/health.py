@@ -5,14 +5,14 @@ import asyncio
 from fastapi import APIRouter
 
 from api.dependencies import Services, ServicesDep
-from api.description.error_description import describe_errors
 from api.intake.request_check import gather_capabilities
 from api.live_workers import ask_promptly, find_workers
+from api.openapi.error_description import describe_errors
 from api.schemas.health import HealthBody, ReadyBody
-from shared.backlog import Backlog
 from shared.capabilities import WorkerPresence
 from shared.errors import NotReady, NoWorker, QueueUnavailable
-from shared.job_intake import Outlook, look_in, make_terms
+from shared.record.admission import Outlook, look_in, make_terms
+from shared.record.backlog import Backlog
 
 router = APIRouter(tags=["health"])
 

@@ -11,15 +11,15 @@ from starlette.responses import Response
 from api.access.authorization import find_api_key
 from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.description.error_description import FIND_ERRORS, describe_errors
-from api.description.event_description import describe_job_events
-from api.description.openapi import describe_streams
-from api.errors import TooManyStreams
-from api.request_context import note_job
+from api.errors.tree import TooManyStreams
+from api.middleware.request_context import note_job
+from api.openapi.document import describe_streams
+from api.openapi.error_description import FIND_ERRORS, describe_errors
+from api.openapi.event_description import describe_job_events
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest, JobNotFound
-from shared.event_log import LOG_START, read_log
+from shared.record.event_log import LOG_START, read_log
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -7,22 +7,22 @@ from starlette.responses import Response
 
 from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.description.error_description import FIND_ERRORS, describe_errors
-from api.description.openapi import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
-from api.errors import JobFailed, JobUnfinished, TranscriptionCancelled
+from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import Granularity, ResponseFormat
+from api.openapi.document import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
+from api.openapi.error_description import FIND_ERRORS, describe_errors
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from shared.errors import InvalidRequest, JobNotFound
-from shared.job_store import read_job
-from shared.jobs import Job, JobState, WordTimes
+from shared.jobs import Job, JobState, WordTimestamps
+from shared.record.transitions import read_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _ANSWER = (
     "The transcript as `POST /v1/audio/transcriptions` answers it: an object with `json` and `verbose_json`, "
-    "plain text with `text`, `srt` and `vtt`. `json` and `verbose_json` have times of words if the job was "
+    "plain text with `text`, `srt` and `vtt`. `json` and `verbose_json` have word timestamps if the job was "
     "submitted with `return_timestamps` or `timestamp_granularities[]=word`."
 )
 
@@ -67,4 +67,4 @@ def _check_success(job: Job) -> None:
 
 
 def _choose_granularities(job: Job) -> frozenset[Granularity]:
-    return frozenset(Granularity) if job.request.word_times is WordTimes.REQUIRED else frozenset()
+    return frozenset(Granularity) if job.request.word_timestamps is WordTimestamps.REQUIRED else frozenset()

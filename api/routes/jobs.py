@@ -13,9 +13,7 @@ from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
 from api.access.own_jobs import OwnJobId
 from api.dependencies import Services, ServicesDep
-from api.description.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
-from api.description.openapi import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
-from api.errors import TooManyFetches, UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
+from api.errors.tree import TooManyFetches, UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
 from api.formats.job_rendering import render_job
 from api.formats.transcript_formats import JSON
 from api.intake.forms import describe_form
@@ -25,10 +23,12 @@ from api.intake.preferred_wait import PreferredWait
 from api.intake.submission import Accepted
 from api.job_listing import read_job_list
 from api.live_workers import ask_promptly
+from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
+from api.openapi.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
 from shared.errors import InvalidRequest, JobNotFound, QueueUnavailable
-from shared.job_store import cancel_job, delete_job, read_job
-from shared.jobs import Door, Job, JobState, queued_job
+from shared.jobs import Endpoint, Job, JobState, queued_job
+from shared.record.transitions import cancel_job, delete_job, read_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -76,7 +76,7 @@ async def create_job(
     the connection does not cancel the job.
     """
     accepted = await services.submission.submit(
-        request, JobForm, door=Door.JOBS, idempotency_key=idempotency_key
+        request, JobForm, endpoint=Endpoint.JOBS, idempotency_key=idempotency_key
     )
     job_id = accepted.job.job_id
     headers = {"Location": f"/v1/jobs/{job_id}"}

@@ -6,21 +6,21 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from api.dependencies import Services, ServicesDep
-from api.description.error_description import SUBMIT_ERRORS, describe_errors
-from api.description.event_description import describe_deltas, describe_stream_events
-from api.description.openapi import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
-from api.errors import QueueTooLong, ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
+from api.errors.tree import QueueTooLong, ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
 from api.intake.idempotency import IdempotencyKey
 from api.intake.submission import Accepted
+from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
+from api.openapi.error_description import SUBMIT_ERRORS, describe_errors
+from api.openapi.event_description import describe_deltas, describe_stream_events
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.openai_stream import stream_deltas
 from api.streams.sse import answer_stream, guard_stream
 from api.streams.streaming import stream_transcript
 from shared.errors import JobNotFound, TranscriptionFailed
-from shared.jobs import Door
+from shared.jobs import Endpoint
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 
@@ -86,7 +86,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
             services.slots.take(request.scope)
 
     accepted = await services.submission.submit(
-        request, TranscriptionForm, door=Door.SYNC, idempotency_key=idempotency_key, admit=admit
+        request, TranscriptionForm, endpoint=Endpoint.SYNC, idempotency_key=idempotency_key, admit=admit
     )
     if accepted.form.stream:
         return _answer_deltas(services, accepted)
@@ -120,7 +120,7 @@ async def transcribe_as_stream(
     """
     services.slots.take(request.scope)
     accepted = await services.submission.submit(
-        request, SpeechForm, door=Door.STREAM, idempotency_key=idempotency_key
+        request, SpeechForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key
     )
     job = accepted.job
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import structlog
 
-from shared.abandonment import abandon_job
-from shared.job_store import cancel_job
-from shared.redis_scripts import AsyncScriptRunner, ScriptCall
+from shared.record.abandonment import abandon_job
+from shared.record.scripts import AsyncScriptRunner, ScriptCall
+from shared.record.transitions import cancel_job
 
 LEAVE_PATIENCE_S = 600.0
 """How long Redis is told again and again that a client has left; after that the job goes on."""

@@ -11,7 +11,7 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.redis_connection import END_MESSAGE, job_of_channel, wake_up_channel
+from shared.record.connection import END_MESSAGE, job_of_channel, wake_up_channel
 
 PING_INTERVAL_S = 5.0
 """A connection that is silent for this long is asked whether it lives, and has as long again to answer."""

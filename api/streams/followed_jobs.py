@@ -6,13 +6,13 @@ from typing import NoReturn
 import structlog
 
 from api.streams.event_hub import EventHub
-from shared.abandonment import list_abandoned, put_cancels_off
-from shared.redis_scripts import AsyncScriptRunner
+from shared.record.abandonment import list_abandoned, put_cancels_off
+from shared.record.scripts import AsyncScriptRunner
 
 LOOKS = 5
 """How often one looks for abandoned jobs in the time after which they are cancelled."""
 
-SHORTEST_LOOK_S = 0.1
+MIN_LOOK_S = 0.1
 
 _logger = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class FollowedJobs:
     async def run(self) -> NoReturn:
         """Put off the cancels of jobs that are listened to here, until cancelled."""
         while True:
-            await asyncio.sleep(max(self._resume_s / LOOKS, SHORTEST_LOOK_S))
+            await asyncio.sleep(max(self._resume_s / LOOKS, MIN_LOOK_S))
             try:
                 await self.keep_followed()
             except Exception as error:  # noqa: BLE001 - a border: there is another look in time

@@ -10,10 +10,10 @@ import structlog
 from api.streams.event_hub import EventHub
 from api.streams.spreading import spread
 from shared.errors import QueueUnavailable
-from shared.event_log import LoggedEvent, read_log
-from shared.job_store import read_job
 from shared.jobs import Job
-from shared.redis_scripts import AsyncScriptRunner, ScriptCall
+from shared.record.event_log import LoggedEvent, read_log
+from shared.record.scripts import AsyncScriptRunner, ScriptCall
+from shared.record.transitions import read_job
 
 RECHECK_S = 15.0
 """How long a listener trusts, at the most, that a wake-up would reach it before it looks by itself."""

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from sse_starlette import ServerSentEvent
 
-from api.errors import StreamInterrupted
+from api.errors.tree import StreamInterrupted
 from api.formats.rendering import transcript_of
 from api.formats.rendering_threads import RenderingThreads
 from api.schemas.openai import InputTokens, TextDelta, TextDone, TokenUsage
@@ -16,9 +16,9 @@ from api.streams.following import JobFollower
 from api.streams.partial_text import PartialText
 from api.streams.sse import encode_frame
 from api.streams.waiting import JobWaiting
-from shared.event_log import LOG_START
 from shared.events import AnyEvent
 from shared.jobs import Job
+from shared.record.event_log import LOG_START
 from shared.transcripts import TokenCounts
 
 _END = "[DONE]"

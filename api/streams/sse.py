@@ -9,7 +9,7 @@ import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message
 
-from api.error_answers import error_body
+from api.errors.answers import error_body
 from api.formats.rendering import render_segment, render_warnings
 from api.streams.following import JobFollower
 from api.streams.spreading import spread

@@ -1,4 +1,4 @@
-"""How many event streams are open in this process, by all doors, and how many may be."""
+"""How many event streams are open in this process, by all endpoints, and how many may be."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
-from api.errors import TooManyStreams
+from api.errors.tree import TooManyStreams
 
 _HOLDER = "stream_slot"
 

@@ -11,9 +11,9 @@ from api.streams.following import JobFollower
 from api.streams.partial_text import PartialText
 from api.streams.sse import describe_event, encode_frame
 from api.streams.waiting import JobWaiting
-from shared.event_log import LOG_START, LoggedEvent
 from shared.events import Loading, Progress, Queued, Requeued, Started
 from shared.jobs import Job, NewJob
+from shared.record.event_log import LOG_START, LoggedEvent
 
 
 async def stream_transcript(

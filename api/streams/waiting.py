@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.client_presence import wait_for_disconnect
-from api.errors import ClientLeft, ServerStopping, SyncWaitOver, TranscriptionCancelled
+from api.errors.tree import ClientDisconnected, ServerStopping, SyncWaitOver, TranscriptionCancelled
 from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.following import JobFollower
 from shared.errors import JobNotFound, failure_error
-from shared.job_store import read_job
 from shared.jobs import Job, JobState
+from shared.record.transitions import read_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class JobWaiting:
         """The job once it has succeeded, as long as the client of `request`, whose body is read, stays.
 
         Raises:
-            ClientLeft: the client closed the connection; the job is cancelled, unless it `is_kept`.
+            ClientDisconnected: the client closed the connection; the job is cancelled, unless it `is_kept`.
             SyncWaitOver: it took longer than SYNC_WAIT_S; the job goes on.
             ServerError: what `read_success` raises.
         """
         try:
             waiting = await self._wait(job_id, request, within_s=self._sync_wait_s)
-        except ClientLeft:
+        except ClientDisconnected:
             if not is_kept:
                 self._abandoned.cancel(job_id)
             raise
@@ -54,8 +54,8 @@ class JobWaiting:
         With None for `within_s` it may take any time.
 
         Raises:
-            ClientLeft: the client of `request`, whose body is read, closed the connection; the job goes on.
-            QueueUnavailable: Redis has not answered for long.
+            ClientDisconnected: the client of `request`, whose body is read, closed the connection; the job
+            goes on. QueueUnavailable: Redis has not answered for long.
         """
         return (await self._wait(job_id, request, within_s=within_s)).is_over
 
@@ -67,7 +67,7 @@ class JobWaiting:
             if waiting.done():
                 return _Waited(is_over=True, job=await waiting)
             if leaving.done():
-                raise ClientLeft
+                raise ClientDisconnected
             return _Waited(is_over=False)
         finally:
             waiting.cancel()

@@ -11,8 +11,10 @@ import structlog
 
 from api.webhooks.schedule import Fate, RetryPlan
 from api.webhooks.sender import Answer
-from api.webhooks.slots import MOST_AT_ONCE, Slots
-from shared.delivery_store import (
+from api.webhooks.slots import MAX_AT_ONCE, Slots
+from shared.errors import QueueUnavailable
+from shared.jobs import DeliveryOutcome
+from shared.record.deliveries import (
     ClaimTerms,
     Delivery,
     NoneDue,
@@ -21,9 +23,7 @@ from shared.delivery_store import (
     end_delivery,
     put_delivery_off,
 )
-from shared.errors import QueueUnavailable
-from shared.jobs import DeliveryOutcome
-from shared.redis_scripts import AsyncScriptRunner, ScriptCall
+from shared.record.scripts import AsyncScriptRunner, ScriptCall
 
 LOOK_INTERVAL_S = 0.5
 """How often the record is looked at without a ticket, should tickets be lost or the broker be slow."""
@@ -53,7 +53,7 @@ class Deliverer:
         self._quick_s = quick_s
         deliverer_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._terms = ClaimTerms(lease_s, plan.most_tries, deliverer_id, plan.longest_s)
-        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._room = asyncio.Semaphore(MAX_AT_ONCE)
         self._slots = Slots()
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()

@@ -4,9 +4,9 @@ import socket
 import sys
 
 from api.settings import ApiSettings
-from shared.delivery_store import read_deliverers
 from shared.errors import QueueUnavailable
-from shared.redis_connection import connect
+from shared.record.connection import connect
+from shared.record.deliveries import read_deliverers
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from standardwebhooks import Webhook
 
-from shared.delivery_store import Delivery
+from shared.record.deliveries import Delivery
 
 
 class ErrorOfJob(msgspec.Struct, frozen=True):

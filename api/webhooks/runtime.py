@@ -15,7 +15,7 @@ from api.webhooks.deliverer import Deliverer
 from api.webhooks.schedule import RetryPlan
 from api.webhooks.sender import Sender
 from api.webhooks.signing_secrets import WebhookSecrets
-from shared.redis_connection import open_async_connection, run_async_on
+from shared.record.connection import open_async_connection, run_async_on
 
 STOP_GRACE_S = 2.0
 """Seconds that deliveries under way get to end when the process stops; they are made again otherwise."""

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 import httpx
 
-from api.errors import Refusal, UrlRefused
+from api.errors.tree import Refusal, UrlRefused
 from api.webhooks.messages import compose_body, name_message, sign_message
 from api.webhooks.schedule import Fate, judge_status, read_retry_after
 from api.webhooks.signing_secrets import WebhookSecrets
-from shared.delivery_store import Delivery
 from shared.jobs import DeliveryOutcome
+from shared.record.deliveries import Delivery
 
 MAX_REASON_CHARACTERS = 200
 
-MOST_CONNECTIONS = 8
+MAX_CONNECTIONS = 8
 """How many connections a client is used for at once; httpcore's pools open ten. One client for each request
 would hold up all others, so long does it take to open: the certificates that it trusts are read."""
 
@@ -85,7 +85,7 @@ class Sender:
     @asynccontextmanager
     async def _borrow_client(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client with room for one more connection, so that no request waits for those of others."""
-        client = next((known for known, used in self._clients.items() if used < MOST_CONNECTIONS), None)
+        client = next((known for known, used in self._clients.items() if used < MAX_CONNECTIONS), None)
         if client is None:
             client = self._open_client()
             self._clients[client] = 0

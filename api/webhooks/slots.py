@@ -2,20 +2,20 @@
 
 from collections import Counter
 
-from shared.delivery_store import Closed, Delivery, Standing
+from shared.record.deliveries import Closed, Delivery, Standing
 
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 """How many deliveries are under way at once."""
 
-MOST_TO_A_RECEIVER = 8
+MAX_TO_A_RECEIVER = 8
 """How many of them to one host, on all its ports, whose last try was over soon; to any other host there is
 one."""
 
-MOST_TO_ALL = {Standing.NEW: 32, Standing.SLOW: 16}
+MAX_TO_ALL = {Standing.NEW: 32, Standing.SLOW: 16}
 """How many of them to all hosts that were not tried of late, and to all whose last try took long. The rest is
 for those known to be quick."""
 
-MOST_OF_A_KEY = 32
+MAX_OF_A_KEY = 32
 """How many of them for the jobs of one API key; without API keys it does not count."""
 
 
@@ -42,10 +42,10 @@ class Slots:
     def find_closed(self) -> Closed:
         """For what there is no room now."""
         return Closed(
-            receivers=tuple(name for name, tries in self._receivers.items() if tries >= MOST_TO_A_RECEIVER),
+            receivers=tuple(name for name, tries in self._receivers.items() if tries >= MAX_TO_A_RECEIVER),
             unless_quick=tuple(self._receivers),
             key_names=tuple(
-                name for name, tries in self._key_names.items() if name and tries >= MOST_OF_A_KEY
+                name for name, tries in self._key_names.items() if name and tries >= MAX_OF_A_KEY
             ),
-            standings=tuple(kind for kind, most in MOST_TO_ALL.items() if self._standings[kind] >= most),
+            standings=tuple(kind for kind, most in MAX_TO_ALL.items() if self._standings[kind] >= most),
         )

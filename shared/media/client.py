@@ -1,4 +1,4 @@
-"""Untrusted media examined and decoded in confined children; the only door to them for api and worker."""
+"""Untrusted media examined and decoded in confined children; the only endpoint to them for api and worker."""
 
 import contextlib
 import socket
@@ -109,20 +109,23 @@ class MediaService:
                     raise UnreadableAudio(message)
 
     def decode_into(
-        self, path: Path, pipe_fd: int, *, told_s: float | None = None, start_sample: int = 0
+        self, path: Path, pipe_fd: int, *, declared_duration_s: float | None = None, start_sample: int = 0
     ) -> None:
         """Have a child write the sound of `path` to `pipe_fd`, framed as in pcm_frames; does not wait for it.
 
         The caller closes its own copy of `pipe_fd`. Whoever reads the pipe learns how it ends; the child
         ends when the reader is gone. `start_sample` counts at 16 kHz: what comes before it is not written.
-        Of a file with much more sound than `told_s`, what the probe found, no more is written but a failure.
+        Of a file with much more sound than `declared_duration_s`, what the probe found, no more is written
+        but a failure.
 
         Raises:
             MediaServiceDown: no child could be forked.
             FileNotFoundError: there is no such file.
         """
         with path.open("rb", buffering=0) as upload:
-            self._fork_child(DecodeUpload(self._limits, start_sample, told_s), (upload.fileno(), pipe_fd))
+            self._fork_child(
+                DecodeUpload(self._limits, start_sample, declared_duration_s), (upload.fileno(), pipe_fd)
+            )
 
     def _fork_child(self, request: ChildRequest, fds: Sequence[int]) -> None:
         with self._lock:

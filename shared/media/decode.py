@@ -24,35 +24,39 @@ _TOLD_FACTOR = 1.1
 class MoreThanTold(Exception):
     """Raised by `decode_audio`: the upload holds clearly more sound than it told when it was examined."""
 
-    def __init__(self, told_s: float) -> None:
+    def __init__(self, declared_duration_s: float) -> None:
         super().__init__(
-            f"This file holds more sound than the {told_s:g} s that its header and its packets tell: "
-            "convert it to wav, flac or mp3, and send that."
+            f"The file holds more sound than the {declared_duration_s:g} s that its header and packets "
+            "declare. Convert it to wav, flac or mp3 and send it again."
         )
 
 
 def decode_audio(
-    upload: BinaryIO, *, max_audio_s: float, told_s: float | None = None, start_sample: int = 0
+    upload: BinaryIO, *, max_audio_s: float, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> Iterator[bytes]:
     """The sound of `upload` from `start_sample` on: signed 16-bit little-endian mono samples at 16 kHz.
 
-    `told_s` is how long it was found to be when it was examined, if it was.
+    `declared_duration_s` is how long it was found to be when it was examined, if it was.
 
     Raises:
         UnreadableAudio: nothing in it can be decoded.
         AudioTooLong: it holds more than `max_audio_s` of sound, whatever its header says.
-        MoreThanTold: it holds clearly more than `told_s`.
+        MoreThanTold: it holds clearly more than `declared_duration_s`.
     """
     max_samples = int((max_audio_s + _PADDING_S) * SAMPLE_RATE_HZ)
-    believable_samples = (told_s * _TOLD_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ if told_s else math.inf
+    believable_samples = (
+        (declared_duration_s * _TOLD_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ
+        if declared_duration_s
+        else math.inf
+    )
     decoded = 0
     for pcm in _read_pcm(upload):
         skipped = max(0, start_sample - decoded) * SAMPLE_BYTES
         decoded += len(pcm) // SAMPLE_BYTES
         if decoded > max_samples:
             raise AudioTooLong(max_audio_s)
-        if told_s and decoded > believable_samples:
-            raise MoreThanTold(told_s)
+        if declared_duration_s and decoded > believable_samples:
+            raise MoreThanTold(declared_duration_s)
         if skipped < len(pcm):
             yield pcm[skipped:]
     if decoded == 0:

@@ -82,7 +82,10 @@ def _decode(request: DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
     try:
         limit_s = request.limits.max_audio_s
         for block in decode_audio(
-            upload, max_audio_s=limit_s, told_s=request.told_s, start_sample=request.start_sample
+            upload,
+            max_audio_s=limit_s,
+            declared_duration_s=request.declared_duration_s,
+            start_sample=request.start_sample,
         ):
             pcm.write(block)
         pcm.end()

@@ -33,12 +33,13 @@ class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
     """Decode the upload into the pipe, from `start_sample` (at 16 kHz) on.
 
-    `told_s` is the duration that it was found to have when it was probed; what has much more is not decoded.
+    `declared_duration_s` is the duration that it was found to have when it was probed; what has much more
+    is not decoded.
     """
 
     limits: MediaLimits
     start_sample: int
-    told_s: float | None
+    declared_duration_s: float | None
 
 
 ChildRequest = ProbeUpload | DecodeUpload

@@ -39,10 +39,12 @@ def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> AudioProbe | No
     with suppress(UnreadableAudio), open_soundfile(upload) as sound:
         is_known = 0 < sound.frames < _UNKNOWN_FRAMES
         if is_known and len(sound.read(_FIRST_FRAMES, dtype="float32", always_2d=True)):
-            told_s = sound.frames / sound.samplerate
+            declared_duration_s = sound.frames / sound.samplerate
             is_counted = sound.subtype in _FIXED_WIDTHS and sound.format != "FLAC"
             return AudioProbe(
-                duration_s=told_s if is_counted else _check_told_s(upload, told_s, meter),
+                duration_s=declared_duration_s
+                if is_counted
+                else _check_told_s(upload, declared_duration_s, meter),
                 container=_name_container(sound.format.lower()),
                 sample_rate_hz=sound.samplerate,
                 channels=sound.channels,
@@ -50,11 +52,11 @@ def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> AudioProbe | No
     return None
 
 
-def _check_told_s(upload: BinaryIO, told_s: float, meter: TrackMeter) -> float:
-    """`told_s`, unless FFmpeg, which will decode the upload, finds another length."""
+def _check_told_s(upload: BinaryIO, declared_duration_s: float, meter: TrackMeter) -> float:
+    """`declared_duration_s`, unless FFmpeg, which will decode the upload, finds another length."""
     with suppress(UnreadableAudio), open_sound(upload) as (container, track):
-        return meter.measure_s(container, track, known_s=told_s)
-    return told_s
+        return meter.measure_s(container, track, known_s=declared_duration_s)
+    return declared_duration_s
 
 
 def _probe_by_ffmpeg(upload: BinaryIO, meter: TrackMeter) -> AudioProbe:

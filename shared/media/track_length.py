@@ -16,7 +16,7 @@ from shared.media.ffmpeg_sound import NO_SOUND, decode_packet, read_packets
 # Packets count the padding that encoders add at both ends, and that headers leave out.
 _PADDING_S = 0.5
 # FFmpeg has subtracted past zero where one packet alone lasts longer.
-_LONGEST_PACKET_S = 3_600.0
+_MAX_PACKET_S = 3_600.0
 # Streams without a header: FFmpeg guesses their length from the bit rate, often wrongly.
 _HEADERLESS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})
 _MICROSECONDS = 1_000_000
@@ -43,7 +43,7 @@ class PacketCount:
 
     def __init__(self, tick_s: float) -> None:
         self._tick_s = tick_s
-        self._longest_ticks = _LONGEST_PACKET_S / tick_s if tick_s else math.inf
+        self._longest_ticks = _MAX_PACKET_S / tick_s if tick_s else math.inf
         self._ticks = 0.0
         self._timed = 0
         self._packets = 0
@@ -75,14 +75,16 @@ class PacketCount:
         """By how much the count may be wrong: each packet is rounded to a tick, the ends are padded."""
         return _PADDING_S + self._packets * self._tick_s
 
-    def choose_s(self, told_s: float | None) -> float:
+    def choose_s(self, declared_duration_s: float | None) -> float:
         """What a header told, else the time from first to last packet, if the count agrees; else the count.
 
         Both are finer than the count, which has padding and rounding in it. Where no packet says how long it
         lasts, they are all that is known.
         """
         spanned_s = (self._end - (self._begin or 0)) * self._tick_s
-        known_s = [seconds for seconds in (told_s, spanned_s) if seconds is not None and seconds > 0]
+        known_s = [
+            seconds for seconds in (declared_duration_s, spanned_s) if seconds is not None and seconds > 0
+        ]
         if not self._timed:
             return next(iter(known_s), 0.0)
         agreeing = (seconds for seconds in known_s if abs(seconds - self.counted_s) <= self.doubt_s)
@@ -108,19 +110,19 @@ class TrackMeter:
             UnreadableAudio: nothing in it can be decoded.
             AudioTooLong: it has clearly more than `max_audio_s`.
         """
-        told_s = known_s or _told_duration_s(container, track)
+        declared_duration_s = known_s or _told_duration_s(container, track)
         count = PacketCount(float(track.time_base or 0))
         is_sound = known_s is not None
         for packet, stretch in _stretch_packets(container, read_packets(container, track)):
             count.add(packet, stretch=stretch)
             is_sound = is_sound or bool(decode_packet(packet))
-            if is_sound and told_s is not None and self._clock() > self._give_up_at:
-                return told_s
+            if is_sound and declared_duration_s is not None and self._clock() > self._give_up_at:
+                return declared_duration_s
             if count.counted_s - count.doubt_s > self._max_audio_s:
                 raise AudioTooLong(self._max_audio_s)
         if not is_sound:
             raise UnreadableAudio(NO_SOUND)
-        return count.choose_s(told_s)
+        return count.choose_s(declared_duration_s)
 
 
 def _stretch_packets(
@@ -152,8 +154,8 @@ def _told_duration_s(container: InputContainer, track: AudioStream) -> float | N
     """What the header says of the sound track, or else of the file; None where it says nothing sensible."""
     if container.format.name in _HEADERLESS:
         return None
-    told_s = (
+    declared_duration_s = (
         float((track.duration or 0) * (track.time_base or 0)),
         (container.duration or 0) / _MICROSECONDS,
     )
-    return next((seconds for seconds in told_s if seconds > 0), None)
+    return next((seconds for seconds in declared_duration_s if seconds > 0), None)

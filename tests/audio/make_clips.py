@@ -19,7 +19,7 @@ SENTENCES = (
     "Please send the report to the office before the end of the week.",
     "The old bridge was closed because of the heavy rain.",
     "She opened the window and listened to the birds in the garden.",
-    "Nobody knew where the key to the front door was.",
+    "Nobody knew where the key to the front endpoint was.",
     "After dinner they played cards and talked about the summer.",
 )
 PAUSE_S = 1.2

@@ -18,9 +18,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from scripts.setup_venv import REPOSITORY
 from shared.events import Loading
 from shared.transcripts import Segment
-from tests.fakes.recorded_jobs import record_job
-from tests.fakes.scripted_worker import Script, ScriptedWorker
-from tests.fakes.server import RealServer, wait_for
+from tests.support.recorded_jobs import record_job
+from tests.support.scripted_worker import Script, ScriptedWorker
+from tests.support.server import RealServer, wait_for
 
 ADDRESS = "http://127.0.0.1:8100"
 KEY = "lab-key-0123456789"

@@ -3,11 +3,11 @@
 import pytest
 import redis
 
-from shared import job_store
-from shared.abandonment import abandon_job, cancel_abandoned, list_abandoned, put_cancels_off
-from shared.job_intake import submit_job
-from shared.jobs import Claim, Directive, Door, JobState, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_scripts import ScriptRunner
+from shared.jobs import Claim, Directive, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record import transitions
+from shared.record.abandonment import abandon_job, cancel_abandoned, list_abandoned, put_cancels_off
+from shared.record.admission import submit_job
+from shared.record.scripts import ScriptRunner
 
 TTL_S = 60.0
 LONG_S = 60.0
@@ -17,12 +17,12 @@ UPLOAD = Upload("7", "a.wav", 10, "ab", 2.0)
 @pytest.fixture
 def job(runner: ScriptRunner) -> str:
     """The id of a queued job."""
-    runner.run(submit_job(NewJob("7", Door.STREAM, Priority.BATCH, UPLOAD, TranscriptionRequest())))
+    runner.run(submit_job(NewJob("7", Endpoint.STREAM, Priority.BATCH, UPLOAD, TranscriptionRequest())))
     return "7"
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claimed is not None
     return claimed
 
@@ -32,7 +32,7 @@ def sweep(runner: ScriptRunner) -> list[str]:
 
 
 def read_state(runner: ScriptRunner) -> JobState:
-    job = runner.run(job_store.read_job("7"))
+    job = runner.run(transitions.read_job("7"))
     assert job is not None
     return job.state
 
@@ -48,7 +48,7 @@ def test_a_running_job_is_told_to_stop(runner: ScriptRunner, job: str) -> None:
     claimed = claim(runner)
     runner.run(abandon_job(job, resume_s=0))
     assert sweep(runner) == [job]
-    assert runner.run(job_store.beat_claim(claimed, lease_s=30)) is Directive.CANCEL
+    assert runner.run(transitions.beat_claim(claimed, lease_s=30)) is Directive.CANCEL
     assert sweep(runner) == []
 
 
@@ -75,7 +75,7 @@ def test_following_abandons_nothing(runner: ScriptRunner, job: str) -> None:
 def test_a_job_that_is_over_or_gone_is_left_as_it_is(runner: ScriptRunner, job: str) -> None:
     claimed = claim(runner)
     runner.run(abandon_job(job, resume_s=0))
-    runner.run(job_store.finish_succeeded(claimed, ttl_s=TTL_S))
+    runner.run(transitions.finish_succeeded(claimed, ttl_s=TTL_S))
     assert sweep(runner) == []
     assert read_state(runner) is JobState.SUCCEEDED
     assert runner.run(list_abandoned()) == []

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.fakes.api_server import OpenClient, ServeWith
+from tests.support.api_server import OpenClient, ServeWith
 
 ORIGIN = "https://app.example.com"
 KEY = "lab-key-0123456789"

@@ -5,9 +5,24 @@ from itertools import count, pairwise
 import pytest
 import redis
 
-from shared import job_store
 from shared.broker import DELIVERY_QUEUE_NAME, create_celery
-from shared.delivery_store import (
+from shared.jobs import (
+    Claim,
+    DeliveryOutcome,
+    DeliveryTry,
+    Endpoint,
+    Failure,
+    FailureCode,
+    JobState,
+    NewJob,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+)
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.connection import connect
+from shared.record.deliveries import (
     ClaimTerms,
     Closed,
     Delivery,
@@ -18,26 +33,11 @@ from shared.delivery_store import (
     needs_delivery_ticket,
     put_delivery_off,
 )
-from shared.job_intake import submit_job
-from shared.job_listing import forget_jobs
-from shared.jobs import (
-    Claim,
-    DeliveryOutcome,
-    DeliveryTry,
-    Door,
-    Failure,
-    FailureCode,
-    JobState,
-    NewJob,
-    Priority,
-    TranscriptionRequest,
-    Upload,
-)
-from shared.redis_connection import connect
-from shared.redis_scripts import ScriptRunner
+from shared.record.listing import forget_jobs
+from shared.record.scripts import ScriptRunner
+from shared.record.sweeper import Sweeper
 from shared.settings import SharedSettings
-from shared.sweeper import Sweeper
-from tests.fakes.server import wait_for
+from tests.support.server import wait_for
 
 TERMS = ClaimTerms(lease_s=60, most_tries=3)
 SHORT = ClaimTerms(lease_s=0.05, most_tries=3)
@@ -49,7 +49,7 @@ tokens = (f"token{number}" for number in count())
 
 def new_job(job_id: str, url: str | None = "https://Example.com:8443/hook?a=b") -> NewJob:
     upload = Upload(job_id, "talk.wav", size_bytes=10, sha256="00", duration_s=10.0)
-    job = NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest(), "lab", METADATA, url)
+    job = NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest(), "lab", METADATA, url)
     assert job.receiver == ("example.com" if url == "https://Example.com:8443/hook?a=b" else job.receiver)
     return job
 
@@ -61,14 +61,14 @@ def submit(
 
 
 def claim_job(runner: ScriptRunner) -> Claim:
-    claim = runner.run(job_store.claim_job("w", engine="e", model="m", lease_s=60))
+    claim = runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=60))
     assert claim
     return claim
 
 
 def succeed(runner: ScriptRunner, job_id: str = "1", *, ttl_s: float = TTL_S) -> None:
     submit(runner, job_id)
-    runner.run(job_store.finish_succeeded(claim_job(runner), ttl_s=ttl_s))
+    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=ttl_s))
 
 
 def take(runner: ScriptRunner, terms: ClaimTerms = TERMS) -> Delivery:
@@ -88,7 +88,7 @@ def find_none(runner: ScriptRunner) -> NoneDue:
 
 
 def read_tries(runner: ScriptRunner, job_id: str = "1") -> tuple[DeliveryTry, ...]:
-    job = runner.run(job_store.read_job(job_id))
+    job = runner.run(transitions.read_job(job_id))
     assert job
     return job.deliveries
 
@@ -96,7 +96,7 @@ def read_tries(runner: ScriptRunner, job_id: str = "1") -> tuple[DeliveryTry, ..
 def test_a_job_that_succeeded_is_to_be_delivered_at_once(runner: ScriptRunner) -> None:
     succeed(runner)
     delivery = take(runner)
-    job = runner.run(job_store.read_job("1"))
+    job = runner.run(transitions.read_job("1"))
     assert job
     assert delivery == Delivery(new_job("1"), 1, JobState.SUCCEEDED, None, job.finished_ms or 0)
     assert delivery.new_job.metadata == METADATA
@@ -105,26 +105,26 @@ def test_a_job_that_succeeded_is_to_be_delivered_at_once(runner: ScriptRunner) -
 def test_so_is_one_that_failed(runner: ScriptRunner) -> None:
     submit(runner)
     failure = Failure(FailureCode.ENGINE_ERROR, "it „failed“")
-    runner.run(job_store.finish_failed(claim_job(runner), failure, ttl_s=TTL_S))
+    runner.run(transitions.finish_failed(claim_job(runner), failure, ttl_s=TTL_S))
     delivery = take(runner)
     assert (delivery.state, delivery.failure) == (JobState.FAILED, failure)
 
 
 def test_so_is_one_that_was_cancelled_in_the_queue(runner: ScriptRunner) -> None:
     submit(runner)
-    runner.run(job_store.cancel_job("1", ttl_s=TTL_S))
+    runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     assert take(runner).state is JobState.CANCELLED
 
 
 def test_so_is_one_that_was_cancelled_while_it_ran(runner: ScriptRunner) -> None:
     submit(runner)
-    runner.run(job_store.finish_cancelled(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_cancelled(claim_job(runner), ttl_s=TTL_S))
     assert take(runner).state is JobState.CANCELLED
 
 
 def test_so_is_one_that_nobody_claimed_in_time(runner: ScriptRunner) -> None:
     submit(runner)
-    runner.run(job_store.expire_queued(queue_ttl_s=0, ttl_s=TTL_S))
+    runner.run(transitions.expire_queued(queue_ttl_s=0, ttl_s=TTL_S))
     delivery = take(runner)
     assert delivery.failure
     assert delivery.failure.code is FailureCode.EXPIRED
@@ -132,9 +132,9 @@ def test_so_is_one_that_nobody_claimed_in_time(runner: ScriptRunner) -> None:
 
 def test_so_is_one_that_crashed_too_often(runner: ScriptRunner) -> None:
     submit(runner)
-    for _ in range(job_store.MAX_ENGINE_CRASHES):
+    for _ in range(transitions.MAX_ENGINE_CRASHES):
         assert isinstance(find_none(runner), NoneDue)
-        runner.run(job_store.report_engine_crash(claim_job(runner), ttl_s=TTL_S))
+        runner.run(transitions.report_engine_crash(claim_job(runner), ttl_s=TTL_S))
     delivery = take(runner)
     assert delivery.failure
     assert delivery.failure.code is FailureCode.ENGINE_CRASH
@@ -142,16 +142,16 @@ def test_so_is_one_that_crashed_too_often(runner: ScriptRunner) -> None:
 
 def test_a_job_without_webhook_url_is_told_to_nobody(runner: ScriptRunner) -> None:
     submit(runner, url=None)
-    runner.run(job_store.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
     assert find_none(runner) == NoneDue(None)
 
 
 def test_an_end_that_is_reported_twice_is_delivered_once(runner: ScriptRunner) -> None:
     submit(runner)
     claim = claim_job(runner)
-    runner.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     runner.run(end_delivery(take(runner), DeliveryOutcome(status=200)))
-    assert runner.run(job_store.finish_succeeded(claim, ttl_s=TTL_S)) == "already"
+    assert runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S)) == "already"
     assert find_none(runner) == NoneDue(None)
 
 
@@ -228,7 +228,7 @@ def test_a_delivery_that_always_loses_its_deliverer_comes_to_an_end(runner: Scri
 def test_a_busy_receiver_is_passed_over_and_comes_again(runner: ScriptRunner) -> None:
     succeed(runner, "1")
     submit(runner, "2", url="http://other.example/")
-    runner.run(job_store.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
     found = runner.run(claim_delivery(next(tokens), TERMS, Closed(receivers=("example.com",))))
     assert isinstance(found, Delivery)
     assert found.job_id == "2"
@@ -281,7 +281,7 @@ def test_many_that_wait_for_a_busy_receiver_stand_in_a_line(redis_url: str) -> N
 def test_a_job_that_is_deleted_is_told_to_nobody(runner: ScriptRunner) -> None:
     succeed(runner)
     leased = take(runner)
-    runner.run(job_store.delete_job("1"))
+    runner.run(transitions.delete_job("1"))
     assert find_none(runner) == NoneDue(None)
     assert runner.run(put_delivery_off(leased, DeliveryOutcome(status=500), wait_s=0.01)) == "stale"
     assert find_none(runner) == NoneDue(None)
@@ -299,7 +299,7 @@ def test_a_job_is_there_until_its_delivery_has_ended_and_for_its_ttl_after_that(
         assert {b"test:job:late", b"test:log:late", b"test:deliveries:late"} <= set(kept)
         assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
         assert [tried.outcome.status for tried in read_tries(runner, "late")] == [500, 200]
-        wait_for(lambda: runner.run(job_store.read_job("late")) is None, what="the end of the job")
+        wait_for(lambda: runner.run(transitions.read_job("late")) is None, what="the end of the job")
         assert connection.keys("test:*:late") == [b"test:gone:late"]
         assert runner.run(forget_jobs()) == 1
 
@@ -309,18 +309,18 @@ def test_so_it_is_where_nobody_reports_on_the_last_try(runner: ScriptRunner) -> 
     for _ in range(SHORT.most_tries):
         take(runner, SHORT)
     wait_for(lambda: find_none(runner) == NoneDue(None))
-    wait_for(lambda: runner.run(job_store.read_job("1")) is None, what="the end of the job")
+    wait_for(lambda: runner.run(transitions.read_job("1")) is None, what="the end of the job")
 
 
 def test_so_it_is_where_there_was_no_room_for_days(
     runner: ScriptRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     succeed(runner, ttl_s=0.05)
-    monkeypatch.setattr("shared.delivery_store.UNTRIED_TTL_S", 0.2)
+    monkeypatch.setattr("shared.record.deliveries.UNTRIED_TTL_S", 0.2)
 
     def look() -> bool:
         runner.run(claim_delivery(next(tokens), TERMS, Closed(key_names=("lab",))))
-        return runner.run(job_store.read_job("1")) is None
+        return runner.run(transitions.read_job("1")) is None
 
     wait_for(look, what="the end of the job")
     assert find_none(runner) == NoneDue(None)
@@ -328,11 +328,11 @@ def test_so_it_is_where_there_was_no_room_for_days(
 
 def test_so_it_is_where_nobody_delivers(runner: ScriptRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     succeed(runner, ttl_s=0.05)
-    monkeypatch.setattr("shared.delivery_store.UNTRIED_TTL_S", 0.2)
+    monkeypatch.setattr("shared.record.deliveries.UNTRIED_TTL_S", 0.2)
 
     def look() -> bool:
         runner.run(needs_delivery_ticket("broker"))
-        return runner.run(job_store.read_job("1")) is None
+        return runner.run(transitions.read_job("1")) is None
 
     wait_for(look, what="the end of the job")
     assert find_none(runner) == NoneDue(None)

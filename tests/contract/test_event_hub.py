@@ -10,9 +10,9 @@ import redis
 
 from api.streams import event_hub
 from api.streams.event_hub import EventHub
-from shared.redis_connection import END_MESSAGE, wake_up_channel
-from tests.fakes.patience import WITHIN_S, wait_until
-from tests.fakes.redis_fixture import RedisServer
+from shared.record.connection import END_MESSAGE, wake_up_channel
+from tests.support.patience import WITHIN_S, wait_until
+from tests.support.redis_fixture import RedisServer
 
 
 @pytest.fixture

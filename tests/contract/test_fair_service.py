@@ -6,15 +6,12 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from shared import job_store
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.events import Progress
-from shared.job_intake import submit_job
-from shared.job_store import FinishedWindow
 from shared.jobs import (
     Claim,
     Directive,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     Job,
@@ -24,8 +21,11 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_scripts import ScriptRunner
-from shared.worker_registry import announce_worker
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import FinishedWindow
+from shared.record.workers import announce_worker
 
 TTL_S = 60.0
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset(), context=False, streaming=False)
@@ -43,18 +43,18 @@ class Queue:
     ) -> None:
         for job_id in job_ids:
             upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
-            self.run(submit_job(NewJob(job_id, Door.JOBS, priority, upload, TranscriptionRequest(), key)))
+            self.run(submit_job(NewJob(job_id, Endpoint.JOBS, priority, upload, TranscriptionRequest(), key)))
 
     def submit_batch(self, *job_ids: str, key: str = "", audio_s: float = 3600.0) -> None:
         self.submit(*job_ids, key=key, audio_s=audio_s, priority=Priority.BATCH)
 
     def claim(self, worker: str = "w") -> Claim:
-        claim = self.run(job_store.claim_job(worker, engine="e", model="m", lease_s=30))
+        claim = self.run(transitions.claim_job(worker, engine="e", model="m", lease_s=30))
         assert claim is not None
         return claim
 
     def finish(self, claim: Claim) -> None:
-        assert self.run(job_store.finish_succeeded(claim, ttl_s=TTL_S)) == "finished"
+        assert self.run(transitions.finish_succeeded(claim, ttl_s=TTL_S)) == "finished"
 
     def finish_window(
         self,
@@ -67,7 +67,7 @@ class Queue:
     ) -> Directive:
         progress = Progress(processed_s, claim.upload.duration_s)
         finished = FinishedWindow(window, 16_000, progress, (), inference_ms=used_ms)
-        return self.run(job_store.finish_window(claim, finished, batch_turn_s=turn_s))
+        return self.run(transitions.finish_window(claim, finished, batch_turn_s=turn_s))
 
     def serve(self, count: int) -> list[str]:
         """Do so many jobs, one window each, and answer which, in order."""
@@ -80,14 +80,14 @@ class Queue:
         return served
 
     def give_back(self, claim: Claim) -> None:
-        assert self.run(job_store.yield_job(claim, reason="yielded")) == "requeued"
+        assert self.run(transitions.yield_job(claim, reason="yielded")) == "requeued"
 
     def announce(self, worker: str, *, takes_jobs: bool = True) -> None:
         presence = WorkerPresence(worker, CAPABILITIES, ModelState.READY, "cpu", takes_jobs=takes_jobs)
         self.run(announce_worker(presence))
 
     def read(self, job_id: str) -> Job:
-        job = self.run(job_store.read_job(job_id))
+        job = self.run(transitions.read_job(job_id))
         assert isinstance(job, Job)
         return job
 
@@ -142,7 +142,7 @@ def test_a_job_that_leaves_the_queue_unserved_costs_its_key_nothing(queue: Queue
     queue.submit("running", key="other")
     claim = queue.claim("w1")
     queue.submit("mistake", key="lab", audio_s=100)
-    queue.run(job_store.cancel_job("mistake", ttl_s=TTL_S))
+    queue.run(transitions.cancel_job("mistake", ttl_s=TTL_S))
     queue.submit("first", key="lab")
     queue.submit("second", key="shop")
     queue.finish(claim)
@@ -166,16 +166,16 @@ def test_a_job_that_goes_back_keeps_its_place(queue: Queue, end: str) -> None:
     if end == "yield":
         queue.give_back(claim)
     elif end == "crash":
-        queue.run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
+        queue.run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
     else:
         lose_lease(queue, claim)
     assert queue.serve(4) == ["a", "c", "d", "b"]
 
 
 def lose_lease(queue: Queue, claim: Claim) -> None:
-    queue.run(job_store.beat_claim(claim, lease_s=0.001))
+    queue.run(transitions.beat_claim(claim, lease_s=0.001))
     deadline = time.monotonic() + 5
-    while not queue.run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
+    while not queue.run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
         assert time.monotonic() < deadline
 
 
@@ -184,7 +184,7 @@ def test_a_batch_job_yields_at_its_next_window_when_an_interactive_job_waits(que
     held = queue.claim()
     assert queue.finish_window(held) is Directive.GO_ON
     queue.submit("clip")
-    assert queue.run(job_store.beat_claim(held, lease_s=30)) is Directive.GO_ON
+    assert queue.run(transitions.beat_claim(held, lease_s=30)) is Directive.GO_ON
     assert queue.finish_window(held, 1) is Directive.YIELD
     queue.give_back(held)
     assert queue.serve(1) == ["clip"]
@@ -203,7 +203,7 @@ def test_a_cancel_goes_before_a_yield(queue: Queue) -> None:
     queue.submit_batch("batch")
     held = queue.claim()
     queue.submit("clip")
-    queue.run(job_store.cancel_job("batch", ttl_s=TTL_S))
+    queue.run(transitions.cancel_job("batch", ttl_s=TTL_S))
     assert queue.finish_window(held) is Directive.CANCEL
 
 
@@ -265,16 +265,16 @@ def test_windows_of_long_interactive_jobs_count_one_by_one(queue: Queue) -> None
 
 def fail_before_a_window(queue: Queue, claim: Claim) -> None:
     failure = Failure(FailureCode.ENGINE_ERROR, "it failed")
-    queue.run(job_store.finish_failed(claim, failure, ttl_s=TTL_S))
+    queue.run(transitions.finish_failed(claim, failure, ttl_s=TTL_S))
 
 
 def cancel_before_a_window(queue: Queue, claim: Claim) -> None:
-    queue.run(job_store.cancel_job(claim.job_id, ttl_s=TTL_S))
-    queue.run(job_store.finish_cancelled(claim, ttl_s=TTL_S))
+    queue.run(transitions.cancel_job(claim.job_id, ttl_s=TTL_S))
+    queue.run(transitions.finish_cancelled(claim, ttl_s=TTL_S))
 
 
 def crash_before_a_window(queue: Queue, claim: Claim) -> None:
-    queue.run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
+    queue.run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_the_place_of_a_batch_job_moves_by_what_it_was_served_however_many_windo
     for _ in range(2):  # repeated, it changes nothing
         assert queue.finish_window(held, 31, processed_s=960, turn_s=600) is Directive.YIELD
     queue.give_back(held)
-    assert queue.run(job_store.yield_job(held, reason="yielded")) == "stale"
+    assert queue.run(transitions.yield_job(held, reason="yielded")) == "stale"
     assert place_of(queue, "hours") - before == 960 * 2**14
     assert queue.serve(3) == ["other", "hours", "more hours"]
 
@@ -374,7 +374,7 @@ def test_a_claim_that_ends_badly_after_its_turn_leaves_the_next_one_a_turn_of_it
     before = place_of(queue, "hours")
     assert queue.finish_window(held, processed_s=700, turn_s=600) is Directive.YIELD
     if end == "crash":
-        queue.run(job_store.report_engine_crash(held, ttl_s=TTL_S))
+        queue.run(transitions.report_engine_crash(held, ttl_s=TTL_S))
     else:
         lose_lease(queue, held)
     again = queue.claim()
@@ -390,25 +390,25 @@ def test_what_inference_took_is_kept_over_claims(queue: Queue) -> None:
     assert first.inference_ms == 0
     queue.finish_window(first, used_ms=700)
     queue.finish_window(first, used_ms=300)  # late or repeated
-    queue.run(job_store.yield_job(first, reason="yielded", inference_ms=900))
+    queue.run(transitions.yield_job(first, reason="yielded", inference_ms=900))
     second = queue.claim()
     assert second.inference_ms == 900
-    queue.run(job_store.report_engine_crash(second, ttl_s=TTL_S, inference_ms=1500))
-    assert queue.run(job_store.yield_job(second, reason="stale", inference_ms=9_999)) == "stale"
+    queue.run(transitions.report_engine_crash(second, ttl_s=TTL_S, inference_ms=1500))
+    assert queue.run(transitions.yield_job(second, reason="stale", inference_ms=9_999)) == "stale"
     assert queue.claim().inference_ms == 1500
 
 
 def test_a_job_that_nobody_begins_expires_and_one_that_was_begun_does_not(queue: Queue) -> None:
     queue.submit("begun", "waiting")
     queue.give_back(queue.claim())
-    assert queue.run(job_store.expire_queued(queue_ttl_s=3600, ttl_s=TTL_S)) == []
+    assert queue.run(transitions.expire_queued(queue_ttl_s=3600, ttl_s=TTL_S)) == []
     wait_past(queue.read("waiting").created_ms)
-    assert queue.run(job_store.expire_queued(queue_ttl_s=0, ttl_s=TTL_S)) == ["waiting"]
+    assert queue.run(transitions.expire_queued(queue_ttl_s=0, ttl_s=TTL_S)) == ["waiting"]
     job = queue.read("waiting")
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code is FailureCode.EXPIRED
-    assert queue.run(job_store.expire_queued(queue_ttl_s=0, ttl_s=TTL_S)) == []
+    assert queue.run(transitions.expire_queued(queue_ttl_s=0, ttl_s=TTL_S)) == []
     assert queue.claim().job_id == "begun"
 
 

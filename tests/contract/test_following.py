@@ -11,25 +11,25 @@ import redis
 from api.streams import following
 from api.streams.event_hub import EventHub
 from api.streams.following import JobFollower
-from shared import job_store
 from shared.errors import QueueUnavailable
-from shared.event_log import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
 from shared.events import Loading
-from shared.job_intake import submit_job
-from shared.jobs import Claim, Door, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_connection import (
+from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.connection import (
     MAX_ASYNC_CONNECTIONS,
     connect,
     open_async_connection,
     run_async_on,
 )
-from shared.redis_scripts import ScriptRunner
-from tests.fakes.patience import WITHIN_S, wait_until
-from tests.fakes.redis_fixture import RedisServer
+from shared.record.event_log import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
+from shared.record.scripts import ScriptRunner
+from tests.support.patience import WITHIN_S, wait_until
+from tests.support.redis_fixture import RedisServer
 
 TTL_S = 60.0
 UPLOAD = Upload("7", "a.wav", 10, "ab", 2.0)
-NEW_JOB = NewJob("7", Door.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest())
+NEW_JOB = NewJob("7", Endpoint.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest())
 
 
 class Followed(NamedTuple):
@@ -65,7 +65,7 @@ async def mortal(mortal_redis: RedisServer) -> AsyncIterator[Followed]:
 
 def begin_job(record: ScriptRunner) -> Claim:
     record.run(submit_job(NEW_JOB))
-    claim = record.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claim = record.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claim is not None
     return claim
 
@@ -82,8 +82,8 @@ async def test_events_come_as_they_happen_and_end_with_the_final_one(followed: F
     claim = begin_job(followed.record)
     collecting = asyncio.create_task(collect(followed.follower))
     await wait_until(lambda: followed.hub.has_listeners("7"))
-    followed.record.run(job_store.emit_event(claim, Loading("weights", 1.0)))
-    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.emit_event(claim, Loading("weights", 1.0)))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     events = await asyncio.wait_for(collecting, WITHIN_S)
     assert names(events) == ["queued", "started", "loading", "succeeded"]
     assert not followed.hub.has_listeners("7")
@@ -91,7 +91,7 @@ async def test_events_come_as_they_happen_and_end_with_the_final_one(followed: F
 
 async def test_a_late_follower_gets_everything_from_any_event_on(followed: Followed) -> None:
     claim = begin_job(followed.record)
-    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     events = await collect(followed.follower)
     assert names(events) == ["queued", "started", "succeeded"]
     assert await collect(followed.follower, events[0].event_id) == events[1:]
@@ -101,8 +101,8 @@ async def test_a_late_follower_gets_everything_from_any_event_on(followed: Follo
 async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -> None:
     claim = begin_job(followed.record)
     for number in range(PAGE_EVENTS + 10):
-        followed.record.run(job_store.emit_event(claim, Loading("step", float(number))))
-    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+        followed.record.run(transitions.emit_event(claim, Loading("step", float(number))))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
     steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
     assert steps == [float(number) for number in range(PAGE_EVENTS + 10)]
@@ -112,12 +112,12 @@ async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -
 async def test_a_page_of_large_events_is_short_and_none_is_missed(followed: Followed) -> None:
     claim = begin_job(followed.record)
     for number in range(6):
-        followed.record.run(job_store.emit_event(claim, Loading("x" * (PAGE_BYTES // 2), float(number))))
+        followed.record.run(transitions.emit_event(claim, Loading("x" * (PAGE_BYTES // 2), float(number))))
     page = followed.record.run(read_log("7", after_id=LOG_START))
     assert page is not None
     assert page.has_more
     assert names(list(page.events)) == ["queued", "started", "loading", "loading"]
-    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
     steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
     assert steps == [float(number) for number in range(6)]
@@ -137,11 +137,11 @@ async def test_many_followers_share_few_connections(followed: Followed, redis_ur
         connected, subscribed = (len(connection.client_list(_type=kind)) for kind in ("normal", "pubsub"))
         following_all = asyncio.gather(*map(follow, received))
         await wait_until(lambda: all(len(events) == 2 for events in received))
-        followed.record.run(job_store.emit_event(claim, Loading("step", 1.0)))
+        followed.record.run(transitions.emit_event(claim, Loading("step", 1.0)))
         await wait_until(lambda: all(len(events) == 3 for events in received))
         assert len(connection.client_list(_type="normal")) <= connected + MAX_ASYNC_CONNECTIONS
         assert len(connection.client_list(_type="pubsub")) <= subscribed
-    followed.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     await asyncio.wait_for(following_all, WITHIN_S)
     assert all(events == received[0] for events in received)
 
@@ -168,7 +168,7 @@ async def test_nothing_is_missed_without_a_single_wake_up(
     claim = begin_job(record)
     events = deaf.follow_events("7", after_id=LOG_START)
     assert [(await anext(events)).event.type for _ in range(2)] == ["queued", "started"]
-    record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     assert [logged.event.type async for logged in events] == ["succeeded"]
     await connection.aclose()
 
@@ -181,7 +181,7 @@ async def test_a_restart_of_redis_is_waited_for_and_loses_nothing(
     await wait_until(lambda: mortal.hub.has_listeners("7"))
     mortal_redis.kill()
     await asyncio.to_thread(mortal_redis.start)
-    mortal.record.run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    mortal.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     events = await asyncio.wait_for(collecting, WITHIN_S)
     assert names(events) == ["queued", "started", "succeeded"]
 

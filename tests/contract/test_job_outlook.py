@@ -2,24 +2,24 @@
 
 import msgspec
 
-from shared import job_store
 from shared.capabilities import ModelState, WorkerPresence
-from shared.event_log import LOG_START, read_log
 from shared.events import Progress, Queued
-from shared.job_intake import submit_job
-from shared.job_listing import list_jobs
-from shared.job_store import FinishedWindow
-from shared.jobs import Claim, Door, Job, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_scripts import ScriptRunner
-from shared.worker_registry import announce_worker, retire_worker
-from tests.fakes.scripted_worker import CAPABILITIES
+from shared.jobs import Claim, Endpoint, Job, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.event_log import LOG_START, read_log
+from shared.record.listing import list_jobs
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import FinishedWindow
+from shared.record.workers import announce_worker, retire_worker
+from tests.support.scripted_worker import CAPABILITIES
 
 PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")
 
 
 def submit(runner: ScriptRunner, job_id: str, audio_s: float = 10.0) -> None:
     upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
-    runner.run(submit_job(NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
+    runner.run(submit_job(NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
 
 
 def announce(runner: ScriptRunner, worker_id: str = "w", *, is_ready: bool = True, **changes: object) -> None:
@@ -29,14 +29,14 @@ def announce(runner: ScriptRunner, worker_id: str = "w", *, is_ready: bool = Tru
 
 
 def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
-    claimed = runner.run(job_store.claim_job(worker_id, engine="e", model="m", lease_s=30))
+    claimed = runner.run(transitions.claim_job(worker_id, engine="e", model="m", lease_s=30))
     assert claimed is not None
     return claimed
 
 
 def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
     progress = Progress(processed_s, 100.0)
-    runner.run(job_store.finish_window(claimed, FinishedWindow(0, 1, progress, (), inference_ms=took_ms)))
+    runner.run(transitions.finish_window(claimed, FinishedWindow(0, 1, progress, (), inference_ms=took_ms)))
 
 
 def measure_speed(runner: ScriptRunner, speed: int) -> None:
@@ -44,11 +44,11 @@ def measure_speed(runner: ScriptRunner, speed: int) -> None:
     submit(runner, "measured")
     claimed = claim(runner)
     finish_window(runner, claimed, 10.0, took_ms=10_000 // speed)
-    runner.run(job_store.finish_succeeded(claimed, ttl_s=60))
+    runner.run(transitions.finish_succeeded(claimed, ttl_s=60))
 
 
 def read(runner: ScriptRunner, job_id: str) -> Job:
-    job = runner.run(job_store.read_job(job_id))
+    job = runner.run(transitions.read_job(job_id))
     assert job is not None
     return job
 

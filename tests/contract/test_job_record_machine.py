@@ -15,16 +15,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared import job_store
-from shared.event_log import LOG_START, read_log
 from shared.events import Partial, Progress
-from shared.job_intake import Outcome, submit_job
-from shared.job_listing import list_jobs
-from shared.job_store import FinishedWindow
 from shared.jobs import (
     Claim,
     Directive,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     JobState,
@@ -33,9 +28,14 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_scripts import ScriptRunner
+from shared.record import transitions
+from shared.record.admission import Outcome, submit_job
+from shared.record.event_log import LOG_START, read_log
+from shared.record.listing import list_jobs
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment
-from tests.fakes.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
+from tests.support.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
 
 TTL_S = 600.0
 JOBS = 24
@@ -85,7 +85,7 @@ class RecordMachine(RuleBasedStateMachine):
         for _ in range(count):
             job_id = f"job{len(self._new_jobs)}"
             upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
-            job = NewJob(job_id, Door.JOBS, priority, upload, TranscriptionRequest(), key)
+            job = NewJob(job_id, Endpoint.JOBS, priority, upload, TranscriptionRequest(), key)
             self._new_jobs.append(job)
             assert self._run(submit_job(job)).outcome is Outcome.SUBMITTED
             self._model.submit(job_id, key, BATCH if priority is Priority.BATCH else 0, audio_s)
@@ -107,7 +107,7 @@ class RecordMachine(RuleBasedStateMachine):
                 self._give_back(claim, 0)
 
     def _claim(self, worker: str) -> Claim | None:
-        claim = self._run(job_store.claim_job(worker, engine="e", model="m", lease_s=600))
+        claim = self._run(transitions.claim_job(worker, engine="e", model="m", lease_s=600))
         expected = self._model.claim(worker)
         assert (claim and _of(claim)) == expected
         if claim is None:
@@ -123,14 +123,14 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def beat(self, pick: int) -> None:
         claim = self._pick(pick)
-        assert self._run(job_store.beat_claim(claim, lease_s=600)) is self._model.direct(_of(claim))
+        assert self._run(transitions.beat_claim(claim, lease_s=600)) is self._model.direct(_of(claim))
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks)
     def emit(self, pick: int) -> None:
         claim = self._pick(pick)
         event = Partial(window=0, delta="x")
-        assert self._run(job_store.emit_event(claim, event)) is self._model.direct(_of(claim))
+        assert self._run(transitions.emit_event(claim, event)) is self._model.direct(_of(claim))
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks, count=st.sampled_from([1, 1, 3, 10]), turn_s=st.sampled_from([0.0, 8.0]), took_ms=picks)
@@ -151,14 +151,14 @@ class RecordMachine(RuleBasedStateMachine):
         self._give_back(self._pick(pick), took_ms)
 
     def _give_back(self, claim: Claim, took_ms: int) -> None:
-        call = job_store.yield_job(claim, reason="yielded", inference_ms=took_ms)
+        call = transitions.yield_job(claim, reason="yielded", inference_ms=took_ms)
         assert self._run(call) == self._model.give_back(_of(claim), took_ms)
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks)
     def crash(self, pick: int) -> None:
         claim = self._pick(pick)
-        answer = self._run(job_store.report_engine_crash(claim, ttl_s=TTL_S))
+        answer = self._run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
         assert answer == self._model.crash(_of(claim))
 
     @precondition(lambda self: self._claims)
@@ -166,9 +166,9 @@ class RecordMachine(RuleBasedStateMachine):
     def finish(self, pick: int, state: JobState) -> None:
         claim = self._pick(pick)
         calls = {
-            JobState.SUCCEEDED: job_store.finish_succeeded(claim, ttl_s=TTL_S),
-            JobState.FAILED: job_store.finish_failed(claim, FAILURE, ttl_s=TTL_S),
-            JobState.CANCELLED: job_store.finish_cancelled(claim, ttl_s=TTL_S),
+            JobState.SUCCEEDED: transitions.finish_succeeded(claim, ttl_s=TTL_S),
+            JobState.FAILED: transitions.finish_failed(claim, FAILURE, ttl_s=TTL_S),
+            JobState.CANCELLED: transitions.finish_cancelled(claim, ttl_s=TTL_S),
         }
         assert self._run(calls[state]) == self._model.finish(_of(claim), state)
 
@@ -176,7 +176,7 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def lose_worker(self, pick: int) -> None:
         claim = self._pick(pick)
-        if self._run(job_store.beat_claim(claim, lease_s=0)) is Directive.STALE:
+        if self._run(transitions.beat_claim(claim, lease_s=0)) is Directive.STALE:
             assert self._sweep() == []
             return
         while not (lost := self._sweep()):
@@ -202,12 +202,12 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def delete(self, pick: int) -> None:
         job_id = self._new_jobs[pick % len(self._new_jobs)].job_id
-        assert self._run(job_store.delete_job(job_id)) is self._model.delete(job_id)
+        assert self._run(transitions.delete_job(job_id)) is self._model.delete(job_id)
 
     @precondition(lambda self: len(self._new_jobs) >= JOBS)
     @rule()
     def expire(self) -> None:
-        expired = self._run(job_store.expire_queued(queue_ttl_s=-1, ttl_s=TTL_S))
+        expired = self._run(transitions.expire_queued(queue_ttl_s=-1, ttl_s=TTL_S))
         assert set(expired) == self._model.expire()
 
     @rule(key=st.none() | keys.filter(bool), states=st.sets(st.sampled_from(JobState)), limit=picks)
@@ -261,10 +261,10 @@ class RecordMachine(RuleBasedStateMachine):
         assert {job_id.decode() for job_id in discarded} & self._model.jobs.keys() == cancelled
 
     def _compare(self, job_id: str) -> None:
-        job, expected = self._run(job_store.read_job(job_id)), self._model.jobs.get(job_id)
+        job, expected = self._run(transitions.read_job(job_id)), self._model.jobs.get(job_id)
         page = self._run(read_log(job_id, after_id=LOG_START))
-        owner = self._run(job_store.find_owner(job_id))
-        assert owner == (job_store.JobOwner(expected.key) if expected else None)
+        owner = self._run(transitions.find_owner(job_id))
+        assert owner == (transitions.JobOwner(expected.key) if expected else None)
         if job is None or expected is None or page is None:
             assert (job, expected, page) == (None, None, None)
             return
@@ -281,7 +281,7 @@ class RecordMachine(RuleBasedStateMachine):
         assert finals[-1] is job.state.is_final
 
     def _cancel(self, job_id: str) -> None:
-        was = self._run(job_store.cancel_job(job_id, ttl_s=TTL_S))
+        was = self._run(transitions.cancel_job(job_id, ttl_s=TTL_S))
         assert was is self._model.cancel(job_id)
         if was is JobState.RUNNING:
             self._promised.add(job_id)
@@ -290,7 +290,7 @@ class RecordMachine(RuleBasedStateMachine):
         progress = Progress((window + 1) * WINDOW_AUDIO_S, 100.0)
         segments = (Segment(0.0, 1.0, str(window), "en"),)
         finished = FinishedWindow(window, window + 1, progress, segments, inference_ms=took_ms)
-        answer = self._run(job_store.finish_window(claim, finished, batch_turn_s=turn_s))
+        answer = self._run(transitions.finish_window(claim, finished, batch_turn_s=turn_s))
         assert answer is self._model.finish_window(_of(claim), window, turn_s=turn_s, inference_ms=took_ms)
 
     def _place_of(self, job_id: str) -> tuple[int, int, int]:
@@ -303,7 +303,7 @@ class RecordMachine(RuleBasedStateMachine):
         return self._claims[-1 - min(pick % 7, pick % len(self._claims), len(self._claims) - 1)]
 
     def _sweep(self) -> list[str]:
-        return self._run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))
+        return self._run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))
 
 
 def _of(claim: Claim) -> ModelClaim:

@@ -4,14 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shared import job_store
-from shared.backlog import QueueLimits
 from shared.errors import QueueFull
-from shared.job_intake import Outcome, look_in, make_terms, submit_job
-from shared.job_store import JobOwner, find_owner
 from shared.jobs import (
     Claim,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     NewJob,
@@ -19,7 +15,11 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_scripts import ScriptRunner
+from shared.record import transitions
+from shared.record.admission import Outcome, look_in, make_terms, submit_job
+from shared.record.backlog import QueueLimits
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import JobOwner, find_owner
 
 UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -29,7 +29,7 @@ End = Callable[[Runner, Claim], object]
 
 
 def new_job(job_id: str, key_name: str = "lab") -> NewJob:
-    return NewJob(job_id, Door.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest(), key_name)
+    return NewJob(job_id, Endpoint.JOBS, Priority.BATCH, UPLOAD, TranscriptionRequest(), key_name)
 
 
 def count_unfinished(runner: Runner, key_name: str) -> int:
@@ -42,14 +42,14 @@ def submit(runner: Runner, job: NewJob, max_unfinished: int) -> Outcome:
 
 
 def claim(runner: Runner, *, lease_s: float = 30.0) -> Claim:
-    claimed = runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
+    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
     assert isinstance(claimed, Claim)
     return claimed
 
 
 def crash(runner: Runner, claimed: Claim) -> None:
     """Let the model process die under the job as often as it may."""
-    while runner.run(job_store.report_engine_crash(claimed, ttl_s=60)) != "failed":
+    while runner.run(transitions.report_engine_crash(claimed, ttl_s=60)) != "failed":
         claimed = claim(runner)
 
 
@@ -65,7 +65,7 @@ def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> Non
         assert submit(runner, new_job(job_id), 2) is Outcome.SUBMITTED
     with pytest.raises(QueueFull):
         submit(runner, new_job("3"), 2)
-    assert runner.run(job_store.read_job("3")) is None
+    assert runner.run(transitions.read_job("3")) is None
     assert count_unfinished(runner, "lab") == 2
     assert submit(runner, new_job("3", "shop"), 2) is Outcome.SUBMITTED
     runner.run(submit_job(new_job("4", "")))
@@ -87,9 +87,9 @@ def test_a_job_without_a_limit_counts_all_the_same(runner: Runner) -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        lambda runner, claimed: runner.run(job_store.finish_succeeded(claimed, ttl_s=60)),
-        lambda runner, claimed: runner.run(job_store.finish_failed(claimed, FAILURE, ttl_s=60)),
-        lambda runner, claimed: runner.run(job_store.finish_cancelled(claimed, ttl_s=60)),
+        lambda runner, claimed: runner.run(transitions.finish_succeeded(claimed, ttl_s=60)),
+        lambda runner, claimed: runner.run(transitions.finish_failed(claimed, FAILURE, ttl_s=60)),
+        lambda runner, claimed: runner.run(transitions.finish_cancelled(claimed, ttl_s=60)),
         crash,
     ],
     ids=["succeeded", "failed", "cancelled", "crashed"],
@@ -103,14 +103,14 @@ def test_a_job_that_is_final_makes_room(runner: Runner, end: End) -> None:
 
 def test_a_job_that_is_cancelled_while_it_is_queued_makes_room(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
-    runner.run(job_store.cancel_job("1", ttl_s=60))
+    runner.run(transitions.cancel_job("1", ttl_s=60))
     assert count_unfinished(runner, "lab") == 0
 
 
 def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
-    assert runner.run(job_store.yield_job(claim(runner), reason="stopping")) == "requeued"
+    assert runner.run(transitions.yield_job(claim(runner), reason="stopping")) == "requeued"
     assert count_unfinished(runner, "lab") == 1
     assert runner.run(find_owner("1")) == JobOwner("lab")
-    runner.run(job_store.finish_succeeded(claim(runner), ttl_s=60))
+    runner.run(transitions.finish_succeeded(claim(runner), ttl_s=60))
     assert count_unfinished(runner, "lab") == 0

@@ -11,17 +11,17 @@ import redis
 from httpx_sse import connect_sse
 
 from api.settings import ApiSettings
-from shared.abandonment import abandon_job
 from shared.capabilities import ModelState, WorkerPresence
-from shared.job_store import beat_claim
 from shared.jobs import Directive
-from shared.redis_connection import KEY_PREFIX, connect
-from shared.worker_registry import announce_worker
-from tests.fakes.api_server import OpenClient, ServeWith, serve_api
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.redis_fixture import RedisServer
-from tests.fakes.scripted_worker import CAPABILITIES, LEASE_S, HeldWorker
-from tests.fakes.server import wait_for
+from shared.record.abandonment import abandon_job
+from shared.record.connection import KEY_PREFIX, connect
+from shared.record.transitions import beat_claim
+from shared.record.workers import announce_worker
+from tests.support.api_server import OpenClient, ServeWith, serve_api
+from tests.support.audio import make_tones, write_wav
+from tests.support.redis_fixture import RedisServer
+from tests.support.scripted_worker import CAPABILITIES, LEASE_S, HeldWorker
+from tests.support.server import wait_for
 
 SYNC_URL = "/v1/audio/transcriptions"
 STREAM_URL = "/v1/audio/transcriptions/stream"

@@ -1,4 +1,4 @@
-"""Long transcripts over real HTTP: everybody else is answered while one is rendered, whatever the door."""
+"""Long transcripts over real HTTP: other requests are answered while one is rendered."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ import pytest
 from api.formats import rendering
 from api.formats.rendering_threads import LONG_CHARACTERS
 from shared.transcripts import Segment, Transcript, compose_transcript
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
+from tests.support.audio import make_tones, write_wav
+from tests.support.scripted_worker import Script, ScriptedWorker
 
 FILES = {"file": ("a.wav", write_wav(make_tones(1)))}
 URL = "/v1/audio/transcriptions"
@@ -20,7 +20,7 @@ LONG_TEXT = "word " * LONG_CHARACTERS
 SCRIPT = Script(segments=[Segment(0.0, 1.0, LONG_TEXT, "en")])
 WITHIN_S = 20.0
 
-Door = Callable[[httpx.Client, str], httpx.Response]
+Endpoint = Callable[[httpx.Client, str], httpx.Response]
 
 
 class HeldRendering:
@@ -48,11 +48,11 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldRendering]:
     held.go_on.set()
 
 
-def read_as(shape: str) -> Door:
+def read_as(shape: str) -> Endpoint:
     return lambda api, location: api.get(f"{location}/transcript", params={"format": shape})
 
 
-def transcribe(url: str, **form: str) -> Door:
+def transcribe(url: str, **form: str) -> Endpoint:
     return lambda api, _location: api.post(url, files=FILES, data=form)
 
 
@@ -60,7 +60,7 @@ def submit_and_wait(api: httpx.Client, _location: str = "") -> httpx.Response:
     return api.post("/v1/jobs", files=FILES, headers={"Prefer": "wait=20"})
 
 
-DOORS: dict[str, Door] = {
+ENDPOINTS: dict[str, Endpoint] = {
     "transcript as json": read_as("json"),
     "transcript as srt": read_as("srt"),
     "job": lambda api, location: api.get(location),
@@ -71,9 +71,9 @@ DOORS: dict[str, Door] = {
 }
 
 
-@pytest.mark.parametrize("ask", DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize("ask", ENDPOINTS.values(), ids=ENDPOINTS)
 def test_others_are_answered_while_a_long_transcript_is_rendered(
-    api: httpx.Client, redis_url: str, held: HeldRendering, ask: Door
+    api: httpx.Client, redis_url: str, held: HeldRendering, ask: Endpoint
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT), ThreadPoolExecutor() as threads:
         location = submit_and_wait(api).headers["location"]

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared import job_store
 from shared.broker import create_celery
-from shared.event_log import LOG_START, read_log
 from shared.events import Cancelled
-from shared.job_intake import Fingerprint, Outcome, Receipt, make_terms, submit_job
 from shared.jobs import (
     Claim,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     JobState,
@@ -22,10 +19,13 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_connection import connect
-from shared.redis_scripts import ScriptRunner
+from shared.record import transitions
+from shared.record.admission import Fingerprint, Outcome, Receipt, make_terms, submit_job
+from shared.record.connection import connect
+from shared.record.event_log import LOG_START, read_log
+from shared.record.scripts import ScriptRunner
+from shared.record.sweeper import Sweeper
 from shared.settings import SharedSettings
-from shared.sweeper import Sweeper
 
 TTL_S = 60.0
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -34,34 +34,34 @@ Ending = Callable[[ScriptRunner, Claim], object]
 
 def submit(runner: ScriptRunner, job_id: str) -> Receipt:
     upload = Upload(job_id, "talk.wav", size_bytes=5, sha256="00", duration_s=10.0)
-    job = NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())
+    job = NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())
     return runner.run(submit_job(job, make_terms(idempotency_key="k"), Fingerprint("same", 60)))
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
     assert isinstance(claimed, Claim)
     return claimed
 
 
 def lose_worker(runner: ScriptRunner, claimed: Claim) -> object:
-    runner.run(job_store.beat_claim(claimed, lease_s=0.001))
+    runner.run(transitions.beat_claim(claimed, lease_s=0.001))
     deadline = time.monotonic() + 5
-    while not (lost := runner.run(job_store.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))):
+    while not (lost := runner.run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
     assert lost == ["1"]
     return "cancelled"
 
 
 def crash(runner: ScriptRunner, claimed: Claim) -> object:
-    return runner.run(job_store.report_engine_crash(claimed, ttl_s=TTL_S))
+    return runner.run(transitions.report_engine_crash(claimed, ttl_s=TTL_S))
 
 
 ENDINGS: dict[str, Ending] = {
-    "succeed": lambda runner, claimed: runner.run(job_store.finish_succeeded(claimed, ttl_s=TTL_S)),
-    "fail": lambda runner, claimed: runner.run(job_store.finish_failed(claimed, FAILURE, ttl_s=TTL_S)),
-    "cancel": lambda runner, claimed: runner.run(job_store.finish_cancelled(claimed, ttl_s=TTL_S)),
-    "yield": lambda runner, claimed: runner.run(job_store.yield_job(claimed, reason="yielded")),
+    "succeed": lambda runner, claimed: runner.run(transitions.finish_succeeded(claimed, ttl_s=TTL_S)),
+    "fail": lambda runner, claimed: runner.run(transitions.finish_failed(claimed, FAILURE, ttl_s=TTL_S)),
+    "cancel": lambda runner, claimed: runner.run(transitions.finish_cancelled(claimed, ttl_s=TTL_S)),
+    "yield": lambda runner, claimed: runner.run(transitions.yield_job(claimed, reason="yielded")),
     "crash": crash,
     "lose the worker": lose_worker,
 }
@@ -75,10 +75,10 @@ def test_a_running_job_that_was_cancelled_ends_so_whatever_its_worker_does(
 ) -> None:
     submit(runner, "1")
     claimed = claim(runner)
-    assert runner.run(job_store.cancel_job("1", ttl_s=TTL_S)) is JobState.RUNNING
+    assert runner.run(transitions.cancel_job("1", ttl_s=TTL_S)) is JobState.RUNNING
     assert end(runner, claimed) == "cancelled"
     assert_cancelled(runner)
-    assert runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30)) is None
+    assert runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30)) is None
 
 
 @pytest.mark.parametrize("end", [crash, lose_worker])
@@ -88,13 +88,13 @@ def test_it_ends_so_where_the_job_would_fail_for_its_losses(runner: ScriptRunner
         end(runner, claim(runner))
     claimed = claim(runner)
     assert claimed.attempt == 3
-    runner.run(job_store.cancel_job("1", ttl_s=TTL_S))
+    runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     assert end(runner, claimed) == "cancelled"
     assert_cancelled(runner)
 
 
 def assert_cancelled(runner: ScriptRunner) -> None:
-    job, page = runner.run(job_store.read_job("1")), runner.run(read_log("1", after_id=LOG_START))
+    job, page = runner.run(transitions.read_job("1")), runner.run(read_log("1", after_id=LOG_START))
     assert job is not None
     assert page is not None
     assert (job.state, job.failure) == (JobState.CANCELLED, None)
@@ -107,7 +107,7 @@ def test_a_finish_that_is_repeated_hears_again_that_the_job_is_cancelled(
 ) -> None:
     submit(runner, "1")
     claimed = claim(runner)
-    runner.run(job_store.cancel_job("1", ttl_s=TTL_S))
+    runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     assert [ENDINGS[end](runner, claimed) for _ in range(2)] == ["cancelled"] * 2
     assert_cancelled(runner)
 
@@ -116,7 +116,7 @@ def test_a_finish_that_is_repeated_hears_again_that_the_job_is_cancelled(
 def test_its_idempotency_key_stands_for_no_doomed_job(runner: ScriptRunner, end: Ending) -> None:
     submit(runner, "1")
     claimed = claim(runner)
-    runner.run(job_store.cancel_job("1", ttl_s=TTL_S))
+    runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     end(runner, claimed)
     assert submit(runner, "2").outcome is Outcome.SUBMITTED
 
@@ -130,9 +130,9 @@ def test_a_sweeper_deletes_its_audio_should_nobody_else(redis_url: str, tmp_path
         (settings.uploads_dir / name).write_bytes(b"sound")
     submit(runner, "1")
     claimed = claim(runner)
-    runner.run(job_store.cancel_job("1", ttl_s=TTL_S))
+    runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     end(runner, claimed)
     submit(runner, "2")
     Sweeper(runner, create_celery(redis_url), settings).sweep()
     assert [path.name for path in settings.uploads_dir.iterdir()] == ["2"]
-    assert runner.run(job_store.list_discarded_uploads()) == []
+    assert runner.run(transitions.list_discarded_uploads()) == []

@@ -7,14 +7,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import job_store
 from shared.errors import QueueFull
 from shared.events import Progress
-from shared.job_intake import look_in, make_terms, submit_job
-from shared.job_store import FinishedWindow
 from shared.jobs import (
     Claim,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     Job,
@@ -24,8 +21,11 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_scripts import ScriptRunner
-from tests.fakes.redis_fixture import RedisServer
+from shared.record import transitions
+from shared.record.admission import look_in, make_terms, submit_job
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import FinishedWindow
+from tests.support.redis_fixture import RedisServer
 
 KEYS = ("", "lab", "shop")
 WORKERS = ("w1", "w2")
@@ -45,7 +45,7 @@ class Queue:
     def submit(self, key_name: str, duration_s: float, priority: Priority) -> None:
         job_id = str(len(self._job_ids))
         upload = Upload(job_id, "a.wav", 1, "00", duration_s)
-        job = NewJob(job_id, Door.JOBS, priority, upload, TranscriptionRequest(), key_name)
+        job = NewJob(job_id, Endpoint.JOBS, priority, upload, TranscriptionRequest(), key_name)
         try:
             self._runner.run(submit_job(job, make_terms(key_name=key_name)))
             self._job_ids.append(job_id)
@@ -53,7 +53,7 @@ class Queue:
             return
 
     def claim(self, worker: str, lease_s: float) -> None:
-        claim = self._runner.run(job_store.claim_job(worker, engine="e", model="m", lease_s=lease_s))
+        claim = self._runner.run(transitions.claim_job(worker, engine="e", model="m", lease_s=lease_s))
         if claim:
             self._claims[worker] = claim
 
@@ -62,36 +62,36 @@ class Queue:
             duration_s = claim.upload.duration_s
             progress = Progress(processed_s=duration_s * share, duration_s=duration_s)
             finished = FinishedWindow(claim.checkpoint.windows, 0, progress, (), inference_ms=100)
-            self._runner.run(job_store.finish_window(claim, finished))
+            self._runner.run(transitions.finish_window(claim, finished))
 
     def end_claim(self, worker: str, end: str) -> None:
         if not (claim := self._claims.pop(worker, None)):
             return
         match end:
             case "succeed":
-                self._runner.run(job_store.finish_succeeded(claim, ttl_s=60))
+                self._runner.run(transitions.finish_succeeded(claim, ttl_s=60))
             case "fail":
-                self._runner.run(job_store.finish_failed(claim, FAILURE, ttl_s=60))
+                self._runner.run(transitions.finish_failed(claim, FAILURE, ttl_s=60))
             case "cancel":
-                self._runner.run(job_store.finish_cancelled(claim, ttl_s=60))
+                self._runner.run(transitions.finish_cancelled(claim, ttl_s=60))
             case "crash":
-                self._runner.run(job_store.report_engine_crash(claim, ttl_s=60))
+                self._runner.run(transitions.report_engine_crash(claim, ttl_s=60))
             case "yield":
-                self._runner.run(job_store.yield_job(claim, reason="stopping"))
+                self._runner.run(transitions.yield_job(claim, reason="stopping"))
 
     def sweep(self, queue_ttl_s: float) -> None:
-        self._runner.run(job_store.sweep_expired_leases(lease_s=0.001, ttl_s=60))
-        self._runner.run(job_store.expire_queued(queue_ttl_s=queue_ttl_s, ttl_s=60))
+        self._runner.run(transitions.sweep_expired_leases(lease_s=0.001, ttl_s=60))
+        self._runner.run(transitions.expire_queued(queue_ttl_s=queue_ttl_s, ttl_s=60))
 
     def cancel(self, number: int) -> None:
-        self._runner.run(job_store.cancel_job(str(number), ttl_s=60))
+        self._runner.run(transitions.cancel_job(str(number), ttl_s=60))
 
     def delete(self, number: int) -> None:
-        self._runner.run(job_store.delete_job(str(number)))
+        self._runner.run(transitions.delete_job(str(number)))
 
     def check(self) -> None:
         """Compare what is counted with what is there."""
-        jobs = [self._runner.run(job_store.read_job(job_id)) for job_id in self._job_ids]
+        jobs = [self._runner.run(transitions.read_job(job_id)) for job_id in self._job_ids]
         queued = [job for job in jobs if job and job.state is JobState.QUEUED]
         running = [job for job in jobs if job and job.state is JobState.RUNNING]
         of_key = {key_name: self._ids_of(key_name, (*queued, *running)) for key_name in KEYS}
@@ -108,7 +108,7 @@ class Queue:
                 assert backlog.queued_audio_s == 0
 
     def _ids_of(self, key_name: str, jobs: tuple[Job, ...]) -> set[str]:
-        owners = {job.job_id: self._runner.run(job_store.find_owner(job.job_id)) for job in jobs}
+        owners = {job.job_id: self._runner.run(transitions.find_owner(job.job_id)) for job in jobs}
         return {job_id for job_id, owner in owners.items() if owner and owner.key_name == key_name}
 
 

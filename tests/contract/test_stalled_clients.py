@@ -10,15 +10,15 @@ import httpx
 import psutil
 import pytest
 
-from shared import job_store
 from shared.events import Loading
 from shared.jobs import Claim
-from shared.redis_connection import connect
-from tests.fakes.api_server import OpenClient, ServeWith
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.recorded_jobs import record_job
-from tests.fakes.scripted_worker import LEASE_S, TTL_S, Script, ScriptedWorker
-from tests.fakes.server import RealServer, wait_for
+from shared.record import transitions
+from shared.record.connection import connect
+from tests.support.api_server import OpenClient, ServeWith
+from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import record_job
+from tests.support.scripted_worker import LEASE_S, TTL_S, Script, ScriptedWorker
+from tests.support.server import RealServer, wait_for
 
 EVENT_BYTES = 200_000
 EVENTS = 100
@@ -61,10 +61,10 @@ def get(path: str) -> bytes:
 def emit_much(redis_url: str) -> Claim:
     """Fill the log of the first job in the queue, which goes on."""
     record = connect(redis_url)
-    claim = record.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=LEASE_S))
+    claim = record.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=LEASE_S))
     assert claim is not None
     for number in range(EVENTS):
-        record.run(job_store.emit_event(claim, Loading("x" * EVENT_BYTES, float(number))))
+        record.run(transitions.emit_event(claim, Loading("x" * EVENT_BYTES, float(number))))
     return claim
 
 
@@ -102,7 +102,7 @@ def test_who_reads_nothing_is_cut_and_its_place_is_free_again(api: httpx.Client,
 def test_it_is_cut_when_all_has_been_written_too(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
-    connect(redis_url).run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     with silent_client(api, get(f"{url}/events")) as client:
         wait_for(lambda: is_full(api, redis_url))
         wait_for(lambda: not is_full(api, redis_url))
@@ -129,7 +129,7 @@ def test_a_transcription_that_nobody_reads_is_cancelled_as_one_that_is_left(
 def test_who_reads_slowly_gets_every_event_in_order(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
-    connect(redis_url).run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     tired = threading.Event()
     received = bytearray()
     with silent_client(api, get(f"{url}/events")) as client:
@@ -152,7 +152,7 @@ def test_many_who_read_nothing_take_no_memory_and_hold_up_nobody(
     wait_for(lambda: answers(server), what="the start of the api")
     url = record_job(server.redis.url)
     claim = emit_much(server.redis.url)
-    connect(server.redis.url).run(job_store.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(server.redis.url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
     assert "event: succeeded" in server.client.get(f"{url}/events").text
     before_bytes = api.memory_info().rss
     with ExitStack() as silent:

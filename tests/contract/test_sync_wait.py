@@ -1,9 +1,9 @@
 """SYNC_WAIT_S bounds how long a synchronous call waits, and not the job."""
 
-from tests.fakes.api_server import OpenClient, ServeWith
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import HeldWorker, Script, ScriptedWorker
-from tests.fakes.server import wait_for
+from tests.support.api_server import OpenClient, ServeWith
+from tests.support.audio import make_tones, write_wav
+from tests.support.scripted_worker import HeldWorker, Script, ScriptedWorker
+from tests.support.server import wait_for
 
 AUDIO = write_wav(make_tones(2))
 

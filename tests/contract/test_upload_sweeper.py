@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from api.upload_sweeper import SETTLED_S, UNFINISHED_S, UploadSweeper
-from shared import job_store
-from shared.job_intake import submit_job
-from shared.jobs import Door, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_connection import open_async_connection, run_async_on
-from shared.redis_scripts import AsyncScriptRunner
+from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.connection import open_async_connection, run_async_on
+from shared.record.scripts import AsyncScriptRunner
 from shared.upload_store import UploadStore
 
 TTL_S = 3_600.0
@@ -38,7 +38,7 @@ def names_in(folder: Path) -> set[str]:
 
 def new_job(job_id: str) -> NewJob:
     upload = Upload(job_id, "a.wav", 5, "ab", 2.0)
-    return NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())
+    return NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())
 
 
 async def test_only_old_uploads_without_an_unfinished_job_are_deleted(
@@ -46,8 +46,8 @@ async def test_only_old_uploads_without_an_unfinished_job_are_deleted(
 ) -> None:
     for job_id in ("queued", "running", "cancelled"):
         await runner.run(submit_job(new_job(job_id)))
-    await runner.run(job_store.cancel_job("cancelled", ttl_s=TTL_S))
-    await runner.run(job_store.claim_job("w", engine="whisper", model="base", lease_s=30))
+    await runner.run(transitions.cancel_job("cancelled", ttl_s=TTL_S))
+    await runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
     for name in ("queued", "running", "cancelled", "orphan", "interrupted.part"):
         store_file(tmp_path, name, age_s=TTL_S + 60)
     for name in ("young", "arriving.part"):
@@ -70,12 +70,12 @@ async def test_audio_of_a_final_job_goes_at_its_own_ttl_and_the_record_stays(
 ) -> None:
     for job_id in ("past its TTL", "within its TTL"):
         await runner.run(submit_job(new_job(job_id)))
-        await runner.run(job_store.cancel_job(job_id, ttl_s=TTL_S))
+        await runner.run(transitions.cancel_job(job_id, ttl_s=TTL_S))
     store_file(tmp_path, "past its TTL", age_s=3)
     store_file(tmp_path, "within its TTL", age_s=1)
     await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=2).sweep()
     assert names_in(tmp_path) == {"within its TTL"}
-    assert await runner.run(job_store.read_job("past its TTL")) is not None
+    assert await runner.run(transitions.read_job("past its TTL")) is not None
 
 
 async def test_a_record_goes_at_its_own_ttl_and_the_audio_stays(
@@ -83,8 +83,8 @@ async def test_a_record_goes_at_its_own_ttl_and_the_audio_stays(
 ) -> None:
     store_file(tmp_path, "short", age_s=0)
     await runner.run(submit_job(new_job("short")))
-    await runner.run(job_store.cancel_job("short", ttl_s=0.05))
+    await runner.run(transitions.cancel_job("short", ttl_s=0.05))
     await asyncio.sleep(0.2)
-    assert await runner.run(job_store.read_job("short")) is None
+    assert await runner.run(transitions.read_job("short")) is None
     await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=TTL_S).sweep()
     assert names_in(tmp_path) == {"short"}

@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from api.errors import Refusal, UrlRefused
+from api.errors.tree import Refusal, UrlRefused
 from api.settings import ApiSettings
 from api.webhooks.runtime import WebhookRuntime
-from api.webhooks.slots import MOST_TO_A_RECEIVER, MOST_TO_ALL
-from shared import job_store
-from shared.delivery_store import Standing
-from shared.job_intake import submit_job
+from api.webhooks.slots import MAX_TO_A_RECEIVER, MAX_TO_ALL
 from shared.jobs import (
     DeliveryTry,
-    Door,
+    Endpoint,
     Failure,
     FailureCode,
     NewJob,
@@ -27,13 +24,16 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.redis_connection import connect
-from shared.redis_scripts import ScriptRunner
-from tests.fakes.many_names import DOMAIN as MANY
-from tests.fakes.many_names import ManyNames
-from tests.fakes.receiver import SECRET, Receiver, Reply
-from tests.fakes.server import find_free_port, wait_for
-from tests.fakes.slow_names import DOMAIN, SlowNames
+from shared.record import transitions
+from shared.record.admission import submit_job
+from shared.record.connection import connect
+from shared.record.deliveries import Standing
+from shared.record.scripts import ScriptRunner
+from tests.support.many_names import DOMAIN as MANY
+from tests.support.many_names import ManyNames
+from tests.support.receiver import SECRET, Receiver, Reply
+from tests.support.server import find_free_port, wait_for
+from tests.support.slow_names import DOMAIN, SlowNames
 
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 METADATA = {"order": 17, "empty": [], "ü": {"deep": None}}
@@ -74,20 +74,20 @@ class Bed:
         upload = Upload(job_id, "talk.wav", size_bytes=10, sha256="00", duration_s=10.0)
         request = TranscriptionRequest()
         job = NewJob(
-            job_id, Door.JOBS, Priority.BATCH, upload, request, key_name, METADATA, url, has_own_secret
+            job_id, Endpoint.JOBS, Priority.BATCH, upload, request, key_name, METADATA, url, has_own_secret
         )
         self.runner.run(submit_job(job))
-        claim = self.runner.run(job_store.claim_job("w", engine="e", model="m", lease_s=60))
+        claim = self.runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=60))
         assert claim
         if failure:
-            self.runner.run(job_store.finish_failed(claim, failure, ttl_s=60))
+            self.runner.run(transitions.finish_failed(claim, failure, ttl_s=60))
         else:
-            self.runner.run(job_store.finish_succeeded(claim, ttl_s=60))
+            self.runner.run(transitions.finish_succeeded(claim, ttl_s=60))
         return job_id
 
     def tries(self, job_id: str) -> tuple[DeliveryTry, ...]:
         """The log of a job's delivery."""
-        job = self.runner.run(job_store.read_job(job_id))
+        job = self.runner.run(transitions.read_job(job_id))
         assert job
         return job.deliveries
 
@@ -265,10 +265,10 @@ def test_a_receiver_that_hangs_holds_up_no_other(bed: Bed, receive: Callable[...
     healthy, hanging = receive(), receive(Reply(), Reply(manner="hang"))
     with bed.deliver(webhook_timeout_s=60):
         bed.wait_for_end(bed.end_job(hanging.url))
-        waiting = [bed.end_job(hanging.url) for _ in range(MOST_TO_A_RECEIVER + 3)]
-        hanging.wait_for(1 + MOST_TO_A_RECEIVER)
+        waiting = [bed.end_job(hanging.url) for _ in range(MAX_TO_A_RECEIVER + 3)]
+        hanging.wait_for(1 + MAX_TO_A_RECEIVER)
         bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
-        assert len(hanging.received) == 1 + MOST_TO_A_RECEIVER
+        assert len(hanging.received) == 1 + MAX_TO_A_RECEIVER
         hanging.release()
         for job_id in waiting:
             bed.wait_for_end(job_id)
@@ -303,7 +303,7 @@ def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     hanging, healthy = receive(Reply(manner="hang")), receive()
-    most = MOST_TO_ALL[Standing.NEW]
+    most = MAX_TO_ALL[Standing.NEW]
     with bed.deliver(webhook_timeout_s=60), ManyNames():
         bed.wait_for_end(bed.end_job(healthy.url))
         for host in range(3 * most):
@@ -317,7 +317,7 @@ def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
 def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_ones(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.webhooks.slots.MOST_TO_ALL", {Standing.NEW: 6, Standing.SLOW: 2})
+    monkeypatch.setattr("api.webhooks.slots.MAX_TO_ALL", {Standing.NEW: 6, Standing.SLOW: 2})
     hanging, healthy = receive(Reply(manner="hang")), receive()
     urls = [f"http://h{host}.{MANY}:{hanging.port}/" for host in range(5)]
     with ManyNames():
@@ -337,7 +337,7 @@ def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_one
 def test_one_api_key_leaves_room_for_others(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.webhooks.slots.MOST_OF_A_KEY", 2)
+    monkeypatch.setattr("api.webhooks.slots.MAX_OF_A_KEY", 2)
     hanging, healthy = receive(Reply(manner="hang")), receive()
     with bed.deliver(webhook_timeout_s=60), ManyNames():
         for host in range(5):

@@ -2,15 +2,15 @@
 
 import pytest
 
-from shared import job_store
 from shared.capabilities import ModelState, WorkerPresence
 from shared.events import Progress
-from shared.job_intake import Outlook, look_in, make_terms, submit_job
-from shared.job_store import FinishedWindow
-from shared.jobs import Claim, Door, NewJob, Priority, TranscriptionRequest, Upload
-from shared.redis_scripts import ScriptRunner
-from shared.worker_registry import announce_worker
-from tests.fakes.scripted_worker import CAPABILITIES
+from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record import transitions
+from shared.record.admission import Outlook, look_in, make_terms, submit_job
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import FinishedWindow
+from shared.record.workers import announce_worker
+from tests.support.scripted_worker import CAPABILITIES
 
 
 def submit(
@@ -22,11 +22,11 @@ def submit(
 ) -> None:
     for job_id in job_ids:
         upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
-        runner.run(submit_job(NewJob(job_id, Door.SYNC, priority, upload, TranscriptionRequest(), key)))
+        runner.run(submit_job(NewJob(job_id, Endpoint.SYNC, priority, upload, TranscriptionRequest(), key)))
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(job_store.claim_job("w", engine="e", model="m", lease_s=30))
+    claimed = runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=30))
     assert claimed is not None
     return claimed
 
@@ -36,7 +36,7 @@ def look(runner: ScriptRunner, key: str = "") -> Outlook:
 
 
 def find_position(runner: ScriptRunner, job_id: str) -> int | None:
-    job = runner.run(job_store.read_job(job_id))
+    job = runner.run(transitions.read_job(job_id))
     assert job is not None
     return job.position
 
@@ -57,8 +57,8 @@ def test_one_that_was_begun_before_counts_for_what_is_left_of_it(runner: ScriptR
     submit(runner, "1")
     claimed = claim(runner)
     window = FinishedWindow(0, 1, Progress(4.0, 10.0), (), inference_ms=1_000)
-    runner.run(job_store.finish_window(claimed, window))
-    runner.run(job_store.yield_job(claimed, reason="yielded"))
+    runner.run(transitions.finish_window(claimed, window))
+    runner.run(transitions.yield_job(claimed, reason="yielded"))
     assert look(runner).ahead_s == 6.0
 
 
@@ -87,7 +87,7 @@ def test_workers_share_what_is_ahead_at_their_speed(runner: ScriptRunner) -> Non
     submit(runner, "1", "2", "3")
     assert look(runner).wait_s == 30.0  # nobody was measured yet: in real time, by one
     window = FinishedWindow(0, 1, Progress(10.0, 10.0), (), inference_ms=5_000)
-    runner.run(job_store.finish_window(claimed, window))
+    runner.run(transitions.finish_window(claimed, window))
     assert look(runner).wait_s == 15.0
     for worker_id in ("w", "v"):
         presence = WorkerPresence(worker_id, CAPABILITIES, ModelState.READY, "cpu")

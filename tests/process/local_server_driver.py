@@ -13,7 +13,7 @@ from typing import Self
 import pexpect
 import psutil
 
-from scripts.local_server.descendants import is_alive
+from cli.up.descendants import is_alive
 
 REPOSITORY = Path(__file__).parents[2]
 STAND_INS = (sys.executable, str(Path(__file__).with_name("local_server_stand_ins.py")), "server")

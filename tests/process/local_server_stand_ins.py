@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from scripts.local_server.composition import run_local_server
-from scripts.local_server.plans import PartCommands
+from cli.up.composition import run_local_server
+from cli.up.plans import PartCommands
 
 DATA_DIR = Path(os.environ["DATA_DIR"])
 MISBEHAVIOUR = os.environ.get("MISBEHAVIOUR", "")

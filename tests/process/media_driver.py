@@ -13,7 +13,7 @@ import psutil
 
 from shared.media.client import MediaLimits, MediaService
 from shared.media.pcm_frames import read_pcm
-from tests.fakes.confined_children import find_serving_children
+from tests.support.confined_children import find_serving_children
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; passing never takes so long."""
@@ -32,13 +32,15 @@ def make_service(
 
 @contextmanager
 def start_decoding(
-    service: MediaService, path: Path, *, told_s: float | None = None, start_sample: int = 0
+    service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> Iterator[int]:
     """The descriptor that the sound of the file comes out of."""
     reading, writing = os.pipe()
     try:
         try:
-            service.decode_into(path, writing, told_s=told_s, start_sample=start_sample)
+            service.decode_into(
+                path, writing, declared_duration_s=declared_duration_s, start_sample=start_sample
+            )
         finally:
             os.close(writing)
         yield reading
@@ -47,10 +49,12 @@ def start_decoding(
 
 
 def decode(
-    service: MediaService, path: Path, *, told_s: float | None = None, start_sample: int = 0
+    service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> npt.NDArray[np.float32]:
     """All the sound of the file, shape (n,)."""
-    with start_decoding(service, path, told_s=told_s, start_sample=start_sample) as reading:
+    with start_decoding(
+        service, path, declared_duration_s=declared_duration_s, start_sample=start_sample
+    ) as reading:
         return np.concatenate([np.zeros(0, np.float32), *read_pcm(reading)])
 
 

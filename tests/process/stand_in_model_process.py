@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from shared.fd_channel import FdChannel
 from shared.jobs import FailureCode
-from worker import model_messages as messages
+from worker.model import messages
 
 STUBBORN = """
 import signal, time

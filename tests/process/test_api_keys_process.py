@@ -4,7 +4,7 @@ import hashlib
 import signal
 from collections.abc import Callable
 
-from tests.fakes.server import RealServer
+from tests.support.server import RealServer
 
 KEY = "lab-key-0123456789"
 WRONG = "wrong-key-0123456789"

@@ -16,9 +16,9 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from shared.events import Loading
 from shared.transcripts import Segment
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.scripted_worker import Script, ScriptedWorker
-from tests.fakes.server import wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.scripted_worker import Script, ScriptedWorker
+from tests.support.server import wait_for
 
 AUDIO = {"file": ("a.wav", write_wav(make_tones(2)))}
 END_WITHIN_S = 30.0

@@ -8,7 +8,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from scripts.chaos.proxy import RedisProxy
+from tests.chaos.proxy import RedisProxy
 
 
 def open_client(url: str) -> "redis.asyncio.Redis":

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from shared.broker import create_celery
-from shared.job_intake import submit_job
-from shared.job_store import read_job
-from shared.jobs import Door, Job, JobState, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Endpoint, Job, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.media import server_process
-from shared.redis_connection import connect
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.server import wait_for
+from shared.record.admission import submit_job
+from shared.record.connection import connect
+from shared.record.transitions import read_job
+from tests.support.audio import make_tones, write_wav
+from tests.support.server import wait_for
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
 
@@ -43,7 +43,7 @@ def store_job(settings: WorkerSettings) -> str:
     settings.uploads_dir.mkdir()
     (settings.uploads_dir / job_id).write_bytes(write_wav(make_tones(SPOKEN_S, seed=1)))
     upload = Upload(job_id, "talk.wav", size_bytes=1, sha256="", duration_s=SPOKEN_S)
-    job = NewJob(job_id, Door.JOBS, Priority.BATCH, upload, TranscriptionRequest())
+    job = NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())
     connect(settings.redis_url).run(submit_job(job))
     return job_id
 

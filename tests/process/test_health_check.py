@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.redis_connection import connect
-from shared.worker_registry import announce_worker
-from worker.engines.catalogue import EngineName, describe_capabilities
+from shared.record.connection import connect
+from shared.record.workers import announce_worker
+from worker.engines.catalog import EngineName, describe_capabilities
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from scripts.local_server.redis_server import socket_url
+from cli.up.redis_server import socket_url
 from tests.process.local_server_driver import PATIENCE_S, LocalServer, wait_for
 
 

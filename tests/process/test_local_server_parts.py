@@ -8,10 +8,10 @@ import sys
 
 import psutil
 
-from scripts.local_server.descendants import is_alive
-from scripts.local_server.keeper import PROGRAM, Keeper
-from scripts.local_server.output import LONGEST_LINE_BYTES
-from scripts.local_server.parts import Part, PartPlan, tell_exit
+from cli.up.descendants import is_alive
+from cli.up.keeper import PROGRAM, Keeper
+from cli.up.output import MAX_LINE_BYTES
+from cli.up.parts import Part, PartPlan, tell_exit
 from tests.process.local_server_driver import PATIENCE_S, wait_for
 
 SLEEP = ["/bin/sh", "-c", "exec sleep 600"]
@@ -56,11 +56,11 @@ def test_what_a_part_leaves_in_its_group_is_ended_with_it() -> None:
 
 
 def test_every_line_of_a_part_is_read_whole_whatever_its_length_and_bytes() -> None:
-    short, long = "printf 'caf\\303\\251 \\377\\r\\n'", f"head -c {LONGEST_LINE_BYTES} /dev/zero | tr '\\0' x"
+    short, long = "printf 'caf\\303\\251 \\377\\r\\n'", f"head -c {MAX_LINE_BYTES} /dev/zero | tr '\\0' x"
 
     _, lines = asyncio.run(run_part(f"{short}; {long}; printf '\\nend'"))
 
-    assert lines == ["café \N{REPLACEMENT CHARACTER}", "x" * LONGEST_LINE_BYTES, "end"]
+    assert lines == ["café \N{REPLACEMENT CHARACTER}", "x" * MAX_LINE_BYTES, "end"]
 
 
 def test_the_keeper_ignores_signals_and_ends_groups_when_its_pipe_closes() -> None:

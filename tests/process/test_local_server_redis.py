@@ -8,8 +8,8 @@ import pytest
 import redis
 from kombu import Connection
 
-from scripts.local_server import redis_server
-from scripts.local_server.redis_server import (
+from cli.up import redis_server
+from cli.up.redis_server import (
     RedisServerMissing,
     choose_socket,
     find_packaged_server,

@@ -14,11 +14,11 @@ import psutil
 import pytest
 import redis
 
-from scripts.engine_choice import choose_engine_for_machine
-from scripts.local_server.data_folder import prepare_data_folder
-from scripts.local_server.redis_server import redis_command, socket_url
-from scripts.local_server.settings import BAD_SETTING_EXIT_CODE
-from scripts.local_server.start_errors import CannotStart
+from cli.up.data_folder import prepare_data_folder
+from cli.up.engine_choice import choose_engine_for_machine
+from cli.up.redis_server import redis_command, socket_url
+from cli.up.settings import BAD_SETTING_EXIT_CODE
+from cli.up.start_errors import CannotStart
 from tests.process.local_server_driver import (
     PATIENCE_S,
     REPOSITORY,
@@ -27,7 +27,7 @@ from tests.process.local_server_driver import (
     server_environment,
     wait_for,
 )
-from worker.engines.catalogue import EngineName
+from worker.engines.catalog import EngineName
 
 NOBODY = 65_534
 

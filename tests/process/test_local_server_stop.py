@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.local_server.descendants import is_alive
+from cli.up.descendants import is_alive
 from tests.process.local_server_driver import (
     PATIENCE_S,
     REPOSITORY,

@@ -13,8 +13,8 @@ from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import FailureCode
 from shared.media.client import AudioProbe, MediaService
 from shared.media.pcm_frames import DecodingFailed
-from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES
 from tests.process.media_driver import decode, make_service
+from tests.support.media_files import CLIPS, SPEECH_SAMPLES
 
 # AAC pads the beginning and the end with a frame of 1,024 samples or less each.
 PADDING_SAMPLES = 2_048
@@ -108,9 +108,9 @@ def test_more_sound_than_allowed_is_refused_by_both() -> None:
 
 def test_decoding_ends_where_there_is_clearly_more_sound_than_was_told(service: MediaService) -> None:
     with pytest.raises(DecodingFailed, match=r"more sound than the 1 s") as caught:
-        decode(service, CLIPS / "speech.mp3", told_s=1.0)
+        decode(service, CLIPS / "speech.mp3", declared_duration_s=1.0)
     assert caught.value.code is FailureCode.AUDIO_TOO_LONG
-    assert len(decode(service, CLIPS / "speech.mp3", told_s=4.0)) == SPEECH_SAMPLES
+    assert len(decode(service, CLIPS / "speech.mp3", declared_duration_s=4.0)) == SPEECH_SAMPLES
 
 
 @pytest.mark.parametrize("clip", ["speech.wav", "long.ogg"])

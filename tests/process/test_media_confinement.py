@@ -8,8 +8,8 @@ import pytest
 
 from shared.errors import UnreadableAudio
 from shared.media.pcm_frames import read_pcm
-from tests.fakes.media_files import CLIPS, repeat_clip
 from tests.process.media_driver import fork_server, make_service, media_child, start_decoding
+from tests.support.media_files import CLIPS, repeat_clip
 
 CONFINED = """
 import os, socket, sys

@@ -19,8 +19,6 @@ from shared.jobs import FailureCode
 from shared.media import server_process
 from shared.media.client import MediaService
 from shared.media.pcm_frames import DecodingFailed, read_pcm
-from tests.fakes.confined_children import find_serving_children
-from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES, repeat_clip
 from tests.process.media_driver import (
     PATIENCE_S,
     decode,
@@ -30,6 +28,8 @@ from tests.process.media_driver import (
     start_decoding,
     wait_until,
 )
+from tests.support.confined_children import find_serving_children
+from tests.support.media_files import CLIPS, SPEECH_SAMPLES, repeat_clip
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import psutil
 import pytest
 
 from shared.capabilities import ModelState
-from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
-from tests.fakes.model_reports import receive_until
-from tests.fakes.server import wait_for
-from worker import model_messages as messages
-from worker.model_host import ModelHost, ModelProcessDied, order_job
+from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
+from tests.support.model_reports import receive_until
+from tests.support.server import wait_for
+from worker.model import messages
+from worker.model.host import ModelHost, ModelProcessDied, order_job
 
 STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
-CLAIM = Claim("a", 1, 1, Door.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
 
 MakeHost = Callable[[str], ModelHost]
 
@@ -69,19 +69,21 @@ def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_hos
 
 
 @pytest.mark.parametrize(
-    ("door", "duration_s", "windows", "is_wanted"),
+    ("endpoint", "duration_s", "windows", "is_wanted"),
     [
-        (Door.STREAM, 30.0, 0, True),
-        (Door.STREAM, 29.9, 0, False),
-        (Door.STREAM, 30.0, 1, False),
-        (Door.SYNC, 30.0, 0, False),
+        (Endpoint.STREAM, 30.0, 0, True),
+        (Endpoint.STREAM, 29.9, 0, False),
+        (Endpoint.STREAM, 30.0, 1, False),
+        (Endpoint.SYNC, 30.0, 0, False),
     ],
 )
 def test_a_draft_is_wanted_by_who_reads_a_stream_of_long_audio_from_its_start(
-    *, door: Door, duration_s: float, windows: int, is_wanted: bool
+    *, endpoint: Endpoint, duration_s: float, windows: int, is_wanted: bool
 ) -> None:
     upload = msgspec.structs.replace(UPLOAD, duration_s=duration_s)
-    claim = msgspec.structs.replace(CLAIM, door=door, upload=upload, checkpoint=Checkpoint(windows=windows))
+    claim = msgspec.structs.replace(
+        CLAIM, endpoint=endpoint, upload=upload, checkpoint=Checkpoint(windows=windows)
+    )
     assert order_job(1, claim).is_draft_wanted is is_wanted
 
 
@@ -236,8 +238,8 @@ def test_killing_the_process_that_owns_the_host_ends_the_model_process(tmp_path:
     owner_program = (
         "import os, sys, time, pathlib\n"
         "from tests.process.test_model_host import CLAIM\n"
-        "from worker.model_host import ModelHost\n"
-        "host = ModelHost([sys.executable, '-P', '-m', 'worker.model_process'])\n"
+        "from worker.model.host import ModelHost\n"
+        "host = ModelHost([sys.executable, '-P', '-m', 'worker.model.process'])\n"
         "host.begin_job(CLAIM, os.open(os.devnull, os.O_RDONLY))\n"
         "time.sleep(600)\n"
     )

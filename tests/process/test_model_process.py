@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
 from shared.media.pcm_frames import PcmWriter
-from tests.fakes.server import wait_for
-from worker import model_messages as messages
-from worker.model_host import MAX_RESTARTS, RESTART_PERIOD_S, ModelHost, ModelProcessDied
+from tests.support.server import wait_for
+from worker.model import messages
+from worker.model.host import MAX_RESTARTS, RESTART_PERIOD_S, ModelHost, ModelProcessDied
 
 WINDOWS = 2  # as much as a pipe takes unread
-COMMAND = [sys.executable, "-P", "-m", "worker.model_process_start"]
+COMMAND = [sys.executable, "-P", "-m", "worker.model.process_start"]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelHost]
 def make_claim(context: str | None = None) -> Claim:
     upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=WINDOWS)
     request = TranscriptionRequest(context=context)
-    return Claim("a", 1, 1, Door.JOBS, Priority.BATCH, upload, request, Checkpoint())
+    return Claim("a", 1, 1, Endpoint.JOBS, Priority.BATCH, upload, request, Checkpoint())
 
 
 def begin(host: ModelHost, claim: Claim) -> None:

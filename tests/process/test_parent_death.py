@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from worker.parent_death import is_left_alone
+from shared.parent_death import is_left_alone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes so")
 
 CHILD = (
-    "from worker.parent_death import die_with_parent, outlive_parent; "
+    "from shared.parent_death import die_with_parent, outlive_parent; "
     "{calls}; print('ready', flush=True); {rest}"
 )
 PARENT = (
@@ -79,12 +79,12 @@ def test_a_model_process_whose_worker_is_gone_ends_before_it_imports_anything() 
     ours.close()
     with theirs:
         done = subprocess.run(
-            [sys.executable, "-P", "-X", "importtime", "-m", "worker.model_process_start"],
+            [sys.executable, "-P", "-X", "importtime", "-m", "worker.model.process_start"],
             stdin=theirs.fileno(),
             capture_output=True,
             text=True,
             check=False,
         )
     assert done.returncode == 0
-    assert "worker.parent_death" in done.stderr
-    assert "worker.model_process\n" not in done.stderr
+    assert "shared.parent_death" in done.stderr
+    assert "worker.model.process\n" not in done.stderr

@@ -15,8 +15,8 @@ PROGRAM = """
 import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
-from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
-from worker.windows import cut_fixed_windows
+from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine
+from worker.audio.windows import cut_fixed_windows
 
 class Listener:
     def on_partial(self, window, delta, tail, language):

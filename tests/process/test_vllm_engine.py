@@ -9,18 +9,18 @@ import psutil
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from shared.jobs import Checkpoint, Claim, Door, Priority, TranscriptionRequest, Upload
+from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
 from shared.media.pcm_frames import PcmWriter
-from tests.fakes.model_reports import receive_until
-from tests.fakes.server import wait_for
-from tests.fakes.tiny_qwen3 import SAMPLES, TINY
-from worker import model_messages as messages
-from worker.engines.qwen3_vllm_requests import ENGINE_LOST_EXIT_CODE
-from worker.model_host import ModelHost, ModelProcessDied
+from tests.support.model_reports import receive_until
+from tests.support.server import wait_for
+from tests.support.tiny_qwen3 import SAMPLES, TINY
+from worker.engines.qwen3.vllm_requests import ENGINE_LOST_EXIT_CODE
+from worker.model import messages
+from worker.model.host import ModelHost, ModelProcessDied
 
 DRIVER = Path(__file__).with_name("vllm_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=5.0)
-CLAIM = Claim("a", 1, 1, Door.STREAM, Priority.INTERACTIVE, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim("a", 1, 1, Endpoint.STREAM, Priority.INTERACTIVE, UPLOAD, TranscriptionRequest(), Checkpoint())
 
 MakeHost = Callable[..., ModelHost]
 

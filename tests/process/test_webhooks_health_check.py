@@ -5,8 +5,8 @@ import socket
 import subprocess
 import sys
 
-from shared.delivery_store import ClaimTerms, claim_delivery
-from shared.redis_connection import connect
+from shared.record.connection import connect
+from shared.record.deliveries import ClaimTerms, claim_delivery
 
 
 def run_health_check(redis_url: str) -> tuple[int, str]:

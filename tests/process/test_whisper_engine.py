@@ -10,18 +10,18 @@ import pytest
 import soundfile
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest, WordTimes
+from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, join_segments
-from tests.fakes.media_files import CLIPS
+from tests.support.media_files import CLIPS
 from tests.word_errors import count_errors
-from worker.engines.catalogue import WHISPER_LANGUAGES
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
+from worker.engines.catalog import WHISPER_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
-from worker.engines.whisper import _WHISPER_CODES, WhisperConfig, WhisperEngine
-from worker.engines.whisper_model import FALLBACK_TEMPERATURES, _is_plausible
-from worker.engines.whisper_weights import WEIGHT_FILES, join_installed_parts
-from worker.vad import SileroVad
-from worker.window_plan import WindowConfig
-from worker.windows import cut_windows
+from worker.engines.whisper.engine import _WHISPER_CODES, WhisperConfig, WhisperEngine
+from worker.engines.whisper.model import FALLBACK_TEMPERATURES, _is_plausible
+from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
 
 SENTENCE = "We walked along the river until the sun went down behind the hills."
 
@@ -93,7 +93,7 @@ def test_words_have_times_in_order_within_their_segment(engine: WhisperEngine) -
     samples = read_clip("long.ogg")
 
     segments = transcribe(
-        engine, samples, TranscriptionRequest(language_hint="en", word_times=WordTimes.REQUIRED)
+        engine, samples, TranscriptionRequest(language_hint="en", word_timestamps=WordTimestamps.REQUIRED)
     )
 
     words = [word for segment in segments for word in segment.words]

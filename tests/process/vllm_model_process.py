@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.fakes import vllm_stand_in
 from tests.process.stand_in_model_process import start_stubborn_child
-from worker.model_process import main
+from tests.support import vllm_stand_in
+from worker.model.process import main
 
 SPOKEN = "language English<asr_text>As clear as day, and so on to the very end."
 

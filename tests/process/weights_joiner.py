@@ -4,7 +4,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from worker.engines.whisper_weights import WeightFile, join_installed_parts
+from worker.engines.whisper.weights import WeightFile, join_installed_parts
 
 HEAD, TAIL = b"head of the model, ", b"tail of the model"
 FILES = (

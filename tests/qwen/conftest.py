@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.fakes.qwen_server import SETTINGS, open_qwen_server
-from tests.fakes.server import RealServer
+from tests.support.qwen_server import SETTINGS, open_qwen_server
+from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]
 

@@ -9,7 +9,7 @@ import torch
 
 from scripts.setup_venv import REPOSITORY
 
-PARTS = ("api.app", "scripts.local_server.composition", "worker.model_process", "worker.runtime")
+PARTS = ("api.app", "cli.up.composition", "worker.model.process", "worker.runtime")
 
 
 def run_python(program: str) -> str:

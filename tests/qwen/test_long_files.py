@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.doors import read_success
-from tests.fakes.long_files import MemoryWatch, write_sparse_file
-from tests.fakes.qwen_server import open_qwen_server
-from tests.fakes.server import RealServer
-from tests.fakes.tiny_qwen3 import SAMPLES
+from tests.support.endpoints import read_success
+from tests.support.long_files import MemoryWatch, write_sparse_file
+from tests.support.qwen_server import open_qwen_server
+from tests.support.server import RealServer
+from tests.support.tiny_qwen3 import SAMPLES
 
 REMARK = "en_hello"
 SHORT_MIN = 20

@@ -1,4 +1,4 @@
-"""Times of words by Qwen's own aligner, on a tiny one: right about their order, and roughly about time."""
+"""Word timestamps by Qwen's own aligner, on a tiny one: right about their order, and roughly about time."""
 
 import json
 import os
@@ -15,28 +15,28 @@ import pytest
 import torch
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest, WordTimes
+from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name
 from shared.transcripts import Segment, Word, join_segments
-from tests.fakes.tiny_qwen3 import SAMPLES, SPOKEN, TINY, WINDOW_S
-from worker.decoding import JobDecoder, JobListener
-from worker.engines.catalogue import DEFAULT_ALIGNER_ID, QWEN3_WORD_LANGUAGES
+from tests.support.tiny_qwen3 import SAMPLES, SPOKEN, TINY, WINDOW_S
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
+from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_WORD_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window, WordsUnsupported
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_aligner import load_aligner
-from worker.engines.qwen3_aligner_words import find_words
-from worker.engines.qwen3_decoding import OutOfDeviceMemory
-from worker.engines.qwen3_device import Placement
-from worker.model_messages import DecodeJob, JobFailed
-from worker.vad import SileroVad
-from worker.window_plan import WindowConfig
-from worker.windows import cut_windows
+from worker.engines.qwen3.aligner import load_aligner
+from worker.engines.qwen3.aligner_words import find_words
+from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.device import Placement
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.model.decoding import JobDecoder, JobListener
+from worker.model.messages import DecodeJob, JobFailed
 
 ALIGNER = TINY / "aligner"
 CPU = Placement("cpu", torch.float32)
 
-REQUIRED = TranscriptionRequest(word_times=WordTimes.REQUIRED)
-WELCOME = TranscriptionRequest(word_times=WordTimes.WELCOME)
+REQUIRED = TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED)
+WELCOME = TranscriptionRequest(word_timestamps=WordTimestamps.WELCOME)
 
 TRUE_WORDS: dict[str, list[tuple[str, float, float]]] = {
     name.removesuffix(".wav"): words
@@ -198,18 +198,18 @@ def test_the_aligner_is_loaded_once_and_only_when_words_are_wanted() -> None:
     assert phases[-2:] == ["loading aligner", "loaded"]
 
 
-def test_a_language_without_word_times_is_refused_where_they_are_required(engine: Qwen3Engine) -> None:
+def test_a_language_without_word_timestamps_is_refused_where_they_are_required(engine: Qwen3Engine) -> None:
     # The miniature cannot speak Finnish: told to, it writes English words under that name.
     window = take_whole(SAMPLES["en_hello"].read())
 
     with pytest.raises(WordsUnsupported, match="Finnish"):
-        decode(engine, [window], TranscriptionRequest("fi", WordTimes.REQUIRED))
-    (segment,) = decode(engine, [window], TranscriptionRequest("fi", WordTimes.WELCOME))
+        decode(engine, [window], TranscriptionRequest("fi", WordTimestamps.REQUIRED))
+    (segment,) = decode(engine, [window], TranscriptionRequest("fi", WordTimestamps.WELCOME))
     assert (segment.language, segment.words) == ("fi", ())
 
 
 def test_a_job_in_such_a_language_fails_with_a_code_of_its_own(engine: Qwen3Engine) -> None:
-    request = TranscriptionRequest("fi", WordTimes.REQUIRED)
+    request = TranscriptionRequest("fi", WordTimestamps.REQUIRED)
     order = DecodeJob(1, request, Checkpoint(), is_early_text_wanted=False)
     listener = JobListener(1, lambda _report: None, lambda: False)
     decoder = JobDecoder(engine, window_s=WINDOW_S, first_window_s=WINDOW_S)
@@ -243,7 +243,7 @@ def test_what_is_no_aligner_is_refused_with_the_remedy(folder: Path | str, tmp_p
         folder = tmp_path / "missing"
 
     with pytest.raises(
-        ModelUnavailable, match=r"ALIGNER_ID.*Qwen/Qwen3-ForcedAligner-0\.6B.*no times of words"
+        ModelUnavailable, match=r"ALIGNER_ID.*Qwen/Qwen3-ForcedAligner-0\.6B.*no word timestamps"
     ):
         load_aligner(str(folder), CPU)
 
@@ -270,7 +270,7 @@ def test_too_little_memory_on_the_device_is_said_with_the_remedy(monkeypatch: py
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(aligner._aligner, "align", run_out_of_memory)
-    with pytest.raises(OutOfDeviceMemory, match=r"times of words.*2\.00 GiB.*lower WINDOW_S"):
+    with pytest.raises(OutOfDeviceMemory, match=r"word timestamps.*2\.00 GiB.*lower WINDOW_S"):
         aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "Hello", "en")
 
 
@@ -299,10 +299,10 @@ def run_alignment(language: str, text: str) -> list[str]:
     program = f"""
 import sys
 import numpy as np
-from shared.jobs import TranscriptionRequest, WordTimes
+from shared.jobs import TranscriptionRequest, WordTimestamps
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_aligner_words import make_words
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.aligner_words import make_words
 
 class Listener:
     def on_partial(self, window, delta, tail, language=None): pass
@@ -312,7 +312,7 @@ engine = Qwen3Engine(Qwen3Config({str(TINY)!r}, aligner_id={str(ALIGNER)!r}, dev
 engine.load(lambda phase: None)
 samples = np.zeros(48000, np.float32)
 window = Window(index=0, spans=(Span(0, 48000),), samples=samples, end_sample=48000)
-engine.decode_windows([window], TranscriptionRequest(word_times=WordTimes.REQUIRED), Listener())
+engine.decode_windows([window], TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED), Listener())
 aligner = engine._load_aligner()
 aligner.align(samples, "Hello", "en")
 print(sorted({{"_dynet", "soynlp"}} & sys.modules.keys()))

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.fakes.doors import URL
-from tests.fakes.server import RealServer
-from tests.fakes.silent_hub import fill_cache, open_silent_hub
-from tests.fakes.tiny_qwen3 import TINY, read_file
+from tests.support.endpoints import URL
+from tests.support.server import RealServer
+from tests.support.silent_hub import fill_cache, open_silent_hub
+from tests.support.tiny_qwen3 import TINY, read_file
 from worker.engines.protocol import ModelUnavailable
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_aligner import load_aligner
-from worker.engines.qwen3_device import Placement
+from worker.engines.qwen3.aligner import load_aligner
+from worker.engines.qwen3.device import Placement
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 8284792\n"
 MODEL = "Qwen/Qwen3-ASR-0.6B"
@@ -103,7 +103,7 @@ def test_a_damaged_model_fails_the_job_at_once_with_the_remedy(
 def find_weights(cache: Path, endpoint: str) -> str:
     """What the hub's client of Qwen's environment makes of the default model."""
     program = (
-        "from worker.engines.qwen3_weights import find_qwen3_weights\n"
+        "from worker.engines.qwen3.weights import find_qwen3_weights\n"
         "from worker.engines.protocol import ModelUnavailable\n"
         f"try: print(find_qwen3_weights({MODEL!r}))\n"
         "except ModelUnavailable as error: print(error)"

@@ -17,8 +17,11 @@ from qwen_asr.inference.utils import SUPPORTED_LANGUAGES
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, WarningCode, join_segments
-from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, SPOKEN, TINY, WINDOW_S
-from worker.engines.catalogue import QWEN3_LANGUAGE_NAMES
+from tests.support.tiny_qwen3 import EXACT, SAMPLES, SPOKEN, TINY, WINDOW_S
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
+from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import (
     DecodingStopped,
     ModelUnavailable,
@@ -27,12 +30,9 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_row import RowRules
-from worker.engines.qwen3_text import LoopRule
-from worker.vad import SileroVad
-from worker.window_plan import WindowConfig
-from worker.windows import cut_windows
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.row import RowRules
+from worker.engines.qwen3.text import LoopRule
 
 DETECT = TranscriptionRequest()
 
@@ -376,7 +376,7 @@ import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
 
 class Listener:
     def on_partial(self, window, delta, tail, language=None): pass

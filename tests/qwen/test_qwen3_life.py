@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tests.fakes.doors import URL, read_success, submit, transcribe
-from tests.fakes.server import RealServer, wait_for
-from tests.fakes.tiny_qwen3 import SAMPLES, read_file
+from tests.support.endpoints import URL, read_success, submit, transcribe
+from tests.support.server import RealServer, wait_for
+from tests.support.tiny_qwen3 import SAMPLES, read_file
 
 MAX_RSS_AT_REST_BYTES = 90e6
-MOST_ROUNDS = 30  # of jobs, by which some have met a model that was gone
+MAX_ROUNDS = 30  # of jobs, by which some have met a model that was gone
 MIN_MODEL_RSS_BYTES = 200e6  # torch alone needs more
 MakeServer = Callable[..., RealServer]
 
@@ -66,7 +66,7 @@ def test_jobs_at_the_moment_of_the_unload_are_all_served(make_qwen_server: MakeS
     server = make_qwen_server(IDLE_TIMEOUT=str(idle_s)).start()
     delays_s = random.Random(3)  # noqa: S311 - to be the same each time
     pids: set[int | None] = set()
-    for name in itertools.islice(itertools.cycle(["en_hello", "de_umlaut", "zh_digits4"]), MOST_ROUNDS):
+    for name in itertools.islice(itertools.cycle(["en_hello", "de_umlaut", "zh_digits4"]), MAX_ROUNDS):
         with ThreadPoolExecutor() as clients:
             locations = list(clients.map(lambda file: submit(server, file), [read_file(name)] * 2))
         jobs = [read_success(server, location) for location in locations]

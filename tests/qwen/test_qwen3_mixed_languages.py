@@ -6,16 +6,16 @@ import pytest
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, WarningCode, join_segments, join_texts
-from tests.fakes.qwen3_stand_in import Listener
-from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, TINY
+from tests.support.qwen3_stand_in import Listener
+from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
 from worker.engines.protocol import Samples, Span, Window
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.vad import SileroVad
-from worker.window_plan import WindowConfig
-from worker.windows import cut_windows
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
 
 DETECT = TranscriptionRequest()
-LEAST_LOUD = 0.02
+MIN_LOUD = 0.02
 PAIRS = [
     ("en_hello", "de_umlaut"),
     ("de_umlaut", "en_hello"),
@@ -59,7 +59,7 @@ def cut(vad: SileroVad, audio: Samples, *, window_s: float = 8.0) -> list[Window
 def trim(name: str) -> Samples:
     """The samples of this name without the silence around their speech."""
     samples = SAMPLES[name].read()
-    loud = np.flatnonzero(np.abs(samples) > LEAST_LOUD)
+    loud = np.flatnonzero(np.abs(samples) > MIN_LOUD)
     return samples[loud[0] : loud[-1] + 1]
 
 

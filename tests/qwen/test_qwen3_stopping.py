@@ -8,12 +8,12 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.fakes.audio import write_floats
-from tests.fakes.doors import URL, read_success, submit
-from tests.fakes.patience import PATIENT_WITH_ENGINES
-from tests.fakes.qwen_server import open_qwen_server
-from tests.fakes.server import RealServer, wait_for
-from tests.fakes.tiny_qwen3 import SAMPLES, read_file
+from tests.support.audio import write_floats
+from tests.support.endpoints import URL, read_success, submit
+from tests.support.patience import PATIENT_WITH_ENGINES
+from tests.support.qwen_server import open_qwen_server
+from tests.support.server import RealServer, wait_for
+from tests.support.tiny_qwen3 import SAMPLES, read_file
 
 # None of the tests lets its model come to the end of this.
 LONG_S = 1_200

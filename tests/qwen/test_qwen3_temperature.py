@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from shared.jobs import TranscriptionRequest
-from tests.fakes.qwen3_stand_in import Listener
-from tests.fakes.tiny_qwen3 import EXACT, SAMPLES, TINY
+from tests.support.qwen3_stand_in import Listener
+from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_row import Prompt
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.row import Prompt
 
 # Far above what a request may ask for: the tiny model is so sure of its tokens that 1 changes few of them.
 HOT = 20.0

@@ -11,11 +11,11 @@ from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration,
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from tests.fakes.tiny_qwen3 import SAMPLES, TINY
-from tests.fakes.vllm_stand_in import Request, VllmStandIn
+from tests.support.tiny_qwen3 import SAMPLES, TINY
+from tests.support.vllm_stand_in import Request, VllmStandIn
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3_row import END_TOKENS, RowRules
-from worker.engines.qwen3_vllm import Qwen3VllmConfig, Qwen3VllmEngine
+from worker.engines.qwen3.row import END_TOKENS, RowRules
+from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
 
 NAMES = ("de_digits5", "zh_digits4", "en_digits6")
 

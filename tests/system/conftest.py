@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.openai_clients import (
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.openai_clients import (
     CLIENTS,
     ONE_OF_EACH_PACKAGE,
     Caller,
@@ -16,7 +16,7 @@ from tests.fakes.openai_clients import (
     ClientProcesses,
     open_clients,
 )
-from tests.fakes.server import RealServer
+from tests.support.server import RealServer
 
 TONES_S = 12
 TONES = make_tones(TONES_S, seed=4)

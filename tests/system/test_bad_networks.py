@@ -19,13 +19,13 @@ import httpx
 import pytest
 
 from api.streams.sse import describe_event, encode_frame
-from scripts.chaos.checks import find_gaps
-from scripts.chaos.records import Record, RecordReader
-from shared.event_log import LOG_START, read_log
-from shared.redis_connection import connect
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.bad_network import BadNetwork, Fate
-from tests.fakes.event_clients import (
+from shared.record.connection import connect
+from shared.record.event_log import LOG_START, read_log
+from tests.chaos.checks import find_gaps
+from tests.chaos.records import Record, RecordReader
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.bad_network import BadNetwork, Fate
+from tests.support.event_clients import (
     EventSource,
     Follower,
     Heard,
@@ -34,8 +34,8 @@ from tests.fakes.event_clients import (
     by_query,
     submit_until_accepted,
 )
-from tests.fakes.patience import wait_until
-from tests.fakes.server import RealServer
+from tests.support.patience import wait_until
+from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.confined_children import find_serving_children
-from tests.fakes.doors import read_success, submit
-from tests.fakes.media_files import CLIPS
-from tests.fakes.patience import PATIENT_WITH_ENGINES
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.confined_children import find_serving_children
+from tests.support.endpoints import read_success, submit
+from tests.support.media_files import CLIPS
+from tests.support.patience import PATIENT_WITH_ENGINES
+from tests.support.server import RealServer, wait_for
 
 SHORT = write_wav(make_tones(2))
 # The pipe takes two seconds of it, so a decoder of this is at work for as long as the engine is.

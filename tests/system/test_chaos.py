@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.chaos.checks import Harm
-from scripts.chaos.faults import FaultKind
-from scripts.chaos.shares import Door
 from scripts.setup_venv import REPOSITORY
+from tests.chaos.checks import Harm
+from tests.chaos.faults import FaultKind
+from tests.chaos.shares import Endpoint
 
 
 @pytest.mark.full
@@ -21,7 +21,7 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     asked = {"JOBS": "300", "FAULTS": "12", "LEASE_S": "3", "SEED": "1", "REPORT": str(report)}
 
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.chaos"],
+        [sys.executable, "-m", "tests.chaos"],
         cwd=REPOSITORY,
         env={**os.environ, "ENGINE": "scripted", **asked},
         stdout=subprocess.PIPE,
@@ -35,9 +35,11 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     assert all(f"| {kind} | " in rows[kind] and f"| {kind} | 0 |" not in rows[kind] for kind in FaultKind)
     for harm in Harm:
         assert rows[f"jobs {harm}"].startswith(f"| jobs {harm} | 0 | 0 | met")
-    by_door = {door: int(count) for count, door in re.findall(r"(\d+) ([^ ,]+)", rows["jobs by door"])}
-    assert sum(by_door.values()) >= 300
-    assert all(by_door[door] >= 20 for door in Door)
+    by_endpoint = {
+        endpoint: int(count) for count, endpoint in re.findall(r"(\d+) ([^ ,]+)", rows["jobs by endpoint"])
+    }
+    assert sum(by_endpoint.values()) >= 300
+    assert all(by_endpoint[endpoint] >= 20 for endpoint in Endpoint)
     unexplained = "streams ended by an error that no record explains"
     assert rows[unexplained].startswith(f"| {unexplained} | 0 | 0 | met")
 
@@ -45,7 +47,7 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"JOBS": "0"}, {"POOL": "prefork"}, {"ENGINE": "qwen3"}])
 def test_a_setting_that_cannot_be_is_one_line(wrong: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.chaos"],
+        [sys.executable, "-m", "tests.chaos"],
         cwd=REPOSITORY,
         env={**os.environ, **wrong},
         capture_output=True,

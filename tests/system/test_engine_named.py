@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.server import RealServer, wait_for
 
 AUDIO = write_wav(make_tones(12, seed=3))
 WORDS = spoken_text(make_tones(12, seed=3)).split()

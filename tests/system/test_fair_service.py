@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from shared.event_log import LOG_START, read_log
 from shared.events import Event, Progress, Queued, Requeued, Started
-from shared.redis_connection import connect
-from shared.worker_registry import read_workers
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.server import RealServer, wait_for
+from shared.record.connection import connect
+from shared.record.event_log import LOG_START, read_log
+from shared.record.workers import read_workers
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.server import RealServer, wait_for
 
 MakeServer = Callable[..., RealServer]
 WINDOW_S = 30
@@ -72,7 +72,7 @@ def wait_until_done(server: RealServer, *job_ids: str, key: str | None = None) -
 
 
 class WaitingClient:
-    """A client that sends a file by the synchronous door, and waits for its text on a thread."""
+    """A client that sends a file by the synchronous endpoint, and waits for its text on a thread."""
 
     def __init__(self, server: RealServer, path: Path) -> None:
         self._client = httpx.Client(base_url=server.base_url, timeout=300)
@@ -92,7 +92,7 @@ class WaitingClient:
             pass  # it has left
 
 
-def test_a_clip_waits_for_one_window_of_an_hour_that_runs_though_both_came_by_the_same_door(
+def test_a_clip_waits_for_one_window_of_an_hour_that_runs_though_both_came_by_the_same_endpoint(
     make_server: MakeServer, hour: Path
 ) -> None:
     server = make_server(WINDOW_S=str(WINDOW_S), SCRIPTED_SPEED="60", REQUEST_TIMEOUT="300").start()

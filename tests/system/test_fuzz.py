@@ -8,11 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.fuzz.cases import read_clips
-from scripts.fuzz.guarded_server import serve
-from scripts.fuzz.run import FuzzRun, Plan
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.server import wait_for
+from tests.fuzz.cases import read_clips
+from tests.fuzz.guarded_server import serve
+from tests.fuzz.run import FuzzRun, Plan
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.full
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.full
 @pytest.mark.timeout(240)
 def test_a_minute_of_damaged_files_breaks_no_rule(tmp_path: Path) -> None:
     where = ["--kept-in", str(tmp_path / "kept"), "--report", str(tmp_path / "report.md")]
-    command = [sys.executable, "-m", "scripts.fuzz", "--seconds", "60", "--seed", "5", *where]
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", "60", "--seed", "5", *where]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert (tmp_path / "report.md").read_text() == run.stdout

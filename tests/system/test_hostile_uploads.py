@@ -14,12 +14,12 @@ import httpx
 import psutil
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.confined_children import find_serving_children, find_spare_children
-from tests.fakes.doors import URL
-from tests.fakes.hostile_files import ODD, REFUSED, SERVED, clip, playlists, shorten_m4a
-from tests.fakes.patience import PATIENT_WITH_ENGINES
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.confined_children import find_serving_children, find_spare_children
+from tests.support.endpoints import URL
+from tests.support.hostile_files import ODD, REFUSED, SERVED, clip, playlists, shorten_m4a
+from tests.support.patience import PATIENT_WITH_ENGINES
+from tests.support.server import RealServer, wait_for
 
 CODES = {"audio_undecodable", "audio_too_long", "audio_too_short"}
 TONES = make_tones(2, seed=3)

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.dockerfile import find_arguments, read_image_environment, read_instructions
-from tests.fakes.server import find_free_port, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.dockerfile import find_arguments, read_image_environment, read_instructions
+from tests.support.server import find_free_port, wait_for
 
 INSTALL_WITHIN_S = 600
 PATIENCE_S = 60

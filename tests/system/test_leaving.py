@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.job_store import read_job
 from shared.jobs import JobState
-from shared.redis_connection import connect
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.server import RealServer, wait_for
+from shared.record.connection import connect
+from shared.record.transitions import read_job
+from tests.support.audio import make_tones, write_wav
+from tests.support.server import RealServer, wait_for
 
 FILES = {"file": write_wav(make_tones(20))}
 SLOW = {"LEASE_S": "2", "WINDOW_S": "2", "SCRIPTED_SPEED": "1", "STREAM_RESUME_S": "1"}

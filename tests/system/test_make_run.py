@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from scripts.local_server.descendants import is_alive
-from tests.fakes.audio import make_tones, write_wav
+from cli.up.descendants import is_alive
 from tests.process.local_server_driver import PATIENCE_S, REPOSITORY, LocalServer, command_of, wait_for
+from tests.support.audio import make_tones, write_wav
 
 AUDIO = write_wav(make_tones(24, seed=2))
 MINIATURE = REPOSITORY / "tests" / "data" / "tiny-qwen3-asr"
@@ -106,7 +106,7 @@ def test_nothing_is_left_running_not_even_a_model_at_work(
     address = server.expect_ready()
     job_id = submit(address)
     wait_for(lambda: read_job(address, job_id)["state"] == "running")
-    wait_for(lambda: bool(server.find_all("worker.model_process")))
+    wait_for(lambda: bool(server.find_all("worker.model.process")))
 
     end(server)
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.doors import submit
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.endpoints import submit
+from tests.support.server import RealServer, wait_for
 
 SAMPLES = make_tones(3, seed=2)
 TEXT = spoken_text(SAMPLES)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
-from tests.fakes.request_log import new_request_id, read_requests, read_statuses
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
+from tests.support.request_log import new_request_id, read_requests, read_statuses
+from tests.support.server import RealServer, wait_for
 
 MakeServer = Callable[..., RealServer]
 Occupy = Callable[[float, int], None]

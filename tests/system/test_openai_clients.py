@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
-from tests.fakes.scripted_worker import ScriptedWorker
-from tests.fakes.server import RealServer
+from tests.support.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
+from tests.support.scripted_worker import ScriptedWorker
+from tests.support.server import RealServer
 from tests.word_errors import count_errors
 
 AUDIO_DIR = REPOSITORY / "tests" / "audio"
@@ -116,7 +116,7 @@ def test_fields_of_other_servers_are_passed_over(some_caller: Caller, tones: Pat
     assert other.transcribe(tones).value["text"] == tones_text
 
 
-def test_times_of_words_come_in_the_json_when_asked_for(
+def test_word_timestamps_come_in_the_json_when_asked_for(
     some_caller: Caller, tones: Path, tones_text: str
 ) -> None:
     timed = some_caller.with_extras(body={"return_timestamps": True}).transcribe(tones)

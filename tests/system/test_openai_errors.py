@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.openai_clients import Caller, ClientError, ClientProcess, SentFile
-from tests.fakes.request_log import new_request_id, read_statuses
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.openai_clients import Caller, ClientError, ClientProcess, SentFile
+from tests.support.request_log import new_request_id, read_statuses
+from tests.support.server import RealServer, wait_for
 
 AUDIO_DIR = REPOSITORY / "tests" / "audio"
 MakeServer = Callable[..., RealServer]

@@ -8,8 +8,8 @@ import pytest
 import webvtt
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.openai_clients import Caller, ClientProcess
-from tests.fakes.server import RealServer
+from tests.support.openai_clients import Caller, ClientProcess
+from tests.support.server import RealServer
 from tests.word_errors import count_errors
 
 SPEECH = REPOSITORY / "tests" / "audio" / "speech.mp3"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.openai_clients import ClientProcess, SentFile
-from tests.fakes.request_log import new_request_id, read_requests
-from tests.fakes.server import RealServer, wait_for
+from tests.support.openai_clients import ClientProcess, SentFile
+from tests.support.request_log import new_request_id, read_requests
+from tests.support.server import RealServer, wait_for
 
 MakeServer = Callable[..., RealServer]
 
@@ -22,7 +22,7 @@ def locked_server(make_lasting_server: MakeServer) -> RealServer:
 
 
 @pytest.mark.parametrize("key", [FIRST_KEY, SECOND_KEY])
-def test_each_key_opens_every_door(
+def test_each_key_opens_every_endpoint(
     client: ClientProcess, locked_server: RealServer, tones: Path, tones_text: str, key: str
 ) -> None:
     caller = client.at(locked_server, api_key=key)

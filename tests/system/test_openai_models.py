@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.openai_clients import Caller, ClientProcess
-from tests.fakes.server import RealServer
+from tests.support.openai_clients import Caller, ClientProcess
+from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]
 ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")

@@ -8,9 +8,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.openai_clients import CLIENTS, Caller, ClientAnswer, ClientProcess, ClientProcesses, SentFile
-from tests.fakes.request_log import new_request_id, read_requests, read_statuses
-from tests.fakes.server import RealServer, wait_for
+from tests.support.openai_clients import (
+    CLIENTS,
+    Caller,
+    ClientAnswer,
+    ClientProcess,
+    ClientProcesses,
+    SentFile,
+)
+from tests.support.request_log import new_request_id, read_requests, read_statuses
+from tests.support.server import RealServer, wait_for
 
 MakeServer = Callable[..., RealServer]
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.openai_clients import Caller, ClientAnswer, ClientProcess, ClientProcesses
-from tests.fakes.request_log import new_request_id, read_requests, read_statuses
-from tests.fakes.server import RealServer, wait_for
+from tests.support.openai_clients import Caller, ClientAnswer, ClientProcess, ClientProcesses
+from tests.support.request_log import new_request_id, read_requests, read_statuses
+from tests.support.server import RealServer, wait_for
 from tests.word_errors import count_errors
 
 MakeServer = Callable[..., RealServer]

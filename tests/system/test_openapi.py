@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.hostile_source import HostileSource
-from tests.fakes.server import RealServer
+from tests.support.hostile_source import HostileSource
+from tests.support.server import RealServer
 
 KEY = "schemathesis-key-0123456789"
 SETTINGS = {
@@ -27,7 +27,7 @@ SETTINGS = {
 }
 
 CONFIGURATION = """
-hooks = "tests.fakes.schemathesis_hooks"
+hooks = "tests.support.schemathesis_hooks"
 seed = 1
 workers = 1
 continue-on-failure = true

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.joined_speech import join_recordings, read_recordings
-from tests.fakes.media_files import CLIPS
-from tests.fakes.partial_times import MOST_SHARE, time_stream
-from tests.fakes.server import RealServer
+from tests.support.joined_speech import join_recordings, read_recordings
+from tests.support.media_files import CLIPS
+from tests.support.partial_times import MAX_SHARE, time_stream
+from tests.support.server import RealServer
 from tests.word_errors import count_errors
 
 
@@ -31,5 +31,5 @@ def see_early_text(server: RealServer, folder: Path, *, text_column: str) -> Non
     time_stream(server, join_recordings(recordings[:1], length_s=1).file)  # so that the model is loaded
     speech = join_recordings(recordings)
     times = time_stream(server, speech.file)
-    assert times.first_share < MOST_SHARE, times
+    assert times.first_share < MAX_SHARE, times
     assert count_errors(speech.text, times.text, language="en").rate < 0.2

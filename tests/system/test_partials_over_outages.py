@@ -8,10 +8,10 @@ import httpx
 import httpx_sse
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.event_clients import Follower, by_header
-from tests.fakes.patience import wait_until
-from tests.fakes.server import RealServer
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.event_clients import Follower, by_header
+from tests.support.patience import wait_until
+from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.server import RealServer, wait_for
 
 AUDIO = write_wav(make_tones(4))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.local_server.webhook_secret import keep_webhook_secret
+from cli.up.webhook_secret import keep_webhook_secret
 from scripts.settings_table import render_settings_table
-from tests.fakes.server import RealServer, find_free_port
+from tests.support.server import RealServer, find_free_port
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 
 from scripts.setup_node import FOLDER as NODE_FOLDER
 from scripts.setup_venv import REPOSITORY
-from tests.fakes.openai_clients import find_node, find_python
-from tests.fakes.server import RealServer
+from tests.support.openai_clients import find_node, find_python
+from tests.support.server import RealServer
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 FOLLOWING = (REPOSITORY / "docs" / "following.md").read_text(encoding="utf-8")

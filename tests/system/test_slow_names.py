@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.doors import submit
-from tests.fakes.hostile_source import AUDIO, HostileSource
-from tests.fakes.receiver import SECRET, Receiver
-from tests.fakes.server import RealServer, wait_for
+from tests.support.endpoints import submit
+from tests.support.hostile_source import AUDIO, HostileSource
+from tests.support.receiver import SECRET, Receiver
+from tests.support.server import RealServer, wait_for
 
 # Python imports it at each start. The look-ups last longer than the test.
 _SLOW_RESOLVER = """

@@ -1,4 +1,4 @@
-"""Real speech goes in and its text comes out, by all three doors, in every format."""
+"""Real speech goes in and its text comes out, by all three endpoints, in every format."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import httpx_sse
 import pytest
 
-from tests.fakes.server import RealServer, wait_for
+from tests.support.server import RealServer, wait_for
 from tests.word_errors import ErrorCount, add_counts, count_errors
 
 AUDIO_DIR = Path(__file__).parents[1] / "audio"
@@ -73,7 +73,7 @@ def test_the_language_may_be_given_in_any_spelling(whisper_server: RealServer, l
     assert error_rate(CLIPS[0], body["text"]) <= 0.1
 
 
-def test_word_times_are_ordered_and_inside_the_audio(whisper_server: RealServer) -> None:
+def test_word_timestamps_are_ordered_and_inside_the_audio(whisper_server: RealServer) -> None:
     body = transcribe(whisper_server, LONG.path, return_timestamps="true")
     words = body["timestamps"]
     assert isinstance(words, list)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.server import RealServer, wait_for
 
 SPOKEN_S = 24
 SAMPLES = make_tones(SPOKEN_S, seed=1)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fakes.audio import make_tones, spoken_text, write_wav
-from tests.fakes.doors import read_success, submit
-from tests.fakes.server import RealServer
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.endpoints import read_success, submit
+from tests.support.server import RealServer
 
 IDLE_S = 0.1
 SAMPLES = make_tones(2, seed=5)

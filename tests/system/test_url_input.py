@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from tests.fakes.doors import read_success
-from tests.fakes.hostile_source import HostileSource
-from tests.fakes.server import RealServer
+from tests.support.endpoints import read_success
+from tests.support.hostile_source import HostileSource
+from tests.support.server import RealServer
 
 SECRET = "0123456789abcdef"  # noqa: S105 - as in a URL that is signed
 

@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from shared.broker import DELIVERY_QUEUE_NAME
-from tests.fakes.audio import make_tones, write_wav
-from tests.fakes.doors import read_success, submit
-from tests.fakes.receiver import SECRET, Receiver, Reply
-from tests.fakes.server import RealServer, wait_for
+from tests.support.audio import make_tones, write_wav
+from tests.support.endpoints import read_success, submit
+from tests.support.receiver import SECRET, Receiver, Reply
+from tests.support.server import RealServer, wait_for
 
 FILE = write_wav(make_tones(2))
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from api.settings import ApiSettings
-from scripts.local_server.plans import (
+from cli.up.plans import (
     API_ENDS_WITHIN_S,
     WEBHOOKS_END_WITHIN_S,
     WORKER_ENDS_WITHIN_S,
     PartCommands,
 )
-from scripts.local_server.settings import SECRETS, LocalServerSettings
+from cli.up.settings import SECRETS, LocalServerSettings
 from scripts.setup_venv import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
-from tests.fakes.dockerfile import find_arguments, read_image_environment, read_instructions
-from worker.engines.catalogue import EngineName
+from tests.support.dockerfile import find_arguments, read_image_environment, read_instructions
+from worker.engines.catalog import EngineName
 from worker.settings import WorkerSettings
 
 DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker")

@@ -15,7 +15,7 @@ from scripts.setup_venv import REPOSITORY
 
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 250
-PACKAGES = ("api", "shared", "worker")
+PACKAGES = ("api", "cli", "shared", "worker")
 DECODERS = {"av", "numpy", "onnxruntime", "soundfile"}
 MODEL_CODE = {"ctranslate2", "faster_whisper", "torch", "worker"}
 

@@ -37,7 +37,7 @@ def test_a_python_that_does_not_run_or_is_too_old_is_passed_over(tmp_path: Path)
 
     planned = plan_run(tmp_path)
 
-    assert planned.stdout.startswith("exec python3 -m scripts.start_server ")
+    assert planned.stdout.startswith("exec python3 -m cli.up.bootstrap ")
 
 
 def test_no_python_at_all_is_one_line(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from api.intake.chunking import ServerVad
 from api.intake.forms import Include, ResponseFormat, TranscriptionForm, list_fields
 from shared.capabilities import Capabilities
-from worker.engines.catalogue import EngineName, describe_capabilities
+from worker.engines.catalog import EngineName, describe_capabilities
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SECTION = README.split("## Which parameters are honoured\n")[1].split("\n## ")[0]

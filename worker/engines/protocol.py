@@ -84,7 +84,7 @@ class DecodingStopped(Exception):
 
 
 class WordsUnsupported(Exception):
-    """Raised by an engine out of `decode_windows`: times of words are required, for a language without them.
+    """Raised by an engine out of `decode_windows`: word timestamps are required, for a language without them.
 
     The message says which language that is, and what to do.
     """
@@ -126,7 +126,7 @@ class Engine(Protocol):
 
         Raises:
             DecodingStopped: the listener said stop.
-            WordsUnsupported: the request requires times of words, and a language was detected that has none.
+            WordsUnsupported: the request requires word timestamps, and a language was detected that has none.
             ModelUnavailable: it needs a second model, such as one that times words, which cannot be had.
         """
 

@@ -1,12 +1,12 @@
 """The engines in code: which class serves under which name, and with which settings."""
 
-from worker.engines.catalogue import EngineName
+from worker.engines.catalog import EngineName
 from worker.engines.protocol import Engine
-from worker.engines.qwen3 import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3_aligner import choose_aligner
-from worker.engines.qwen3_vllm import Qwen3VllmConfig, Qwen3VllmEngine
-from worker.engines.scripted import Misbehaviour, ScriptedConfig, ScriptedEngine
-from worker.engines.whisper import WhisperConfig, WhisperEngine
+from worker.engines.qwen3.aligner import choose_aligner
+from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
+from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine
+from worker.engines.whisper.engine import WhisperConfig, WhisperEngine
 from worker.settings import WorkerSettings
 
 

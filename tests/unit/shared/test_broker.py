@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from shared.broker import QUEUE_NAME, create_celery, send_ticket, to_kombu_url
-from tests.fakes.redis_fixture import RedisServer
+from tests.support.redis_fixture import RedisServer
 
 
 @pytest.mark.parametrize(

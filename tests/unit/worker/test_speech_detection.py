@@ -8,11 +8,11 @@ import soundfile
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, SpeechDetection, TranscriptionRequest
-from tests.fakes.media_files import CLIPS
-from tests.fakes.repeating_engine import RepeatingEngine
-from worker import model_messages as messages
-from worker.decoding import JobDecoder, JobListener
+from tests.support.media_files import CLIPS
+from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import Samples, Span, Window
+from worker.model import messages
+from worker.model.decoding import JobDecoder, JobListener
 
 LIKE_THE_SERVER = SpeechDetection(threshold=0.5, padding_s=0.4, pause_s=0.5)
 

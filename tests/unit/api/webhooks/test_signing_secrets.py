@@ -16,8 +16,8 @@ from api.webhooks.signing_secrets import (
     check_secret,
     parse_server_secrets,
 )
-from scripts.local_server.start_errors import CannotStart
-from scripts.local_server.webhook_secret import keep_webhook_secret
+from cli.up.start_errors import CannotStart
+from cli.up.webhook_secret import keep_webhook_secret
 
 
 def make_secret(length: int, letter: bytes = b"s") -> str:

@@ -13,8 +13,8 @@ import soundfile
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.decode import MoreThanTold, decode_audio
 from shared.media.probe import probe_audio
-from tests.fakes.hostile_files import SPOKEN_CLIPS
-from tests.fakes.media_files import CLIPS, SPEECH_SAMPLES, damage, encode, make_tone
+from tests.support.hostile_files import SPOKEN_CLIPS
+from tests.support.media_files import CLIPS, SPEECH_SAMPLES, damage, encode, make_tone
 
 
 def decode(path: Path, *, max_audio_s: float = 3600.0, start_sample: int = 0) -> npt.NDArray[np.int16]:
@@ -106,14 +106,14 @@ def test_more_sound_than_is_allowed_is_refused(clip: str) -> None:
         decode(CLIPS / clip, max_audio_s=2.0)
 
 
-@pytest.mark.parametrize("told_s", [0.1, 2.5])
-def test_clearly_more_sound_than_was_told_ends_with_an_error(told_s: float) -> None:
+@pytest.mark.parametrize("declared_duration_s", [0.1, 2.5])
+def test_clearly_more_sound_than_was_told_ends_with_an_error(declared_duration_s: float) -> None:
     heard = bytearray()
     with (CLIPS / "speech.wav").open("rb", buffering=0) as file:
-        pcm = decode_audio(file, max_audio_s=60, told_s=told_s)
-        with pytest.raises(MoreThanTold, match="tell"):
+        pcm = decode_audio(file, max_audio_s=60, declared_duration_s=declared_duration_s)
+        with pytest.raises(MoreThanTold, match="declare"):
             heard.extend(chain.from_iterable(pcm))
-    assert len(heard) / 32_000 <= 1.1 * told_s + 1
+    assert len(heard) / 32_000 <= 1.1 * declared_duration_s + 1
 
 
 @pytest.mark.parametrize("name", SPOKEN_CLIPS)
@@ -122,9 +122,12 @@ def test_what_the_probe_found_is_believed(tmp_path: Path, name: str) -> None:
         path = tmp_path / f"{times}"
         path.write_bytes((CLIPS / name).read_bytes() * times)
         with path.open("rb", buffering=0) as file:
-            told_s = probe_audio(file, max_audio_s=3_600).duration_s
-            decoded_s = sum(map(len, decode_audio(file, max_audio_s=3_600, told_s=told_s))) / 32_000
-        assert decoded_s == pytest.approx(told_s, rel=0.05, abs=0.1)
+            declared_duration_s = probe_audio(file, max_audio_s=3_600).duration_s
+            decoded_s = (
+                sum(map(len, decode_audio(file, max_audio_s=3_600, declared_duration_s=declared_duration_s)))
+                / 32_000
+            )
+        assert decoded_s == pytest.approx(declared_duration_s, rel=0.05, abs=0.1)
 
 
 def test_the_padding_of_a_decoder_is_not_more_sound_than_is_allowed() -> None:

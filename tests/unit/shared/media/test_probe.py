@@ -9,8 +9,8 @@ from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.decode import decode_audio
 from shared.media.messages import AudioProbe
 from shared.media.probe import probe_audio
-from tests.fakes.hostile_files import clip, cut, write_silent_flac, write_wav_header
-from tests.fakes.media_files import CLIPS, damage, encode, make_tone, repeat_clip
+from tests.support.hostile_files import clip, cut, write_silent_flac, write_wav_header
+from tests.support.media_files import CLIPS, damage, encode, make_tone, repeat_clip
 
 
 def probe(path: Path, *, max_audio_s: float = 3600.0) -> AudioProbe:
@@ -50,8 +50,8 @@ def test_rate_and_channels_are_those_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "duration_s"),
     [
-        (write_silent_flac(200, told_samples=16_000), 200),
-        (write_silent_flac(200, told_samples=0), 200),
+        (write_silent_flac(200, declared_samples=16_000), 200),
+        (write_silent_flac(200, declared_samples=0), 200),
         (clip("speech.ogg") * 5, 20.6),
         (clip("speech.opus") * 5, 20.6),
         (clip("speech.mp3") * 5, 21.1),
@@ -93,7 +93,7 @@ def test_a_rate_that_changes_in_the_middle_is_counted(tmp_path: Path, rates_hz: 
 
 def test_who_has_no_time_to_count_believes_the_header(tmp_path: Path) -> None:
     path = tmp_path / "upload"
-    path.write_bytes(write_silent_flac(200, told_samples=16_000))
+    path.write_bytes(write_silent_flac(200, declared_samples=16_000))
     with path.open("rb", buffering=0) as file:
         assert probe_audio(file, max_audio_s=60, patience_s=0).duration_s == 1
     with (CLIPS / "speech.aac").open("rb", buffering=0) as file:

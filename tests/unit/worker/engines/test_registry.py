@@ -9,7 +9,7 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES
 from pydantic import ValidationError
 
 from shared.languages import match_language, parse_language
-from worker.engines.catalogue import (
+from worker.engines.catalog import (
     DEFAULT_ALIGNER_ID,
     QWEN3_LANGUAGE_NAMES,
     QWEN3_WORD_LANGUAGES,
@@ -18,12 +18,12 @@ from worker.engines.catalogue import (
     describe_capabilities,
 )
 from worker.engines.protocol import Engine
-from worker.engines.qwen3 import Qwen3Engine
-from worker.engines.qwen3_aligner import choose_aligner
-from worker.engines.qwen3_vllm import Qwen3VllmEngine
+from worker.engines.qwen3.aligner import choose_aligner
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.engines.qwen3.vllm_engine import Qwen3VllmEngine
 from worker.engines.registry import create_engine
-from worker.engines.scripted import ScriptedEngine
-from worker.engines.whisper import WhisperEngine
+from worker.engines.scripted.engine import ScriptedEngine
+from worker.engines.whisper.engine import WhisperEngine
 from worker.settings import WorkerSettings
 
 CLASSES = {
@@ -82,7 +82,7 @@ def test_qwen3_is_described_as_the_model_that_it_loads() -> None:
     assert described.word_languages == QWEN3_WORD_LANGUAGES
 
 
-def test_without_an_aligner_qwen3_offers_no_times_of_words() -> None:
+def test_without_an_aligner_qwen3_offers_no_word_timestamps() -> None:
     described = describe_capabilities(EngineName.QWEN3, whisper_model="", model_id="lab/qwen", aligner_id="")
 
     assert described.word_languages == set()

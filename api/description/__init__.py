@@ -1,1 +1,0 @@
-"""What /docs says of the doors, their errors and their events."""

@@ -1,0 +1,1 @@
+"""Errors of the API: the tree, the table of HTTP answers and the handlers."""

@@ -1,0 +1,42 @@
+"""The names by which models can be asked for, in OpenAI's form."""
+
+from collections.abc import Collection
+
+from api.errors.tree import ModelNotFound
+from api.schemas.openai import ModelBody
+from shared.capabilities import Capabilities
+
+
+def list_models(offered: Collection[Capabilities], aliases: Collection[str]) -> list[ModelBody]:
+    """The models that are `offered`, then the `aliases` that stand for whatever is."""
+    owners = {capabilities.model: _name_owner(capabilities) for capabilities in offered}
+    served = [_describe(model, owners[model]) for model in sorted(owners)]
+    return served + [_describe(alias, served[0].owned_by) for alias in sorted({*aliases} - owners.keys())]
+
+
+def find_model(name: str, offered: Collection[Capabilities], aliases: Collection[str]) -> ModelBody:
+    """The model of this name, whole or behind its last `/`, or the alias.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    models = list_models(offered, aliases)
+    for model in models:
+        if model.id == name:
+            return model
+    served = sorted(capabilities.model for capabilities in offered)
+    for model in models:
+        if model.id in served and model.id.rpartition("/")[2] == name:
+            return model
+    raise ModelNotFound(name, [model.id for model in models])
+
+
+def _describe(name: str, owner: str) -> ModelBody:
+    return ModelBody(id=name, object="model", created=0, owned_by=owner)
+
+
+def _name_owner(capabilities: Capabilities) -> str:
+    """As hubs name models: `Qwen/Qwen3-ASR-0.6B`. The path of a folder names no owner."""
+    owner, slash, name = capabilities.model.partition("/")
+    is_hub_name = slash and name and "/" not in name and owner.strip(".~")
+    return owner if is_hub_name else capabilities.engine

@@ -1,0 +1,1 @@
+"""What /docs says of the endpoints, their errors and their events."""

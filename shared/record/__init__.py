@@ -1,0 +1,1 @@
+"""The job record in Redis: its keys, transitions and readings."""

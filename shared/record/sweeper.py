@@ -1,0 +1,91 @@
+"""The sweeper: takes jobs back from silent workers, ends what waited too long, sees that there are tickets.
+
+One runs in every api and every worker process; none leads, since each step is one atomic script.
+"""
+
+import threading
+
+import structlog
+from celery import Celery
+
+from shared.broker import DELIVERY_QUEUE_NAME, QUEUE_NAME, send_delivery_ticket, send_ticket
+from shared.errors import QueueUnavailable
+from shared.record.abandonment import cancel_abandoned
+from shared.record.deliveries import needs_delivery_ticket
+from shared.record.listing import forget_jobs
+from shared.record.scripts import ScriptRunner
+from shared.record.transitions import (
+    expire_queued,
+    forget_discarded_uploads,
+    list_discarded_uploads,
+    needs_ticket,
+    sweep_expired_leases,
+)
+from shared.settings import SharedSettings
+from shared.upload_store import UploadStore
+
+SWEEP_INTERVAL_S = 1.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Sweeps each second on a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, runner: ScriptRunner, celery: Celery, settings: SharedSettings) -> None:
+        self._runner = runner
+        self._celery = celery
+        self._settings = settings
+        self._uploads = UploadStore(settings.uploads_dir)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End sweeping; returns when the thread has ended or hangs in a dead connection for a second."""
+        self._stopped.set()
+        self._thread.join(timeout=1)
+
+    def sweep(self) -> None:
+        """Sweep once.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        settings, ttl_s = self._settings, self._settings.job_ttl_s
+        for job_id in self._runner.run(sweep_expired_leases(lease_s=settings.lease_s, ttl_s=ttl_s)):
+            _logger.warning("lease_expired", job_id=job_id)
+        if settings.queue_ttl_s > 0:
+            for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
+                _logger.warning("job_expired", job_id=job_id)
+        for job_id in self._runner.run(cancel_abandoned(ttl_s=ttl_s)):
+            _logger.info("abandoned_job_cancelled", job_id=job_id)
+        self._delete_discarded_uploads()
+        self._runner.run(forget_jobs())
+        if self._runner.run(needs_ticket(QUEUE_NAME)):
+            send_ticket(self._celery)
+        if self._runner.run(needs_delivery_ticket(DELIVERY_QUEUE_NAME)):
+            send_delivery_ticket(self._celery)
+
+    def _delete_discarded_uploads(self) -> None:
+        """Delete the audio of cancelled jobs, whoever was to do that and could not."""
+        discarded = self._runner.run(list_discarded_uploads())
+        for job_id in discarded:
+            try:
+                self._uploads.delete(job_id)
+            except OSError as error:  # then it goes when UPLOAD_TTL_S is over
+                _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
+        if discarded:
+            self._runner.run(forget_discarded_uploads(discarded))
+
+    def _sweep_until_stopped(self) -> None:
+        while not self._stopped.wait(SWEEP_INTERVAL_S):
+            try:
+                self.sweep()
+            except QueueUnavailable:
+                _logger.warning("sweep_skipped", reason="the queue does not answer")
+            except Exception:  # border of the thread: without it no lease expires any more
+                _logger.exception("sweep_failed")

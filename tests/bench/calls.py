@@ -1,0 +1,61 @@
+"""Synchronous calls one after the other on one connection, by a client that costs next to nothing."""
+
+import http.client
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BOUNDARY = "bench-reliability"
+HEADERS: Mapping[str, str] = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+NOWHERE = "/nowhere"
+ANSWER_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: from before its first byte is sent until its answer is read. Times as `time.time`."""
+
+    began_s: float
+    ended_s: float
+    took_ms: float
+    body: bytes
+
+
+class SyncClient:
+    """A connection that is kept, and the calls on it."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_WITHIN_S)
+
+    def transcribe(self, form: bytes) -> Call:
+        """POST the encoded form to the synchronous endpoint; any answer but 200 is an error."""
+        return self._call("POST", "/v1/audio/transcriptions", form, http.client.OK)
+
+    def ask_for_nothing(self) -> Call:
+        """Ask for what is not there: what HTTP costs by itself, with what the api does for any request."""
+        return self._call("GET", NOWHERE, None, http.client.NOT_FOUND)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _call(self, method: str, path: str, body: bytes | None, expected: int) -> Call:
+        began_s, began = time.time(), time.perf_counter()
+        self._connection.request(method, path, body, HEADERS if body else {})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        took_ms = (time.perf_counter() - began) * 1000
+        if answer.status != expected:
+            raise RuntimeError(f"{method} {path} was answered with {answer.status}: {content!r}")
+        return Call(began_s, began_s + took_ms / 1000, took_ms, content)
+
+
+def encode_form(file: bytes, fields: Mapping[str, str]) -> bytes:
+    """A multipart form with these fields and the file `clip.wav`."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="clip.wav"\r\n'
+    end = f"\r\n--{BOUNDARY}--\r\n".encode()
+    return b"".join((*parts, head.encode(), b"Content-Type: audio/wav\r\n\r\n", file, end))

@@ -1,0 +1,132 @@
+"""How soon a running job is cancelled and its engine free, whether the engine hears a stop or not."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.up.descendants import is_alive
+from shared.events import AnyEvent, Loading, Partial, Started, Succeeded
+from tests.bench.clips import make_noise, repeat_speech, write_wav
+from tests.bench.figures import Count, Findings, Goal, Series, Statistic
+from tests.bench.job_watch import submit, wait_for_event, wait_for_kind, wait_for_state
+from tests.bench.server import BenchServer, serve
+from tests.bench.settings import BenchSettings
+from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
+from worker.settings import WorkerSettings
+
+CANCELLED_GOAL = Goal(Statistic.MOST, 1.0)
+MODELS_ROOM = "models"
+LONG_S, SHORT_S = 60, 1
+SENTENCES = 20  # of some four seconds: several windows
+INTO_WINDOW_S = 0.7
+LOADED = "loaded"
+
+_NOTES = (
+    "DELETE of a running job while a short one waits, with CANCEL_GRACE_MS as it is by default "
+    "({grace_ms:g}). Seconds count from before the DELETE is sent: until a client that asks every 5 ms reads "
+    "`cancelled`, and until the engine is free, which is when the worker claims the waiting job. An engine "
+    "that does not stop is ended with its process; the waiting job then waits for its reload."
+)
+
+
+@dataclass(frozen=True)
+class _Cancelled:
+    """One cancelled job, all in seconds; `reload_s` is None where the engine stopped by itself."""
+
+    cancelled_s: float
+    free_s: float
+    reload_s: float | None
+    ready_s: float | None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """An engine, the jobs it gets, and how it is known that it is at work on the first."""
+
+    name: str
+    long: bytes
+    short: bytes
+    behaviour: Mapping[str, object]
+    at_work: type[AnyEvent] = Partial
+    into_window_s: float = 0.0
+
+
+async def measure_cancels(settings: BenchSettings, folder: Path) -> Findings:
+    """Cancel jobs of engines that hear a stop, that do not, and of the real one."""
+    noise, short = write_wav(make_noise(LONG_S)), write_wav(make_noise(SHORT_S))
+    cases = [
+        _Case("engine that hears a stop", noise, short, {"speed": 1}),
+        _Case("engine that hears none", noise, short, {"speed": 1, "misbehaviour": "ignore_stop"}),
+    ]
+    series: list[Series] = []
+    counts: list[Count] = []
+    async with serve(folder) as server:
+        await server.start_worker()
+        for case in cases:
+            _describe(case, await _cancel_often(server, case, settings.rounds), series, counts)
+    if settings.engine == "whisper":
+        await _measure_whisper(settings, folder.with_name("whisper"), series, counts)
+    notes = _NOTES.format(grace_ms=WorkerSettings.model_fields["cancel_grace_ms"].default)
+    return Findings("A running job is cancelled", notes, series, counts)
+
+
+async def _measure_whisper(
+    settings: BenchSettings, folder: Path, series: list[Series], counts: list[Count]
+) -> None:
+    name = "Whisper base on this CPU"
+    weights = await asyncio.to_thread(join_installed_parts, folder / MODELS_ROOM, WEIGHT_FILES)
+    if weights is None:
+        counts.append(Count(name, "its weights are not installed"))
+        return
+    speech, short = repeat_speech(SENTENCES), repeat_speech(1)
+    case = _Case(name, speech, short, {}, at_work=Started, into_window_s=INTO_WINDOW_S)
+    async with serve(folder, ENGINE="whisper") as server:
+        await server.start_worker()
+        await wait_for_kind(server, await submit(server, short), Succeeded)
+        _describe(case, await _cancel_often(server, case, settings.rounds), series, counts)
+
+
+async def _cancel_often(server: BenchServer, case: _Case, times: int) -> list[_Cancelled]:
+    return [await _cancel_once(server, case) for _ in range(times)]
+
+
+async def _cancel_once(server: BenchServer, case: _Case) -> _Cancelled:
+    job_id = await submit(server, case.long, **case.behaviour)
+    await wait_for_kind(server, job_id, case.at_work)
+    await asyncio.sleep(case.into_window_s)
+    waiting_id = await submit(server, case.short)
+    models = server.find_model_processes()
+    began_s = time.time()
+    (await server.http.delete(f"/v1/jobs/{job_id}")).raise_for_status()
+    cancelled_s = await wait_for_state(server, job_id, "cancelled") - began_s
+    free_s = (await wait_for_kind(server, waiting_id, Started)).at_s - began_s
+    reload_s = ready_s = None
+    if not any(map(is_alive, models)):
+        loaded = await wait_for_event(server, waiting_id, _tells_loaded)
+        reload_s, ready_s = getattr(loaded.event, "elapsed_s", 0.0), loaded.at_s - began_s
+    await wait_for_kind(server, waiting_id, Succeeded)
+    return _Cancelled(cancelled_s, free_s, reload_s, ready_s)
+
+
+def _tells_loaded(event: AnyEvent) -> bool:
+    return isinstance(event, Loading) and event.phase == LOADED
+
+
+def _describe(
+    case: _Case, cancelled: Sequence[_Cancelled], series: list[Series], counts: list[Count]
+) -> None:
+    name = case.name
+    reloads = [one.reload_s for one in cancelled if one.reload_s is not None]
+    ready = [one.ready_s for one in cancelled if one.ready_s is not None]
+    series += [
+        Series(f"{name}: job cancelled after, s", [one.cancelled_s for one in cancelled], CANCELLED_GOAL),
+        Series(f"{name}: engine free after, s", [one.free_s for one in cancelled], CANCELLED_GOAL),
+    ]
+    if reloads:
+        series += [
+            Series(f"{name}: its reload took, without the start of the process, s", reloads),
+            Series(f"{name}: the next job has a model after, s", ready),
+        ]
+    counts.append(Count(f"{name}: processes that had to be ended", f"{len(reloads)} of {len(cancelled)}"))

@@ -1,0 +1,104 @@
+"""Where the time of a call goes, by the scripts that Redis was asked to run meanwhile.
+
+Redis's MONITOR tells each command with the microsecond of its arrival, so nothing in the server is changed to
+be measured.
+"""
+
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+from shared.record.scripts import script_source
+from tests.bench.calls import Call
+
+SCRIPTS = ("look_in", "submit", "claim", "emit", "finish_window", "finish")
+REPORTS = ("emit", "finish_window")
+
+STAGES = (
+    "HTTP: from the client's first byte to the api's first question to Redis",
+    "upload: reading the form, writing and syncing the file, the probe's child, up to the submit",
+    "queue: from the submit to the worker's claim, by way of the ticket",
+    "decoding: from the claim to the first report: decoder's child, pipe, model process, engine",
+    "reports: from the first report to the final transition",
+    "answer: from the final transition to the last byte at the client",
+)
+
+_BLOCK_BYTES = 1 << 16
+_LINE = re.compile(rb'\+(\d+\.\d+) \[\d+ [^\]]*\] "EVALSHA" "([0-9a-f]{40})"', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A script that was called; `at_s` is by the clock of `time.time`."""
+
+    at_s: float
+    script: str
+
+
+class CommandTrace:
+    """Hears all commands within a `with` block."""
+
+    def __init__(self, redis_socket: Path) -> None:
+        self._path = redis_socket
+        self._heard: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(str(self._path))
+        self._connection.sendall(b"MONITOR\r\n")
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+    def read_commands(self) -> list[Command]:
+        """The scripts of SCRIPTS that were called, in their order."""
+        return parse_commands(b"".join(self._heard))
+
+    def _listen(self) -> None:
+        while block := self._connection.recv(_BLOCK_BYTES):
+            self._heard.append(block)
+
+
+def parse_commands(heard: bytes) -> list[Command]:
+    """The scripts of SCRIPTS among what MONITOR said."""
+    names = {hashlib.sha1(script_source(name).encode()).hexdigest(): name for name in SCRIPTS}  # noqa: S324
+    found = ((float(one[1]), names.get(one[2].decode().lower())) for one in _LINE.finditer(heard))
+    return [Command(at_s, name) for at_s, name in found if name is not None]
+
+
+def share_out(calls: Iterable[Call], commands: Sequence[Command]) -> Mapping[str, Sequence[float]]:
+    """How long each stage of each call took, in ms; calls of which a command was not heard are left out."""
+    stages: dict[str, list[float]] = {name: [] for name in STAGES}
+    for call in calls:
+        marks = _find_marks([one for one in commands if call.began_s <= one.at_s <= call.ended_s])
+        if marks is None:
+            continue
+        for name, (begun, ended) in zip(STAGES, pairwise((call.began_s, *marks, call.ended_s)), strict=True):
+            stages[name].append((ended - begun) * 1000)
+    return stages
+
+
+def _find_marks(commands: Sequence[Command]) -> tuple[float, ...] | None:
+    """When the first question, the submit, the claim, the first report and the final transition came."""
+    marks: list[float] = []
+    for wanted in (("look_in",), ("submit",), ("claim",), REPORTS, ("finish",)):
+        after_s = marks[-1] if marks else 0.0
+        found = (one.at_s for one in commands if one.script in wanted and one.at_s >= after_s)
+        first = next(found, None)
+        if first is None:
+            return None
+        marks.append(first)
+    return tuple(marks)

@@ -1,0 +1,71 @@
+"""How soon a killed worker is noticed, and how soon its model process is gone."""
+
+import time
+from pathlib import Path
+
+from cli.up.descendants import is_alive
+from shared.events import AnyEvent, Partial, Requeued, Succeeded
+from tests.bench.clips import make_noise, write_wav
+from tests.bench.figures import Count, Findings, Goal, Series, Statistic
+from tests.bench.job_watch import submit, wait_for_event, wait_for_kind
+from tests.bench.server import BenchServer, serve
+from tests.bench.settings import BenchSettings
+from tests.chaos.patience import wait_until
+
+NOTICED_WITHIN_S = 2.0  # beside the lease
+GONE_GOAL = Goal(Statistic.MOST, 1.0)
+LOOK_EVERY_S = 0.002
+CLIP_S = 8
+SPEED = 4  # the job runs for two seconds
+
+_NOTES = (
+    "kill -9 of the only worker in the middle of a job, by the scripted engine. It is noticed when the event "
+    "`requeued` is logged; the lease (LEASE_S={lease_s:g}) is renewed four times a second, so some of it is "
+    "over by then. The model process is gone when it is no more among the processes of the machine, asked "
+    "every {look_ms:g} ms. Each job then goes on under the next worker."
+)
+
+
+async def measure_loss(settings: BenchSettings, folder: Path) -> Findings:
+    """Kill workers, one after the other."""
+    goal = Goal(Statistic.MOST, settings.lease_s + NOTICED_WITHIN_S)
+    noticed_s, gone_s = [], []
+    async with serve(folder, LEASE_S=f"{settings.lease_s:g}") as server:
+        await server.start_worker()
+        for _ in range(settings.rounds):
+            noticed, gone = await _kill_once(server)
+            noticed_s.append(noticed)
+            gone_s.append(gone)
+    series = [
+        Series("dead worker noticed after, s", noticed_s, goal),
+        Series("model process gone after kill -9 of its worker, s", gone_s, GONE_GOAL),
+    ]
+    notes = _NOTES.format(lease_s=settings.lease_s, look_ms=LOOK_EVERY_S * 1000)
+    return Findings(
+        "A worker is killed",
+        notes,
+        series,
+        [Count("jobs that went on", str(len(noticed_s)), str(settings.rounds))],
+    )
+
+
+async def _kill_once(server: BenchServer) -> tuple[float, float]:
+    """Seconds from the kill until it was noticed, and until the model process was gone."""
+    job_id = await submit(server, write_wav(make_noise(CLIP_S)), speed=SPEED)
+    await wait_for_kind(server, job_id, Partial)
+    models = server.find_model_processes()
+    if not models:
+        raise RuntimeError("a job runs without a model process")
+    killed_s = time.time()
+    server.kill_worker()
+    await wait_until(lambda: not any(map(is_alive, models)), every_s=LOOK_EVERY_S)
+    gone_s = time.time()
+    await server.bury_worker()
+    requeued = await wait_for_event(server, job_id, _tells_loss)
+    await server.start_worker()
+    await wait_for_kind(server, job_id, Succeeded)
+    return requeued.at_s - killed_s, gone_s - killed_s
+
+
+def _tells_loss(event: AnyEvent) -> bool:
+    return isinstance(event, Requeued) and event.reason == "worker_lost"

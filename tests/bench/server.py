@@ -1,0 +1,156 @@
+"""The server that is measured: Redis, the api and a worker, in a folder and on a port of their own."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+
+from api.settings import ApiSettings
+from cli.up.data_folder import lock_data_folder, prepare_data_folder
+from cli.up.keeper import Keeper
+from cli.up.parts import Part, PartPlan
+from cli.up.port import base_url, open_port
+from cli.up.readiness import ask_api, ask_redis, wait_until
+from cli.up.redis_server import choose_socket, redis_command, socket_url
+from shared.record.connection import open_async_connection, run_async_on
+from shared.record.scripts import ScriptCall
+from tests.chaos.injection import find_model_processes
+from worker.settings import WorkerSettings
+
+STOP_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 60.0
+
+# Whoever measures may have set these for a server of his; only what says where models are is kept.
+_KEPT = {"hf_home", "hf_hub_cache", "whisper_model"}
+_SETTINGS = {*ApiSettings.model_fields, *WorkerSettings.model_fields} - _KEPT
+
+Answer = TypeVar("Answer")
+
+
+class BenchServer:
+    """The parts, each started as `make run` starts it; what is killed stays dead until started again."""
+
+    def __init__(self, folder: Path, keeper: Keeper, settings: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._keeper = keeper
+        self._listener = open_port("127.0.0.1", 0)
+        self._socket = choose_socket(folder / "redis")
+        self._settings = settings
+        self._parts: dict[str, Part] = {}
+        self.base_url = base_url(self._listener)
+        self.redis_url = socket_url(self._socket)
+        self.http = httpx.AsyncClient(base_url=self.base_url, timeout=ANSWER_WITHIN_S)
+        self._connection = open_async_connection(self.redis_url)
+        self._runner = run_async_on(self._connection)
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the api."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def redis_socket(self) -> Path:
+        """The unix socket of Redis."""
+        return self._socket
+
+    async def start_front(self) -> None:
+        """Start Redis and the api; returns when both answer."""
+        await self._start("redis", redis_command(self._folder / "redis", "everysec", socket=self._socket))
+        await wait_until(partial(ask_redis, self.redis_url), what="Redis", say=print)
+        descriptor = self._listener.fileno()
+        settings = {"LISTEN_FD": str(descriptor)}
+        await self._start("api", _python("api"), settings=settings, inherited=(descriptor,))
+        await self.http.get("/health")  # waits in the queue of the socket until the api is up
+
+    async def start_worker(self) -> None:
+        """Start the worker; returns when a request would be served."""
+        await self._start("worker", _python("worker"))
+        await wait_until(partial(ask_api, self.base_url), what="the worker", say=print)
+
+    def kill_worker(self) -> None:
+        """Kill -9 the worker alone; returns at once."""
+        os.kill(self.pid_of("worker"), signal.SIGKILL)
+
+    async def bury_worker(self) -> None:
+        """Wait for the end of the worker that was killed, so that another can be started."""
+        await self._parts.pop("worker").wait()
+
+    def pid_of(self, name: str) -> int:
+        """The process id of the part `name`, which runs."""
+        pid = self._parts[name].pid
+        if pid is None:
+            raise RuntimeError(f"{name} has ended: {self._parts[name].last_lines}")
+        return pid
+
+    def find_model_processes(self) -> Sequence[psutil.Process]:
+        """The worker's model process, if it has one now."""
+        return find_model_processes(self.pid_of("worker"))
+
+    async def ask(self, call: ScriptCall[Answer]) -> Answer:
+        """Read the record past the api."""
+        return await self._runner.run(call)
+
+    async def stop(self) -> None:
+        """End all parts."""
+        await self.http.aclose()
+        await self._connection.aclose()
+        for name in ("api", "worker", "redis"):
+            if name in self._parts:
+                await self._parts[name].stop()
+        self._listener.close()
+        await self._keeper.dismiss()
+
+    async def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        settings: Mapping[str, str] | None = None,
+        inherited: tuple[int, ...] = (),
+    ) -> None:
+        plan = PartPlan(
+            name=name,
+            command=command,
+            environment=self._environment() | dict(settings or {}),
+            stop_within_s=STOP_WITHIN_S,
+            inherited=inherited,
+            on_line=partial(_append_line, self._folder / "logs" / f"{name}.log"),
+        )
+        part = self._parts[name] = Part(plan, self._keeper)
+        await part.start()
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
+        here = {"REDIS_URL": self.redis_url, "DATA_DIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
+        return kept | here | dict(self._settings)
+
+
+@asynccontextmanager
+async def serve(folder: Path, **settings: str) -> AsyncIterator[BenchServer]:
+    """Redis and the api with these settings and the scripted engine if no other; all ends with the block."""
+    prepare_data_folder(folder)
+    keeper = await Keeper.start(kill_order=("api", "worker", "redis"), lock=lock_data_folder(folder))
+    server = BenchServer(folder, keeper, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await server.start_front()
+        yield server
+    finally:
+        await server.stop()
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", module)
+
+
+def _append_line(log: Path, line: str) -> None:
+    with log.open("a") as opened:
+        opened.write(f"{line}\n")

@@ -1,0 +1,169 @@
+"""The server under test: Redis, two workers and the api, on ports and in a folder of their own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from cli.up.data_folder import lock_data_folder, prepare_data_folder
+from cli.up.keeper import Keeper
+from cli.up.parts import Part, PartPlan
+from cli.up.port import base_url, open_port
+from cli.up.readiness import ask_api, ask_redis, wait_until
+from cli.up.redis_server import redis_command, socket_url
+from tests.chaos.clips import WINDOW_S
+from tests.chaos.faults import WORKERS
+from tests.chaos.proxy import RedisProxy
+from tests.chaos.settings import ChaosSettings
+
+SCRIPTED_SPEED = "40"
+RESTART_PAUSE_S = 0.25
+STOP_WITHIN_S = 20.0
+
+# The limit is one of the shell's blocks, half a kilobyte or one: less than any clip.
+LIMITED_API = 'test -e "$0" && ulimit -S -f 8; exec "$@"'
+
+
+class RunningPart:
+    """A part that is started again whenever it ends, unless it is held down."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._may_run = asyncio.Event()
+        self._may_run.set()
+        self._is_end_expected = False
+        self.unexpected_ends: list[str] = []
+        self._running = asyncio.create_task(self._keep_running())
+
+    @property
+    def name(self) -> str:
+        """The name of the part."""
+        return self._part.name
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it does not run."""
+        return self._part.pid
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal, and expect the end if it is one that ends; false where it does not run."""
+        if self.pid is None:
+            return False
+        self._is_end_expected |= number in (signal.SIGKILL, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        return True
+
+    def hold_down(self) -> None:
+        """Do not start it again until `let_run`."""
+        self._may_run.clear()
+
+    def let_run(self) -> None:
+        """Start it again when it has ended."""
+        self._may_run.set()
+
+    async def stop(self) -> None:
+        """End it for good."""
+        self._running.cancel()
+        self.send(signal.SIGCONT)
+        await self._part.stop()
+
+    async def _keep_running(self) -> None:
+        while True:
+            await self._may_run.wait()
+            await self._part.start()
+            reason = await self._part.wait()
+            if not self._is_end_expected:
+                self.unexpected_ends.append(f"{self.name}: {reason}")
+            self._is_end_expected = False
+            await asyncio.sleep(RESTART_PAUSE_S)
+
+
+class TestBed:
+    """All parts of the server; `data` holds Redis and the uploads, `folder` the rest."""
+
+    def __init__(self, folder: Path, data: Path, settings: ChaosSettings) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._socket = folder / "redis.sock"
+        self.data = data
+        self.full_disk_flag = folder / "disk-is-full"
+        self.redis_url = socket_url(self._socket)
+        self.proxies = {name: RedisProxy(self._socket) for name in (*WORKERS, "api")}
+        self.parts: dict[str, RunningPart] = {}
+        self.base_url = ""
+
+    async def start(self) -> None:
+        """Start all; returns when a request would be served."""
+        prepare_data_folder(self.data)
+        (self._folder / "logs").mkdir(exist_ok=True)
+        self._listener = open_port("127.0.0.1", 0)
+        self.base_url = base_url(self._listener)
+        order = ("api", *WORKERS, "redis")
+        self._keeper = await Keeper.start(kill_order=order, lock=lock_data_folder(self.data))
+        command = redis_command(self.data / "redis", "everysec", socket=self._socket)
+        self._run("redis", command, os.environ)
+        await wait_until(partial(ask_redis, self.redis_url), what="Redis", say=print)
+        for name in WORKERS:
+            self._run(name, self._python("worker"), await self._environment(name))
+        shell = ("/bin/sh", "-c", LIMITED_API, str(self.full_disk_flag), *self._python("api"))
+        descriptor = self._listener.fileno()
+        environment = {**await self._environment("api"), "LISTEN_FD": str(descriptor)}
+        self._run("api", shell, environment, (descriptor,))
+        await wait_until(partial(ask_api, self.base_url), what="the api and the workers", say=print)
+
+    async def stop(self) -> None:
+        """End all."""
+        for name in ("api", *WORKERS, "redis"):
+            if name in self.parts:
+                await self.parts[name].stop()
+        for proxy in self.proxies.values():
+            await proxy.stop()
+        self._listener.close()
+        await self._keeper.dismiss()
+
+    @property
+    def unexpected_ends(self) -> list[str]:
+        """Parts that ended although nobody had killed them."""
+        return [end for part in self.parts.values() for end in part.unexpected_ends]
+
+    def _run(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], inherited: Sequence[int] = ()
+    ) -> None:
+        log = self._folder / "logs" / f"{name}.log"
+        plan = PartPlan(
+            name=name,
+            command=command,
+            environment=environment,
+            stop_within_s=STOP_WITHIN_S,
+            inherited=tuple(inherited),
+            on_line=partial(_append_line, log),
+        )
+        self.parts[name] = RunningPart(Part(plan, self._keeper))
+
+    async def _environment(self, name: str) -> Mapping[str, str]:
+        kept = {key: value for key, value in os.environ.items() if key not in {"API_KEYS", "PORT", "HOST"}}
+        return kept | {
+            "REDIS_URL": await self.proxies[name].start(),
+            "DATA_DIR": str(self.data),
+            "ENGINE": self._settings.engine,
+            "LEASE_S": f"{self._settings.lease_s:g}",
+            "HEARTBEAT_S": "2",
+            "CPU_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            **({"WINDOW_S": f"{WINDOW_S:g}"} if self._settings.engine == "scripted" else {}),
+            "SCRIPTED_SPEED": SCRIPTED_SPEED,
+        }
+
+    @staticmethod
+    def _python(module: str) -> tuple[str, ...]:
+        return (sys.executable, "-P", "-m", module)
+
+
+def _append_line(log: Path, line: str) -> None:
+    with log.open("a") as opened:
+        opened.write(f"{line}\n")

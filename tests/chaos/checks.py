@@ -1,0 +1,163 @@
+"""The checks: what became of each job, what each listener heard, and what each fault cost."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from tests.chaos.faults import FaultKind
+from tests.chaos.injection import Injected
+from tests.chaos.listeners import FINAL, Trace
+from tests.chaos.records import LoggedEvent, Record
+
+COSTS_AN_ATTEMPT = frozenset({"worker_lost", "engine_crash"})
+NEW_CLAIM = FINAL | {"started"}
+GOING_ON = NEW_CLAIM | {"progress"}
+
+
+class Harm(StrEnum):
+    """What can have happened to a job."""
+
+    LOST = "lost"  # it was accepted, and there is no record of it
+    STUCK = "stuck"  # it is not final
+    FAILED = "failed"  # it is final, but did not succeed
+    DOUBLED = "doubled"  # it was made final more than once
+    UNTOLD = "untold"  # it is final, and no event says so
+    WRONG = "wrong"  # it has not the transcript of its audio
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """One accepted job: what was expected, what is on record, and the text that the api gives.
+
+    `answers` are the texts that its client was given while the run went on, `beginnings` what it was given of
+    one by streams that were left or broke.
+    """
+
+    expected: str
+    record: Record | None
+    text: str | None
+    answers: tuple[str, ...] = ()
+    beginnings: tuple[str, ...] = ()
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether any text that was given is another than what was expected."""
+        return any(one != self.expected for one in (self.text, *self.answers)) or self._was_begun_otherwise
+
+    @property
+    def _was_begun_otherwise(self) -> bool:
+        """Whether a stream gave other text, and that not because its job was begun again."""
+        if self.record is None or explains_break(self.record):
+            return False
+        return not all(self.expected.startswith(one) for one in self.beginnings)
+
+
+def explains_break(record: Record) -> bool:
+    """Whether a stream of the job may end with an error: it was begun again, or has not succeeded."""
+    return record.state != "succeeded" or any(event.type == "requeued" for event in record.events)
+
+
+def find_harm(facts: JobFacts) -> set[Harm]:
+    """All that is wrong with a job."""
+    record = facts.record
+    if record is None:
+        return {Harm.LOST}
+    if record.state not in FINAL:
+        return {Harm.STUCK}
+    finals = count_final_events(record)
+    harm = {Harm.DOUBLED} if finals > 1 else set[Harm]() if finals else {Harm.UNTOLD}
+    if record.state != "succeeded":
+        return harm | {Harm.FAILED}
+    return harm | {Harm.WRONG} if facts.is_wrong else harm
+
+
+def count_final_events(record: Record) -> int:
+    """How often the job was made final: each time logs one event."""
+    return sum(event.type in FINAL for event in record.events)
+
+
+def find_gaps(trace: Trace, record: Record, text: str | None) -> list[str]:
+    """What is wrong with what a listener has heard of a job that is final."""
+    problems = []
+    order = [_sort_key(event_id) for event_id in trace.ids]
+    unordered = [later for earlier, later in pairwise(order) if later <= earlier]
+    if unordered:
+        problems.append(f"events out of order, or twice: {len(unordered)}")
+    missed = {event.event_id for event in record.events} - set(trace.ids)
+    if missed:
+        problems.append(f"{len(missed)} events missed")
+    if sum(name in FINAL for name in trace.names) != 1 or trace.names[-1] not in FINAL:
+        problems.append("not exactly one final event at the end")
+    if record.state == "succeeded" and " ".join(trace.texts) != text:
+        problems.append("the segments are not the transcript")
+    return problems
+
+
+def count_extra_attempts(record: Record) -> int:
+    """How often the job was begun again."""
+    return record.worker_losses + record.engine_crashes
+
+
+def share_out_attempts(records: Mapping[str, Record], faults: Sequence[Injected]) -> list[int]:
+    """The extra attempts that each fault cost.
+
+    One is put down to the last fault that hit the worker of this job and was not blamed for it before, since
+    the lease may end after the next fault; else to the last fault of all.
+    """
+    costs = [0] * len(faults)
+    for job_id, record in records.items():
+        unblamed = {
+            index for index, one in enumerate(faults) if one.fault.is_at_worker and job_id in one.job_ids
+        }
+        for event in record.events:
+            if event.type == "requeued" and event.reason in COSTS_AN_ATTEMPT:
+                before = [index for index, fault in enumerate(faults) if fault.began_ms <= event.at_ms]
+                likely = [index for index in before if index in unblamed] or before
+                unblamed -= set(likely[-1:])
+                for index in likely[-1:]:
+                    costs[index] += 1
+    return costs
+
+
+def measure_recovery_s(fault: Injected, records: Mapping[str, Record]) -> float | None:
+    """From the fault to when all it hit goes on: its jobs, or the front; None where nothing came after it."""
+    if hits_front(fault):
+        return _first_after(_all_events(records.values()), fault, frozenset({"queued"}))
+    awaited = GOING_ON if fault.fault.target == "redis" else NEW_CLAIM
+    hit = [records[job_id].events for job_id in fault.job_ids if job_id in records]
+    if not hit:
+        return _first_after(_all_events(records.values()), fault, awaited)
+    found = [_first_after(events, fault, awaited) for events in hit]
+    return max((one for one in found if one is not None), default=None)
+
+
+def measure_notice_s(
+    fault: Injected, next_ms: float, lease_s: float, records: Mapping[str, Record]
+) -> float | None:
+    """From the kill of a worker to when its job was taken back, unless another fault came in between."""
+    if fault.fault.kind is not FaultKind.KILL_WORKER or next_ms < fault.began_ms + (lease_s + 2) * 1000:
+        return None
+    requeued = frozenset({"requeued"})
+    hit = [records[job_id].events for job_id in fault.job_ids if job_id in records]
+    found = [_first_after(events, fault, requeued) for events in hit]
+    return max((one for one in found if one is not None), default=None)
+
+
+def hits_front(fault: Injected) -> bool:
+    """Whether what was hit is the api, and not a job."""
+    return fault.fault.kind.hits_front or fault.fault.target == "api"
+
+
+def _all_events(records: Iterable[Record]) -> Iterable[LoggedEvent]:
+    return (event for record in records for event in record.events)
+
+
+def _first_after(events: Iterable[LoggedEvent], fault: Injected, types: frozenset[str]) -> float | None:
+    since_ms = fault.ended_ms if fault.fault.kind is FaultKind.DISK_FULL else fault.began_ms
+    times_ms = [event.at_ms for event in events if event.type in types and event.at_ms > since_ms]
+    return (min(times_ms) - fault.began_ms) / 1000 if times_ms else None
+
+
+def _sort_key(event_id: str) -> tuple[int, ...]:
+    return tuple(map(int, event_id.split("-")))

@@ -1,0 +1,118 @@
+"""Reading the job records from Redis itself, past the server and its proxies."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from shared.record.connection import KEY_PREFIX
+from tests.chaos.listeners import FINAL
+
+BATCH = 200
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An entry of a job's event log; `at_ms` is by the server's clock."""
+
+    event_id: str
+    type: str
+    reason: str = ""
+
+    @property
+    def at_ms(self) -> int:
+        """When it was logged."""
+        return int(self.event_id.partition("-")[0])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a job."""
+
+    state: str
+    worker_losses: int
+    engine_crashes: int
+    events: tuple[LoggedEvent, ...]
+
+
+class RecordReader:
+    """Reads on a connection of its own; while the server is away, it says that there is nothing new."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = redis.asyncio.Redis.from_url(
+            redis_url,
+            decode_responses=True,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def read_held(self) -> list[tuple[int, str]]:
+        """Process ids of workers, each with the job that it holds."""
+        try:
+            held: Any = await self._redis.hgetall(f"{KEY_PREFIX}held")
+        except RedisError:
+            return []
+        return [(int(worker_id.split(":")[-2]), job_id) for worker_id, job_id in held.items()]
+
+    async def list_open(self) -> set[str]:
+        """The jobs that wait in the queue or are held by a worker."""
+        try:
+            queued: Any = await self._redis.zrange(f"{KEY_PREFIX}queued", 0, -1)
+        except RedisError:
+            return set()
+        return {*queued, *(job_id for _, job_id in await self.read_held())}
+
+    async def find_final(self, job_ids: Collection[str]) -> set[str]:
+        """Those of the jobs that are final."""
+        try:
+            states = await self._ask("HGET", job_ids, "state")
+        except RedisError:
+            return set()
+        return {job_id for job_id, state in states if state in FINAL}
+
+    async def list_jobs(self) -> set[str]:
+        """All jobs on record."""
+        pattern = f"{KEY_PREFIX}job:*"
+        return {key.rpartition(":")[2] async for key in self._redis.scan_iter(pattern, count=1000)}
+
+    async def read_records(self, job_ids: Iterable[str]) -> dict[str, Record]:
+        """The records that there are of these jobs."""
+        wanted = list(job_ids)
+        hashes = await self._ask("HMGET", wanted, "state", "worker_losses", "engine_crashes")
+        logs = dict(await self._ask("XRANGE", wanted, "-", "+", kind="log"))
+        return {
+            job_id: Record(state, int(losses), int(crashes), tuple(_read_event(*one) for one in logs[job_id]))
+            for job_id, (state, losses, crashes) in hashes
+            if state
+        }
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+    async def _ask(
+        self, command: str, job_ids: Collection[str], *args: str, kind: str = "job"
+    ) -> list[tuple[str, Any]]:
+        answers: list[tuple[str, Any]] = []
+        wanted = list(job_ids)
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            answers += zip(batch, await self._run(command, batch, args, kind), strict=True)
+        return answers
+
+    async def _run(self, command: str, batch: Sequence[str], args: Sequence[str], kind: str) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in batch:
+                pipeline.execute_command(command, f"{KEY_PREFIX}{kind}:{job_id}", *args)
+            return list(await pipeline.execute())
+
+
+def _read_event(event_id: str, fields: dict[str, str]) -> LoggedEvent:
+    event = json.loads(fields["event"])
+    return LoggedEvent(event_id, str(event["type"]), str(event.get("reason", "")))

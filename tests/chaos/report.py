@@ -1,0 +1,253 @@
+"""The report: each figure beside its goal, what each kind of fault cost, and what clients saw."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos import checks
+from tests.chaos.checks import Harm, JobFacts
+from tests.chaos.clients import RETRY_RULE
+from tests.chaos.faults import FaultKind
+from tests.chaos.injection import Injected
+from tests.chaos.ledger import Ledger
+from tests.chaos.listeners import Trace
+from tests.chaos.records import Record
+from tests.chaos.settings import ChaosSettings
+from tests.chaos.shares import SHARES
+
+MODEL_GONE_WITHIN_S = 1.0
+NOTICED_WITHIN_S = 2.0  # beside the lease
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known at the end of a run; `records` are those of all jobs, accepted or not."""
+
+    settings: ChaosSettings
+    ledger: Ledger
+    faults: Sequence[Injected]
+    facts: Mapping[str, JobFacts]
+    records: Mapping[str, Record]
+    traces: Sequence[Trace]
+    unexpected_ends: Sequence[str]
+    replays: bool
+    took_s: float
+    disk: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the outcome; `is_met` is None where nothing could be measured, or there is no goal."""
+
+    name: str
+    here: str
+    goal: str = NOTHING
+    is_met: bool | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a run."""
+
+    figures: Sequence[Figure]
+    text: str
+    problems: Sequence[str] = field(default=())
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no goal is missed."""
+        return all(figure.is_met is not False for figure in self.figures)
+
+
+def write_report(evidence: Evidence) -> Report:
+    """Check everything and put the report together."""
+    problems = _list_problems(evidence)
+    figures = [*_count_jobs(evidence), *_measure_faults(evidence), *_count_answers(evidence)]
+    parts = [
+        _head(evidence),
+        _tabulate_figures(figures),
+        _tabulate_endpoints(evidence),
+        _tabulate_faults(evidence),
+        _tabulate_refusals(evidence),
+    ]
+    if problems:
+        parts.append("What went wrong:\n\n" + "\n".join(f"- {problem}" for problem in problems))
+    return Report(figures, "\n\n".join(parts) + "\n", problems)
+
+
+def _count_jobs(evidence: Evidence) -> list[Figure]:
+    ledger = evidence.ledger
+    harm = [found for facts in evidence.facts.values() for found in checks.find_harm(facts)]
+    listened = [problem for problem in _list_gaps(evidence) if problem]
+    extra = sum(map(checks.count_extra_attempts, evidence.records.values()))
+    resumed = sum(trace.resumed for trace in evidence.traces)
+    return [
+        Figure("jobs", f"{len(ledger.accepted)} ({_count_probes(ledger)} as probes)"),
+        Figure("jobs by endpoint", _count_by_endpoint(ledger)),
+        _zero("submits that were never answered", ledger.given_up),
+        *(_zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
+        _zero("streams ended by an error that no record explains", len(_list_unexplained(evidence))),
+        _second_jobs(evidence),
+        Figure("listeners", f"{len(evidence.traces)}, which came back {resumed} times"),
+        _zero("gaps and reorderings that they saw", len(listened)),
+        Figure("extra attempts", str(extra)),
+    ]
+
+
+def _count_probes(ledger: Ledger) -> int:
+    """How many submits were made beside the load, to see what the server does."""
+    return len({submit.key for submit in ledger.accepted.values()}) + ledger.given_up - ledger.jobs
+
+
+def _count_by_endpoint(ledger: Ledger) -> str:
+    endpoints = [submit.endpoint for submit in ledger.accepted.values()]
+    return ", ".join(f"{endpoints.count(endpoint)} {endpoint}" for endpoint in SHARES)
+
+
+def _second_jobs(evidence: Evidence) -> Figure:
+    second = len(evidence.records.keys() - evidence.ledger.accepted.keys()) + evidence.ledger.second_jobs
+    name = "second jobs of repeated submits"
+    if evidence.replays:
+        return _zero(name, second)
+    return Figure(name, str(second), "not counted: the server does not honour Idempotency-Key")
+
+
+def _measure_faults(evidence: Evidence) -> list[Figure]:
+    faults, lease_s = evidence.faults, evidence.settings.lease_s
+    costs = checks.share_out_attempts(evidence.records, faults)
+    kills = [cost for fault, cost in zip(faults, costs, strict=True) if fault.fault.kind.is_kill]
+    gone_s = [fault.model_gone_s for fault in faults if fault.model_gone_s is not None]
+    ends_ms = [*(fault.began_ms for fault in faults[1:]), float("inf")]
+    noticed = [
+        checks.measure_notice_s(fault, next_ms, lease_s, evidence.records)
+        for fault, next_ms in zip(faults, ends_ms, strict=False)
+    ]
+    noticed_s = [one for one in noticed if one is not None]
+    return [
+        _at_most("most extra attempts after one kill of a worker or model process", kills, 1, "{:.0f}"),
+        _at_most("dead worker noticed after, s", noticed_s, lease_s + NOTICED_WITHIN_S, "{:.2f}"),
+        _at_most("model process gone after its worker, s", gone_s, MODEL_GONE_WITHIN_S, "{:.3f}"),
+        _zero("parts that ended though nobody ended them", len(evidence.unexpected_ends)),
+    ]
+
+
+def _count_answers(evidence: Evidence) -> list[Figure]:
+    ledger = evidence.ledger
+    unforeseen = sum(count for (_, _, answer), count in ledger.refusals.items() if answer.startswith("500"))
+    return [
+        Figure("requests that were refused or cut, and repeated", str(ledger.retries)),
+        Figure("requests answered from the job of an earlier one", str(ledger.replayed)),
+        _zero("answers with 500", unforeseen),
+        Figure("most repeats of one request", str(ledger.most_retries)),
+        Figure("longest until a request that was repeated was answered, s", f"{ledger.longest_wait_s:.1f}"),
+    ]
+
+
+def _zero(name: str, count: int) -> Figure:
+    return Figure(name, str(count), "0", is_met=count == 0)
+
+
+def _at_most(name: str, values: Sequence[float], limit: float, shape: str) -> Figure:
+    if not values:
+        return Figure(name, "not measured", f"≤ {limit:g}")
+    return Figure(name, shape.format(max(values)), f"≤ {limit:g}", is_met=max(values) <= limit)
+
+
+def _list_gaps(evidence: Evidence) -> Iterable[str]:
+    for trace in evidence.traces:
+        record, facts = evidence.records.get(trace.job_id), evidence.facts.get(trace.job_id)
+        if record is not None and facts is not None:
+            for problem in checks.find_gaps(trace, record, facts.text):
+                yield f"listener of {trace.job_id}: {problem}"
+
+
+def _list_unexplained(evidence: Evidence) -> list[str]:
+    return [
+        f"{job_id}: its stream ended with {code}, though it was never begun again and has succeeded"
+        for job_id, code in evidence.ledger.stream_errors
+        if job_id in evidence.records and not checks.explains_break(evidence.records[job_id])
+    ]
+
+
+def _list_problems(evidence: Evidence) -> list[str]:
+    harmed = [
+        f"{job_id}: {', '.join(sorted(harm))}"
+        for job_id, facts in evidence.facts.items()
+        if (harm := checks.find_harm(facts))
+    ]
+    return [*harmed, *_list_unexplained(evidence), *_list_gaps(evidence), *evidence.unexpected_ends]
+
+
+def _head(evidence: Evidence) -> str:
+    asked = evidence.settings
+    return (
+        f"JOBS={asked.jobs} FAULTS={asked.faults} SEED={asked.seed} POOL={asked.pool} ENGINE={asked.engine} "
+        f"LEASE_S={asked.lease_s:g}: {evidence.took_s / 60:.1f} minutes, 2 workers, 1 api, Redis with "
+        f"appendonly everysec; the disk was made full by {evidence.disk}."
+    )
+
+
+def _tabulate_figures(figures: Iterable[Figure]) -> str:
+    verdicts = {True: "met", False: "**missed**", None: ""}
+    rows = [(one.name, one.here, one.goal, verdicts[one.is_met]) for one in figures]
+    return _tabulate(("figure", "here", "goal", ""), rows)
+
+
+def _tabulate_endpoints(evidence: Evidence) -> str:
+    ledger = evidence.ledger
+    rows = []
+    for endpoint in SHARES:
+        facts = [
+            evidence.facts[job_id]
+            for job_id, submit in ledger.accepted.items()
+            if submit.endpoint is endpoint
+        ]
+        answers = sum(len(one.answers) for one in facts)
+        harmed = sum(bool(checks.find_harm(one)) for one in facts)
+        repeated = sum(n for (_, asked, _), n in ledger.refusals.items() if asked is endpoint)
+        rows.append((endpoint, str(len(facts)), str(harmed), str(answers or NOTHING), str(repeated)))
+    head = ("endpoint", "jobs", "with any harm", "transcripts given on the way", "requests repeated")
+    gone_on = (
+        f"{ledger.broken_streams} streams broke after they had named their job, and {ledger.left_streams} "
+        "were left then on purpose; their clients went on by `/v1/jobs/{id}`."
+    )
+    return f"{_tabulate(head, rows)}\n\n{gone_on}"
+
+
+def _tabulate_faults(evidence: Evidence) -> str:
+    costs = checks.share_out_attempts(evidence.records, evidence.faults)
+    rows = []
+    for kind in FaultKind:
+        injected = [
+            (fault, cost)
+            for fault, cost in zip(evidence.faults, costs, strict=True)
+            if fault.fault.kind is kind
+        ]
+        recoveries = [checks.measure_recovery_s(fault, evidence.records) for fault, _ in injected]
+        held = [(fault.ended_ms - fault.began_ms) / 1000 for fault, _ in injected]
+        attempts = sum(cost for _, cost in injected)
+        refused = sum(n for (during, _, _), n in evidence.ledger.refusals.items() if during == kind)
+        rows.append(
+            (kind, str(len(injected)), _longest(held), _longest(recoveries), str(attempts), str(refused))
+        )
+    head = ("fault", "times", "longest, s", "slowest recovery, s", "extra attempts", "requests repeated")
+    return _tabulate(head, rows)
+
+
+def _longest(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{max(known):.1f}" if known else NOTHING
+
+
+def _tabulate_refusals(evidence: Evidence) -> str:
+    rows = [
+        (endpoint, answer, fault, str(times))
+        for (fault, endpoint, answer), times in evidence.ledger.refusals.most_common()
+    ]
+    table = _tabulate(("endpoint", "what came", "last fault before", "times"), rows)
+    return f"{table}\n\n{RETRY_RULE}" if rows else f"No request was refused. {RETRY_RULE}"
+
+
+def _tabulate(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,196 @@
+"""Whatever goes wrong over real HTTP is answered in one shape, with an id, also to who is still sending."""
+
+import json
+import socket
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from tests.support.api_server import MAX_UPLOAD_BYTES
+from tests.support.scripted_worker import ScriptedWorker
+
+BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
+PART = b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+WEBSOCKET = {**UPGRADE, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+def check_shape(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The error in an answer that has the shape of all errors."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    return error
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/v1//jobs", "/static-offline-docs/x"])
+def test_a_path_that_is_not_there(api: httpx.Client, method: str, path: str) -> None:
+    answer = api.request(method, path)
+    check_shape(answer, answer.status_code)
+    assert answer.status_code in {404, 405}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/v1/jobs"),
+        ("GET", "/v1/audio/transcriptions"),
+        ("OPTIONS", "/v1/audio/transcriptions"),
+        ("POST", "/health"),
+        ("PATCH", "/v1/jobs/1"),
+        ("BREW", "/ready"),
+    ],
+)
+def test_a_method_that_is_not_possible(api: httpx.Client, method: str, path: str) -> None:
+    answer = api.request(method, path)
+    check_shape(answer, 405)
+    assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs", {"GET", "POST"}),
+        ("/v1/jobs/1", {"GET", "DELETE"}),
+        ("/v1/jobs/1/events", {"GET"}),
+        ("/v1/models/a/b", {"GET"}),
+        ("/v1/audio/transcriptions", {"POST"}),
+        ("/docs", {"GET"}),
+        ("/static-offline-docs/swagger-ui.css", {"GET", "HEAD"}),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW"])
+def test_what_is_possible_instead_is_named_in_full(
+    api: httpx.Client, method: str, path: str, methods: set[str]
+) -> None:
+    answer = api.request(method, path)
+    check_shape(answer, 405)
+    assert set(answer.headers["allow"].split(", ")) == methods
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/", "/health/", "/v1/audio/transcriptions/", "/v1/jobs/1/events/"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_slash_too_much_is_no_redirect(api: httpx.Client, method: str, path: str) -> None:
+    check_shape(api.request(method, path), 404)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/v1/jobs", 405)])
+def test_head_is_answered_without_a_body(api: httpx.Client, path: str, status: int) -> None:
+    answer = api.head(path)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/realtime", "/v1/jobs/1/events", "/"])
+def test_a_websocket_is_refused(api: httpx.Client, path: str) -> None:
+    answer = api.get(path, headers=WEBSOCKET)
+    check_shape(answer, answer.status_code)
+    assert answer.status_code in {404, 405}
+    assert api.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"--x-y", b"--x-y\r\n\r\n", b"--other\r\n", PART, PART + b"abc\r\n--x-y--\r\n", b"\x00" * 1000],
+)
+def test_a_form_that_is_none(api: httpx.Client, worker: ScriptedWorker, body: bytes) -> None:
+    for path in ("/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/transcriptions/stream"):
+        check_shape(api.post(path, content=body, headers=BOUNDARY), 400)
+
+
+def test_a_body_that_is_too_large_is_refused_to_a_client_that_goes_on_sending(
+    api: httpx.Client, worker: ScriptedWorker
+) -> None:
+    announced = 40 * MAX_UPLOAD_BYTES
+    with connect(api) as client:
+        head = f"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n"
+        client.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=x-y\r\n\r\n")
+        client.sendall(bytes(announced))  # all of it, before the answer is looked at
+        headers, _, body = read_all(client).partition(b"\r\n\r\n")
+    assert headers.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in headers.lower()
+    assert json.loads(body)["error"]["code"] == "upload_too_large"
+
+
+def test_a_client_that_looks_sees_the_refusal_while_it_is_still_sending(
+    api: httpx.Client, worker: ScriptedWorker
+) -> None:
+    with connect(api) as client:
+        client.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 99000000\r\n")
+        client.sendall(b"Content-Type: multipart/form-data; boundary=x-y\r\n\r\n")
+        client.sendall(bytes(100_000))
+        answer = b""
+        while b"}}" not in answer:
+            answer += client.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/health", "/v1/audio/transcriptions"])
+def test_no_refusal_of_a_large_body_is_lost(api: httpx.Client, path: str) -> None:
+    """There is no worker: transcriptions are refused with 503, before their body is looked at."""
+    for content in (bytes(20_000_000), (bytes(1 << 20) for _ in range(20))):
+        answer = api.post(path, content=content, headers=BOUNDARY)
+        check_shape(answer, {"/nothing": 404, "/health": 405}.get(path, 503))
+        assert answer.headers["connection"] == "close"
+    assert api.get("/health").status_code == 200
+
+
+def test_a_refusal_of_a_small_body_keeps_the_connection(api: httpx.Client) -> None:
+    answer = api.post("/nothing", content=bytes(1000))
+    check_shape(answer, 404)
+    assert "connection" not in answer.headers
+
+
+def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job_id: str) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr("api.access.own_jobs.find_owner", fail)
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+        answer = api.get("/v1/jobs/1", headers={"x-request-id": "mine-1"})
+    error = check_shape(answer, 500)
+    assert error["code"] == "internal_error"
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    failures = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["event"], line["request_id"]) for line in failures] == [("request_failed", "mine-1")]
+
+
+@pytest.mark.parametrize("given", ["abc-1", "Root=1-5f/2:3@x+y", "a" * 64])
+def test_an_id_that_a_client_gives_its_request_is_taken_over(api: httpx.Client, given: str) -> None:
+    assert api.get("/nothing", headers={"x-request-id": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["a" * 65, "a b", "<b>", "", 'a"b', "a;b"])
+def test_an_id_that_is_not_sane_is_replaced(api: httpx.Client, given: str) -> None:
+    request_id = api.get("/nothing", headers={"x-request-id": given}).headers["x-request-id"]
+    assert request_id != given
+    assert len(request_id) == 32
+
+
+def test_what_is_no_http_is_refused_by_the_server_underneath(api: httpx.Client) -> None:
+    """Not in our shape: it never reaches the application."""
+    with connect(api) as client:
+        client.sendall(b"NONSENSE\r\n\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 400 ")
+
+
+def connect(api: httpx.Client) -> socket.socket:
+    return socket.create_connection((api.base_url.host, api.base_url.port or 0), timeout=60)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """What the server sends until it closes the connection."""
+    received = b""
+    while piece := client.recv(65_536):
+        received += piece
+    return received

@@ -1,0 +1,146 @@
+"""Uploads over real HTTP: streamed to disk, counted while they arrive, and gone without trace if refused."""
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api_server import MAX_UPLOAD_BYTES
+from tests.support.audio import make_tones, write_wav
+from tests.support.scripted_worker import ScriptedWorker
+from tests.support.server import wait_for
+
+URL = "/v1/jobs"
+AUDIO = write_wav(make_tones(2))
+BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def chunked_form(file: Iterator[bytes]) -> Iterator[bytes]:
+    yield b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    yield from file
+    yield b"\r\n--x-y--\r\n"
+
+
+def test_a_file_is_stored_once_with_its_digest(
+    api: httpx.Client, uploads: Path, worker: ScriptedWorker
+) -> None:
+    job_id = api.post(URL, files={"file": ("a.wav", AUDIO)}).json()["id"]
+    assert [path.name for path in uploads.iterdir()] == [job_id]
+    assert (uploads / job_id).read_bytes() == AUDIO
+    assert worker.wait_for_claim().upload.sha256 == hashlib.sha256(AUDIO).hexdigest()
+
+
+def test_a_body_without_a_length_is_taken_in(api: httpx.Client, uploads: Path) -> None:
+    pieces = (AUDIO[start : start + 1000] for start in range(0, len(AUDIO), 1000))
+    answer = api.post(URL, content=chunked_form(pieces), headers=BOUNDARY)
+    assert answer.status_code == 202
+    assert (uploads / answer.json()["id"]).read_bytes() == AUDIO
+
+
+def test_a_file_that_is_too_large_by_its_length_is_refused_and_the_client_sees_it(
+    api: httpx.Client, uploads: Path
+) -> None:
+    answer = api.post(URL, files={"file": ("a.wav", bytes(20 * MAX_UPLOAD_BYTES))})
+    assert answer.status_code == 413
+    assert "MAX_UPLOAD_BYTES" in answer.json()["error"]["message"]
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_file_that_is_too_large_without_a_length_is_refused_and_the_client_sees_it(
+    api: httpx.Client, uploads: Path
+) -> None:
+    endless = (bytes(1 << 20) for _ in range(50))
+    answer = api.post(URL, content=chunked_form(endless), headers=BOUNDARY)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["param"] == "file"
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_file_of_one_byte_too_many_is_refused(api: httpx.Client, uploads: Path) -> None:
+    answer = api.post(URL, files={"file": ("a.wav", bytes(MAX_UPLOAD_BYTES + 1))})
+    assert answer.status_code == 413
+    assert list(uploads.iterdir()) == []
+
+
+def test_after_a_refusal_the_same_connection_serves_on(api: httpx.Client) -> None:
+    assert api.post(URL, files={"file": ("a.wav", bytes(5 * MAX_UPLOAD_BYTES))}).status_code == 413
+    assert api.post(URL, files={"file": ("a.wav", AUDIO)}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"no audio at all" * 100, "no audio"),
+        (write_wav(make_tones(0)), ""),
+        (b"", "empty"),
+    ],
+    ids=["text", "no samples", "no bytes"],
+)
+def test_what_is_no_sound_is_refused_naming_the_file(
+    api: httpx.Client, uploads: Path, body: bytes, message: str
+) -> None:
+    answer = api.post(URL, files={"file": ("a.wav", body)})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "file"
+    assert message in answer.json()["error"]["message"]
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_file_sent_as_text_and_a_body_that_is_no_form_are_refused(api: httpx.Client) -> None:
+    for answer in (
+        api.post(URL, data={"file": "a.wav"}),
+        api.post(URL, files={"file": (None, "a.wav")}),
+        api.post(URL, content=AUDIO, headers={"content-type": "audio/wav"}),
+        api.post(URL, json={"file": "a.wav"}),
+        api.post(URL),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "file"
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(api: httpx.Client, uploads: Path) -> None:
+    address = (api.base_url.host, api.base_url.port)
+    assert address[1] is not None
+    with socket.create_connection((address[0], address[1])) as client:
+        client.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n")
+        client.sendall(b"Content-Type: multipart/form-data; boundary=x-y\r\n\r\n")
+        client.sendall(next(chunked_form(iter(()))) + bytes(2_500_000))
+        wait_for(lambda: list(uploads.glob("*.part")))
+    wait_for(lambda: not list(uploads.iterdir()))
+
+
+def test_a_client_that_falls_silent_in_the_middle_is_refused_and_leaves_nothing(
+    api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+    monkeypatch.setattr("api.intake.upload_form.STALL_S", 0.2)
+
+    def pausing() -> Iterator[bytes]:
+        yield AUDIO
+        silent.wait(1)
+
+    answer = api.post(URL, content=chunked_form(pausing()), headers=BOUNDARY)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "upload_stalled"
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.upload_store.os.write", write)
+        answer = api.post(URL, files={"file": ("a.wav", AUDIO)})
+    assert answer.status_code == 507
+    assert answer.json()["error"]["code"] == "storage_full"
+    assert list(uploads.iterdir()) == []

@@ -1,0 +1,20 @@
+"""What a model host hears from its process, for tests of that process."""
+
+import time
+
+from worker.model import messages
+from worker.model.host import ModelHost
+
+HEARD_WITHIN_S = 60.0
+
+
+def receive_until(host: ModelHost, *kinds: type[messages.Report]) -> list[messages.Report]:
+    """All reports up to the first of these kinds."""
+    reports: list[messages.Report] = []
+    deadline = time.monotonic() + HEARD_WITHIN_S
+    while not reports or not isinstance(reports[-1], kinds):
+        assert time.monotonic() < deadline
+        report = host.receive(0.05)
+        if report is not None:
+            reports.append(report)
+    return reports

@@ -1,0 +1,102 @@
+"""A stand-in for the model of Qwen3-ASR, which says what scripts have, and a listener of its partials."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.transcripts import TokenCounts
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3.decoding import FollowTokens, OutOfDeviceMemory
+from worker.engines.qwen3.row import Prompt
+
+END = 151_645
+ENGLISH = "language English<asr_text>"
+
+# What the model says of a window, given the prompt and whether it must not repeat itself.
+Script = Callable[[Prompt, bool], str]
+
+
+class ModelStandIn:
+    """Says its scripts byte by byte, and goes on from what it said; a window's number is its first sample."""
+
+    def __init__(self, *scripts: str | Script, most_rows: int = 100, is_counting: bool = False) -> None:
+        self.calls: list[list[int]] = []
+        self.contexts: list[str] = []
+        self.temperatures: list[float] = []
+        self._scripts = scripts
+        self._most_rows = most_rows
+        self._is_counting = is_counting
+
+    def decode_tokens(self, tokens: list[int]) -> str:
+        """The text of `tokens`, which are bytes."""
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        follow: FollowTokens,
+        *,
+        max_new_tokens: int,
+        avoid_repeats: bool,
+        temperature: float = 0.0,
+    ) -> list[TokenCounts | None]:
+        """Go on with the script of each prompt."""
+        self.temperatures.append(temperature)
+        self.calls.append([int(prompt.samples[0]) for prompt in prompts])
+        self.contexts += [prompt.context for prompt in prompts]
+        if len(prompts) > self._most_rows:
+            raise OutOfDeviceMemory
+        texts = [self._continue(prompt, avoid_repeats=avoid_repeats) for prompt in prompts]
+        for step in range(max_new_tokens):
+            if all(follow([text[step] if step < len(text) else END for text in texts])):
+                break
+        return [self._count(prompt) for prompt in prompts]
+
+    def _count(self, prompt: Prompt) -> TokenCounts | None:
+        """A token of audio for each second, if it counts."""
+        if not self._is_counting:
+            return None
+        return TokenCounts(
+            text_input=len(prompt.context) + len(prompt.said),
+            audio_input=len(prompt.samples) // SAMPLE_RATE_HZ,
+        )
+
+    def _continue(self, prompt: Prompt, *, avoid_repeats: bool) -> bytes:
+        script = self._scripts[int(prompt.samples[0])]
+        text = script if isinstance(script, str) else script(prompt, avoid_repeats)
+        spoken = text.partition("<asr_text>")[2] if prompt.language else text
+        return spoken.encode()[len(prompt.said) :]
+
+
+class Listener:
+    """Notes what is told, and says stop when asked too often."""
+
+    def __init__(self, *, patience: int = 1_000_000) -> None:
+        self.texts: dict[int, str] = {}
+        self.told: list[tuple[int, str, str]] = []
+        self.languages: dict[int, set[str | None]] = {}
+        self.asked = 0
+        self._patience = patience
+
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        """Note what is told."""
+        self.texts[window] = self.texts.get(window, "") + delta
+        self.told.append((window, delta, tail))
+        if delta:
+            self.languages.setdefault(window, set()).add(language)
+
+    def is_stopped(self) -> bool:
+        """Whether it was asked more often than it has patience."""
+        self.asked += 1
+        return self.asked > self._patience
+
+
+def make_window(number: int, *, seconds: int = 4, index: int | None = None) -> Window:
+    """A window of `number` in every sample; with an `index` it is a part of that window."""
+    start = 100 * SAMPLE_RATE_HZ * (number + 1)
+    span = Span(start, start + seconds * SAMPLE_RATE_HZ)
+    samples = np.full(span.length, number, np.float32)
+    return Window(
+        index=number if index is None else index, spans=(span,), samples=samples, end_sample=span.end
+    )

@@ -1,0 +1,136 @@
+"""Whatever comes without a key is stopped, over whatever protocol."""
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api.access.api_keys import ANYBODY, parse_api_keys
+from api.access.authorization import Authorization, find_api_key, is_open_path
+from api.access.origins import parse_origins
+from api.access.stream_tokens import StreamTokens
+from api.streams.event_hub import EventHub
+from api.streams.following import JobFollower
+from shared.record.connection import open_async_connection, run_async_on
+
+KEY = "lab-key-0123456789"
+
+
+def make_tokens() -> StreamTokens:
+    """Tokens in a Redis that is not there: none of these requests may ask it."""
+    nowhere = "redis://127.0.0.1:1/0"
+    runner = run_async_on(open_async_connection(nowhere))
+    return StreamTokens(JobFollower(EventHub(nowhere), runner), runner, ttl_s=300)
+
+
+async def enter(scope: Scope) -> tuple[list[Scope], list[Message]]:
+    """Which requests come through to the application, and what is answered to others."""
+    served: list[Scope] = []
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served.append(scope)
+
+    async def receive() -> Message:
+        raise AssertionError("the body is none of its business")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    keys = parse_api_keys([("entry 1", f"lab={KEY}")])
+    await Authorization(app, keys, make_tokens())(scope, receive, send)
+    return served, sent
+
+
+async def test_a_key_comes_through_with_its_name() -> None:
+    headers = [(b"authorization", f"Bearer {KEY}".encode())]
+    [scope], sent = await enter({"type": "http", "path": "/v1/jobs", "headers": headers})
+    assert find_api_key(scope).name == "lab"
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/1"),
+        ("DELETE", "/v1/jobs/1"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/jobs/1/events/"),
+        ("GET", "/v1/jobs/1/2/events"),
+        ("GET", "//v1/jobs/1/events"),
+        ("POST", "/v1/jobs/1/events"),
+        ("HEAD", "/v1/jobs/1/events"),
+        ("POST", "/v1/jobs/1/stream-token"),
+        ("POST", "/v1/audio/transcriptions"),
+    ],
+)
+async def test_a_stream_token_is_not_even_looked_at_where_it_opens_nothing(method: str, path: str) -> None:
+    state = {"stream_token": "whatever"}
+    served, sent = await enter(
+        {"type": "http", "method": method, "path": path, "headers": [], "state": state}
+    )
+    assert served == []
+    assert sent[0]["status"] == 401
+
+
+async def test_a_key_goes_before_a_stream_token() -> None:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/jobs/1/events",
+        "headers": [(b"authorization", b"Bearer wrong")],
+        "state": {"stream_token": "whatever"},
+    }
+    served, sent = await enter(scope)
+    assert served == []
+    assert b"invalid_api_key" in sent[1]["body"]
+
+
+async def test_a_websocket_without_a_key_is_closed_before_it_is_open() -> None:
+    served, sent = await enter({"type": "websocket", "path": "/v1/realtime", "headers": []})
+    assert served == []
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_the_life_of_the_server_is_no_request() -> None:
+    served, _ = await enter({"type": "lifespan"})
+    assert len(served) == 1
+
+
+def test_without_keys_the_caller_is_anybody() -> None:
+    assert find_api_key({"state": {}}) is ANYBODY
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/", "/Health", "/docs/", "/static-offline-docs", "/v1/jobs", "//health", ""]
+)
+def test_a_path_that_only_looks_open_is_not(path: str) -> None:
+    assert not is_open_path(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "origins"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        (" https://a.example , http://localhost:3000,", ("https://a.example", "http://localhost:3000")),
+        ("chrome-extension://abcdef", ("chrome-extension://abcdef",)),
+        ("http://[::1]:8080", ("http://[::1]:8080",)),
+    ],
+)
+def test_origins_are_read(setting: str, origins: tuple[str, ...]) -> None:
+    assert parse_origins(setting) == origins
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "a.example",
+        "https://a.example/",
+        "https://a.example/app",
+        "*, https://a.example",
+        "https://*.a.example",
+        "null",
+    ],
+)
+def test_what_is_no_origin_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="no origin"):
+        parse_origins(setting)

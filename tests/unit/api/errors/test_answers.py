@@ -1,0 +1,125 @@
+"""Every error has one answer, in OpenAI's shape, and none tells more than it should."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.errors import tree as api_errors
+from api.errors.answers import answer_error, error_body, find_answer
+from shared import errors
+from shared.jobs import Failure, FailureCode, JobState
+from shared.record.backlog import Lack, QueueLimits
+
+QUEUE_FULL = errors.QueueFull(Lack.QUEUED_JOBS, QueueLimits(max_queued_jobs=2), 7.2)
+
+EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
+    (errors.InvalidRequest("no", param="language"), 400, "language", None),
+    (errors.UnreadableAudio("no"), 400, "file", "audio_undecodable"),
+    (errors.AudioTooShort(0.1), 400, "file", "audio_too_short"),
+    (errors.AudioTooLong(60), 400, "file", "audio_too_long"),
+    (errors.UploadStalled(10), 400, "file", "upload_stalled"),
+    (errors.UploadTooLarge(10), 413, "file", "upload_too_large"),
+    (errors.StorageFull(), 507, None, "storage_full"),
+    (errors.JobNotFound("1"), 404, None, "job_not_found"),
+    (errors.JobGone("1"), 410, None, "job_gone"),
+    (api_errors.JobUnfinished("1", JobState.RUNNING), 409, None, "job_unfinished"),
+    (api_errors.JobFailed(Failure(FailureCode.TIMEOUT, "no")), 409, None, "timeout"),
+    (QUEUE_FULL, 429, None, "rate_limit_exceeded"),
+    (errors.NotReady(QUEUE_FULL), 503, None, "queue_full"),
+    (errors.IdempotencyKeyReused(), 422, "Idempotency-Key", "idempotency_key_reused"),
+    (errors.QueueUnavailable(), 503, None, "queue_unavailable"),
+    (errors.NoWorker(), 503, None, "no_worker"),
+    (errors.MediaServiceDown(), 503, None, "media_service_down"),
+    (api_errors.MissingApiKey(), 401, None, "missing_api_key"),
+    (api_errors.IncorrectApiKey(), 401, None, "invalid_api_key"),
+    (api_errors.IncorrectStreamToken(), 401, "token", "invalid_stream_token"),
+    (api_errors.QueueTooLong(90, 8), 429, None, "queue_too_long"),
+    (api_errors.TooManyFetches(2, "MAX_URL_FETCHES"), 429, "url", "too_many_fetches"),
+    (api_errors.TooManyStreams(2, "MAX_STREAMS"), 429, None, "too_many_streams"),
+    (api_errors.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
+    (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
+    (api_errors.UrlFailed("no"), 400, "url", "url_failed"),
+    (api_errors.UrlInputOff(), 400, "url", "url_input_off"),
+    (api_errors.UrlRefused(api_errors.Refusal.PORT, param="webhook_url"), 400, "webhook_url", "url_refused"),
+    (api_errors.UrlUnreachable(), 400, "url", "url_unreachable"),
+    (api_errors.TranscriptionCancelled(), 409, None, "cancelled"),
+    (api_errors.ServerStopping("1"), 503, None, "server_stopping"),
+    (api_errors.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),
+    (api_errors.StreamInterrupted("1"), 500, None, "stream_interrupted"),
+]
+
+FAILURES = {
+    FailureCode.AUDIO_UNDECODABLE: 400,
+    FailureCode.AUDIO_TOO_LONG: 400,
+    FailureCode.UPLOAD_MISSING: 500,
+    FailureCode.MODEL_UNAVAILABLE: 503,
+    FailureCode.ENGINE_ERROR: 500,
+    FailureCode.ENGINE_CRASH: 500,
+    FailureCode.WORKER_LOST: 500,
+    FailureCode.WORDS_UNSUPPORTED: 400,
+    FailureCode.TIMEOUT: 504,
+    FailureCode.EXPIRED: 503,
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "param", "code"), EXAMPLES, ids=lambda value: type(value).__name__
+)
+def test_each_error_has_its_answer(
+    error: errors.ServerError, status: int, param: str | None, code: str | None
+) -> None:
+    answer = answer_error(error)
+    described = error_body(error)["error"]
+    assert answer.status_code == status
+    assert described["message"] == error.message
+    assert (described["param"], described["code"]) == (param, code)
+    kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    assert described["type"] == kind
+    assert set(described) == {"message", "type", "param", "code"}
+
+
+def test_no_class_of_the_tree_is_left_to_chance() -> None:
+    tried = {type(error) for error, *_ in EXAMPLES}
+    abstract = {errors.ServerError, errors.TranscriptionFailed, errors.TranscriptionTimedOut}
+    assert set(_subclasses(errors.ServerError)) - abstract <= tried
+
+
+@pytest.mark.parametrize("code", list(FailureCode))
+def test_each_failure_of_a_job_has_its_answer_and_keeps_its_code(code: FailureCode) -> None:
+    error = errors.failure_error("1", Failure(code, "it went wrong"))
+    assert answer_error(error).status_code == FAILURES[code]
+    assert error_body(error)["error"]["code"] == code
+    assert error_body(error)["error"]["message"] == "it went wrong"
+
+
+def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
+    for code in (FailureCode.TIMEOUT, FailureCode.ENGINE_CRASH, FailureCode.ENGINE_ERROR):
+        answer = answer_error(errors.failure_error("1", Failure(code, "")))
+        assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NoWorker(),
+        errors.QueueUnavailable(),
+        errors.MediaServiceDown(),
+        QUEUE_FULL,
+        api_errors.TooManyStreams(2, "MAX_STREAMS"),
+    ],
+)
+def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:
+    assert 1 <= int(answer_error(error).headers["retry-after"]) <= 60
+
+
+def test_an_error_nobody_foresaw_is_answered_without_its_text() -> None:
+    answer = answer_error(ValueError("password: hunter2"))
+    assert answer.status_code == 500
+    assert b"hunter2" not in bytes(answer.body)
+    assert find_answer(ValueError()).code == "internal_error"
+
+
+def _subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _subclasses(below)

@@ -1,0 +1,85 @@
+"""Two requests are the same if they ask the same endpoint for the same, however that is written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
+from api.intake.idempotency import digest_request
+from api.intake.job_form import JobForm
+from shared.jobs import Endpoint
+
+FIELDS = {
+    "language": ["en"],
+    "timestamp_granularities[]": ["word", "segment"],
+    "response_format": ["verbose_json"],
+    "temperature": ["0"],
+}
+
+
+def digest(
+    fields: dict[str, list[str]],
+    *,
+    endpoint: Endpoint = Endpoint.SYNC,
+    kind: type[SpeechForm] = TranscriptionForm,
+) -> str:
+    return digest_request(endpoint, parse_form(kind, fields), "ab" * 32)
+
+
+def test_the_spelling_and_order_of_fields_do_not_count() -> None:
+    same = {
+        "temperature": ["0.0"],
+        "timestamp_granularities": ["segment,word"],
+        "response_format": ["verbose_json"],
+        "language": ["de", " en "],
+        "prompt": [""],
+        "unknown": ["1"],
+    }
+    assert digest(FIELDS) == digest(same)
+    assert digest({}) == digest({"language": ["auto"], "response_format": ["json"]})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("language", "de"), ("prompt", "Anna"), ("temperature", "0.1"), ("timestamp_granularities[]", "word")],
+)
+def test_every_field_counts(field: str, value: str) -> None:
+    assert digest(FIELDS) != digest(FIELDS | {field: [value]})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metadata", '{"order": 18}'),
+        ("metadata", '{"order": 17, "more": [1]}'),
+        ("metadata", ""),
+        ("webhook_url", "https://example.com/b"),
+        ("response_format", "srt"),
+        ("priority", "interactive"),
+    ],
+)
+def test_every_field_of_a_job_counts(field: str, value: str) -> None:
+    job = {"metadata": ['{"order": 17}'], "webhook_url": ["https://example.com/a"]}
+    assert digest(job, kind=JobForm) == digest(job | {"metadata": [' {"order":17}']}, kind=JobForm)
+    assert digest(job, kind=JobForm) != digest(job | {field: [value]}, kind=JobForm)
+
+
+def test_the_endpoint_counts_and_the_file() -> None:
+    form = parse_form(JobForm, {})
+    assert digest_request(Endpoint.JOBS, form, "aa") != digest_request(Endpoint.STREAM, form, "aa")
+    assert digest_request(Endpoint.JOBS, form, "aa") != digest_request(Endpoint.JOBS, form, "ab")
+
+
+def test_another_process_comes_to_the_same() -> None:
+    code = f"""
+from api.intake.forms import TranscriptionForm, parse_form
+from api.intake.idempotency import digest_request
+from shared.jobs import Endpoint
+print(digest_request(Endpoint.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))
+"""
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        )
+        assert done.stdout.decode().strip() == digest(FIELDS)

@@ -1,0 +1,138 @@
+"""Looking names up: whatever hangs, it holds up nothing else."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from api.outbound import resolution
+from api.outbound.resolution import LOOKUPS_OF_A_DOMAIN, HostLookups
+from tests.support.slow_names import DOMAIN, SlowNames
+
+
+@pytest.fixture
+def slow_names() -> Iterator[SlowNames]:
+    """Names that hang, under several domains."""
+    with SlowNames(DOMAIN, ".co.uk") as names:
+        yield names
+
+
+async def hang(lookups: HostLookups, names: SlowNames, *hosts: str) -> list[asyncio.Task[object]]:
+    """Look these up; returns when each hangs."""
+    asked = len(names.asked)
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(lookups.resolve(host)) for host in hosts]
+    await asyncio.to_thread(names.wait_for, asked + len(hosts))
+    return tasks
+
+
+async def expect_failures(tasks: list[asyncio.Task[object]]) -> None:
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, OSError) for outcome in outcomes)
+
+
+async def test_a_host_has_addresses_each_of_them_once() -> None:
+    addresses = await HostLookups().resolve("localhost")
+
+    assert set(addresses) <= {"127.0.0.1", "::1"}
+    assert len(addresses) == len(set(addresses)) > 0
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example"])
+async def test_a_host_that_has_none_is_an_error_that_resolvers_may_raise(host: str) -> None:
+    with pytest.raises(resolution.UNRESOLVED):
+        await HostLookups().resolve(host)
+
+
+async def test_names_that_hang_take_none_of_the_threads_that_the_loop_has_for_others(
+    slow_names: SlowNames,
+) -> None:
+    lookups = HostLookups()
+    hanging = await hang(lookups, slow_names, *(f"a{count}.{DOMAIN}" for count in range(32)))
+
+    # So look up asyncio's Redis connections their host, and tickets are sent.
+    assert await asyncio.get_running_loop().getaddrinfo("localhost", 6379)
+    assert await asyncio.to_thread(str, 1) == "1"
+    assert await lookups.resolve("localhost")
+
+    slow_names.release()
+    await expect_failures(hanging)
+
+
+async def test_a_name_that_hangs_is_looked_up_once_for_all_who_ask(slow_names: SlowNames) -> None:
+    lookups = HostLookups()
+    [first] = await hang(lookups, slow_names, DOMAIN)
+    others: list[asyncio.Task[object]] = [asyncio.create_task(lookups.resolve(DOMAIN)) for _ in range(40)]
+    first.cancel()
+    await asyncio.sleep(0)
+
+    slow_names.release()
+    await expect_failures(others)
+    assert slow_names.asked == [DOMAIN]
+
+
+async def test_a_name_is_looked_up_anew_once_the_look_up_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{len(asked)}", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    lookups = HostLookups()
+
+    assert [await lookups.resolve("a.example") for _ in range(2)] == [("192.0.2.1",), ("192.0.2.2",)]
+
+
+async def test_a_domain_that_hangs_leaves_room_for_all_others_and_its_look_ups_wait_for_one_another(
+    slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolution, "LOOKUPS_AT_ONCE", LOOKUPS_OF_A_DOMAIN[2] + 1)
+    lookups = HostLookups()
+    hanging = await hang(lookups, slow_names, *(f"a{n}.{DOMAIN}" for n in range(LOOKUPS_OF_A_DOMAIN[2])))
+    waiting: list[asyncio.Task[object]] = [
+        asyncio.create_task(lookups.resolve(f"b{count}.{DOMAIN}")) for count in range(10)
+    ]
+
+    assert await lookups.resolve("localhost")
+    assert len(slow_names.asked) == LOOKUPS_OF_A_DOMAIN[2]
+
+    slow_names.release()
+    await expect_failures(hanging + waiting)
+    assert len(slow_names.asked) == LOOKUPS_OF_A_DOMAIN[2] + 10
+
+
+async def test_a_domain_under_one_that_many_share_leaves_room_for_the_others(slow_names: SlowNames) -> None:
+    lookups = HostLookups()
+    hosts = [f"a{count}.slow.co.uk" for count in range(LOOKUPS_OF_A_DOMAIN[3])]
+    hanging = await hang(lookups, slow_names, *hosts)
+    waiting: asyncio.Task[object] = asyncio.create_task(lookups.resolve("b.slow.co.uk"))
+    hanging += await hang(lookups, slow_names, "healthy.co.uk", "www.healthy.co.uk")
+
+    assert "b.slow.co.uk" not in slow_names.asked
+
+    slow_names.release()
+    await expect_failures([*hanging, waiting])
+
+
+async def test_where_there_is_no_thread_for_it_a_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lookups = HostLookups()
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", refuse)
+        with pytest.raises(OSError, match="thread"):
+            await lookups.resolve("localhost")
+
+    assert await lookups.resolve("localhost")
+
+
+def test_a_loop_ends_while_a_look_up_hangs(slow_names: SlowNames) -> None:
+    async def give_up() -> None:
+        async with asyncio.timeout(0.05):
+            await HostLookups().resolve(DOMAIN)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert slow_names.asked == [DOMAIN]

@@ -1,0 +1,105 @@
+"""ENGINE=auto is decided by what the machine has; an engine that is named is left as it is."""
+
+import ctypes
+from pathlib import Path
+
+import pytest
+
+from cli.up import bootstrap
+from cli.up.engine_choice import choose_engine_for_machine, count_nvidia_devices
+from worker.settings import WorkerSettings
+
+FAILURE = 999
+
+
+class StandInDriver:
+    """What NVIDIA's management library answers on a machine with `devices`, or with a broken driver."""
+
+    def __init__(self, devices: int, *, is_broken: bool = False) -> None:
+        self.devices = devices
+        self.is_broken = is_broken
+        self.is_open = False
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802 - a name of the library
+        self.is_open = not self.is_broken
+        return FAILURE if self.is_broken else 0
+
+    def nvmlDeviceGetCount_v2(self, count: object) -> int:  # noqa: N802 - a name of the library
+        assert self.is_open
+        ctypes.cast(count, ctypes.POINTER(ctypes.c_uint))[0] = self.devices  # type: ignore[arg-type]
+        return 0
+
+    def nvmlShutdown(self) -> int:  # noqa: N802 - a name of the library
+        self.is_open = False
+        return 0
+
+
+def install_driver(monkeypatch: pytest.MonkeyPatch, driver: StandInDriver | None) -> None:
+    """Make `driver` the one that is loaded; None: there is none."""
+
+    def load(name: str) -> StandInDriver:
+        assert name == "libnvidia-ml.so.1"
+        if driver is None:
+            raise OSError
+        return driver
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+
+
+def test_devices_are_counted_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = StandInDriver(2)
+    install_driver(monkeypatch, driver)
+
+    assert count_nvidia_devices() == 2
+    assert not driver.is_open
+
+
+@pytest.mark.parametrize(
+    ("driver", "engine", "purpose"),
+    [
+        (None, "whisper", "qwen-cpu"),
+        (StandInDriver(0), "whisper", "qwen-cpu"),
+        (StandInDriver(1, is_broken=True), "whisper", "qwen-cpu"),
+        (StandInDriver(1), "qwen3", "qwen-cuda"),
+    ],
+    ids=["no driver", "no device", "broken driver", "one device"],
+)
+def test_the_device_decides_the_engine_and_the_build_of_torch(
+    monkeypatch: pytest.MonkeyPatch, driver: StandInDriver | None, engine: str, purpose: str
+) -> None:
+    install_driver(monkeypatch, driver)
+
+    assert choose_engine_for_machine().engine == engine
+    assert bootstrap.find_purpose("qwen3").name == purpose
+
+
+@pytest.mark.parametrize("devices", [0, 1])
+@pytest.mark.parametrize("asked", ["whisper", "scripted", "qwen3", "qwen3-vllm", "no such engine"])
+def test_an_engine_that_is_named_never_becomes_another(
+    monkeypatch: pytest.MonkeyPatch, asked: str, devices: int
+) -> None:
+    install_driver(monkeypatch, StandInDriver(devices))
+
+    assert bootstrap.decide_engine(asked) == asked
+    assert (bootstrap.find_purpose(asked).name == "base") == ("qwen3" not in asked)
+    assert (bootstrap.find_purpose(asked).name == "qwen-vllm") == (asked == "qwen3-vllm")
+
+
+def test_what_auto_means_is_said_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_driver(monkeypatch, StandInDriver(1))
+
+    bootstrap.decide_engine("auto")
+
+    assert capsys.readouterr().out == "ENGINE=auto is qwen3 here: NVIDIA devices seen: 1.\n"
+
+
+def test_the_download_is_announced_but_for_weights_in_a_folder(tmp_path: Path) -> None:
+    assert "about 2 GB" in str(bootstrap.tell_download(bootstrap.DEFAULT_MODEL))
+    assert "about 2 GB" not in str(bootstrap.tell_download("Qwen/Qwen3-ASR-1.7B"))
+    assert bootstrap.tell_download(str(tmp_path)) is None
+
+
+def test_the_default_model_is_that_of_the_worker() -> None:
+    assert WorkerSettings.model_fields["model_id"].default == bootstrap.DEFAULT_MODEL

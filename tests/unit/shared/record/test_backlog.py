@@ -1,0 +1,121 @@
+"""What a client is told to wait follows from the backlog, the speed and the workers, within bounds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import QueueFull
+from shared.record.backlog import (
+    DEFAULT_SPEED,
+    MAX_RETRY_S,
+    MIN_RETRY_S,
+    Backlog,
+    Lack,
+    QueueLimits,
+    estimate_room_s,
+    estimate_wait_s,
+    keep_shares,
+)
+
+LIMITS = QueueLimits(10, 1_000.0, 5, 100.0)
+
+BACKLOGS = st.builds(
+    Backlog,
+    queued_jobs=st.integers(0, 10**6),
+    queued_audio_s=st.floats(0, 10**9),
+    running_audio_s=st.floats(0, 10**6),
+    unfinished_jobs_of_key=st.integers(0, 10**6),
+    queued_audio_of_key_s=st.floats(0, 10**9),
+    measured_speed=st.none() | st.floats(0.001, 10**4),
+    workers=st.integers(0, 100),
+)
+
+
+def backlog(**fields: float | None) -> Backlog:
+    """One worker at twice real time, with ten jobs of 100 s queued and 50 s of another to do."""
+    known = {
+        "queued_jobs": 10,
+        "queued_audio_s": 1_000.0,
+        "running_audio_s": 50.0,
+        "unfinished_jobs_of_key": 5,
+        "queued_audio_of_key_s": 400.0,
+        "measured_speed": 2.0,
+        "workers": 1,
+    }
+    return Backlog(**(known | fields))  # type: ignore[arg-type]
+
+
+def test_work_takes_as_long_as_the_workers_need_for_it() -> None:
+    assert estimate_wait_s(600, 2.0, 1) == 300
+    assert estimate_wait_s(600, 2.0, 3) == 100
+    assert estimate_wait_s(0, 2.0, 1) == 0
+
+
+def test_without_a_worker_it_takes_as_long_as_one_would_need() -> None:
+    assert estimate_wait_s(600, 2.0, 0) == 300
+
+
+def test_before_anything_was_measured_the_speed_is_real_time() -> None:
+    assert DEFAULT_SPEED == 1
+    assert backlog(measured_speed=None).wait_s == 1_050
+    assert backlog().wait_s == 525
+
+
+def test_the_next_place_is_free_when_the_running_job_ends() -> None:
+    assert estimate_room_s(Lack.QUEUED_JOBS, backlog(), LIMITS) == 25
+
+
+def test_each_further_place_takes_a_job_of_mean_length() -> None:
+    assert estimate_room_s(Lack.QUEUED_JOBS, backlog(queued_jobs=10), QueueLimits(8)) == 25 + 100
+
+
+def test_room_for_audio_comes_when_enough_has_been_begun() -> None:
+    assert estimate_room_s(Lack.QUEUED_AUDIO, backlog(), LIMITS, audio_s=80.0) == 25
+    assert estimate_room_s(Lack.QUEUED_AUDIO, backlog(), LIMITS, audio_s=300.0) == 25 + 100
+    assert estimate_room_s(Lack.QUEUED_AUDIO_OF_KEY, backlog(), LIMITS) == 25 + 100
+
+
+@given(st.sampled_from(Lack), BACKLOGS, st.floats(0, 10**6))
+def test_whatever_the_backlog_a_client_is_told_a_time_it_obeys(
+    lack: Lack, left: Backlog, audio_s: float
+) -> None:
+    room_s = estimate_room_s(lack, left, LIMITS, audio_s=audio_s)
+    assert room_s >= 0
+    full = QueueFull(lack, LIMITS, room_s)
+    assert MIN_RETRY_S <= full.retry_after_s <= MAX_RETRY_S
+    assert isinstance(full.retry_after_s, int)
+
+
+@pytest.mark.parametrize("keys", [0, 1])
+def test_a_single_key_and_an_open_server_have_the_whole_queue(keys: int) -> None:
+    assert keep_shares(LIMITS, keys=keys) == LIMITS
+
+
+@given(st.integers(2, 1_000), st.integers(1, 10**6), st.floats(1, 10**9))
+def test_all_shares_together_are_a_tenth_of_the_queue_or_a_job_for_each_key(
+    keys: int, max_jobs: int, max_audio_s: float
+) -> None:
+    kept = keep_shares(QueueLimits(max_jobs, max_audio_s), keys=keys)
+    assert kept.max_queued_jobs
+    assert kept.jobs_in_share_of_key
+    assert kept.max_queued_audio_s
+    assert kept.audio_in_share_of_key_s
+    shared_out = keys * kept.jobs_in_share_of_key
+    assert kept.max_queued_jobs + shared_out <= max_jobs or kept.jobs_in_share_of_key == 1
+    assert shared_out <= max(keys, max_jobs // 10)
+    assert kept.max_queued_audio_s + keys * kept.audio_in_share_of_key_s == pytest.approx(max_audio_s)
+
+
+def test_a_limit_that_is_not_there_is_not_shared_out() -> None:
+    assert keep_shares(QueueLimits(), keys=3) == QueueLimits()
+
+
+@pytest.mark.parametrize("lack", Lack)
+def test_the_message_names_the_limit(lack: Lack) -> None:
+    limit = {
+        Lack.QUEUED_JOBS: "10",
+        Lack.QUEUED_AUDIO: "1000",
+        Lack.UNFINISHED_JOBS_OF_KEY: "5",
+        Lack.QUEUED_AUDIO_OF_KEY: "100",
+    }[lack]
+    assert f" {limit} " in QueueFull(lack, LIMITS, 1.0).message

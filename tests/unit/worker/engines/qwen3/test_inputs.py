@@ -1,0 +1,29 @@
+"""Rows of different lengths become one batch in which each is what it was alone."""
+
+import numpy as np
+
+from shared.transcripts import TokenCounts
+from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+
+
+def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
+    short = PreparedRow([7], np.ones((2, 3), np.float32), frames=2)
+    long = PreparedRow([1, 2, 3], np.full((2, 4), 5, np.float32), frames=4)
+
+    inputs = collate_rows([short, long])
+
+    assert inputs["input_ids"].tolist() == [[PAD_TOKEN, PAD_TOKEN, 7], [1, 2, 3]]
+    assert inputs["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert inputs["input_features"].tolist() == [[[1, 1, 0, 0]] * 2, [[5, 5, 5, 5]] * 2]
+    assert inputs["feature_attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+
+
+def test_what_is_not_audio_in_a_prompt_is_text() -> None:
+    row = PreparedRow([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
+
+    assert row.token_counts == TokenCounts(text_input=3, audio_input=2)
+
+
+def test_only_very_short_audio_is_padded() -> None:
+    assert pad_samples(np.ones(1, np.float32)).tolist() == [1.0] + [0.0] * 7_999
+    assert len(pad_samples(np.ones(9_000, np.float32))) == 9_000

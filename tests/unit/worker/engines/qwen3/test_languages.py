@@ -1,0 +1,194 @@
+"""Windows are cut where the language changes, and where that is in doubt they stay whole and it is said."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.transcripts import WarningCode
+from worker.engines.protocol import Span, Window, WindowTranscript
+from worker.engines.qwen3.languages import (
+    CutWindows,
+    Stretch,
+    cut_by_language,
+    find_stretches,
+    name_stretches,
+    slice_window,
+)
+
+
+def make_window(*lengths_s: float, gap_s: float = 0.0) -> Window:
+    """A window from second 100 on, with a pause between each two lengths, and `gap_s` cut out there."""
+    starts = np.cumsum([0, *lengths_s[:-1]])
+    spans = [
+        Span(
+            round((100 + start + number * gap_s) * SAMPLE_RATE_HZ),
+            round((100 + start + number * gap_s + length) * SAMPLE_RATE_HZ),
+        )
+        for number, (start, length) in enumerate(zip(starts, lengths_s, strict=True))
+    ]
+    bounds = np.cumsum([span.length for span in spans])
+    samples = np.arange(bounds[-1], dtype=np.float32)
+    return Window(3, tuple(spans), samples, spans[-1].end + 100, tuple(int(bound) for bound in bounds[:-1]))
+
+
+def cut(window: Window, *languages: str | None) -> CutWindows:
+    return cut_by_language(window, name_stretches(find_stretches(window), iter(languages)))
+
+
+def lengths_s(cut_windows: CutWindows) -> list[float]:
+    return [len(part.samples) / SAMPLE_RATE_HZ for part in cut_windows.parts]
+
+
+def stretch_lengths_s(window: Window) -> list[float]:
+    return [stretch.length / SAMPLE_RATE_HZ for stretch in find_stretches(window)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ((4,), [4]),
+        ((1,), [1]),
+        ((4, 2, 3), [4, 2, 3]),
+        ((4, 1, 3), [4, 4]),
+        ((2, 1, 3), [3, 3]),
+        ((1, 3), [4]),
+        ((3, 1), [4]),
+        ((1, 1, 1, 1), [2, 2]),
+    ],
+)
+def test_what_is_too_short_to_tell_goes_with_its_shorter_neighbour(
+    lengths: tuple[float, ...], expected: list[float]
+) -> None:
+    assert stretch_lengths_s(make_window(*lengths)) == expected
+
+
+def test_a_window_in_one_language_stays_whole() -> None:
+    window = make_window(3, 2, 4)
+
+    cut_windows = cut(window, "German", "German", "German")
+
+    (part,) = cut_windows.parts
+    assert (part.spans, part.end_sample, part.pauses) == (window.spans, window.end_sample, window.pauses)
+    assert np.array_equal(part.samples, window.samples)
+    assert cut_windows.warnings == {3: ()}
+
+
+def test_a_window_is_cut_where_the_language_changes_and_only_there() -> None:
+    cut_windows = cut(make_window(3, 2, 2, 4), "German", "English", "English", "Chinese")
+
+    assert lengths_s(cut_windows) == [3, 4, 4]
+    assert [len(part.pauses) for part in cut_windows.parts] == [0, 1, 0]
+    assert cut_windows.warnings == {3: ()}
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ((None, None, None), [9]),
+        (("German", None, "German"), [9]),
+        ((None, "German", "German"), [9]),
+        (("German", "German", None), [9]),
+        (("German", None, "English"), [6, 3]),
+        ((None, "German", "English"), [6, 3]),
+    ],
+)
+def test_where_no_speech_is_heard_the_language_goes_on(
+    heard: tuple[str | None, ...], expected: list[float]
+) -> None:
+    assert lengths_s(cut(make_window(3, 3, 3), *heard)) == expected
+
+
+def test_a_short_change_between_longer_stretches_of_one_language_is_warned_of_instead() -> None:
+    window = make_window(3, 2, 4, gap_s=10)
+
+    cut_windows = cut(window, "German", "English", "German")
+
+    assert lengths_s(cut_windows) == [9]
+    ((warning,),) = cut_windows.warnings.values()
+    assert (warning.code, warning.start_s, warning.end_s) == (WarningCode.LANGUAGE_CHANGE, 113, 115)
+    assert "113.00 s to 115.00 s may be in English" in warning.message
+    assert "in German" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("lengths", "languages"),
+    [
+        ((3, 3, 4), ("German", "English", "German")),  # long enough to be sure
+        ((3, 2, 4), ("German", "English", "Chinese")),  # between two others
+        ((2, 2, 2, 2), ("German", "English", "German", "English")),  # none is shorter than the others
+        ((4, 2), ("German", "English")),  # at an edge
+    ],
+)
+def test_other_changes_are_cut(lengths: tuple[float, ...], languages: tuple[str, ...]) -> None:
+    cut_windows = cut(make_window(*lengths), *languages)
+
+    assert lengths_s(cut_windows) == list(lengths)
+    assert cut_windows.warnings == {3: ()}
+
+
+def test_warnings_are_added_to_the_transcript_of_their_window() -> None:
+    window = make_window(3, 2, 4)
+    cut_windows = cut(window, "German", "English", "German")
+    other = Window(4, window.spans, window.samples, window.end_sample)
+
+    transcripts = cut_windows.warn([window, other], [WindowTranscript(()), WindowTranscript(())])
+
+    assert [len(transcript.warnings) for transcript in transcripts] == [1, 0]
+
+
+spans = (
+    st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 5_000)), min_size=1, max_size=4)
+    .map(lambda steps: np.cumsum([number for step in steps for number in step]))
+    .map(lambda bounds: tuple(Span(int(start), int(end)) for start, end in bounds.reshape(-1, 2)))
+)
+
+
+@given(st.data())
+def test_parts_are_the_window_in_pieces_that_know_their_place(data: st.DataObject) -> None:
+    window_spans = data.draw(spans)
+    samples = np.concatenate([np.arange(span.start, span.end, dtype=np.float32) for span in window_spans])
+    inner = st.integers(1, max(1, len(samples) - 1)).filter(lambda position: position < len(samples))
+    pauses = sorted(data.draw(st.sets(inner, max_size=4))) if len(samples) > 1 else []
+    window = Window(5, window_spans, samples, window_spans[-1].end + 7, tuple(pauses))
+    bounds = [0, *pauses, len(samples)]
+
+    parts = [slice_window(window, start, end) for start, end in pairwise(bounds)]
+
+    assert np.array_equal(np.concatenate([part.samples for part in parts]), samples)
+    assert {part.index for part in parts} == {5}
+    assert parts[-1].end_sample == window.end_sample
+    assert all(before.end_sample <= after.spans[0].start for before, after in pairwise(parts))
+    for part in parts:
+        expected = np.concatenate([np.arange(span.start, span.end) for span in part.spans])
+        assert np.array_equal(part.samples, expected)
+        assert part.pauses == ()
+        middle = len(part.samples) // 2
+        assert part.to_upload_s((middle + 0.5) / SAMPLE_RATE_HZ) * SAMPLE_RATE_HZ == pytest.approx(
+            part.samples[middle] + 0.5
+        )
+
+
+@given(
+    st.lists(st.floats(0.2, 6.0), min_size=1, max_size=9),
+    st.lists(st.sampled_from(["English", "German", None]), min_size=9, max_size=9),
+)
+def test_whatever_is_heard_nothing_is_lost(lengths: list[float], heard: list[str | None]) -> None:
+    window = make_window(*lengths)
+    stretches = find_stretches(window)
+
+    cut_windows = cut_by_language(window, name_stretches(stretches, iter(heard)))
+
+    assert np.array_equal(np.concatenate([part.samples for part in cut_windows.parts]), window.samples)
+    assert all(stretch.start == 0 or stretch.start in window.pauses for stretch in stretches)
+    named = {language for language in heard[: len(stretches)] if language}
+    assert len(cut_windows.parts) == 1 or len(named) > 1
+
+
+def test_stretches_are_read_from_the_samples_of_their_window() -> None:
+    window = make_window(3, 2)
+
+    assert np.array_equal(Stretch(10, 20).read(window), window.samples[10:20])

@@ -1,0 +1,364 @@
+"""The engine `qwen3-vllm` on a stub of vLLM: its requests, its texts, its repairs, and how it stops."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from scripts.setup_venv import LOCKS_DIR
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from tests.support.tiny_qwen3 import TINY
+from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
+from worker.engines.protocol import (
+    DecodingStopped,
+    ModelUnavailable,
+    Span,
+    Window,
+    WindowTranscript,
+    WordsUnsupported,
+)
+from worker.engines.qwen3.row import Prompt, RowRules
+from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmConfig, Qwen3VllmEngine, count_most_tokens
+from worker.engines.qwen3.vllm_requests import StoppableGenerator
+
+ENGLISH = "language English<asr_text>"
+CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
+
+# What the model says of a window, given the request and what it said before.
+Script = Callable[[Request, str], str]
+
+
+class Listener:
+    """Notes what is told, and says stop when it was asked so often."""
+
+    def __init__(self, *, patience: int = 1_000_000) -> None:
+        self.texts: dict[int, str] = {}
+        self.told = 0
+        self._patience = patience
+
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        self.texts[window] = self.texts.get(window, "") + delta
+        self.told += 1
+
+    def is_stopped(self) -> bool:
+        self._patience -= 1
+        return self._patience < 0
+
+
+def speak(*scripts: str | Script) -> Callable[[Request], list[int]]:
+    """A speaker for windows whose samples are their numbers; it goes on from what was said already."""
+
+    def say(request: Request) -> list[int]:
+        script = scripts[int(request.audio[0])]
+        _, _, said = bytes(request.prompt_tokens).decode().partition("[audio]")
+        text = script if isinstance(script, str) else script(request, said)
+        assert text.startswith(said)
+        return [*text[len(said) :].encode(), END]
+
+    return say
+
+
+def make_window(number: int, *, seconds: int = 4) -> Window:
+    start = 100 * SAMPLE_RATE_HZ * (number + 1)
+    span = Span(start, start + seconds * SAMPLE_RATE_HZ)
+    samples = np.full(span.length, number, np.float32)
+    return Window(index=number, spans=(span,), samples=samples, end_sample=span.end)
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
+    """The stub in place of vLLM; tests say what it says."""
+    stand_in = VllmStandIn(speak(f"{ENGLISH}Hello there."))
+    for name, module in (stand_in.make_modules() | make_qwen_modules()).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("VLLM_WORKER_MULTIPROC_METHOD", "VLLM_NO_USAGE_STATS", "VLLM_LOGGING_LEVEL"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield stand_in
+    assert stand_in.engine is None or stand_in.engine.running == {}
+
+
+def make_engine(
+    rules: RowRules | None = None, *, device: str = "auto", model_id: str = ""
+) -> Qwen3VllmEngine:
+    rules = rules or RowRules(max_new_tokens=400)
+    return Qwen3VllmEngine(Qwen3VllmConfig(model_id or str(TINY), device, gpu_memory=0.5, rules=rules))
+
+
+def decode(
+    windows: int = 1,
+    *,
+    rules: RowRules | None = None,
+    listener: Listener | None = None,
+    request: TranscriptionRequest | None = None,
+) -> list[WindowTranscript]:
+    engine = make_engine(rules)
+    engine.load(lambda _phase: None)
+    slices = [make_window(number) for number in range(windows)]
+    return engine.decode_windows(slices, request or TranscriptionRequest(), listener or Listener())
+
+
+def text_of(transcript: WindowTranscript) -> str:
+    return "".join(segment.text for segment in transcript.segments)
+
+
+def test_windows_are_decoded_at_once_and_told_by_the_token(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(f"{ENGLISH}One two.", "language German<asr_text>Grüße.", "language None<asr_text>")
+    listener = Listener()
+
+    transcripts = decode(3, listener=listener)
+
+    assert [text_of(transcript) for transcript in transcripts] == ["One two.", "Grüße.", ""]
+    assert [[segment.language for segment in one.segments] for one in transcripts] == [["en"], ["de"], []]
+    assert listener.texts == {0: "One two.", 1: "Grüße."}
+    assert listener.told > len("One two.")
+    assert len(vllm.requests) == 3
+
+
+@pytest.mark.parametrize("delay", [1, 7, 100])
+@pytest.mark.parametrize("hides_end", [False, True])
+def test_rows_that_begin_at_different_steps_lose_nothing(
+    vllm: VllmStandIn, delay: int, *, hides_end: bool
+) -> None:
+    texts = ["First of all.", "二零一六", "And last."]
+    vllm.speak = speak(*(ENGLISH + text for text in texts))
+    vllm.delay, vllm.hides_end = delay, hides_end
+    listener = Listener()
+
+    transcripts = decode(3, listener=listener)
+
+    assert [text_of(transcript) for transcript in transcripts] == texts
+    assert [listener.texts[number] for number in range(3)] == texts
+
+
+def test_a_request_is_greedy_and_brings_new_tokens_alone(vllm: VllmStandIn) -> None:
+    decode()
+
+    (request,) = vllm.requests
+    assert (request.params.temperature, request.params.repetition_penalty) == (0.0, 1.0)
+    assert request.params.output_kind is RequestOutputKind.DELTA
+    assert END in request.params.stop_token_ids
+    assert bytes(request.prompt_tokens) == b"[][audio]"
+
+
+def test_context_and_forced_language_go_into_the_prompt(vllm: VllmStandIn) -> None:
+    request = TranscriptionRequest(language_hint="de", context="Lindqvist")
+    vllm.speak = lambda _request: [*b"Guten Tag.", END]
+
+    (transcript,) = decode(request=request)
+
+    assert bytes(vllm.requests[0].prompt_tokens) == b"[Lindqvist][audio]language German<asr_text>"
+    assert [segment.language for segment in transcript.segments] == ["de"]
+    assert text_of(transcript) == "Guten Tag."
+
+
+def test_a_truncated_text_is_gone_on_with_from_what_was_said(vllm: VllmStandIn) -> None:
+    text = "This sentence is longer than the tokens that it is given at first."
+    vllm.speak = speak(ENGLISH + text)
+    listener = Listener()
+
+    (transcript,) = decode(rules=RowRules(max_new_tokens=40), listener=listener)
+
+    assert text_of(transcript) == listener.texts[0] == text
+    assert (transcript.is_complete, transcript.warnings) == (True, ())
+    first, second = vllm.requests
+    said = (ENGLISH + text)[:40]
+    assert bytes(second.prompt_tokens) == bytes(first.prompt_tokens) + said.encode()
+    assert (first.params.max_tokens, second.params.max_tokens) == (40, 80)
+
+
+def test_a_loop_is_cut_and_repeats_are_made_dear(vllm: VllmStandIn) -> None:
+    def repeat(request: Request, said: str) -> str:
+        if request.params.repetition_penalty > 1:
+            return f"{said}and so on."
+        return f"{ENGLISH}Well, " + "again " * 60
+
+    vllm.speak = speak(repeat)
+    listener = Listener()
+
+    (transcript,) = decode(listener=listener)
+
+    assert text_of(transcript).endswith("and so on.")
+    assert text_of(transcript) == listener.texts[0]
+    assert [request.params.repetition_penalty > 1 for request in vllm.requests] == [False, True]
+
+
+def test_a_prompt_said_back_is_left_out_the_next_time(vllm: VllmStandIn) -> None:
+    def echo(request: Request, _said: str) -> str:
+        prompt = bytes(request.prompt_tokens).decode()
+        return ENGLISH + (CONTEXT if CONTEXT in prompt else "What was really said.")
+
+    vllm.speak = speak(echo)
+
+    (transcript,) = decode(request=TranscriptionRequest(context=CONTEXT))
+
+    assert text_of(transcript) == "What was really said."
+    assert len(transcript.warnings) == 1
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5, 20])
+def test_a_wanted_stop_aborts_all_requests_before_the_next_step(vllm: VllmStandIn, patience: int) -> None:
+    vllm.speak = speak(*(f"{ENGLISH}A rather long sentence, number {number}." for number in range(3)))
+    vllm.delay = 4
+
+    with pytest.raises(DecodingStopped):
+        decode(3, listener=Listener(patience=patience))
+
+    assert vllm.steps < patience
+    assert vllm.engine is not None
+    assert vllm.engine.running == {}
+    assert vllm.aborted == ["1", "2", "3"]
+
+
+def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(f"{ENGLISH}Good day.", "language German<asr_text>Guten Tag.")
+    both = np.concatenate([make_window(number).samples for number in range(2)])
+    window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+
+    (transcript,) = engine.decode_windows([window], TranscriptionRequest(), Listener())
+
+    assert [(segment.text, segment.language) for segment in transcript.segments] == [
+        ("Good day.", "en"),
+        ("Guten Tag.", "de"),
+    ]
+
+
+def test_nobody_asks_for_languages_where_that_is_turned_off(vllm: VllmStandIn) -> None:
+    both = np.concatenate([make_window(number).samples for number in range(2)])
+    window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
+    config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, finds_language_changes=False)
+    engine = Qwen3VllmEngine(config)
+    engine.load(lambda _phase: None)
+
+    engine.decode_windows([window], TranscriptionRequest(), Listener())
+
+    assert len(vllm.requests) == 1
+
+
+def test_word_timestamps_that_are_required_are_refused(vllm: VllmStandIn) -> None:
+    with pytest.raises(WordsUnsupported, match="English"):
+        decode(request=TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED))
+
+
+def test_word_timestamps_that_are_welcome_are_left_out(vllm: VllmStandIn) -> None:
+    (transcript,) = decode(request=TranscriptionRequest(word_timestamps=WordTimestamps.WELCOME))
+
+    assert text_of(transcript) == "Hello there."
+    assert not any(segment.words for segment in transcript.segments)
+
+
+def test_a_temperature_is_handed_to_vllm(vllm: VllmStandIn) -> None:
+    decode(request=TranscriptionRequest(temperature=0.3))
+
+    assert [request.params.temperature for request in vllm.requests] == [0.3]
+
+
+def test_a_row_that_is_over_is_aborted_while_others_go_on(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(
+        f"{ENGLISH}Well, " + "again " * 20, f"{ENGLISH}{'A long story. ' * 3}{'x y z ' * 4}End."
+    )
+
+    decode(2, rules=RowRules(max_new_tokens=140))
+
+    assert "1" in vllm.aborted
+    assert "2" not in vllm.aborted
+
+
+def test_a_text_that_vllm_has_no_room_for_is_an_error_and_no_shorter_text(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(ENGLISH + "a b c d " * 2000)
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+    assert vllm.engine is not None
+    vllm.engine._room = 60
+
+    with pytest.raises(RuntimeError, match="no room"):
+        engine.decode_windows([make_window(0)], TranscriptionRequest(), Listener())
+
+
+def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmStandIn) -> None:
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+    heard: list[int] = []
+
+    def follow(tokens: list[int]) -> list[bool]:
+        heard.extend(tokens)
+        return [False]
+
+    generator = StoppableGenerator(engine._model, lambda: False)
+    prompt = Prompt(make_window(0).samples, "", None, ())
+    generator.generate([prompt], follow, max_new_tokens=5, avoid_repeats=False)  # type: ignore[arg-type]
+
+    assert bytes(heard) == ENGLISH[:5].encode()
+
+
+def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmStandIn) -> None:
+    phases: list[str] = []
+
+    assert make_engine().load(phases.append) == "cuda:0"
+
+    assert phases == ["importing libraries", "finding weights", "starting vLLM"]
+    assert vllm.options["gpu_memory_utilization"] == 0.5
+    assert vllm.options["limit_mm_per_prompt"] == {"audio": 1}
+    most = count_most_tokens(30.0, RowRules(max_new_tokens=400))
+    assert vllm.options["max_model_len"] >= most + Qwen3VllmConfig("").max_context_bytes
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_there_is_room_for_all_that_repairs_may_say() -> None:
+    rules = RowRules(max_new_tokens=100, truncation_repairs=2)
+
+    assert count_most_tokens(10.0, rules) >= 130 + 100 + 200 + 400
+    assert count_most_tokens(30.0, RowRules()) > count_most_tokens(5.0, RowRules())
+
+
+@pytest.mark.parametrize("package", ["vllm", "qwen_asr"])
+def test_a_missing_package_is_named_with_the_requirements(
+    vllm: VllmStandIn, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(ModelUnavailable, match=f"package {package}.*{REQUIREMENTS}"):
+        make_engine().load(lambda _phase: None)
+
+    assert (LOCKS_DIR.parent / REQUIREMENTS).is_file()
+
+
+def test_another_vllm_than_qwens_package_fits_is_refused(vllm: VllmStandIn) -> None:
+    vllm.architectures = {"LlamaForCausalLM"}
+
+    with pytest.raises(ModelUnavailable, match=REQUIREMENTS):
+        make_engine().load(lambda _phase: None)
+
+
+def test_a_start_that_fails_tells_how_much_memory_was_asked_for(vllm: VllmStandIn) -> None:
+    vllm.start_error = RuntimeError("Engine core initialization failed.")
+
+    with pytest.raises(ModelUnavailable, match=r"initialization failed.*50% of the GPU.*VLLM_GPU_MEMORY"):
+        make_engine().load(lambda _phase: None)
+
+
+def test_a_model_that_is_not_there_is_named(vllm: VllmStandIn) -> None:
+    with pytest.raises(ModelUnavailable, match="MODEL_ID=/nowhere"):
+        make_engine(model_id="/nowhere").load(lambda _phase: None)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda:1"])
+def test_a_device_that_vllm_is_not_run_on_is_refused(vllm: VllmStandIn, device: str) -> None:
+    with pytest.raises(ModelUnavailable, match=f"DEVICE={device}"):
+        make_engine(device=device).load(lambda _phase: None)
+
+
+def test_an_error_that_is_none_of_the_device_is_only_raised(vllm: VllmStandIn) -> None:
+    def refuse(_request: Request) -> list[int]:
+        raise ValueError("The prompt is longer than the maximum model length")
+
+    vllm.speak = refuse
+
+    with pytest.raises(ValueError, match="maximum model length"):
+        decode()

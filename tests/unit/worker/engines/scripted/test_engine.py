@@ -1,0 +1,165 @@
+"""The scripted engine says what its audio demands, however it is cut, and misbehaves on demand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.transcripts import join_segments
+from tests.support.audio import make_tones
+from tests.support.listener import Listener
+from worker.audio.windows import cut_fixed_windows
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window, WindowTranscript
+from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine, expected_words
+
+AUDIO = (make_tones(12.5) / 32_768).astype(np.float32)
+
+
+def cut(audio: Samples, window_s: float, *, first_index: int = 0) -> list[Window]:
+    return list(cut_fixed_windows([audio], window_s, first_index=first_index))
+
+
+def decode(
+    windows: list[Window],
+    config: ScriptedConfig | None = None,
+    listener: Listener | None = None,
+    **context: Any,
+) -> list[WindowTranscript]:
+    request = TranscriptionRequest(context=json.dumps(context))
+    engine = ScriptedEngine(config or ScriptedConfig())
+    return engine.decode_windows(windows, request, listener or Listener())
+
+
+@given(st.integers(1, 13))
+def test_the_text_does_not_depend_on_where_windows_are_cut(window_s: int) -> None:
+    transcripts = decode(cut(AUDIO, window_s))
+
+    segments = [segment for transcript in transcripts for segment in transcript.segments]
+    assert join_segments(segments).split() == expected_words(AUDIO)
+
+
+def test_there_is_a_word_for_each_whole_second_that_differs_with_the_audio() -> None:
+    words = expected_words(AUDIO)
+
+    assert len(words) == 12
+    assert len(set(words)) > 6
+    assert expected_words(AUDIO[SAMPLE_RATE_HZ:]) == words[1:]
+    assert expected_words(AUDIO[: SAMPLE_RATE_HZ - 1]) == []
+
+
+def test_samples_outside_the_range_are_clipped() -> None:
+    assert expected_words(np.full(SAMPLE_RATE_HZ, 2.0, np.float32)) == expected_words(
+        np.full(SAMPLE_RATE_HZ, 32_767 / 32_768, np.float32)
+    )
+
+
+def test_a_window_has_one_segment_and_a_word_each_second_when_asked() -> None:
+    second_window = cut(AUDIO, 5)[1]
+    request = TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED)
+
+    (transcript,) = ScriptedEngine(ScriptedConfig()).decode_windows([second_window], request, Listener())
+
+    (segment,) = transcript.segments
+    assert (segment.start_s, segment.end_s, segment.language) == (5.0, 10.0, "en")
+    assert [(word.start_s, word.end_s) for word in segment.words] == [(5 + n, 6 + n) for n in range(5)]
+    assert [word.text for word in segment.words] == segment.text.split()
+
+
+def test_words_have_no_times_unless_asked() -> None:
+    (transcript, *_) = decode(cut(AUDIO, 5))
+
+    assert transcript.segments[0].words == ()
+
+
+def test_less_than_a_second_is_not_worth_a_word() -> None:
+    assert decode(cut(AUDIO[:8_000], 5)) == [WindowTranscript(())]
+
+
+def test_the_partials_of_a_window_are_its_text() -> None:
+    listener = Listener()
+
+    transcripts = decode(cut(AUDIO, 5), listener=listener)
+
+    assert listener.texts == {
+        index: join_segments(transcript.segments) for index, transcript in enumerate(transcripts)
+    }
+
+
+@pytest.mark.parametrize("speed", [0, 1_000])
+def test_a_stop_is_heard_between_two_words(speed: float) -> None:
+    listener = Listener(patience=2)
+
+    with pytest.raises(DecodingStopped):
+        decode(cut(AUDIO, 30), listener=listener, speed=speed)
+
+    assert listener.texts == {0: " ".join(expected_words(AUDIO)[:2])}
+
+
+def test_a_stop_is_heard_while_a_word_is_waited_for() -> None:
+    with pytest.raises(DecodingStopped):
+        decode(cut(AUDIO, 30), listener=Listener(patience=0), speed=1e-6)
+
+
+def test_a_stop_may_be_ignored() -> None:
+    (transcript,) = decode(cut(AUDIO, 30), listener=Listener(patience=0), misbehaviour="ignore_stop")
+
+    assert transcript.segments[0].text.split() == expected_words(AUDIO)
+
+
+def test_an_error_is_raised_in_the_middle_of_a_window() -> None:
+    listener = Listener()
+
+    with pytest.raises(RuntimeError, match="told to raise"):
+        decode(cut(AUDIO, 30), ScriptedConfig(misbehaviour=Misbehaviour.RAISE), listener)
+
+    assert listener.texts == {0: " ".join(expected_words(AUDIO)[:6])}
+
+
+def test_only_the_window_that_is_named_misbehaves() -> None:
+    first, second, _ = cut(AUDIO, 5, first_index=7)
+
+    assert decode([first], misbehaviour="raise", window=8)[0].segments
+    with pytest.raises(RuntimeError):
+        decode([second], misbehaviour="raise", window=8)
+
+
+def test_with_a_marker_it_misbehaves_once(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    with pytest.raises(RuntimeError):
+        decode(cut(AUDIO, 5), misbehaviour="raise", marker=str(marker))
+
+    assert marker.exists()
+    assert len(decode(cut(AUDIO, 5), misbehaviour="raise", marker=str(marker))) == 3
+
+
+@pytest.mark.parametrize("context", [None, "", "names: Fisichella", "[1, 2]", "7"])
+def test_a_context_that_is_no_object_changes_nothing(context: str | None) -> None:
+    request = TranscriptionRequest(context=context)
+
+    assert ScriptedEngine(ScriptedConfig()).decode_windows(cut(AUDIO, 30), request, Listener())
+
+
+def test_a_context_with_an_unknown_field_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError, match="misbehavior"):
+        decode(cut(AUDIO, 5), misbehavior="raise")
+
+
+def test_loading_may_fail() -> None:
+    engine = ScriptedEngine(ScriptedConfig(misbehaviour=Misbehaviour.FAIL_LOAD))
+
+    with pytest.raises(ModelUnavailable):
+        engine.load(lambda phase: None)
+
+
+def test_loading_reports_a_phase_and_the_device() -> None:
+    phases: list[str] = []
+
+    assert ScriptedEngine(ScriptedConfig()).load(phases.append) == "cpu"
+    assert phases == ["reading the script"]

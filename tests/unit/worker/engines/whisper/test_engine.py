@@ -1,0 +1,211 @@
+"""What faster-whisper finds in a window becomes segments of the upload; a stand-in takes its place here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.transcripts import Segment, SegmentDecoding, Word, join_segments
+from tests.support.listener import Listener
+from worker.engines.protocol import DecodingStopped, Samples, Span, Window
+from worker.engines.whisper.engine import WhisperConfig, WhisperEngine
+from worker.engines.whisper.model import DecodingOptions, EncodedWindow
+
+Found = SimpleNamespace
+DECODED = Found(tokens=[7, 8], temperature=0.2, avg_logprob=-0.31, no_speech_prob=0.05, seek=0)
+
+
+class WhisperStandIn:
+    """Finds what it is told to find in each window, and remembers how it was asked."""
+
+    def __init__(self, *windows: list[Found], detected: tuple[str, float] = ("en", 0.9)) -> None:
+        self.asked: list[DecodingOptions] = []
+        self.detections = 0
+        self.detected = detected
+        self._windows = list(windows)
+
+    def encode(self, samples: Samples) -> EncodedWindow:
+        return EncodedWindow(samples, None, None)
+
+    def detect_language(self, window: EncodedWindow) -> tuple[str, float]:
+        self.detections += 1
+        return self.detected
+
+    def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Found]:
+        self.asked.append(options)
+        yield from self._windows.pop(0)
+
+
+def found(start_s: float, end_s: float, text: str, words: list[Found] | None = None) -> Found:
+    return Found(start=start_s, end=end_s, text=text, words=words, **vars(DECODED))
+
+
+def found_word(start_s: float, end_s: float, text: str) -> Found:
+    return Found(start=start_s, end=end_s, word=text)
+
+
+def make_window(index: int = 0, *spans_s: tuple[int, int]) -> Window:
+    spans = tuple(
+        Span(start * SAMPLE_RATE_HZ, end * SAMPLE_RATE_HZ) for start, end in spans_s or [(100, 110)]
+    )
+    samples = np.zeros(sum(span.length for span in spans), np.float32)
+    return Window(index=index, spans=spans, samples=samples, end_sample=spans[-1].end)
+
+
+def make_engine(model: WhisperStandIn) -> WhisperEngine:
+    engine = WhisperEngine(WhisperConfig(weights_dir=Path("models"), beam_size=3))
+    engine._model = model  # type: ignore[assignment]
+    return engine
+
+
+def decode(
+    model: WhisperStandIn,
+    *windows: Window,
+    request: TranscriptionRequest | None = None,
+    previous_language: str | None = None,
+) -> list[tuple[Segment, ...]]:
+    transcripts = make_engine(model).decode_windows(
+        windows or [make_window()],
+        request or TranscriptionRequest(),
+        Listener(),
+        previous_language=previous_language,
+    )
+    return [transcript.segments for transcript in transcripts]
+
+
+def test_segments_have_the_times_of_the_upload() -> None:
+    model = WhisperStandIn([found(0.0, 2.5, " Good morning."), found(2.5, 4.0, " How are you?")])
+
+    ((first, second),) = decode(model)
+
+    decoding = SegmentDecoding((7, 8), 0.2, -0.31, 0.05, window_start_s=100.0)
+    assert first == Segment(100.0, 102.5, "Good morning.", "en", (), decoding)
+    assert second == Segment(102.5, 104.0, "How are you?", "en", (), decoding)
+
+
+def test_what_numpy_says_of_a_segment_is_made_fit_for_the_wire() -> None:
+    odd = found(0.0, 1.0, " a")
+    odd.avg_logprob, odd.no_speech_prob, odd.temperature = np.float32(-np.inf), np.float32(0.25), None
+
+    ((segment,),) = decode(WhisperStandIn([odd]))
+
+    assert msgspec.json.decode(msgspec.json.encode(segment), type=Segment) == segment
+    assert segment.decoding == SegmentDecoding((7, 8), 0.0, 0.0, 0.25, window_start_s=100.0)
+
+
+def test_segments_do_not_overlap_though_whisper_says_so() -> None:
+    model = WhisperStandIn([found(0.0, 3.0, " One"), found(2.0, 2.5, " two"), found(2.2, 30.0, " three")])
+
+    (segments,) = decode(model)
+
+    times_s = [(segment.start_s, segment.end_s) for segment in segments]
+    assert times_s == [(100.0, 103.0), (103.0, 103.0), (103.0, 110.0)]
+
+
+def test_words_are_placed_one_by_one_and_bound_their_segment() -> None:
+    words = [found_word(3.2, 3.9, " Left"), found_word(3.9, 4.5, " right."), found_word(4.4, 5.0, " Up")]
+    model = WhisperStandIn([found(3.0, 6.0, " Left right. Up", words)])
+    window = make_window(0, (10, 14), (74, 80))
+
+    ((segment,),) = decode(
+        model, window, request=TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED)
+    )
+
+    assert segment.words == (Word(13.2, 13.9, "Left"), Word(74.0, 74.5, "right."), Word(74.5, 75.0, "Up"))
+    assert (segment.start_s, segment.end_s) == (13.2, 75.0)
+    assert model.asked[0].word_timestamps
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"), [("en", [" I say", " yes."]), ("zh", ["我說", "是"])], ids=["spaced", "unspaced"]
+)
+def test_the_partials_of_a_window_are_its_text(language: str, texts: list[str]) -> None:
+    model = WhisperStandIn([found(number, number + 1, text) for number, text in enumerate(texts)])
+    listener = Listener()
+
+    (transcript,) = make_engine(model).decode_windows(
+        [make_window(7)], TranscriptionRequest(language_hint=language), listener
+    )
+
+    assert listener.texts == {7: join_segments(transcript.segments)}
+
+
+def test_a_window_without_speech_has_no_segments() -> None:
+    assert decode(WhisperStandIn([])) == [()]
+
+
+def test_a_hint_is_taken_without_detection() -> None:
+    model = WhisperStandIn([found(0, 1, " Guten Tag")])
+
+    ((segment,),) = decode(model, request=TranscriptionRequest(language_hint="de"))
+
+    assert segment.language == "de"
+    assert model.asked[0].language == "de"
+    assert model.detections == 0
+
+
+def test_javanese_has_another_code_in_whisper() -> None:
+    model = WhisperStandIn([found(0, 1, " a")], [found(0, 1, " b")], detected=("jw", 0.9))
+
+    ((hinted,),) = decode(model, request=TranscriptionRequest(language_hint="jv"))
+    ((detected,),) = decode(model)
+
+    assert [options.language for options in model.asked] == ["jw", "jw"]
+    assert (hinted.language, detected.language) == ("jv", "jv")
+
+
+@pytest.mark.parametrize(
+    ("probability", "previous", "expected"),
+    [(0.9, "fr", "cy"), (0.3, "fr", "fr"), (0.3, None, "cy")],
+    ids=["sure", "unsure", "unsure and nothing before"],
+)
+def test_a_language_in_doubt_is_that_of_the_speech_before(
+    probability: float, previous: str | None, expected: str
+) -> None:
+    model = WhisperStandIn([found(0, 1, " a")], detected=("cy", probability))
+
+    ((segment,),) = decode(model, previous_language=previous)
+
+    assert segment.language == expected
+
+
+def test_the_language_of_a_window_counts_for_the_next() -> None:
+    model = WhisperStandIn([found(0, 1, " a")], [], [found(0, 1, " b")], detected=("cy", 0.3))
+
+    first, empty, last = decode(model, *(make_window(n) for n in range(3)), previous_language="fr")
+
+    assert empty == ()
+    assert [segment.language for segment in first + last] == ["fr", "fr"]
+
+
+def test_the_context_is_the_prompt_of_every_window() -> None:
+    model = WhisperStandIn([], [])
+
+    decode(model, make_window(0), make_window(1), request=TranscriptionRequest(context="Fisichella"))
+
+    assert [options.prompt for options in model.asked] == ["Fisichella", "Fisichella"]
+    assert {options.beam_size for options in model.asked} == {3}
+
+
+def test_a_stop_is_heard_between_two_segments() -> None:
+    model = WhisperStandIn([found(0, 1, " one"), found(1, 2, " two"), found(2, 3, " three")])
+    listener = Listener(patience=1)
+
+    with pytest.raises(DecodingStopped):
+        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), listener)
+
+    assert listener.texts == {0: "one"}
+
+
+def test_a_stop_is_heard_before_a_window_is_begun() -> None:
+    model = WhisperStandIn([])
+
+    with pytest.raises(DecodingStopped):
+        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), Listener(patience=0))
+
+    assert model.asked == []

@@ -1,0 +1,136 @@
+"""The clocks of a job count inference only, over all its claims, and notice an engine that stands still."""
+
+import pytest
+
+from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
+from worker.jobs.clocks import ClockLimits, JobClocks, choose_limits, inference_limit_s
+from worker.settings import WorkerSettings
+
+LIMITS = ClockLimits(inference_s=100, window_s=20, load_s=50)
+
+
+class Time:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    """The time that the clocks are on."""
+    return Time()
+
+
+@pytest.fixture
+def clocks(time: Time) -> JobClocks:
+    """Clocks of a job that was not begun before."""
+    return JobClocks(LIMITS, used_ms=0, clock=time)
+
+
+def make_claim(endpoint: Endpoint, duration_s: float) -> Claim:
+    upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=duration_s)
+    return Claim("a", 1, 1, endpoint, Priority.BATCH, upload, TranscriptionRequest(), Checkpoint())
+
+
+def test_loading_does_not_count_as_inference_whenever_it_happens(time: Time, clocks: JobClocks) -> None:
+    time.now += 40
+    assert (clocks.inference_ms, clocks.is_inferring) == (0, False)
+    clocks.begin_inference()
+    time.now += 10
+    clocks.begin_loading()  # of a second model
+    time.now += 30
+    assert (clocks.inference_ms, clocks.is_inferring) == (10_000, False)
+    clocks.begin_inference()
+    time.now += 5
+    assert (clocks.inference_ms, clocks.is_inferring) == (15_000, True)
+
+
+def test_a_second_report_of_inference_does_not_restart_the_clock(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    time.now += 60
+    clocks.begin_inference()
+    time.now += 41
+    assert clocks.is_inference_over
+
+
+def test_what_earlier_claims_took_counts(time: Time) -> None:
+    clocks = JobClocks(LIMITS, used_ms=90_000, clock=time)
+    clocks.begin_inference()
+    time.now += 10
+    assert not clocks.is_inference_over
+    time.now += 1
+    assert clocks.is_inference_over
+    assert clocks.inference_ms == 101_000
+
+
+def test_an_engine_stands_still_when_it_is_silent_for_longer_than_a_window_takes(
+    time: Time, clocks: JobClocks
+) -> None:
+    clocks.begin_inference()
+    time.now += 20
+    assert not clocks.is_stalled
+    clocks.begin_inference()
+    time.now += 20
+    assert not clocks.is_stalled
+    time.now += 1
+    assert clocks.is_stalled
+
+
+def test_an_outage_of_the_record_counts_neither_as_inference_nor_as_standing_still(
+    time: Time, clocks: JobClocks
+) -> None:
+    clocks.begin_inference()
+    time.now += 10
+    with clocks.excuse_outage():
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_stalled) == (10_000, False)
+    time.now += 10
+    assert (clocks.inference_ms, clocks.is_stalled) == (20_000, False)
+
+
+def test_an_outage_that_follows_the_first_report_is_excused_from_there(time: Time, clocks: JobClocks) -> None:
+    with clocks.excuse_outage():
+        clocks.begin_inference()
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_inferring) == (0, True)
+
+
+def test_an_outage_while_loading_leaves_the_clock_where_it_was(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    time.now += 10
+    with clocks.excuse_outage():
+        clocks.begin_loading()
+        time.now += 500
+    assert (clocks.inference_ms, clocks.is_inferring, clocks.is_stalled) == (10_000, False, False)
+
+
+def test_calls_of_a_record_that_is_well_are_no_outages(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    for _ in range(100):
+        with clocks.excuse_outage():
+            time.now += 0.01
+    assert clocks.inference_ms == 1000
+
+
+def test_a_phase_of_loading_may_take_longer(time: Time, clocks: JobClocks) -> None:
+    time.now += 50
+    assert not clocks.is_stalled
+    clocks.begin_loading()
+    time.now += 50
+    assert not clocks.is_stalled
+    time.now += 1
+    assert clocks.is_stalled
+
+
+def test_only_jobs_get_more_time_for_longer_audio() -> None:
+    settings = WorkerSettings(request_timeout=300, job_timeout_factor=4, window_timeout=7, load_timeout=8)
+    hour_s = 3600.0
+    assert inference_limit_s(make_claim(Endpoint.SYNC, hour_s), settings) == 300
+    assert inference_limit_s(make_claim(Endpoint.STREAM, hour_s), settings) == 300
+    assert inference_limit_s(make_claim(Endpoint.JOBS, hour_s), settings) == 4 * hour_s
+    assert inference_limit_s(make_claim(Endpoint.JOBS, 1.0), settings) == 300
+    assert choose_limits(make_claim(Endpoint.JOBS, 1.0), settings) == ClockLimits(300, 7, 8)

@@ -1,0 +1,84 @@
+"""The thread that does the jobs outlives whatever goes wrong on it."""
+
+import threading
+from typing import cast
+
+import pytest
+
+from shared.capabilities import ModelState
+from worker.jobs.runner import JobRunner
+from worker.model.host import ModelHost
+
+
+class UnendingHost:
+    """A model process that cannot be ended at the first try."""
+
+    may_start = True
+
+    def __init__(self) -> None:
+        self.state = ModelState.READY
+        self.tries = 0
+
+    def notice_death(self) -> None:
+        pass
+
+    def unload(self) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise RuntimeError
+        self.state = ModelState.ABSENT
+
+
+class MortalHost:
+    """A model process that vanishes while it is idle."""
+
+    may_start = True
+
+    def __init__(self) -> None:
+        self.state = ModelState.READY
+        self.is_gone = False
+        self.looked = threading.Event()
+
+    def notice_death(self) -> None:
+        if self.is_gone:
+            self.looked.set()
+
+    def unload(self) -> None:
+        self.state = ModelState.ABSENT
+
+
+def test_an_idle_process_that_vanishes_is_noticed_though_no_job_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.jobs.runner.BELT_INTERVAL_S", 0.01)
+    host = MortalHost()
+    runner = JobRunner(
+        cast(ModelHost, host),
+        lambda: None,
+        lambda _: None,
+        idle_timeout_s=0,
+        is_stopping=threading.Event(),
+    )
+    runner.start()
+    runner.serve_ticket()
+    host.is_gone = True
+    assert host.looked.wait(30)
+    runner.begin_stop()
+    runner.join(30)
+
+
+def test_an_error_while_unloading_does_not_end_the_worker() -> None:
+    host = UnendingHost()
+    runner = JobRunner(
+        cast(ModelHost, host),
+        lambda: None,
+        lambda _: None,
+        idle_timeout_s=0.01,
+        is_stopping=threading.Event(),
+    )
+    runner.start()
+    while host.state is not ModelState.ABSENT:
+        runner.serve_ticket()
+        assert runner._thread.is_alive()
+    runner.begin_stop()
+    runner.join(30)

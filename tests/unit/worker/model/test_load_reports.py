@@ -1,0 +1,44 @@
+"""Whoever waits for a model hears how long its loading has taken, and no other."""
+
+from worker.engines.protocol import LOADED
+from worker.model.load_reports import LoadReporter
+from worker.model.messages import Loaded, Loading, Report
+
+
+def test_each_loading_is_timed_from_its_own_beginning_and_its_end_is_told() -> None:
+    now_s = 100.0
+    sent: list[Report] = []
+    report_phase = LoadReporter(sent.append, lambda: now_s)
+
+    now_s = 101.0
+    report_phase("loading weights")
+    now_s = 103.5
+    report_phase.end("cuda:0")
+    now_s = 3600.0
+    report_phase("finding aligner")
+    now_s = 3601.0
+    report_phase("loading aligner")
+    now_s = 3604.25
+    report_phase(LOADED)
+
+    assert sent == [
+        Loading("loading weights", 1.0),
+        Loaded("cuda:0", 3.5),
+        Loading("finding aligner", 0.0),
+        Loading("loading aligner", 1.0),
+        Loaded("cuda:0", 4.25),
+    ]
+
+
+def test_a_loading_that_failed_does_not_count_in_the_next() -> None:
+    now_s = 0.0
+    sent: list[Report] = []
+    report_phase = LoadReporter(sent.append, lambda: now_s)
+    report_phase.end("cpu")
+
+    report_phase("loading aligner")
+    report_phase.forget()
+    now_s = 60.0
+    report_phase("loading aligner")
+
+    assert sent[1:] == [Loading("loading aligner", 0.0)] * 2

@@ -1,0 +1,1 @@
+"""Speech detection, windows and the PCM pipe."""

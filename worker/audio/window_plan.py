@@ -1,0 +1,167 @@
+"""Which stretches of an upload go into which window, decided from speech probabilities alone."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from worker.audio.vad import CHUNK_SAMPLES
+from worker.engines.protocol import Span
+
+# A split takes the quietest moment in the last third of the window, looking at about 0.2 s at a time.
+_SPLIT_FROM = 2 / 3
+_SMOOTHED_CHUNKS = 7
+
+
+class WindowConfig(msgspec.Struct, frozen=True):
+    """How speech is packed into windows.
+
+    `first_window_s` limits the first window where given, so that its text comes early. `edge_silence_s`
+    is the silence kept at each edge of a speech region. Regions are told apart by pauses of at least
+    `min_pause_s`; sounds shorter than `min_speech_s` are no speech. Speech begins at a probability of
+    `speech_threshold` and ends below `silence_threshold`.
+    """
+
+    window_s: float = 30.0
+    first_window_s: float | None = None
+    edge_silence_s: float = 0.4
+    min_pause_s: float = 0.5
+    min_speech_s: float = 0.1
+    speech_threshold: float = 0.5
+    silence_threshold: float = 0.35
+
+
+class WindowPlan(msgspec.Struct, frozen=True):
+    """A window that is settled: its spans, and where in the upload the next one may begin.
+
+    `pauses` are the moments of the upload, in samples, in the middle between two of its speech regions.
+    """
+
+    spans: tuple[Span, ...]
+    end_sample: int
+    pauses: tuple[int, ...] = ()
+
+
+class WindowPlanner:
+    """Packs whole speech regions into windows, given one probability per 512 samples of the upload."""
+
+    def __init__(self, config: WindowConfig, *, start_sample: int = 0) -> None:
+        self._config = config
+        self._edge = to_samples(config.edge_silence_s)
+        self._pause = to_samples(config.min_pause_s)
+        self._limit = to_samples(min(config.first_window_s or config.window_s, config.window_s))
+        self._now = start_sample
+        self._floor = start_sample  # all audio before it belongs to earlier windows
+        self._speaking = False
+        self._packed: list[Span] = []  # the open window: its regions, without silence behind the last
+        self._pauses: list[int] = []  # in the middle between them
+        self._region: Span | None = None  # the speech that has not come to its pause yet
+        self._levels: list[float] = []  # the probabilities since that region's start
+
+    @property
+    def spare(self) -> Span:
+        """The silence that no window will need, though windows before and behind it are open."""
+        kept_until = self._packed[-1].end + self._edge if self._packed else 0
+        kept_again = (self._region.start if self._region else self._now) - self._edge
+        return Span(kept_until, max(kept_until, kept_again))
+
+    def add(self, probabilities: Iterable[float]) -> Iterator[WindowPlan]:
+        """Take the probabilities of the next 512 samples each and give the windows which they settle."""
+        for probability in probabilities:
+            self._take_chunk(probability)
+            yield from self._settle_full_windows()
+
+    def finish(self, probabilities: Iterable[float], *, end_sample: int) -> Iterator[WindowPlan]:
+        """Take what is left up to the end of the upload, at `end_sample`, and give the last windows."""
+        for probability in probabilities:
+            self._take_chunk(probability)
+        # The last chunk was padded with silence.
+        self._now = end_sample
+        if self._region:
+            self._region = Span(self._region.start, min(self._region.end, end_sample))
+        yield from self._settle_full_windows()
+        if self._region:
+            self._close_region(self._region)
+        if self._packed:
+            yield self._end_window(end_sample)
+
+    def _take_chunk(self, probability: float) -> None:
+        threshold = self._config.silence_threshold if self._speaking else self._config.speech_threshold
+        self._speaking = probability >= threshold
+        start, self._now = self._now, self._now + CHUNK_SAMPLES
+        if self._speaking:
+            self._region = Span(self._region.start if self._region else start, self._now)
+        if self._region:
+            self._levels.append(probability)
+            if self._now - self._region.end >= self._pause:
+                self._close_region(self._region)
+
+    def _close_region(self, region: Span) -> None:
+        continues_a_split = region.start == self._floor
+        if continues_a_split or region.length >= to_samples(self._config.min_speech_s):
+            if self._packed:
+                self._pauses.append(_find_middle(self._packed[-1].end, region.start))
+            self._packed = self._pack(region)
+        self._region, self._levels = None, []
+
+    def _pack(self, region: Span) -> list[Span]:
+        """The open window's spans with `region` behind them; a gap shorter than two edges stays whole."""
+        edge = self._edge
+        if not self._packed:
+            return [Span(max(self._floor, region.start - edge), region.end)]
+        *earlier, last = self._packed
+        if region.start - last.end <= 2 * edge:
+            return [*earlier, Span(last.start, region.end)]
+        return [*earlier, Span(last.start, last.end + edge), Span(region.start - edge, region.end)]
+
+    def _settle_full_windows(self) -> Iterator[WindowPlan]:
+        # Without a region: could even the shortest one that begins now still be packed?
+        while (self._packed or self._region) and self._length_with(self._upcoming()) > self._limit:
+            yield self._end_in_silence() if self._packed else self._split(self._upcoming())
+
+    def _upcoming(self) -> Span:
+        return self._region or Span(self._now, self._now)
+
+    def _length_with(self, region: Span) -> int:
+        return sum(span.length for span in self._pack(region))
+
+    def _end_in_silence(self) -> WindowPlan:
+        return self._end_window(_find_middle(self._packed[-1].end, self._upcoming().start))
+
+    def _split(self, region: Span) -> WindowPlan:
+        """End the window inside a region longer than it, at the moment with the least speech."""
+        (whole,) = self._pack(region)
+        first = (whole.start + int(self._limit * _SPLIT_FROM) - region.start) // CHUNK_SAMPLES + 1
+        last = (whole.start + self._limit - region.start) // CHUNK_SAMPLES
+        quietest = find_quietest(self._levels, first, last)
+        cut = region.start + quietest * CHUNK_SAMPLES
+        self._packed = [Span(whole.start, cut)]
+        self._region, self._levels = Span(cut, region.end), self._levels[quietest:]
+        return self._end_window(cut)
+
+    def _end_window(self, cut: int) -> WindowPlan:
+        *earlier, last = self._packed
+        room = self._limit - sum(span.length for span in self._packed)
+        trailing = min(self._edge, room, cut - last.end)
+        spans = (*earlier, Span(last.start, last.end + trailing))
+        plan = WindowPlan(spans, cut, tuple(self._pauses))
+        self._packed, self._pauses, self._floor = [], [], cut
+        self._limit = to_samples(self._config.window_s)
+        return plan
+
+
+def find_quietest(levels: Sequence[float], first: int, last: int) -> int:
+    """The index in `first`..`last`, both inclusive, around which `levels` are lowest."""
+    padded = np.pad(np.asarray(levels), _SMOOTHED_CHUNKS // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(_SMOOTHED_CHUNKS, 1 / _SMOOTHED_CHUNKS), mode="valid")
+    return first + int(np.argmin(smooth[first : last + 1]))
+
+
+def _find_middle(before: int, after: int) -> int:
+    return before + (after - before) // 2
+
+
+def to_samples(seconds: float) -> int:
+    """`seconds` in samples at 16 kHz, rounded down."""
+    return int(seconds * SAMPLE_RATE_HZ)

@@ -1,0 +1,108 @@
+"""The engines there are and what each can do, known without importing any of them."""
+
+from enum import StrEnum
+
+import msgspec
+
+from shared.capabilities import Capabilities
+
+
+class EngineName(StrEnum):
+    """The engines, by the names that the setting ENGINE takes."""
+
+    QWEN3 = "qwen3"  # Qwen3-ASR by Qwen's own package, on a GPU or the CPU
+    QWEN3_VLLM = "qwen3-vllm"  # the same model by vLLM, on a GPU
+    WHISPER = "whisper"  # faster-whisper on the CPU
+    SCRIPTED = "scripted"  # says what tests expect
+
+
+# The languages of every multilingual Whisper model, by their codes in the API.
+# fmt: off
+WHISPER_LANGUAGES = frozenset({
+    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de",
+    "el", "en", "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "haw", "he", "hi", "hr", "ht",
+    "hu", "hy", "id", "is", "it", "ja", "jv", "ka", "kk", "km", "kn", "ko", "la", "lb", "ln", "lo", "lt",
+    "lv", "mg", "mi", "mk", "ml", "mn", "mr", "ms", "mt", "my", "ne", "nl", "nn", "no", "oc", "pa", "pl",
+    "ps", "pt", "ro", "ru", "sa", "sd", "si", "sk", "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta",
+    "te", "tg", "th", "tk", "tl", "tr", "tt", "uk", "ur", "uz", "vi", "yi", "yo", "zh",
+})
+# fmt: on
+
+# The languages of Qwen3-ASR, by their codes in the API, and the names it knows them by.
+QWEN3_LANGUAGE_NAMES = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fil": "Filipino",
+    "fr": "French",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "mk": "Macedonian",
+    "ms": "Malay",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "th": "Thai",
+    "tr": "Turkish",
+    "vi": "Vietnamese",
+    "yue": "Cantonese",
+    "zh": "Chinese",
+}
+
+# The languages in which Qwen's forced aligner finds the word timestamps.
+QWEN3_WORD_LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"})
+
+DEFAULT_ALIGNER_ID = "Qwen/Qwen3-ForcedAligner-0.6B"
+
+SCRIPTED_LANGUAGES = frozenset({"en"})
+
+
+def describe_capabilities(
+    engine: EngineName,
+    *,
+    whisper_model: str,
+    model_id: str,
+    aligner_id: str = DEFAULT_ALIGNER_ID,
+    max_context_bytes: int | None = None,
+) -> Capabilities:
+    """What `engine` can do; the others are the settings of that name, where it needs them."""
+    match engine:
+        case EngineName.QWEN3 | EngineName.QWEN3_VLLM:
+            words = find_word_languages(aligner_id) if engine is EngineName.QWEN3 else frozenset()
+            described = _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=words)
+            return msgspec.structs.replace(described, max_context_bytes=max_context_bytes)
+        case EngineName.WHISPER:
+            return _describe(engine, whisper_model or "whisper-base", WHISPER_LANGUAGES)
+        case EngineName.SCRIPTED:
+            return _describe(engine, "scripted", SCRIPTED_LANGUAGES)
+
+
+def find_word_languages(aligner_id: str) -> frozenset[str]:
+    """The languages with word timestamps, given what ALIGNER_ID names; none without an aligner."""
+    return QWEN3_WORD_LANGUAGES if aligner_id else frozenset()
+
+
+def _describe(
+    engine: EngineName, model: str, languages: frozenset[str], *, word_languages: frozenset[str] | None = None
+) -> Capabilities:
+    return Capabilities(
+        engine=engine,
+        model=model,
+        languages=languages,
+        word_languages=languages if word_languages is None else word_languages,
+        context=True,
+        streaming=True,
+    )

@@ -1,0 +1,1 @@
+"""Qwen3-ASR on transformers and on vLLM."""

@@ -1,0 +1,118 @@
+"""Qwen's forced aligner on torch: when each word of a text was said in the audio it is of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
+from worker.engines.protocol import ModelUnavailable, Samples
+from worker.engines.qwen3.aligner_words import AlignedUnit
+from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.device import DeviceTooSmall, Placement
+from worker.engines.qwen3.inputs import pad_samples
+from worker.engines.qwen3.loading import place_weights
+from worker.engines.qwen3.weights import find_qwen3_weights
+
+_FOLDER = "aligner"  # where a folder that holds more than the model keeps it
+_CONFIG_NAME = "config.json"
+_MARK_OF_ALIGNERS = "timestamp_token_id"  # in the configuration of every one
+_WITHOUT = "Or ask for no word timestamps."
+
+
+class Qwen3Aligner:
+    """The aligner on its device. One text is aligned at a time: it takes a single step of the model."""
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        from qwen_asr import Qwen3ForcedAligner
+        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+        from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
+
+        # Put together here, as its own `from_pretrained` sets the flag below for local folders as well.
+        self._aligner: Any = Qwen3ForcedAligner(
+            Qwen3ASRForConditionalGeneration.from_pretrained(
+                str(folder), dtype=placement.dtype, device_map=placement.device
+            ).eval(),
+            # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
+            Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False),
+            Qwen3ForceAlignProcessor(),
+        )
+
+    def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
+        """The words of `text`, without its punctuation, and their times; `language` is an ISO code.
+
+        Raises:
+            OutOfDeviceMemory: the device has too little memory for that much audio.
+            ModelUnavailable: the tokenizer that the language needs is not installed.
+        """
+        import torch
+
+        audio = (pad_samples(samples), SAMPLE_RATE_HZ)
+        name = QWEN3_LANGUAGE_NAMES[language]
+        try:
+            (aligned,) = self._aligner.align(audio, text, name)
+        except torch.OutOfMemoryError as error:
+            message = f"the device has too little memory for word timestamps ({error}); lower WINDOW_S"
+        except ImportError as error:
+            raise ModelUnavailable(
+                f"Word timestamps in {name} need a tokenizer that is not installed here ({error}). {_WITHOUT}"
+            ) from error
+        else:
+            return [AlignedUnit(unit.text, unit.start_time, unit.end_time) for unit in aligned]
+        # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
+        torch.cuda.empty_cache()
+        raise OutOfDeviceMemory(message)
+
+
+def choose_aligner(aligner_id: str, model_id: str) -> str:
+    """The aligner that ALIGNER_ID means: by default the one in the folder MODEL_ID, where there is one."""
+    beside = Path(model_id) / _FOLDER
+    if aligner_id == DEFAULT_ALIGNER_ID and (beside / _CONFIG_NAME).is_file():
+        return str(beside)
+    return aligner_id
+
+
+def load_aligner(aligner_id: str, placement: Placement) -> Qwen3Aligner:
+    """Find or fetch the aligner's weights, and bring them to the `placement`.
+
+    Raises:
+        ModelUnavailable: they cannot be had, are those of something else, or do not fit.
+    """
+    import torch
+
+    folder = _find_weights(aligner_id)
+    try:
+        return place_weights(torch, folder, placement, Qwen3Aligner, _refuse)
+    except DeviceTooSmall as error:
+        raise ModelUnavailable(f"Word timestamps: {error} {_WITHOUT}") from error
+
+
+def _find_weights(aligner_id: str) -> Path:
+    folder = Path(aligner_id)
+    if not (folder / _CONFIG_NAME).is_file():
+        try:
+            folder = find_qwen3_weights(aligner_id)
+        except ModelUnavailable as error:
+            reason = error.__cause__ or f"there is no {_CONFIG_NAME} in this folder"
+            raise ModelUnavailable(
+                f"Word timestamps need the aligner ALIGNER_ID={aligner_id}, which cannot be had ({reason}). "
+                f"Fetch it once where the hub can be reached (`hf download {DEFAULT_ALIGNER_ID}`) and set "
+                f"ALIGNER_ID to the folder, or HF_HOME to the cache. {_WITHOUT}"
+            ) from error
+    if not _is_aligner(folder):
+        raise _refuse(folder, "it is no aligner")
+    return folder
+
+
+def _is_aligner(folder: Path) -> bool:
+    try:
+        return _MARK_OF_ALIGNERS in json.loads((folder / _CONFIG_NAME).read_bytes())
+    except (OSError, ValueError, TypeError):  # it is damaged
+        return False
+
+
+def _refuse(folder: Path, reason: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The aligner in {folder} cannot be loaded ({reason}). Set ALIGNER_ID to {DEFAULT_ALIGNER_ID}, or to "
+        f"a folder with all its files; if it is one, fetch them anew: one is damaged or missing. {_WITHOUT}"
+    )

@@ -1,0 +1,189 @@
+"""An engine for tests: it says one word per second of audio, at a given speed, and misbehaves when told."""
+
+import os
+import signal
+import time
+import zlib
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.transcripts import Segment, Word
+from worker.engines.protocol import (
+    DecodingListener,
+    DecodingStopped,
+    ModelUnavailable,
+    PhaseReporter,
+    Samples,
+    Window,
+    WindowTranscript,
+)
+
+WORDS = (  # noqa: SIM905 - a literal of as many lines as words is no easier to read
+    "amber basil cedar delta ember fjord grove haven ivory jewel kayak lemon mango noble ocean pearl "
+    "quartz river solar tiger umber velvet willow xenon yonder zephyr acorn birch coral dune elm fern"
+).split()
+
+_LANGUAGE = "en"
+
+# How long a waiting engine takes at most to hear that it must stop.
+_POLL_S = 0.02
+_INT16_SCALE = 32_768
+
+
+class Misbehaviour(StrEnum):
+    """What the engine does instead of transcribing."""
+
+    NONE = "none"  # nothing of the kind
+    DIE_IN_LOAD = "die_in_load"  # kills its process while loading
+    FAIL_LOAD = "fail_load"  # says that it cannot load
+    DIE_IN_DECODE = "die_in_decode"  # kills its process in the middle of a window
+    HANG = "hang"  # never comes back from a window, and hears nothing
+    IGNORE_STOP = "ignore_stop"  # goes on at its speed when told to stop
+    RAISE = "raise"  # raises an error in the middle of a window
+    PRINT_GARBAGE = "print_garbage"  # writes to standard output, then goes on as usual
+
+
+class ScriptedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the engine behaves. A request overrides any field by JSON in its `context`.
+
+    `speed` is seconds of audio per second, 0 for at once. A misbehaviour in decoding shows in the window
+    of index `window`, or in each where that is None. Where `marker` names a file it shows only once: that
+    file is made before, and nothing is done wrong where it is there already.
+    """
+
+    speed: float = 0.0
+    load_s: float = 0.0
+    misbehaviour: Misbehaviour = Misbehaviour.NONE
+    window: int | None = None
+    marker: str | None = None
+
+
+class ScriptedEngine:
+    """The engine `scripted`; its methods are described at `worker.engines.protocol.Engine`."""
+
+    batch_windows = 1
+    needs_speech = False
+
+    def __init__(self, config: ScriptedConfig) -> None:
+        self._config = config
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        """Take `load_s` seconds."""
+        report_phase("reading the script")
+        match self._config.misbehaviour:
+            case Misbehaviour.FAIL_LOAD:
+                raise ModelUnavailable("The scripted engine was told to fail to load.")
+            case Misbehaviour.DIE_IN_LOAD:
+                _die()
+        time.sleep(self._config.load_s)
+        return "cpu"
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,  # noqa: ARG002 - every word is in English
+    ) -> list[WindowTranscript]:
+        """Say the words of the windows, each after the time that its second of audio takes."""
+        config = _override(self._config, request.context)
+        return [_Speech(window, config, listener).give(request) for window in windows]
+
+
+class _Speech:
+    """What the engine says of one window."""
+
+    def __init__(self, window: Window, config: ScriptedConfig, listener: DecodingListener) -> None:
+        self._window = window
+        self._second_s = 1 / config.speed if config.speed else 0.0
+        self._listener = listener
+        self._misbehaviour = _due_misbehaviour(config, window.index)
+
+    def give(self, request: TranscriptionRequest) -> WindowTranscript:
+        texts = expected_words(self._window.samples)
+        for number, text in enumerate(texts):
+            if number == len(texts) // 2:
+                self._misbehave()
+            self._wait_for_word()
+            self._listener.on_partial(self._window.index, f" {text}" if number else text, "", _LANGUAGE)
+        words = tuple(self._place_word(number, text) for number, text in enumerate(texts))
+        if not words:
+            return WindowTranscript(())
+        timed = words if request.word_timestamps is not WordTimestamps.NONE else ()
+        segment = Segment(words[0].start_s, words[-1].end_s, " ".join(texts), _LANGUAGE, timed)
+        return WindowTranscript((segment,))
+
+    def _place_word(self, second: int, text: str) -> Word:
+        return Word(self._window.to_upload_s(second), self._window.to_upload_s(second + 1), text)
+
+    def _wait_for_word(self) -> None:
+        said_at = time.monotonic() + self._second_s
+        while True:
+            if self._misbehaviour is not Misbehaviour.IGNORE_STOP and self._listener.is_stopped():
+                raise DecodingStopped
+            left_s = said_at - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, _POLL_S))
+
+    def _misbehave(self) -> None:
+        match self._misbehaviour:
+            case Misbehaviour.DIE_IN_DECODE:
+                _die()
+            case Misbehaviour.HANG:
+                while True:
+                    time.sleep(_POLL_S)
+            case Misbehaviour.RAISE:
+                raise RuntimeError("The scripted engine was told to raise an error.")
+            case Misbehaviour.PRINT_GARBAGE:
+                os.write(1, b"\x00garbage\n{" * 1_000)
+
+
+def expected_words(samples: Samples) -> list[str]:
+    """The word for each whole second of `samples`, float32 in -1..1 at 16 kHz, shape (n,).
+
+    It is the second's CRC-32, over its samples as 16-bit little-endian integers, that picks the word.
+    """
+    integers = np.clip(np.round(samples * _INT16_SCALE), -_INT16_SCALE, _INT16_SCALE - 1).astype("<i2")
+    seconds = range(0, len(integers) - SAMPLE_RATE_HZ + 1, SAMPLE_RATE_HZ)
+    return [_pick_word(integers[start : start + SAMPLE_RATE_HZ].tobytes()) for start in seconds]
+
+
+def _pick_word(second: bytes) -> str:
+    return WORDS[zlib.crc32(second) % len(WORDS)]
+
+
+def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:
+    """`config` with the fields that `context` gives; a context that is no JSON object changes nothing.
+
+    Raises:
+        msgspec.ValidationError: the object has a field or a value that `ScriptedConfig` has not.
+    """
+    try:
+        fields = msgspec.json.decode(context or "{}", type=dict[str, object])
+    except msgspec.DecodeError:
+        return config
+    return msgspec.convert(msgspec.structs.asdict(config) | fields, ScriptedConfig)
+
+
+def _due_misbehaviour(config: ScriptedConfig, window: int) -> Misbehaviour:
+    """What to do wrong now, in the window of index `window`."""
+    if config.misbehaviour is Misbehaviour.NONE or config.window not in (None, window):
+        return Misbehaviour.NONE
+    if config.marker is not None:
+        try:
+            Path(config.marker).touch(exist_ok=False)
+        except FileExistsError:
+            return Misbehaviour.NONE
+    return config.misbehaviour
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Whisper on the CPU by faster-whisper."""

@@ -1,0 +1,188 @@
+"""Whisper on the CPU: faster-whisper (CTranslate2) with 8-bit weights, one window at a time."""
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.transcripts import Segment, SegmentDecoding, Word, join_segments, separator
+from worker.engines.placement import place_interval
+from worker.engines.protocol import (
+    DecodingListener,
+    DecodingStopped,
+    ModelUnavailable,
+    PhaseReporter,
+    Window,
+    WindowTranscript,
+)
+from worker.engines.whisper.model import (
+    FALLBACK_TEMPERATURES,
+    DecodingOptions,
+    EncodedWindow,
+    WhisperModel,
+)
+from worker.engines.whisper.weights import find_weights
+
+# Whisper names Javanese by a code that ISO withdrew.
+_WHISPER_CODES = {"jv": "jw"}
+_API_CODES = {theirs: ours for ours, theirs in _WHISPER_CODES.items()}
+
+# Its unit of `seek`.
+_FRAMES_PER_S = 100
+
+# A language detected with less probability than this is a guess.
+_SURE_PROBABILITY = 0.5
+
+
+class WhisperConfig(msgspec.Struct, frozen=True):
+    """Which model, and how it decodes.
+
+    `model` is a folder, a hub name, or empty for `base`, which is kept in `weights_dir`. A wider
+    `beam_size` errs less and is slower. `cpu_threads` of 0 means one per core.
+    """
+
+    weights_dir: Path
+    model: str = ""
+    beam_size: int = 5
+    cpu_threads: int = 0
+
+
+class WhisperEngine:
+    """The engine `whisper`; its methods are described at `worker.engines.protocol.Engine`."""
+
+    batch_windows = 1
+    needs_speech = True
+    _model: WhisperModel  # since `load`
+
+    def __init__(self, config: WhisperConfig) -> None:
+        self._config = config
+
+    def load(self, report_phase: PhaseReporter) -> str:
+        """Find or fetch the weights, then bring them into memory."""
+        report_phase("finding weights")
+        folder = find_weights(self._config.model, self._config.weights_dir)
+        report_phase("loading weights")
+        try:
+            self._model = WhisperModel(folder, cpu_threads=self._config.cpu_threads or count_cores())
+        except Exception as error:  # border: damaged files raise errors of many libraries
+            raise ModelUnavailable(
+                f"The Whisper model in {folder} cannot be loaded ({error}). "
+                "Set WHISPER_MODEL to a folder with a CTranslate2 model, or to nothing for the default."
+            ) from error
+        return "cpu"
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        """Transcribe one window after the other; partials come by the segment."""
+        transcripts = []
+        for window in windows:
+            decoding = _WindowDecoding(self._model, window, self._config.beam_size)
+            segments = decoding.transcribe(request, listener, previous_language=previous_language)
+            if segments:
+                previous_language = segments[-1].language
+            transcripts.append(WindowTranscript(segments))
+        return transcripts
+
+    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
+        """Tell what a hurried look at the window finds; see `worker.engines.protocol.DraftingEngine`."""
+        _stop_if_told(listener)
+        hint = request.language_hint
+        draft = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
+        if draft.text:
+            language = _API_CODES.get(draft.language, draft.language)
+            listener.on_partial(window.index, "", draft.text, language)
+
+
+class _WindowDecoding:
+    """The decoding of one window."""
+
+    def __init__(self, model: WhisperModel, window: Window, beam_size: int) -> None:
+        self._model = model
+        self._window = window
+        self._beam_size = beam_size
+
+    def transcribe(
+        self, request: TranscriptionRequest, listener: DecodingListener, *, previous_language: str | None
+    ) -> tuple[Segment, ...]:
+        _stop_if_told(listener)
+        encoded = self._model.encode(self._window.samples)
+        language = request.language_hint or self._detect_language(encoded, previous_language)
+        options = DecodingOptions(
+            language=_WHISPER_CODES.get(language, language),
+            beam_size=self._beam_size,
+            word_timestamps=request.word_timestamps is not WordTimestamps.NONE,
+            prompt=request.context or None,
+            temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),
+        )
+        segments: list[Segment] = []
+        for found in self._model.generate(encoded, options):
+            _stop_if_told(listener)
+            segment = place_segment(self._window, found, language=language, earlier=segments)
+            gap = separator(join_segments(segments), segment.text, language)
+            listener.on_partial(self._window.index, gap + segment.text, "", language)
+            segments.append(segment)
+        return tuple(segments)
+
+    def _detect_language(self, encoded: EncodedWindow, previous: str | None) -> str:
+        code, probability = self._model.detect_language(encoded)
+        if previous is not None and probability < _SURE_PROBABILITY:
+            return previous
+        return _API_CODES.get(code, code)
+
+
+def place_segment(window: Window, found: Any, *, language: str, earlier: Sequence[Segment]) -> Segment:
+    """The segment that faster-whisper `found`, in seconds of the upload and not before the `earlier` ones."""
+    floor_s = earlier[-1].end_s if earlier else 0.0
+    words: list[Word] = []
+    for word in (word for word in found.words or () if word.word.strip()):
+        start_s, end_s = _place_after(words[-1].end_s if words else floor_s, window, word)
+        words.append(Word(start_s, end_s, word.word.strip()))
+    start_s, end_s = (words[0].start_s, words[-1].end_s) if words else _place_after(floor_s, window, found)
+    return Segment(
+        start_s, end_s, found.text.strip(), language, tuple(words), _describe_decoding(window, found)
+    )
+
+
+def _describe_decoding(window: Window, found: Any) -> SegmentDecoding:
+    return SegmentDecoding(
+        tokens=tuple(int(token) for token in found.tokens),
+        temperature=_to_finite(found.temperature or 0.0),
+        avg_logprob=_to_finite(found.avg_logprob),
+        no_speech_prob=_to_finite(found.no_speech_prob),
+        window_start_s=round(window.to_upload_s(found.seek / _FRAMES_PER_S), 3),
+    )
+
+
+def _to_finite(number: Any) -> float:
+    # Neither numpy's numbers nor an infinity are for the wire.
+    return round(float(number), 4) if math.isfinite(number) else 0.0
+
+
+def _place_after(floor_s: float, window: Window, found: Any) -> tuple[float, float]:
+    # faster-whisper times words by numpy numbers, which no wire takes.
+    start_s, end_s = place_interval(window, float(found.start), float(found.end))
+    start_s = max(floor_s, round(start_s, 3))
+    return start_s, max(start_s, round(end_s, 3))
+
+
+def count_cores() -> int:
+    """The cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _stop_if_told(listener: DecodingListener) -> None:
+    if listener.is_stopped():
+        raise DecodingStopped

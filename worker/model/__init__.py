@@ -1,0 +1,1 @@
+"""The model process and its host."""
