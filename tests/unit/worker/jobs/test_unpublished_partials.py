@@ -1,8 +1,7 @@
 """Partials that could not be told are kept, joined by window, and tried again until they are."""
 
-from worker.jobs.unpublished_partials import UntoldPartials
-
 from shared.events import Partial
+from worker.jobs.unpublished_partials import UntoldPartials
 
 
 def fill(*partials: Partial) -> UntoldPartials:
