@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from api.formats.rendering import render_answer, transcript_of
+from api.formats.response_format import Granularity, ResponseFormat
 from api.formats.subtitles import render_srt, render_vtt
 from api.formats.verbose_rendering import render_verbose
-from api.intake.forms import Granularity, ResponseFormat
 from shared.jobs import Job
 
 JSON = "application/json"

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Collection
 
 from api.formats.rendering import render_usage, render_warnings, render_words, round_to_ms, transcript_of
-from api.intake.forms import Granularity
+from api.formats.response_format import Granularity
 from api.schemas.openai import VerboseSegment, VerboseTranscription
 from shared.jobs import Job
 from shared.languages import language_name

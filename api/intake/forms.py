@@ -7,33 +7,12 @@ from typing import Any, ClassVar, TypeVar, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.errors.tree import UnsupportedValue
+from api.formats.response_format import Granularity, ResponseFormat
 from api.intake.chunking import FIELD as CHUNKING_STRATEGY
 from api.intake.chunking import ServerVad, read_strategy
 from api.intake.form_description import describe_multipart
 from api.intake.form_fields import FieldReader
 from shared.errors import InvalidRequest
-
-
-class ResponseFormat(StrEnum):
-    """In which form a transcript is answered."""
-
-    JSON = "json"  # an object with the text
-    TEXT = "text"  # the bare text
-    SRT = "srt"  # subtitles
-    VERBOSE_JSON = "verbose_json"  # an object with segments, and words on request
-    VTT = "vtt"  # subtitles for the web
-
-    @property
-    def has_times(self) -> bool:
-        """Whether it says when something was said."""
-        return self in (ResponseFormat.SRT, ResponseFormat.VERBOSE_JSON, ResponseFormat.VTT)
-
-
-class Granularity(StrEnum):
-    """What gets times in a transcript."""
-
-    WORD = "word"  # each word
-    SEGMENT = "segment"  # each segment
 
 
 class Include(StrEnum):

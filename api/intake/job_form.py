@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field, field_validator
 
-from api.intake.forms import ResponseFormat, SpeechForm
+from api.formats.response_format import ResponseFormat
+from api.intake.forms import SpeechForm
 from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
 

@@ -9,8 +9,8 @@ from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
 from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
+from api.formats.response_format import Granularity, ResponseFormat
 from api.formats.transcript_formats import render_transcript
-from api.intake.forms import Granularity, ResponseFormat
 from api.openapi.document import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
 from api.openapi.error_description import FIND_ERRORS, describe_errors
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription

@@ -8,8 +8,9 @@ from starlette.types import Message
 from api.dependencies import Services, ServicesDep
 from api.errors.tree import QueueTooLong, ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
 from api.formats.rendering import render_headers
+from api.formats.response_format import Granularity
 from api.formats.transcript_formats import render_transcript
-from api.intake.forms import Granularity, SpeechForm, TranscriptionForm, describe_form
+from api.intake.forms import SpeechForm, TranscriptionForm, describe_form
 from api.intake.idempotency import IdempotencyKey
 from api.intake.submission import Accepted
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from api.formats.response_format import ResponseFormat
 from api.intake.chunking import ServerVad
-from api.intake.forms import Include, ResponseFormat, TranscriptionForm, list_fields
+from api.intake.forms import Include, TranscriptionForm, list_fields
 from shared.capabilities import Capabilities
 from worker.engines.catalog import EngineName, describe_capabilities
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors.tree import UnsupportedValue
+from api.formats.response_format import Granularity, ResponseFormat
 from api.intake.chunking import ServerVad
 from api.intake.forms import (
-    Granularity,
     Include,
-    ResponseFormat,
     SpeechForm,
     TranscriptionForm,
     describe_form,
