@@ -23,17 +23,25 @@ ServerError
 import math
 
 from shared.jobs import Failure, FailureCode
-from shared.record.backlog import MAX_RETRY_S, MIN_RETRY_S, Lack, QueueLimits
+from shared.record.backlog import MAX_RETRY_S, MIN_RETRY_S, AdmissionLimit, QueueLimits
 
-_LACKING = {
-    Lack.UNFINISHED_JOBS_OF_KEY: "This API key has {limits.max_unfinished_jobs_of_key} unfinished jobs, "
-    "which is all it may have: wait until one of them is done, or delete one.",
-    Lack.QUEUED_AUDIO_OF_KEY: "With this file, more than {limits.max_queued_audio_of_key_s:g} s of audio of "
-    "this API key would wait, which is more than may: try again when some of it is done, or delete a job.",
-    Lack.QUEUED_JOBS: "The queue is full: {limits.max_queued_jobs} jobs wait, the limit set by "
-    "MAX_QUEUED_JOBS. Try again when some of them are done.",
-    Lack.QUEUED_AUDIO: "The queue is full: with this file, more than {limits.max_queued_audio_s:g} s of "
-    "audio would wait, the limit set by MAX_QUEUED_AUDIO_S. Try again when some of it is done.",
+_EXCEEDED = {
+    AdmissionLimit.UNFINISHED_JOBS_OF_KEY: (
+        "This API key has {limits.max_unfinished_jobs_of_key} unfinished jobs, "
+        "which is all it may have: wait until one of them is done, or delete one."
+    ),
+    AdmissionLimit.QUEUED_AUDIO_OF_KEY: (
+        "With this file, more than {limits.max_queued_audio_of_key_s:g} s of audio of "
+        "this API key would wait, which is more than may: try again when some of it is done, or delete a job."
+    ),
+    AdmissionLimit.QUEUED_JOBS: (
+        "The queue is full: {limits.max_queued_jobs} jobs wait, the limit set by "
+        "MAX_QUEUED_JOBS. Try again when some of them are done."
+    ),
+    AdmissionLimit.QUEUED_AUDIO: (
+        "The queue is full: with this file, more than {limits.max_queued_audio_s:g} s of "
+        "audio would wait, the limit set by MAX_QUEUED_AUDIO_S. Try again when some of it is done."
+    ),
 }
 
 _SHARED = " Some room is kept for API keys with few unfinished jobs."
@@ -127,10 +135,10 @@ class JobGone(ServerError):
 class QueueFull(ServerError):
     """There is no room in the queue for more, of the server or of the API key."""
 
-    def __init__(self, lack: Lack, limits: QueueLimits, room_s: float) -> None:
-        is_shared = limits.has_shares and lack in (Lack.QUEUED_JOBS, Lack.QUEUED_AUDIO)
-        super().__init__(_LACKING[lack].format(limits=limits) + (_SHARED if is_shared else ""))
-        self.lack = lack
+    def __init__(self, limit: AdmissionLimit, limits: QueueLimits, room_s: float) -> None:
+        is_shared = limits.has_shares and limit in (AdmissionLimit.QUEUED_JOBS, AdmissionLimit.QUEUED_AUDIO)
+        super().__init__(_EXCEEDED[limit].format(limits=limits) + (_SHARED if is_shared else ""))
+        self.limit = limit
         self.retry_after_s = min(max(math.ceil(room_s), MIN_RETRY_S), MAX_RETRY_S)
         """Seconds until there is room again, as far as can be told, within what clients obey."""
 

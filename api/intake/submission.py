@@ -33,10 +33,10 @@ from shared.record.admission import (
     Fingerprint,
     Outcome,
     Receipt,
-    Terms,
+    SubmitPolicy,
+    check_admission,
     find_replay,
-    look_in,
-    make_terms,
+    make_policy,
     submit_job,
 )
 from shared.record.backlog import keep_shares
@@ -67,7 +67,7 @@ class _Entry:
 
     endpoint: Endpoint
     key: ApiKey
-    terms: Terms
+    terms: SubmitPolicy
     workers: tuple[WorkerPresence, ...]
     is_known: bool
 
@@ -149,9 +149,9 @@ class Submission:
             max_unfinished_jobs_of_key=key.limits.max_unfinished_jobs,
             max_queued_audio_of_key_s=key.limits.max_queued_audio_s,
         )
-        terms = make_terms(limits, key_name=key.name, idempotency_key=idempotency_key)
+        terms = make_policy(limits, key_name=key.name, idempotency_key=idempotency_key)
         workers, outlook = await asyncio.gather(
-            find_workers(self._runner), ask_promptly(self._runner, look_in(terms))
+            find_workers(self._runner), ask_promptly(self._runner, check_admission(terms))
         )
         if not outlook.is_known:
             gather_capabilities(workers)

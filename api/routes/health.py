@@ -11,7 +11,7 @@ from api.openapi.error_description import describe_errors
 from api.schemas.health import HealthBody, ReadyBody
 from shared.capabilities import WorkerPresence
 from shared.errors import NotReady, NoWorker, QueueUnavailable
-from shared.record.admission import Outlook, look_in, make_terms
+from shared.record.admission import AdmissionForecast, check_admission, make_policy
 from shared.record.backlog import Backlog
 
 router = APIRouter(tags=["health"])
@@ -49,8 +49,8 @@ def _describe_resting(workers: tuple[WorkerPresence, ...]) -> str | None:
     )
 
 
-async def _look_around(services: Services) -> tuple[tuple[WorkerPresence, ...], Outlook]:
-    looking = look_in(make_terms(services.settings.queue_limits))
+async def _look_around(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:
+    looking = check_admission(make_policy(services.settings.queue_limits))
     return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, looking))
 
 

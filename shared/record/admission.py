@@ -11,7 +11,7 @@ import msgspec
 
 from shared.errors import IdempotencyKeyReused, QueueFull
 from shared.jobs import NewJob, Priority
-from shared.record.backlog import Backlog, Lack, QueueLimits, estimate_room_s, estimate_wait_s
+from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s, estimate_wait_s
 from shared.record.scripts import ScriptCall
 from shared.record.workers import PRESENCE_TTL_S
 
@@ -22,7 +22,7 @@ _MS_PER_S = 1000
 _new_job = msgspec.json.Decoder(NewJob)
 
 
-class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
+class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """On what terms a request comes: whose it is, what may wait, and which key makes it one of a kind.
 
     `idempotency_key` is unique among all callers; None where the client sent none.
@@ -34,7 +34,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     idempotency_key: str | None = None
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class AdmissionForecast(msgspec.Struct, frozen=True):
     """What would become of a request now. With `is_known` its idempotency key stands for a job already.
 
     `ahead_s` is the audio that an interactive job would find queued before it; running jobs do not count, as
@@ -74,31 +74,31 @@ class Fingerprint(msgspec.Struct, frozen=True):
     ttl_s: float
 
 
-def make_terms(
+def make_policy(
     limits: QueueLimits | None = None, *, key_name: str = "", idempotency_key: str | None = None
-) -> Terms:
+) -> SubmitPolicy:
     """The terms of a request. Idempotency keys of different API keys have nothing to do with each other."""
     unique = None if idempotency_key is None else f"{key_name}:{idempotency_key}"
-    return Terms(key_name, limits or QueueLimits(), round(PRESENCE_TTL_S * _MS_PER_S), unique)
+    return SubmitPolicy(key_name, limits or QueueLimits(), round(PRESENCE_TTL_S * _MS_PER_S), unique)
 
 
-def look_in(terms: Terms) -> ScriptCall[Outlook]:
+def check_admission(terms: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
     """Whether a job of any length would be taken in now. The submit asks again, with the length known."""
 
-    def parse(reply: Any) -> Outlook:
-        backlog, lack, is_known, ahead_ms = reply
-        return Outlook(
+    def parse(reply: Any) -> AdmissionForecast:
+        backlog, limit, is_known, ahead_ms = reply
+        return AdmissionForecast(
             backlog=_parse_backlog(backlog),
-            full=_parse_lack(lack, backlog, terms.limits) if lack else None,
+            full=_parse_full(limit, backlog, terms.limits) if limit else None,
             is_known=bool(is_known),
             ahead_s=ahead_ms / _MS_PER_S,
         )
 
-    return ScriptCall("look_in", (_json(terms),), parse)
+    return ScriptCall("check_admission", (_json(terms),), parse)
 
 
 def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[NewJob | None]:
-    """The job that an idempotency key (of `Terms`) stands for; None where the key is free.
+    """The job that an idempotency key (of `SubmitPolicy`) stands for; None where the key is free.
 
     Raises, when it is run:
         IdempotencyKeyReused: it stands for another request.
@@ -116,7 +116,7 @@ def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[Ne
 
 
 def submit_job(
-    new_job: NewJob, terms: Terms | None = None, fingerprint: Fingerprint | None = None
+    new_job: NewJob, terms: SubmitPolicy | None = None, fingerprint: Fingerprint | None = None
 ) -> ScriptCall[Receipt]:
     """(nothing) → queued, unless the idempotency key of `terms` stands for a job already.
 
@@ -124,7 +124,7 @@ def submit_job(
         IdempotencyKeyReused: it stands for another request.
         QueueFull: the limits of `terms` leave no room for it.
     """
-    terms = terms or make_terms(key_name=new_job.key_name)
+    terms = terms or make_policy(key_name=new_job.key_name)
     audio_s = new_job.upload.duration_s
 
     def parse(reply: Any) -> Receipt:
@@ -133,8 +133,8 @@ def submit_job(
                 return Receipt(Outcome.REPLAYED, _new_job.decode(original))
             case ["reused"]:
                 raise IdempotencyKeyReused
-            case ["full", lack, backlog]:
-                raise _parse_lack(lack, backlog, terms.limits, audio_s=audio_s)
+            case ["full", limit, backlog]:
+                raise _parse_full(limit, backlog, terms.limits, audio_s=audio_s)
             case [outcome]:
                 return Receipt(Outcome(outcome), new_job)
         raise ValueError(reply)
@@ -169,8 +169,8 @@ def _parse_backlog(reply: Sequence[Any]) -> Backlog:
     )
 
 
-def _parse_lack(
-    lack: bytes, backlog: Sequence[Any], limits: QueueLimits, *, audio_s: float = 0.0
+def _parse_full(
+    limit: bytes, backlog: Sequence[Any], limits: QueueLimits, *, audio_s: float = 0.0
 ) -> QueueFull:
-    kind = Lack(lack.decode())
+    kind = AdmissionLimit(limit.decode())
     return QueueFull(kind, limits, estimate_room_s(kind, _parse_backlog(backlog), limits, audio_s=audio_s))

@@ -15,7 +15,7 @@ MAX_RETRY_S = 60
 """The bounds of what a client is told to wait: less is no use, and more is not obeyed by all of them."""
 
 
-class Lack(StrEnum):
+class AdmissionLimit(StrEnum):
     """What there is no room for."""
 
     UNFINISHED_JOBS_OF_KEY = "unfinished_jobs_of_key"  # one more job of the API key, queued or running
@@ -98,20 +98,22 @@ def estimate_wait_s(backlog_s: float, speed: float, workers: int) -> float:
     return backlog_s / (speed * max(workers, 1))
 
 
-def estimate_room_s(lack: Lack, backlog: Backlog, limits: QueueLimits, *, audio_s: float = 0.0) -> float:
+def estimate_room_s(
+    limit: AdmissionLimit, backlog: Backlog, limits: QueueLimits, *, audio_s: float = 0.0
+) -> float:
     """Seconds until there is room for `audio_s` more: until enough of what is queued has been begun.
 
     The first job is begun when a running one ends, so all but one of mean length has to be done by then.
     """
     mean_s = backlog.queued_audio_s / max(backlog.queued_jobs, 1)
-    match lack:
-        case Lack.QUEUED_JOBS:
+    match limit:
+        case AdmissionLimit.QUEUED_JOBS:
             begun_s = mean_s * (backlog.queued_jobs + 1 - (limits.max_queued_jobs or 0))
-        case Lack.QUEUED_AUDIO:
+        case AdmissionLimit.QUEUED_AUDIO:
             begun_s = backlog.queued_audio_s + audio_s - (limits.max_queued_audio_s or 0)
-        case Lack.QUEUED_AUDIO_OF_KEY:
+        case AdmissionLimit.QUEUED_AUDIO_OF_KEY:
             begun_s = backlog.queued_audio_of_key_s + audio_s - (limits.max_queued_audio_of_key_s or 0)
-        case Lack.UNFINISHED_JOBS_OF_KEY:
+        case AdmissionLimit.UNFINISHED_JOBS_OF_KEY:
             begun_s = backlog.queued_audio_of_key_s / max(backlog.unfinished_jobs_of_key, 1)
     ahead_s = backlog.running_audio_s + max(begun_s - mean_s, 0.0)
     return estimate_wait_s(ahead_s, backlog.speed, backlog.workers)

@@ -17,7 +17,7 @@ from typing import Self
 from shared.record.scripts import script_source
 from tests.bench.calls import Call
 
-SCRIPTS = ("look_in", "submit", "claim", "emit", "finish_window", "finish")
+SCRIPTS = ("check_admission", "submit", "claim", "emit", "finish_window", "finish")
 REPORTS = ("emit", "finish_window")
 
 STAGES = (
@@ -94,7 +94,7 @@ def share_out(calls: Iterable[Call], commands: Sequence[Command]) -> Mapping[str
 def _find_marks(commands: Sequence[Command]) -> tuple[float, ...] | None:
     """When the first question, the submit, the claim, the first report and the final transition came."""
     marks: list[float] = []
-    for wanted in (("look_in",), ("submit",), ("claim",), REPORTS, ("finish",)):
+    for wanted in (("check_admission",), ("submit",), ("claim",), REPORTS, ("finish",)):
         after_s = marks[-1] if marks else 0.0
         found = (one.at_s for one in commands if one.script in wanted and one.at_s >= after_s)
         first = next(found, None)

@@ -24,12 +24,12 @@ from shared.record.admission import (
     Fingerprint,
     Outcome,
     Receipt,
+    check_admission,
     find_replay,
-    look_in,
-    make_terms,
+    make_policy,
     submit_job,
 )
-from shared.record.backlog import Backlog, Lack, QueueLimits, keep_shares
+from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, keep_shares
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from tests.support.server import wait_for
@@ -46,13 +46,13 @@ def submit(
     runner: ScriptRunner, job: NewJob, limits: QueueLimits | None = None, fingerprint: Fingerprint = SAME
 ) -> Receipt:
     """Submit with the idempotency key `k`."""
-    terms = make_terms(limits, key_name=job.key_name, idempotency_key="k")
+    terms = make_policy(limits, key_name=job.key_name, idempotency_key="k")
     return runner.run(submit_job(job, terms, fingerprint))
 
 
 def submit_plainly(runner: ScriptRunner, job: NewJob, limits: QueueLimits | None = None) -> Receipt:
     """Submit without an idempotency key."""
-    return runner.run(submit_job(job, make_terms(limits, key_name=job.key_name)))
+    return runner.run(submit_job(job, make_policy(limits, key_name=job.key_name)))
 
 
 def claim(runner: ScriptRunner, *, lease_s: float = 30.0) -> Claim:
@@ -62,7 +62,7 @@ def claim(runner: ScriptRunner, *, lease_s: float = 30.0) -> Claim:
 
 
 def read_backlog(runner: ScriptRunner, key_name: str = "") -> Backlog:
-    return runner.run(look_in(make_terms(key_name=key_name))).backlog
+    return runner.run(check_admission(make_policy(key_name=key_name))).backlog
 
 
 def fail(runner: ScriptRunner, code: FailureCode) -> None:
@@ -167,7 +167,7 @@ def test_a_full_queue_still_answers_what_it_has(runner: ScriptRunner) -> None:
     limits = QueueLimits(max_queued_jobs=1)
     submit(runner, new_job("1"), limits)
     assert submit(runner, new_job("2"), limits).outcome is Outcome.REPLAYED
-    outlook = runner.run(look_in(make_terms(limits, idempotency_key="k")))
+    outlook = runner.run(check_admission(make_policy(limits, idempotency_key="k")))
     assert outlook.is_known
     assert outlook.full
 
@@ -180,27 +180,27 @@ def test_a_refused_job_leaves_its_key_free(runner: ScriptRunner) -> None:
 
 
 LIMITED = {
-    Lack.QUEUED_JOBS: QueueLimits(max_queued_jobs=2),
-    Lack.QUEUED_AUDIO: QueueLimits(max_queued_audio_s=20),
-    Lack.UNFINISHED_JOBS_OF_KEY: QueueLimits(max_unfinished_jobs_of_key=2),
-    Lack.QUEUED_AUDIO_OF_KEY: QueueLimits(max_queued_audio_of_key_s=20),
+    AdmissionLimit.QUEUED_JOBS: QueueLimits(max_queued_jobs=2),
+    AdmissionLimit.QUEUED_AUDIO: QueueLimits(max_queued_audio_s=20),
+    AdmissionLimit.UNFINISHED_JOBS_OF_KEY: QueueLimits(max_unfinished_jobs_of_key=2),
+    AdmissionLimit.QUEUED_AUDIO_OF_KEY: QueueLimits(max_queued_audio_of_key_s=20),
 }
 
 
-@pytest.mark.parametrize("lack", Lack)
-def test_a_limit_is_reached_and_never_passed(runner: ScriptRunner, lack: Lack) -> None:
-    limits = LIMITED[lack]
+@pytest.mark.parametrize("limit", AdmissionLimit)
+def test_a_limit_is_reached_and_never_passed(runner: ScriptRunner, limit: AdmissionLimit) -> None:
+    limits = LIMITED[limit]
     for job_id in ("1", "2"):
-        assert runner.run(look_in(make_terms(limits, key_name="lab"))).full is None
+        assert runner.run(check_admission(make_policy(limits, key_name="lab"))).full is None
         submit_plainly(runner, new_job(job_id, key_name="lab"), limits)
-    full = runner.run(look_in(make_terms(limits, key_name="lab"))).full
+    full = runner.run(check_admission(make_policy(limits, key_name="lab"))).full
     assert full
-    assert full.lack is lack
+    assert full.limit is limit
     with pytest.raises(QueueFull) as refusal:
         submit_plainly(runner, new_job("3", key_name="lab", duration_s=0.1), limits)
-    assert refusal.value.lack is lack
+    assert refusal.value.limit is limit
     assert runner.run(transitions.read_job("3")) is None
-    if lack in (Lack.UNFINISHED_JOBS_OF_KEY, Lack.QUEUED_AUDIO_OF_KEY):
+    if limit in (AdmissionLimit.UNFINISHED_JOBS_OF_KEY, AdmissionLimit.QUEUED_AUDIO_OF_KEY):
         submit_plainly(runner, new_job("4", key_name="shop"), limits)
 
 
@@ -292,7 +292,7 @@ def submit_until_full(runner: ScriptRunner, limits: QueueLimits, *, key_name: st
 def test_a_flood_of_one_key_leaves_the_shares_of_the_others(runner: ScriptRunner) -> None:
     limits = keep_shares(QueueLimits(max_queued_jobs=40, max_queued_audio_s=1e6), keys=2)
     assert submit_until_full(runner, limits, key_name="lab", duration_s=5) == 36
-    assert runner.run(look_in(make_terms(limits, key_name="shop"))).full is None
+    assert runner.run(check_admission(make_policy(limits, key_name="shop"))).full is None
     assert submit_until_full(runner, limits, key_name="shop", duration_s=5) == 2
     assert read_backlog(runner).queued_jobs == 38
 
@@ -332,11 +332,11 @@ def test_who_is_refused_beside_the_shares_is_told_when_there_is_room_for_it(runn
         submit_plainly(runner, new_job("single", key_name="shop"), limits)
 
 
-@pytest.mark.parametrize("lack", Lack)
-def test_many_submits_at_once_pass_no_limit(redis_url: str, lack: Lack) -> None:
+@pytest.mark.parametrize("limit", AdmissionLimit)
+def test_many_submits_at_once_pass_no_limit(redis_url: str, limit: AdmissionLimit) -> None:
     def try_submit(scripts: ScriptRunner, number: int) -> bool:
         try:
-            submit_plainly(scripts, new_job(str(number), key_name="lab"), LIMITED[lack])
+            submit_plainly(scripts, new_job(str(number), key_name="lab"), LIMITED[limit])
         except QueueFull:
             return False
         return True

@@ -16,7 +16,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.record import transitions
-from shared.record.admission import Outcome, look_in, make_terms, submit_job
+from shared.record.admission import Outcome, check_admission, make_policy, submit_job
 from shared.record.backlog import QueueLimits
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import JobOwner, find_owner
@@ -33,12 +33,12 @@ def new_job(job_id: str, key_name: str = "lab") -> NewJob:
 
 
 def count_unfinished(runner: Runner, key_name: str) -> int:
-    return runner.run(look_in(make_terms(key_name=key_name))).backlog.unfinished_jobs_of_key
+    return runner.run(check_admission(make_policy(key_name=key_name))).backlog.unfinished_jobs_of_key
 
 
 def submit(runner: Runner, job: NewJob, max_unfinished: int) -> Outcome:
     limits = QueueLimits(max_unfinished_jobs_of_key=max_unfinished)
-    return runner.run(submit_job(job, make_terms(limits, key_name=job.key_name))).outcome
+    return runner.run(submit_job(job, make_policy(limits, key_name=job.key_name))).outcome
 
 
 def claim(runner: Runner, *, lease_s: float = 30.0) -> Claim:

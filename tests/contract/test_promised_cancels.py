@@ -20,7 +20,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.record import transitions
-from shared.record.admission import Fingerprint, Outcome, Receipt, make_terms, submit_job
+from shared.record.admission import Fingerprint, Outcome, Receipt, make_policy, submit_job
 from shared.record.connection import connect
 from shared.record.event_log import LOG_START, read_log
 from shared.record.scripts import ScriptRunner
@@ -35,7 +35,7 @@ Ending = Callable[[ScriptRunner, Claim], object]
 def submit(runner: ScriptRunner, job_id: str) -> Receipt:
     upload = Upload(job_id, "talk.wav", size_bytes=5, sha256="00", duration_s=10.0)
     job = NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())
-    return runner.run(submit_job(job, make_terms(idempotency_key="k"), Fingerprint("same", 60)))
+    return runner.run(submit_job(job, make_policy(idempotency_key="k"), Fingerprint("same", 60)))
 
 
 def claim(runner: ScriptRunner) -> Claim:

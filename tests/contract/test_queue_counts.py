@@ -22,7 +22,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.record import transitions
-from shared.record.admission import look_in, make_terms, submit_job
+from shared.record.admission import check_admission, make_policy, submit_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from tests.support.redis_fixture import RedisServer
@@ -47,7 +47,7 @@ class Queue:
         upload = Upload(job_id, "a.wav", 1, "00", duration_s)
         job = NewJob(job_id, Endpoint.JOBS, priority, upload, TranscriptionRequest(), key_name)
         try:
-            self._runner.run(submit_job(job, make_terms(key_name=key_name)))
+            self._runner.run(submit_job(job, make_policy(key_name=key_name)))
             self._job_ids.append(job_id)
         except QueueFull:
             return
@@ -96,7 +96,7 @@ class Queue:
         running = [job for job in jobs if job and job.state is JobState.RUNNING]
         of_key = {key_name: self._ids_of(key_name, (*queued, *running)) for key_name in KEYS}
         for key_name in KEYS:
-            backlog = self._runner.run(look_in(make_terms(key_name=key_name))).backlog
+            backlog = self._runner.run(check_admission(make_policy(key_name=key_name))).backlog
             assert backlog.queued_jobs == len(queued)
             assert abs(backlog.queued_audio_s - audio_left_s(queued)) < 0.002 * (len(queued) + 1)
             assert abs(backlog.running_audio_s - audio_left_s(running)) < 0.002 * (len(running) + 1)

@@ -6,7 +6,7 @@ from shared.capabilities import ModelState, WorkerPresence
 from shared.events import Progress
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
-from shared.record.admission import Outlook, look_in, make_terms, submit_job
+from shared.record.admission import AdmissionForecast, check_admission, make_policy, submit_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
@@ -31,8 +31,8 @@ def claim(runner: ScriptRunner) -> Claim:
     return claimed
 
 
-def look(runner: ScriptRunner, key: str = "") -> Outlook:
-    return runner.run(look_in(make_terms(key_name=key)))
+def look(runner: ScriptRunner, key: str = "") -> AdmissionForecast:
+    return runner.run(check_admission(make_policy(key_name=key)))
 
 
 def find_position(runner: ScriptRunner, job_id: str) -> int | None:

@@ -32,8 +32,8 @@ local function is_in_share(key_name, limits, audio_ms)
   return (not jobs or unfinished < jobs) and (not audio_s or queued + audio_ms <= audio_s * 1000)
 end
 
--- What there is no room for, as `shared.record.backlog.Lack` names it, or nothing. Limits that are not there are none.
-local function find_lack(key_name, limits, audio_ms)
+-- What there is no room for, as `shared.record.backlog.AdmissionLimit` names it, or nothing. Limits that are not there are none.
+local function find_exceeded_limit(key_name, limits, audio_ms)
   local function is_over(whose, limit_s)
     local queued = queued_ms(whose)
     return limit_s and queued > 0 and queued + audio_ms > limit_s * 1000

@@ -12,8 +12,8 @@ if redis.call('EXISTS', job) == 1 then return {'repeated'} end
 local bound = find_bound(terms.idempotency_key)
 if bound and bound.fingerprint ~= ARGV[6] then return {'reused'} end
 if bound then return {'replayed', bound.new_job} end
-local lack = find_lack(key_name, terms.limits, audio_ms)
-if lack then return {'full', lack, describe_backlog(key_name, terms.presence_ttl_ms)} end
+local limit = find_exceeded_limit(key_name, terms.limits, audio_ms)
+if limit then return {'full', limit, describe_backlog(key_name, terms.presence_ttl_ms)} end
 if terms.idempotency_key then
   local idem = key('idem:' .. terms.idempotency_key)
   redis.call('HSET', idem, 'job_id', job_id, 'fingerprint', ARGV[6])

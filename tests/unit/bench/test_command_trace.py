@@ -20,14 +20,14 @@ def test_the_scripts_of_a_call_are_told_from_all_that_redis_hears() -> None:
     heard = b"".join(
         (
             b"+OK\r\n",
-            say("100.000001", "look_in", "{}"),
+            say("100.000001", "check_admission", "{}"),
             b'+100.000002 [0 lua] "HGET" "queued_ms" "all"\r\n',
             b'+100.000003 [0 unix:/tmp/redis.sock] "PUBLISH" "ev" "EVALSHA"\r\n',
             say("100.25", "read_workers"),
             say("100.5", "submit", "a"),
         )
     )
-    assert parse_commands(heard) == [Command(100.000001, "look_in"), Command(100.5, "submit")]
+    assert parse_commands(heard) == [Command(100.000001, "check_admission"), Command(100.5, "submit")]
 
 
 def commands(*called: tuple[float, str]) -> list[Command]:
@@ -36,7 +36,7 @@ def commands(*called: tuple[float, str]) -> list[Command]:
 
 CALL = Call(began_s=10.0, ended_s=20.0, took_ms=10_000, body=b"")
 WHOLE = [
-    (11, "look_in"),
+    (11, "check_admission"),
     (13, "submit"),
     (16, "claim"),
     (17, "emit"),
@@ -57,7 +57,7 @@ def test_commands_of_the_call_before_are_not_of_this_one() -> None:
     assert share_out([CALL], commands(*before, *WHOLE)) == share_out([CALL], commands(*WHOLE))
 
 
-@pytest.mark.parametrize("missing", ["look_in", "submit", "claim", "finish"])
+@pytest.mark.parametrize("missing", ["check_admission", "submit", "claim", "finish"])
 def test_a_call_of_which_a_command_was_not_heard_is_left_out(missing: str) -> None:
     stages = share_out([CALL], commands(*(one for one in WHOLE if one[1] != missing)))
 

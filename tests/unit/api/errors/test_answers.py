@@ -8,9 +8,9 @@ from api.errors import tree as api_errors
 from api.errors.answers import answer_error, error_body, find_answer
 from shared import errors
 from shared.jobs import Failure, FailureCode, JobState
-from shared.record.backlog import Lack, QueueLimits
+from shared.record.backlog import AdmissionLimit, QueueLimits
 
-QUEUE_FULL = errors.QueueFull(Lack.QUEUED_JOBS, QueueLimits(max_queued_jobs=2), 7.2)
+QUEUE_FULL = errors.QueueFull(AdmissionLimit.QUEUED_JOBS, QueueLimits(max_queued_jobs=2), 7.2)
 
 EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.InvalidRequest("no", param="language"), 400, "language", None),

@@ -9,8 +9,8 @@ from shared.record.backlog import (
     DEFAULT_SPEED,
     MAX_RETRY_S,
     MIN_RETRY_S,
+    AdmissionLimit,
     Backlog,
-    Lack,
     QueueLimits,
     estimate_room_s,
     estimate_wait_s,
@@ -62,26 +62,26 @@ def test_before_anything_was_measured_the_speed_is_real_time() -> None:
 
 
 def test_the_next_place_is_free_when_the_running_job_ends() -> None:
-    assert estimate_room_s(Lack.QUEUED_JOBS, backlog(), LIMITS) == 25
+    assert estimate_room_s(AdmissionLimit.QUEUED_JOBS, backlog(), LIMITS) == 25
 
 
 def test_each_further_place_takes_a_job_of_mean_length() -> None:
-    assert estimate_room_s(Lack.QUEUED_JOBS, backlog(queued_jobs=10), QueueLimits(8)) == 25 + 100
+    assert estimate_room_s(AdmissionLimit.QUEUED_JOBS, backlog(queued_jobs=10), QueueLimits(8)) == 25 + 100
 
 
 def test_room_for_audio_comes_when_enough_has_been_begun() -> None:
-    assert estimate_room_s(Lack.QUEUED_AUDIO, backlog(), LIMITS, audio_s=80.0) == 25
-    assert estimate_room_s(Lack.QUEUED_AUDIO, backlog(), LIMITS, audio_s=300.0) == 25 + 100
-    assert estimate_room_s(Lack.QUEUED_AUDIO_OF_KEY, backlog(), LIMITS) == 25 + 100
+    assert estimate_room_s(AdmissionLimit.QUEUED_AUDIO, backlog(), LIMITS, audio_s=80.0) == 25
+    assert estimate_room_s(AdmissionLimit.QUEUED_AUDIO, backlog(), LIMITS, audio_s=300.0) == 25 + 100
+    assert estimate_room_s(AdmissionLimit.QUEUED_AUDIO_OF_KEY, backlog(), LIMITS) == 25 + 100
 
 
-@given(st.sampled_from(Lack), BACKLOGS, st.floats(0, 10**6))
+@given(st.sampled_from(AdmissionLimit), BACKLOGS, st.floats(0, 10**6))
 def test_whatever_the_backlog_a_client_is_told_a_time_it_obeys(
-    lack: Lack, left: Backlog, audio_s: float
+    limit: AdmissionLimit, left: Backlog, audio_s: float
 ) -> None:
-    room_s = estimate_room_s(lack, left, LIMITS, audio_s=audio_s)
+    room_s = estimate_room_s(limit, left, LIMITS, audio_s=audio_s)
     assert room_s >= 0
-    full = QueueFull(lack, LIMITS, room_s)
+    full = QueueFull(limit, LIMITS, room_s)
     assert MIN_RETRY_S <= full.retry_after_s <= MAX_RETRY_S
     assert isinstance(full.retry_after_s, int)
 
@@ -110,12 +110,12 @@ def test_a_limit_that_is_not_there_is_not_shared_out() -> None:
     assert keep_shares(QueueLimits(), keys=3) == QueueLimits()
 
 
-@pytest.mark.parametrize("lack", Lack)
-def test_the_message_names_the_limit(lack: Lack) -> None:
-    limit = {
-        Lack.QUEUED_JOBS: "10",
-        Lack.QUEUED_AUDIO: "1000",
-        Lack.UNFINISHED_JOBS_OF_KEY: "5",
-        Lack.QUEUED_AUDIO_OF_KEY: "100",
-    }[lack]
-    assert f" {limit} " in QueueFull(lack, LIMITS, 1.0).message
+@pytest.mark.parametrize("limit", AdmissionLimit)
+def test_the_message_names_the_limit(limit: AdmissionLimit) -> None:
+    shown = {
+        AdmissionLimit.QUEUED_JOBS: "10",
+        AdmissionLimit.QUEUED_AUDIO: "1000",
+        AdmissionLimit.UNFINISHED_JOBS_OF_KEY: "5",
+        AdmissionLimit.QUEUED_AUDIO_OF_KEY: "100",
+    }[limit]
+    assert f" {shown} " in QueueFull(limit, LIMITS, 1.0).message

@@ -20,7 +20,7 @@ end
 
 return {
   describe_backlog(terms.key_name, terms.presence_ttl_ms),
-  find_lack(terms.key_name, terms.limits, 1) or '',
+  find_exceeded_limit(terms.key_name, terms.limits, 1) or '',
   find_bound(terms.idempotency_key) and 1 or 0,
   interactive_ahead_ms(),
 }
