@@ -1,12 +1,19 @@
 """The worker's settings, which its model process reads as well."""
 
+import warnings
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from shared.settings import SharedSettings
-from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName
+from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChanges
+
+# LANGUAGE_CHANGES was a boolean before; its spellings are read for one release.
+_FORMER_LANGUAGE_CHANGES = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), LanguageChanges.ALWAYS),
+    **dict.fromkeys(("false", "0", "no", "f", "n"), LanguageChanges.OFF),
+}
 
 
 class WorkerSettings(SharedSettings):
@@ -74,10 +81,13 @@ class WorkerSettings(SharedSettings):
     """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU.
     `qwen3-vllm`: 0 means 16."""
 
-    language_changes: bool = True
-    """`qwen3` and `qwen3-vllm`: whether windows are cut where the language changes. Without a language given,
-    the model is then asked for that of each stretch of speech before it transcribes a window of several,
-    and for that of both ends of five seconds of speech or more without a pause."""
+    language_changes: LanguageChanges = LanguageChanges.PAUSES
+    """`qwen3` and `qwen3-vllm`: where a window is cut when its language changes: `pauses`, `always` or `off`.
+    `pauses` detects the language of each speech region in a window with pauses, and cuts between regions that
+    differ. A short region between two longer ones of one language stays uncut with a warning, as its detected
+    language may be wrong. Speech without a pause is not examined, so a change in it is neither cut nor warned
+    of. `always` also searches speech of 5 s or more without a pause, and warns of each change found there.
+    Requests that name a language are never cut."""
 
     max_context_bytes: PositiveInt = 4096
     """`qwen3` and `qwen3-vllm`: how long the context of a request (`prompt` and `keywords`) may be, in bytes
@@ -104,6 +114,17 @@ class WorkerSettings(SharedSettings):
 
     scripted_misbehaviour: str = "none"
     """`scripted` engine: what it does wrong, such as `die_in_load`; see its module."""
+
+    @field_validator("language_changes", mode="before")
+    @classmethod
+    def _read_former_boolean(cls, value: object) -> object:
+        """Return the mode that a former boolean stands for, with a warning, and other values as they are."""
+        mode = _FORMER_LANGUAGE_CHANGES.get(str(value).lower())
+        if mode is None:
+            return value
+        message = f"LANGUAGE_CHANGES={value} is deprecated. Set LANGUAGE_CHANGES={mode} instead."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return mode
 
     @property
     def hub_cache_dir(self) -> Path:

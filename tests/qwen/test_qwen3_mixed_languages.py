@@ -1,4 +1,4 @@
-"""Languages that change in one window: each is transcribed as it was spoken, without a pause warned of."""
+"""Windows with two languages: transcribed as spoken where LANGUAGE_CHANGES has the change searched for."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
 
@@ -28,22 +29,33 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def engine() -> Qwen3Engine:
+    """The default, LANGUAGE_CHANGES=pauses."""
     loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=4))
     loaded.load(lambda _phase: None)
     return loaded
 
 
 @pytest.fixture(scope="module")
+def searching_engine(engine: Qwen3Engine) -> Qwen3Engine:
+    """The same model with LANGUAGE_CHANGES=always."""
+    return share_model(engine, LanguageChanges.ALWAYS)
+
+
+@pytest.fixture(scope="module")
 def blind_engine(engine: Qwen3Engine) -> Qwen3Engine:
-    """The same model with LANGUAGE_CHANGES off."""
-    other = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", finds_language_changes=False))
-    other._model = engine._model
-    return other
+    """The same model with LANGUAGE_CHANGES=off."""
+    return share_model(engine, LanguageChanges.OFF)
 
 
 @pytest.fixture(scope="module")
 def vad() -> SileroVad:
     return SileroVad()
+
+
+def share_model(engine: Qwen3Engine, changes: LanguageChanges) -> Qwen3Engine:
+    other = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=4, language_changes=changes))
+    other._model = engine._model
+    return other
 
 
 def join(*names: str, silence_s: float) -> Samples:
@@ -110,12 +122,12 @@ def test_languages_change_in_a_batch_of_windows(engine: Qwen3Engine, vad: Silero
 @pytest.mark.parametrize(
     ("first", "second"), [("de_umlaut", "zh_tea"), ("en_fox", "de_digits5"), ("zh_tea", "en_fox")]
 )
-def test_a_change_without_a_pause_is_cut_and_warned_of(
-    engine: Qwen3Engine, first: str, second: str, silence_s: float
+def test_a_change_without_a_pause_is_cut_and_warned_of_in_mode_always(
+    searching_engine: Qwen3Engine, first: str, second: str, silence_s: float
 ) -> None:
     window = make_unbroken(trim(first), np.zeros(int(silence_s * SAMPLE_RATE_HZ), np.float32), trim(second))
 
-    (transcript,) = engine.decode_windows([window], DETECT, Listener())
+    (transcript,) = searching_engine.decode_windows([window], DETECT, Listener())
 
     languages = [segment.language for segment in transcript.segments]
     assert languages == [SAMPLES[first].code, SAMPLES[second].code]
@@ -132,14 +144,37 @@ def test_a_change_without_a_pause_is_cut_and_warned_of(
         ("zh_tea", "zh_digits4"),
     ],
 )
-def test_speech_of_one_language_without_a_pause_is_not_cut(
-    engine: Qwen3Engine, blind_engine: Qwen3Engine, names: tuple[str, ...]
+def test_speech_of_one_language_without_a_pause_is_not_cut_in_mode_always(
+    searching_engine: Qwen3Engine, blind_engine: Qwen3Engine, names: tuple[str, ...]
 ) -> None:
     window = make_unbroken(*(SAMPLES[name].read() for name in names))
+
+    found, blind = (
+        side.decode_windows([window], DETECT, Listener())[0] for side in (searching_engine, blind_engine)
+    )
+
+    assert found == blind
+
+
+def test_a_change_without_a_pause_is_neither_cut_nor_warned_of_by_default(
+    engine: Qwen3Engine, blind_engine: Qwen3Engine
+) -> None:
+    window = make_unbroken(trim("de_umlaut"), trim("zh_tea"))
 
     found, blind = (side.decode_windows([window], DETECT, Listener())[0] for side in (engine, blind_engine))
 
     assert found == blind
+    assert found.warnings == ()
+
+
+def test_a_change_at_a_pause_is_cut_in_mode_always_as_well(
+    searching_engine: Qwen3Engine, vad: SileroVad
+) -> None:
+    windows = cut(vad, join("en_hello", "de_umlaut", silence_s=0.8))
+
+    segments, _ = decode(searching_engine, windows)
+
+    assert [segment.text for segment in segments] == [SAMPLES["en_hello"].text, SAMPLES["de_umlaut"].text]
 
 
 @pytest.mark.parametrize("names", [("en_hello", "en_digits3"), ("de_umlaut", "de_umlaut")])

@@ -9,6 +9,7 @@ import torch
 from shared.jobs import TranscriptionRequest
 from tests.support.qwen3_stand_in import Listener
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
 from worker.engines.qwen3.row import Prompt
@@ -19,7 +20,7 @@ HOT = 20.0
 
 @pytest.fixture(scope="module")
 def engine() -> Qwen3Engine:
-    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", finds_language_changes=False))
+    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", language_changes=LanguageChanges.OFF))
     loaded.load(lambda _phase: None)
     return loaded
 

@@ -13,6 +13,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from tests.support.vllm_stand_in import Request, VllmStandIn
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.row import END_TOKENS, RowRules
 from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
@@ -91,7 +92,8 @@ def make_windows() -> list[Window]:
 def test_texts_are_those_of_the_model_even_if_they_have_to_be_gone_on_with(
     vllm: VllmStandIn, rules: RowRules
 ) -> None:
-    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY), rules=rules, finds_language_changes=False))
+    config = Qwen3VllmConfig(str(TINY), rules=rules, language_changes=LanguageChanges.OFF)
+    engine = Qwen3VllmEngine(config)
     engine.load(lambda _phase: None)
     listener = Listener()
 

@@ -16,6 +16,14 @@ class EngineName(StrEnum):
     SCRIPTED = "scripted"  # says what tests expect
 
 
+class LanguageChanges(StrEnum):
+    """Where windows are cut when the language changes, by the values of the setting LANGUAGE_CHANGES."""
+
+    PAUSES = "pauses"  # at pauses between two speech regions
+    ALWAYS = "always"  # at pauses, and inside speech without a pause
+    OFF = "off"  # never
+
+
 # The languages of every multilingual Whisper model, by their codes in the API.
 # fmt: off
 WHISPER_LANGUAGES = frozenset({

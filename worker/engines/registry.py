@@ -26,7 +26,7 @@ def create_engine(settings: WorkerSettings) -> Engine:
                     dtype=settings.dtype,
                     batch_windows=settings.batch_windows,
                     cpu_threads=settings.cpu_threads,
-                    finds_language_changes=settings.language_changes,
+                    language_changes=settings.language_changes,
                 )
             )
         case EngineName.QWEN3_VLLM:
@@ -39,7 +39,7 @@ def create_engine(settings: WorkerSettings) -> Engine:
                     max_context_bytes=settings.max_context_bytes,
                     window_s=settings.window_s,
                     batch_windows=settings.batch_windows,
-                    finds_language_changes=settings.language_changes,
+                    language_changes=settings.language_changes,
                 )
             )
         case EngineName.WHISPER:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.engines.catalog import LanguageChanges
 from worker.settings import WorkerSettings
 
 
@@ -25,3 +26,36 @@ def test_downloads_from_the_hub_are_kept_with_the_models_unless_its_client_was_t
         monkeypatch.setenv(name, value)
 
     assert WorkerSettings(data_dir=Path("data")).hub_cache_dir == Path(folder)
+
+
+@pytest.mark.parametrize("changes", LanguageChanges)
+def test_language_changes_names_a_mode(monkeypatch: pytest.MonkeyPatch, changes: LanguageChanges) -> None:
+    monkeypatch.setenv("LANGUAGE_CHANGES", changes)
+
+    assert WorkerSettings().language_changes is changes
+
+
+@pytest.mark.parametrize(
+    ("value", "changes"),
+    [
+        ("True", LanguageChanges.ALWAYS),
+        ("true", LanguageChanges.ALWAYS),
+        ("1", LanguageChanges.ALWAYS),
+        ("False", LanguageChanges.OFF),
+        ("0", LanguageChanges.OFF),
+    ],
+)
+def test_a_former_boolean_of_language_changes_is_read_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, value: str, changes: LanguageChanges
+) -> None:
+    monkeypatch.setenv("LANGUAGE_CHANGES", value)
+
+    with pytest.warns(FutureWarning, match=f"Set LANGUAGE_CHANGES={changes}"):
+        assert WorkerSettings().language_changes is changes
+
+
+def test_an_unknown_mode_of_language_changes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGUAGE_CHANGES", "sometimes")
+
+    with pytest.raises(ValueError, match="language_changes"):
+        WorkerSettings()

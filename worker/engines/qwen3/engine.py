@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts
-from worker.engines.catalog import find_word_languages
+from worker.engines.catalog import LanguageChanges, find_word_languages
 from worker.engines.protocol import (
     LOADED,
     DecodingListener,
@@ -33,7 +33,6 @@ from worker.engines.qwen3.device import (
 from worker.engines.qwen3.device_loss import watch_device
 from worker.engines.qwen3.imports import defer_nagisa, hide_unused_packages, silence_transformers
 from worker.engines.qwen3.inputs import PAD_TOKEN, PreparedRow, choose_sampling, collate_rows, pad_samples
-from worker.engines.qwen3.languages import CutWindows
 from worker.engines.qwen3.loading import place_weights
 from worker.engines.qwen3.parts import compose_transcripts
 from worker.engines.qwen3.probe import cut_at_language_changes
@@ -57,7 +56,7 @@ class Qwen3Config(msgspec.Struct, frozen=True):
     dtype: str = "auto"
     batch_windows: int = 0
     cpu_threads: int = 0
-    finds_language_changes: bool = True
+    language_changes: LanguageChanges = LanguageChanges.PAUSES
     rules: RowRules = RowRules()
 
 
@@ -105,9 +104,8 @@ class Qwen3Engine:
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once; partials come by the token."""
-        cut = CutWindows(windows)
-        if self._config.finds_language_changes and not request.language_hint:
-            cut = cut_at_language_changes(self._model, windows, listener)
+        changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
+        cut = cut_at_language_changes(self._model, windows, listener, changes)
         decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)
         with watch_device():

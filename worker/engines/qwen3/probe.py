@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingListener, DecodingStopped, Samples, Window
 from worker.engines.qwen3.decoding import OutOfDeviceMemory, TokenGenerator, language_code
 from worker.engines.qwen3.languages import (
@@ -24,16 +25,21 @@ _HEAD_TOKENS = 48
 
 
 def cut_at_language_changes(
-    generator: TokenGenerator, windows: Sequence[Window], listener: DecodingListener
+    generator: TokenGenerator,
+    windows: Sequence[Window],
+    listener: DecodingListener,
+    changes: LanguageChanges,
 ) -> CutWindows:
-    """The parts of `windows`, each in one language as far as that is found.
+    """Return the parts of `windows`, each in one language as far as `changes` has them searched.
 
     Raises:
         DecodingStopped: the listener said stop.
         OutOfDeviceMemory: not even one stretch of speech fits.
     """
+    if changes is LanguageChanges.OFF:
+        return CutWindows(windows)
     ask = partial(ask_languages, generator, listener=listener, most_samples=_measure(windows))
-    found = [_find_clips(window) for window in windows]
+    found = [_find_clips(window, changes) for window in windows]
     clips = [
         clip.read(window)
         for window, stretches in zip(windows, found, strict=True)
@@ -66,9 +72,10 @@ def ask_languages(
     return languages
 
 
-def _find_clips(window: Window) -> list[tuple[Stretch, ...]]:
+def _find_clips(window: Window, changes: LanguageChanges) -> list[tuple[Stretch, ...]]:
     """What to ask about to know the languages of each stretch; nothing where there can be but one."""
-    clips = [find_ends(stretch) for stretch in find_stretches(window)]
+    searches_stretches = changes is LanguageChanges.ALWAYS
+    clips = [find_ends(stretch) if searches_stretches else (stretch,) for stretch in find_stretches(window)]
     return clips if sum(map(len, clips)) > 1 else []
 
 

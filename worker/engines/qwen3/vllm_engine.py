@@ -11,6 +11,7 @@ import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import (
     DecodingListener,
     ModelUnavailable,
@@ -22,7 +23,6 @@ from worker.engines.qwen3.aligner_timing import Aligner, WordTimer
 from worker.engines.qwen3.decoding import BatchDecoding
 from worker.engines.qwen3.imports import defer_nagisa, silence_transformers
 from worker.engines.qwen3.inputs import pad_samples
-from worker.engines.qwen3.languages import CutWindows
 from worker.engines.qwen3.parts import compose_transcripts
 from worker.engines.qwen3.probe import cut_at_language_changes
 from worker.engines.qwen3.prompts import build_prompt
@@ -66,7 +66,7 @@ class Qwen3VllmConfig(msgspec.Struct, frozen=True):
     window_s: float = 30.0
     batch_windows: int = 0
     max_context_bytes: int = 4096
-    finds_language_changes: bool = True
+    language_changes: LanguageChanges = LanguageChanges.PAUSES
     rules: RowRules = RowRules()
 
 
@@ -113,9 +113,8 @@ class Qwen3VllmEngine:
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once; partials come by the token."""
         generator = StoppableGenerator(self._model, listener.is_stopped)
-        cut = CutWindows(windows)
-        if self._config.finds_language_changes and not request.language_hint:
-            cut = cut_at_language_changes(generator, windows, listener)
+        changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
+        cut = cut_at_language_changes(generator, windows, listener, changes)
         decoding = BatchDecoding(generator, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)
         transcripts = compose_transcripts(windows, self._timer.time_words(parts, request, listener))

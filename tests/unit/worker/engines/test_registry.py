@@ -15,6 +15,7 @@ from worker.engines.catalog import (
     QWEN3_WORD_LANGUAGES,
     WHISPER_LANGUAGES,
     EngineName,
+    LanguageChanges,
     describe_capabilities,
 )
 from worker.engines.protocol import Engine
@@ -44,10 +45,12 @@ def test_there_is_an_engine_of_each_name(name: EngineName, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [EngineName.QWEN3, EngineName.QWEN3_VLLM])
-def test_looking_for_changes_of_language_can_be_turned_off(name: EngineName, tmp_path: Path) -> None:
-    engine = create_engine(WorkerSettings(engine=name, data_dir=tmp_path, language_changes=False))
+def test_an_engine_looks_for_language_changes_as_its_setting_says(name: EngineName, tmp_path: Path) -> None:
+    engine = create_engine(
+        WorkerSettings(engine=name, data_dir=tmp_path, language_changes=LanguageChanges.ALWAYS)
+    )
     assert isinstance(engine, Qwen3Engine | Qwen3VllmEngine)
-    assert not engine._config.finds_language_changes
+    assert engine._config.language_changes is LanguageChanges.ALWAYS
 
 
 def test_a_misbehaviour_that_there_is_not_is_an_error() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.probe import ask_languages, cut_at_language_changes
@@ -93,7 +94,7 @@ def test_short_windows_without_pauses_are_not_asked_about() -> None:
     model = ModelStandIn()
     windows = [make_window(0, make_clip(0)), make_window(1, make_clip(1))]
 
-    cut = cut_at_language_changes(model, windows, Listener())
+    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.ALWAYS)
 
     assert [part.index for part in cut.parts] == [0, 1]
     assert model.calls == []
@@ -105,14 +106,28 @@ def test_of_a_long_window_without_pauses_both_ends_are_asked_about() -> None:
     mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
     plain = make_window(5, make_clip(2, seconds=6))
 
-    cut = cut_at_language_changes(model, [mixed, plain], Listener())
+    cut = cut_at_language_changes(model, [mixed, plain], Listener(), LanguageChanges.ALWAYS)
 
     assert [part.index for part in cut.parts] == [4, 4, 5]
     assert [len(warnings) for warnings in cut.warnings.values()] == [1, 0]
     assert sorted(model.calls[0]) == [0, 1, 2, 2]
 
 
-def test_windows_are_cut_where_the_model_hears_another_language() -> None:
+def test_speech_without_a_pause_is_not_examined_at_pauses_alone() -> None:
+    model = ModelStandIn(ENGLISH, GERMAN, ENGLISH, GERMAN)
+    samples = np.concatenate([make_clip(number, seconds=4) for number in range(2)])
+    mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
+    paused = make_window(5, make_clip(2, seconds=6), make_clip(3, seconds=6))
+
+    cut = cut_at_language_changes(model, [mixed, paused], Listener(), LanguageChanges.PAUSES)
+
+    assert [part.index for part in cut.parts] == [4, 5, 5]
+    assert not any(cut.warnings.values())
+    assert model.calls == [[2, 3]]
+
+
+@pytest.mark.parametrize("changes", [LanguageChanges.PAUSES, LanguageChanges.ALWAYS])
+def test_windows_are_cut_where_the_model_hears_another_language(changes: LanguageChanges) -> None:
     model = ModelStandIn("", ENGLISH, GERMAN, GERMAN, ENGLISH, ENGLISH)
     windows = [
         make_window(4, make_clip(0)),
@@ -120,7 +135,7 @@ def test_windows_are_cut_where_the_model_hears_another_language() -> None:
         make_window(6, make_clip(4), make_clip(5)),
     ]
 
-    cut = cut_at_language_changes(model, windows, Listener())
+    cut = cut_at_language_changes(model, windows, Listener(), changes)
 
     assert [(part.index, set(part.samples)) for part in cut.parts] == [
         (4, {0}),
@@ -129,3 +144,13 @@ def test_windows_are_cut_where_the_model_hears_another_language() -> None:
         (6, {4, 5}),
     ]
     assert sorted(model.calls[0]) == [1, 2, 3, 4, 5]
+
+
+def test_no_window_is_examined_when_the_search_is_off() -> None:
+    model = ModelStandIn()
+    windows = [make_window(0, make_clip(0), make_clip(1))]
+
+    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.OFF)
+
+    assert cut.parts == windows
+    assert model.calls == []

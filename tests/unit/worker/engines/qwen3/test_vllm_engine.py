@@ -12,6 +12,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import (
     DecodingStopped,
     ModelUnavailable,
@@ -231,7 +232,7 @@ def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
 def test_nobody_asks_for_languages_where_that_is_turned_off(vllm: VllmStandIn) -> None:
     both = np.concatenate([make_window(number).samples for number in range(2)])
     window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
-    config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, finds_language_changes=False)
+    config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, language_changes=LanguageChanges.OFF)
     engine = Qwen3VllmEngine(config)
     engine.load(lambda _phase: None)
 
