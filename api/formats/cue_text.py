@@ -1,4 +1,4 @@
-"""Where the text of subtitles may be broken, how well, and how wide its pieces are."""
+"""Text of subtitles as unbreakable units: their widths and the cost of a break after each."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,17 @@ from itertools import pairwise
 import msgspec
 import wcwidth
 
+from shared.text.punctuation import CLAUSE_MARKS, SENTENCE_MARKS, has_abbreviation_stop
+from shared.transcripts import UNSPACED_LANGUAGES
+
 
 class Break(float, Enum):
-    """What stands at a place where text may be broken; the value is what breaking there costs."""
+    """A kind of place where text may be broken; the value is the cost of a break."""
 
-    SENTENCE = 0.0  # behind a full stop and its like
-    CLAUSE = 1.0  # behind a comma and its like
+    SENTENCE = 0.0  # after a full stop and similar marks
+    CLAUSE = 1.0  # after a comma and similar marks
     SPACE = 2.5
-    ABBREVIATION = 3.5  # behind what may be one, as in `Mr. Baker`
+    ABBREVIATION = 3.5  # after an abbreviation, as in `Mr. Baker`
     CHARACTER = 4.0  # between two characters of a script without spaces, perhaps in a word
     INSIDE = 8.0  # in a word that is longer than a line
 
@@ -24,11 +27,11 @@ class Break(float, Enum):
 class _Piece(msgspec.Struct, frozen=True):
     text: str
     is_spaced: bool
-    is_inside: bool  # goes on with a word that was longer than a line
+    is_inside: bool  # continues a word that is longer than a line
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """A piece of text that stays on one line."""
+    """A piece of text that stays on one line; its width is in Latin characters."""
 
     text: str
     width: int
@@ -36,8 +39,6 @@ class Unit(msgspec.Struct, frozen=True):
     break_after: Break
 
 
-_SENTENCE_ENDS = frozenset(".!?…。！？．｡؟۔।॥։።។။")
-_CLAUSE_MARKS = frozenset(",;:，、；：､،؛፣—–")
 _QUOTES = frozenset("\"'")
 
 _CLOSING = frozenset({"Pe", "Pf", "Po"})
@@ -45,39 +46,37 @@ _OPENING = frozenset({"Ps", "Pi"})
 _NEVER_FIRST = _CLOSING | {"Pd", "Lm", "Zs"}
 _NEVER_LAST = _OPENING | {"Sc"}
 
-# Scripts without spaces between words, by the first word of their characters' names; besides the wide ones.
+# Narrow scripts without spaces between words, by the first word of their Unicode names.
 _UNSPACED_NARROW = frozenset({"THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})
 
-# Vowels of Thai and Lao that are written before, or behind, the consonant they belong to.
+# Vowels of Thai and Lao that are written before or after their consonant.
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")
-_VOWELS_BEHIND = frozenset("ะาๅະາ")
-
-_MAX_ABBREVIATION = len("Mrs.")
-_VOWELS = frozenset("aeiouy")
+_VOWELS_AFTER = frozenset("ะาๅະາ")
 
 
-def split_units(text: str, *, max_width: int, is_spaced: bool) -> list[Unit]:
-    """The pieces of `text` that must not be broken, none wider than `max_width`.
+def split_units(text: str, *, max_width: int, language: str | None) -> list[Unit]:
+    """Split `text` into unbreakable units.
 
     Args:
-        text: any text; its whitespace only says where words end.
-        max_width: the width of a line.
-        is_spaced: whether a space stands before the text where it follows another one.
+        text: any text; its whitespace only separates words.
+        max_width: the width of a line, which no unit exceeds.
+        language: the ISO code of the text, if known.
     """
     pieces = list(_pieces(text, max_width))
+    is_spaced = language not in UNSPACED_LANGUAGES
     return [
         Unit(
             text=piece.text,
             width=width_of(piece.text),
             is_spaced=piece.is_spaced if order else is_spaced,
-            break_after=_break_between(piece, after),
+            break_after=_break_between(piece, after, language),
         )
         for order, (piece, after) in enumerate(zip(pieces, [*pieces[1:], None], strict=False))
     ]
 
 
 def join_units(units: Iterable[Unit]) -> str:
-    """The line that `units` make up."""
+    """Return the line that `units` form."""
     line = ""
     for unit in units:
         line += " " + unit.text if line and unit.is_spaced else unit.text
@@ -85,10 +84,10 @@ def join_units(units: Iterable[Unit]) -> str:
 
 
 def width_of(text: str) -> int:
-    """How wide `text` is, in Latin characters.
+    """Return the width of `text` in Latin characters.
 
-    A wide (Chinese, Japanese, Korean) character counts as two: it takes twice the room on the screen and
-    carries about as much more. What is shown as one character counts once, however many code points it has.
+    A wide (Chinese, Japanese, Korean) character counts as two: it takes twice the room on the screen
+    and about twice the time to read. A grapheme counts once, however many code points it has.
     """
     if text.isascii() and text.isprintable():
         return len(text)
@@ -103,7 +102,7 @@ def _pieces(text: str, max_width: int) -> Iterator[_Piece]:
 
 
 def _glue_punctuation(words: list[str], max_width: int) -> list[str]:
-    """The words, with punctuation that stands alone (`Bonjour !`) joined to the word it belongs to."""
+    """Join punctuation that stands alone (`Bonjour !`) to its word."""
     glued: list[str] = []
     for word in words:
         belongs = glued and (_is_all(word, _CLOSING) or _is_all(glued[-1], _OPENING))
@@ -115,7 +114,7 @@ def _glue_punctuation(words: list[str], max_width: int) -> list[str]:
 
 
 def _unspaced_runs(word: str) -> list[str]:
-    """The word, cut between characters of scripts without spaces."""
+    """Cut the word between characters of scripts without spaces."""
     if word.isascii():
         return [word]
     clusters = list(wcwidth.iter_graphemes(word))
@@ -129,7 +128,7 @@ def _unspaced_runs(word: str) -> list[str]:
 
 
 def _cut_hard(run: str, max_width: int) -> Iterator[str]:
-    """The run, cut wherever a line is full."""
+    """Cut the run wherever a line is full."""
     if width_of(run) <= max_width:
         yield run
         return
@@ -144,7 +143,7 @@ def _cut_hard(run: str, max_width: int) -> Iterator[str]:
     yield line
 
 
-# Bounded, because what people upload decides what is asked for.
+# Bounded, because uploads decide which clusters occur.
 @lru_cache(maxsize=2**14)
 def _width_of_cluster(cluster: str) -> int:
     return min(2, max(0, wcwidth.wcswidth(cluster)))
@@ -171,7 +170,7 @@ def _script(character: str) -> str:
 @lru_cache(maxsize=2**14)
 def _never_begins_line(character: str) -> bool:
     is_small_kana = " LETTER SMALL " in unicodedata.name(character, "") and _is_unspaced(character)
-    return is_small_kana or character in _VOWELS_BEHIND or unicodedata.category(character) in _NEVER_FIRST
+    return is_small_kana or character in _VOWELS_AFTER or unicodedata.category(character) in _NEVER_FIRST
 
 
 def _never_ends_line(character: str) -> bool:
@@ -182,38 +181,33 @@ def _is_all(text: str, categories: frozenset[str]) -> bool:
     return all(unicodedata.category(character) in categories for character in text)
 
 
-def _break_between(before: _Piece, after: _Piece | None) -> Break:
+def _break_between(before: _Piece, after: _Piece | None, language: str | None) -> Break:
+    mark = _last_mark(before.text)
     if after is None:
-        return Break.SENTENCE if _last_mark(before.text) in _SENTENCE_ENDS else Break.CLAUSE
+        return Break.SENTENCE if mark in SENTENCE_MARKS else Break.CLAUSE
     if after.is_inside:
         return Break.INSIDE
-    if after.is_spaced and _may_be_abbreviation(before.text, after.text):
-        return Break.ABBREVIATION
-    return _break_by_mark(before.text, after)
-
-
-def _break_by_mark(before: str, after: _Piece) -> Break:
-    mark = _last_mark(before)
-    if mark in _SENTENCE_ENDS:
-        return Break.SENTENCE
-    # Where words have no spaces between them, a space is a pause.
-    is_pause = after.is_spaced and _is_unspaced(before[-1]) and _is_unspaced(after.text[0])
-    if mark in _CLAUSE_MARKS or is_pause:
+    if mark in SENTENCE_MARKS:
+        is_abbreviation = after.is_spaced and _has_abbreviation_stop(before.text, after.text, language)
+        return Break.ABBREVIATION if is_abbreviation else Break.SENTENCE
+    # In scripts without spaces between words, a space marks a pause.
+    is_pause = after.is_spaced and _is_unspaced(before.text[-1]) and _is_unspaced(after.text[0])
+    if mark in CLAUSE_MARKS or is_pause:
         return Break.CLAUSE
     return Break.SPACE if after.is_spaced else Break.CHARACTER
 
 
 def _last_mark(text: str) -> str:
-    """The last character before closing quotes and brackets, or nothing."""
+    """Return the last character before closing quotes and brackets, or nothing."""
     for character in reversed(text):
         if character not in _QUOTES and unicodedata.category(character) not in {"Pe", "Pf", "Pi"}:
             return character
     return ""
 
 
-def _may_be_abbreviation(before: str, after: str) -> bool:
-    """Whether the stop behind `before` may be part of it (`Mr.`, `J.`, `3.`, `e.g.`) and end no sentence."""
-    if not before.endswith(".") or not before.isascii():
+def _has_abbreviation_stop(before: str, after: str, language: str | None) -> bool:
+    word = before.removesuffix(".")
+    if word == before:
         return False
-    is_unpronounceable = len(before) <= _MAX_ABBREVIATION and _VOWELS.isdisjoint(before[1:].lower())
-    return is_unpronounceable or after[0].islower()
+    first = next((place for place, character in enumerate(word) if character.isalnum()), 0)
+    return has_abbreviation_stop(word[first:], after, language)

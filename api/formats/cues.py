@@ -1,28 +1,28 @@
-"""Transcripts cut into cues: what stands on the screen at once, and from when to when."""
+"""Transcripts cut into cues: the text on the screen at once, with its start and end."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from api.formats.cue_lines import break_lines, count_lines, cut_cheapest
 from api.formats.cue_text import Break, Unit, join_units, split_units, width_of
 from api.formats.cue_times import TimedUnit, time_units
-from shared.transcripts import UNSPACED_LANGUAGES, Segment, Transcript
+from shared.transcripts import Segment, Transcript
 
 
 class CueRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes cues readable; the defaults are usual for subtitles in many languages."""
+    """Limits that make cues readable; the defaults are usual for subtitles in many languages."""
 
-    max_line_characters: int = 42  # Latin ones; a wide character counts as two
+    max_line_characters: int = 42  # Latin characters; a wide one counts as two
     max_lines: int = 2
     max_duration_s: float = 7.0
-    # Shorter cues only flash: they get this even where the next one has to wait for it.
+    # Shorter cues only flash. The next cue waits for this duration if necessary.
     min_duration_s: float = 0.5
-    # Where silence follows, a cue stands at least so long, and long enough to be read at this speed.
+    # Before a silence, a cue stays this long, and long enough to be read at this speed.
     comfortable_duration_s: float = 1.0
     max_characters_per_s: float = 20.0
-    # A cue does not stand over a longer silence between two words.
+    # A cue contains no longer silence between two words.
     max_pause_s: float = 2.0
 
 
@@ -30,7 +30,7 @@ READABLE = CueRules()
 
 
 class Cue(msgspec.Struct, frozen=True):
-    """Lines of text and when they are shown, in milliseconds from the start of the upload."""
+    """Lines of text with their start and end in milliseconds from the start of the upload."""
 
     start_ms: int
     end_ms: int
@@ -43,41 +43,46 @@ class _Draft(msgspec.Struct, frozen=True):
     units: tuple[Unit, ...]
 
 
-# Beside the costs of each `Break`.
-_COST_OF_CUE = 1.0
+# From a start index: the possible end indices of a part, each with its cost.
+_PossibleParts = Callable[[int], Iterator[tuple[int, float]]]
 
-# A pause between words tells as much as a comma.
+_Entry = TypeVar("_Entry")
+
+# These add to the cost of each `Break`. More lines than needed never pay.
+_COST_OF_CUE = 1.0
+_COST_OF_LINE = 100.0
+_COST_OF_UNEVEN_LINES = 4.0
+
+# A pause between words counts like a comma.
 _CLAUSE_PAUSE_S = 0.4
 
 
 def cut_cues(transcript: Transcript, rules: CueRules = READABLE) -> list[Cue]:
-    """The cues of a transcript, in order, none empty and none over another.
+    """Cut a transcript into cues in order, none empty and none overlapping another.
 
-    All of the text is in them, once and in its order, whatever the times of the segments are; where these
-    leave no room, cues are joined or wait for the one before.
+    The cues contain the whole text once and in order, for any segment times. Where the times leave no room,
+    cues are joined or wait for the previous one.
     """
     drafts = [draft for segment in transcript.segments for draft in _cut_segment(segment, rules)]
     placed = _place(drafts, rules)
     return [
-        Cue(draft.start_ms, end_ms, break_lines(draft.units, rules.max_line_characters))
-        for draft, end_ms in zip(placed, _stretch(placed, rules, to_ms(transcript.duration_s)), strict=True)
+        Cue(draft.start_ms, end_ms, _break_lines(draft.units, rules.max_line_characters))
+        for draft, end_ms in zip(
+            placed, _extend_ends(placed, rules, to_ms(transcript.duration_s)), strict=True
+        )
     ]
 
 
 def to_ms(seconds: float) -> int:
-    """Seconds to whole milliseconds."""
+    """Convert seconds to whole milliseconds."""
     return round(seconds * 1000)
 
 
 def _cut_segment(segment: Segment, rules: CueRules) -> Iterator[_Draft]:
-    units = split_units(
-        segment.text,
-        max_width=rules.max_line_characters,
-        is_spaced=segment.language not in UNSPACED_LANGUAGES,
-    )
+    units = split_units(segment.text, max_width=rules.max_line_characters, language=segment.language)
     timed = time_units(units, segment)
     costs = [_cost_of_break(timed, end) for end in range(1, len(timed) + 1)]
-    for part in cut_cheapest(timed, lambda start: _possible_cues(timed, costs, start, rules)):
+    for part in _cut_cheapest(timed, lambda start: _possible_cues(timed, costs, start, rules)):
         start_ms = max(0, to_ms(part[0].start_s))
         end_ms = min(max(start_ms, to_ms(part[-1].end_s)), start_ms + to_ms(rules.max_duration_s))
         yield _Draft(start_ms, end_ms, tuple(entry.unit for entry in part))
@@ -86,11 +91,11 @@ def _cut_segment(segment: Segment, rules: CueRules) -> Iterator[_Draft]:
 def _possible_cues(
     timed: Sequence[TimedUnit], break_costs: Sequence[float], start: int, rules: CueRules
 ) -> Iterator[tuple[int, float]]:
-    """The cues that may begin at `start`: the index behind each, and its cost."""
+    """Yield the end index and the cost of each cue that may begin at `start`."""
     room = rules.max_line_characters * rules.max_lines
-    # No more units than characters fit, but for those without a width.
+    # Each unit has at least one character, except units without a width.
     candidates = timed[start : start + room]
-    lines = count_lines((entry.unit for entry in candidates), rules.max_line_characters)
+    lines = _count_lines((entry.unit for entry in candidates), rules.max_line_characters)
     width = 0
     for end, (entry, line_count) in enumerate(zip(candidates, lines, strict=True), start + 1):
         if line_count > rules.max_lines or (
@@ -118,31 +123,31 @@ def _cost_of_break(timed: Sequence[TimedUnit], end: int) -> float:
 
 
 def _place(drafts: Sequence[_Draft], rules: CueRules) -> list[_Draft]:
-    """The drafts, one behind the other and each with the least duration."""
+    """Place the drafts one after the other, each with at least the minimum duration."""
     placed: list[_Draft] = []
     for draft, following in zip(drafts, [*drafts[1:], None], strict=False):
         start_ms = max(draft.start_ms, placed[-1].end_ms if placed else 0)
-        least_end_ms = start_ms + to_ms(rules.min_duration_s)
+        min_end_ms = start_ms + to_ms(rules.min_duration_s)
         next_ms = _next_start_ms(draft, following)
         end_ms = int(min(draft.end_ms, next_ms))
-        if placed and next_ms < least_end_ms and _are_joinable(placed[-1], draft, end_ms, rules):
+        if placed and next_ms < min_end_ms and _are_joinable(placed[-1], draft, end_ms, rules):
             units = (*placed[-1].units, *draft.units)
             placed[-1] = _Draft(placed[-1].start_ms, max(placed[-1].end_ms, end_ms), units)
         else:
-            placed.append(_Draft(start_ms, max(least_end_ms, end_ms), draft.units))
+            placed.append(_Draft(start_ms, max(min_end_ms, end_ms), draft.units))
     return placed
 
 
 def _next_start_ms(draft: _Draft, following: _Draft | None) -> float:
-    """When the following cue takes over; one that is out of order waits, and limits nothing."""
+    """Return the start of the following cue, or infinity if it is out of order and has to wait."""
     if following is None or following.start_ms < draft.start_ms:
         return math.inf
     return following.start_ms
 
 
 def _are_joinable(before: _Draft, after: _Draft, end_ms: int, rules: CueRules) -> bool:
-    """Whether both would be one readable cue."""
-    *_, lines = count_lines((*before.units, *after.units), rules.max_line_characters)
+    """Return whether both together are one readable cue."""
+    *_, lines = _count_lines((*before.units, *after.units), rules.max_line_characters)
     return (
         lines <= rules.max_lines
         and end_ms - before.start_ms <= to_ms(rules.max_duration_s)
@@ -150,11 +155,53 @@ def _are_joinable(before: _Draft, after: _Draft, end_ms: int, rules: CueRules) -
     )
 
 
-def _stretch(placed: Sequence[_Draft], rules: CueRules, duration_ms: int) -> Iterator[int]:
-    """The ends of the drafts, put off into the silence behind them until people have read the text."""
+def _extend_ends(placed: Sequence[_Draft], rules: CueRules, duration_ms: int) -> Iterator[int]:
+    """Yield the ends of the drafts, extended into the following silence to allow reading."""
     for draft, following in zip(placed, [*placed[1:], None], strict=False):
         width = width_of(join_units(draft.units))
         comfortable_s = max(rules.comfortable_duration_s, width / rules.max_characters_per_s)
         wanted_ms = draft.start_ms + to_ms(min(comfortable_s, rules.max_duration_s))
         limit_ms = following.start_ms if following else duration_ms
         yield max(draft.end_ms, min(wanted_ms, limit_ms))
+
+
+def _cut_cheapest(entries: Sequence[_Entry], possible_parts: _PossibleParts) -> list[Sequence[_Entry]]:
+    """Cut `entries` into parts with the least total cost; each entry must be a possible part."""
+    costs = [0.0] + [math.inf] * len(entries)
+    starts = [0] * len(costs)
+    for start in range(len(entries)):
+        for end, cost in possible_parts(start):
+            if costs[start] + cost < costs[end]:
+                costs[end], starts[end] = costs[start] + cost, start
+    parts: list[Sequence[_Entry]] = []
+    end = len(entries)
+    while end:
+        parts.append(entries[starts[end] : end])
+        end = starts[end]
+    return parts[::-1]
+
+
+def _count_lines(units: Iterable[Unit], max_width: int) -> Iterator[int]:
+    """Yield for each unit the number of lines that the units up to it need."""
+    lines, width = 0, max_width
+    for unit in units:
+        width += unit.width + unit.is_spaced
+        if width > max_width or not lines:
+            lines, width = lines + 1, unit.width
+        yield lines
+
+
+def _break_lines(units: Sequence[Unit], max_width: int) -> tuple[str, ...]:
+    """Break the units into as few lines as possible, at marks or else into lines of similar length."""
+    parts = _cut_cheapest(units, lambda start: _possible_lines(units, start, max_width))
+    return tuple(join_units(part) for part in parts)
+
+
+def _possible_lines(units: Sequence[Unit], start: int, max_width: int) -> Iterator[tuple[int, float]]:
+    width = -units[start].is_spaced
+    for end, unit in enumerate(units[start:], start + 1):
+        width += unit.width + unit.is_spaced
+        if width > max_width:
+            return
+        break_cost = unit.break_after if end < len(units) else 0.0
+        yield end, _COST_OF_LINE + break_cost + _COST_OF_UNEVEN_LINES * (1 - width / max_width) ** 2

@@ -1,4 +1,4 @@
-"""Jobs rendered into the bodies that clients get: where a job stands, and its transcript when it has one."""
+"""Jobs rendered into JSON bodies, with the transcript of a succeeded job."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -20,14 +20,14 @@ _MS_PER_S = 1_000
 
 
 def render_job(job: Job) -> JobBody:
-    """A job as it stands."""
+    """Render the current state of a job."""
     transcript = _render_transcript(job) if job.state is JobState.SUCCEEDED else None
     deliveries = [_render_delivery(tried) for tried in job.deliveries]
     return JobBody(**dict(render_listed_job(job)), deliveries=deliveries, transcript=transcript)
 
 
 def render_listed_job(job: Job) -> ListedJobBody:
-    """A job as it stands, without its transcript."""
+    """Render the current state of a job without its transcript."""
     return ListedJobBody(
         id=job.job_id,
         state=job.state,
@@ -79,7 +79,7 @@ def _render_transcript(job: Job) -> TranscriptBody:
 
 def _render_progress(job: Job) -> ProgressBody:
     duration_s = job.upload.duration_s
-    # Behind the last window may be silence, which makes no window.
+    # Silence after the last window makes no window.
     processed_s = duration_s if job.state is JobState.SUCCEEDED else job.processed_s
     return ProgressBody(processed_s=processed_s, duration_s=duration_s)
 

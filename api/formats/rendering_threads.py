@@ -1,4 +1,4 @@
-"""Rendering beside the event loop: a long transcript takes seconds in which nobody else would be answered."""
+"""Rendering outside the event loop, because a long transcript takes seconds."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,24 +8,25 @@ from typing import TypeVar
 from shared.jobs import Job, JobState
 
 LONG_CHARACTERS = 1_000
-"""More text than that is rendered by a thread; less takes the event loop some milliseconds."""
+"""Threads render longer texts; shorter ones take the event loop some milliseconds."""
 
-# They share the interpreter, so more of them would only get in the way of the event loop more often.
+# More threads would only slow down the event loop, with which they share the interpreter. Two let a short
+# transcript pass one of a whole day.
 _AT_ONCE = 2
 
 _Rendered = TypeVar("_Rendered")
 
 
 class RenderingThreads:
-    """Renders jobs for all routes of one process."""
+    """Threads that render jobs for all routes of one process."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rendering")
 
     async def render(self, job: Job, render: Callable[[Job], _Rendered]) -> _Rendered:
-        """What `render` makes of the job: at once, or by a thread where its transcript is long.
+        """Return `render(job)`, computed by a thread if the transcript is long.
 
-        It raises what `render` raises. Who is cancelled before a thread is free is not rendered for any more.
+        Errors of `render` pass through. A call that is cancelled before a thread is free is dropped.
         """
         if not _is_long(job):
             return render(job)
@@ -33,7 +34,7 @@ class RenderingThreads:
 
 
 def _is_long(job: Job) -> bool:
-    # Other jobs have no transcript, and who polls one must not wait for the transcripts of others.
+    # Only succeeded jobs have a transcript. Polling other jobs must not wait for a thread.
     if job.state is not JobState.SUCCEEDED:
         return False
     return sum(len(segment.text) for segment in job.segments) > LONG_CHARACTERS

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.text.sentences import cut_sentences
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word, sum_counts
 from worker.engines.protocol import Window, WindowTranscript
 from worker.engines.qwen3.row import Ending
-from worker.sentences import cut_sentences
 
 _FAULTS = {
     Ending.LIMIT: (

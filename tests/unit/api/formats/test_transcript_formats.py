@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from api.formats.rendering import render_answer, transcript_of
 from api.formats.response_format import Granularity, ResponseFormat
-from api.formats.subtitles import render_srt, render_vtt
-from api.formats.transcript_formats import JSON, PLAIN_TEXT, render_transcript
+from api.formats.transcript_formats import JSON, PLAIN_TEXT, render_srt, render_transcript, render_vtt
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
 from tests.support.finished_job import make_finished_job

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.formats.cues import cut_cues, to_ms
-from api.formats.subtitles import format_time, render_srt, render_vtt
+from api.formats.transcript_formats import format_time, render_srt, render_vtt
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
 HALF_A_MS = 0.0005

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.text.sentences import SegmentRule, cut_sentences
 from shared.transcripts import Segment, Word, join_segments
-from worker.sentences import SegmentRule, cut_sentences
 
 
 def time_words(*spelled: str, word_s: float = 0.5, pauses: dict[int, float] | None = None) -> list[Word]:

@@ -1,0 +1,1 @@
+"""Text rules that subtitles and engines share: punctuation, sentences and letter alignment."""
