@@ -15,7 +15,7 @@ ServerError
 ├── IdempotencyKeyReused    an idempotency key came again with another request
 ├── QueueUnavailable        Redis does not answer
 ├── NoWorker                no worker is alive
-├── MediaServiceDown        the confined decoder could not be started
+├── MediaServiceDown        the sandboxed decoder could not be started
 └── TranscriptionFailed     the job ended as failed
     └── TranscriptionTimedOut
 """
@@ -177,7 +177,7 @@ class NoWorker(ServerError):
 
 
 class MediaServiceDown(ServerError):
-    """The confined decoder could not be started or did not answer in time."""
+    """The sandboxed decoder could not be started or did not answer in time."""
 
     def __init__(self) -> None:
         super().__init__("The audio could not be examined just now. Try again in a few seconds.")

@@ -1,1 +1,1 @@
-"""Untrusted media: a fork server whose confined children probe and decode one file each."""
+"""Untrusted media: a fork server whose sandboxed decoders each probe or decode one file."""

@@ -1,4 +1,4 @@
-"""Untrusted media examined and decoded in confined children; the only endpoint to them for api and worker."""
+"""The media service: the only way for api and worker to examine and decode untrusted media."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ import structlog
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
 from shared.media.messages import (
     AudioProbe,
-    ChildRequest,
+    DecoderRequest,
     DecodeUpload,
     MediaLimits,
     ProbeAnswer,
@@ -23,14 +23,12 @@ from shared.media.messages import (
     ProbeUpload,
     TooLong,
     Unreadable,
-    decode_probe_answer,
+    probe_answer_decoder,
 )
 from shared.media.server_process import ForkServerProcess
 
-__all__ = ("AudioProbe", "MediaLimits", "MediaService")
-
 _MAX_ANSWER_BYTES = 65_536
-# A child ends itself at its timeout; this is how long its death may take to be seen here.
+# The kernel ends a decoder at its timeout. Its death may take this long to be noticed here.
 _DEATH_GRACE_S = 2.0
 
 _GAVE_UP = Unreadable(
@@ -42,9 +40,9 @@ _logger = structlog.get_logger(__name__)
 
 
 class MediaService:
-    """Probes and decodes uploads in confined child processes. Thread-safe; its calls block.
+    """A client of the fork server that probes and decodes uploads. Thread-safe; its calls block.
 
-    A fork server that died is replaced by the next call; where that fails, the call raises MediaServiceDown.
+    If the fork server has died, the next call replaces it, or raises MediaServiceDown if that fails.
     """
 
     def __init__(self, limits: MediaLimits, *, probe_timeout_s: float) -> None:
@@ -55,10 +53,10 @@ class MediaService:
         self._is_open = False
 
     def start(self) -> None:
-        """Start the fork server; returns when it is ready. Does nothing when it runs.
+        """Start the fork server and wait until it is ready. Do nothing if it is running.
 
         Raises:
-            MediaServiceDown: it could not be started.
+            MediaServiceDown: the fork server could not be started.
         """
         with self._lock:
             self._is_open = True
@@ -69,7 +67,7 @@ class MediaService:
                 raise MediaServiceDown from error
 
     def stop(self) -> None:
-        """End the fork server and its children; later calls raise MediaServiceDown until the next start."""
+        """End the fork server and its decoders. Later calls raise MediaServiceDown until the next start."""
         with self._lock:
             self._is_open = False
             self._end_server()
@@ -86,21 +84,21 @@ class MediaService:
         self.stop()
 
     def probe(self, path: Path) -> AudioProbe:
-        """Examine the file at `path`, whatever its name says.
+        """Examine the content of the file at `path`; its name does not matter.
 
         Raises:
-            UnreadableAudio: it has no sound that can be decoded, or examining it went past a limit.
-            AudioTooLong: it holds more sound than the limit.
-            MediaServiceDown: no child could be forked.
-            FileNotFoundError: there is no such file.
+            UnreadableAudio: the file has no sound that can be decoded, or the examination exceeded a limit.
+            AudioTooLong: the file holds more sound than the limit.
+            MediaServiceDown: no decoder could be forked.
+            FileNotFoundError: the file does not exist.
         """
-        asked_at = time.monotonic()
+        began_at = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, path.open("rb", buffering=0) as upload:
                 request = ProbeUpload(self._limits, self._probe_timeout_s)
-                self._fork_child(request, (upload.fileno(), theirs.fileno()))
-            match self._receive_probe_answer(ours, asked_at):
+                self._fork_decoder(request, (upload.fileno(), theirs.fileno()))
+            match self._receive_probe_answer(ours, began_at):
                 case Probed(probe):
                     return probe
                 case TooLong():
@@ -111,34 +109,33 @@ class MediaService:
     def decode_into(
         self, path: Path, pipe_fd: int, *, declared_duration_s: float | None = None, start_sample: int = 0
     ) -> None:
-        """Have a child write the sound of `path` to `pipe_fd`, framed as in pcm_frames; does not wait for it.
+        """Let a decoder write the sound of `path` to `pipe_fd`, and return at once.
 
-        The caller closes its own copy of `pipe_fd`. Whoever reads the pipe learns how it ends; the child
-        ends when the reader is gone. `start_sample` counts at 16 kHz: what comes before it is not written.
-        Of a file with much more sound than `declared_duration_s`, what the probe found, no more is written
-        but a failure.
+        The sound is framed as in `pcm_frames`; the frames also report how decoding ended. The decoder ends
+        when the pipe has no reader. The caller closes its own copy of `pipe_fd`. `start_sample` counts at
+        16 kHz; earlier samples are not written. If the file has clearly more sound than
+        `declared_duration_s`, which the probe reported, decoding ends with a failure.
 
         Raises:
-            MediaServiceDown: no child could be forked.
-            FileNotFoundError: there is no such file.
+            MediaServiceDown: no decoder could be forked.
+            FileNotFoundError: the file does not exist.
         """
+        request = DecodeUpload(self._limits, start_sample, declared_duration_s)
         with path.open("rb", buffering=0) as upload:
-            self._fork_child(
-                DecodeUpload(self._limits, start_sample, declared_duration_s), (upload.fileno(), pipe_fd)
-            )
+            self._fork_decoder(request, (upload.fileno(), pipe_fd))
 
-    def _fork_child(self, request: ChildRequest, fds: Sequence[int]) -> None:
+    def _fork_decoder(self, request: DecoderRequest, fds: Sequence[int]) -> None:
         with self._lock:
             try:
-                self._running_server().fork_child(request, fds)
+                self._running_server().fork_decoder(request, fds)
             except OSError as error:
                 _logger.warning("fork_server_lost", error=str(error))
                 self._end_server()
                 self._fork_from_new_server(request, fds)
 
-    def _fork_from_new_server(self, request: ChildRequest, fds: Sequence[int]) -> None:
+    def _fork_from_new_server(self, request: DecoderRequest, fds: Sequence[int]) -> None:
         try:
-            self._running_server().fork_child(request, fds)
+            self._running_server().fork_decoder(request, fds)
         except OSError as error:
             _logger.exception("fork_server_not_replaced")
             raise MediaServiceDown from error
@@ -155,26 +152,26 @@ class MediaService:
             self._server.end()
             self._server = None
 
-    def _receive_probe_answer(self, answers: socket.socket, asked_at: float) -> ProbeAnswer:
-        """What the child says; where it died without a word, what that means for the upload."""
+    def _receive_probe_answer(self, answers: socket.socket, began_at: float) -> ProbeAnswer:
+        """Return the decoder's answer, or the answer that its death stands for."""
         deadline = time.monotonic() + self._probe_timeout_s + _DEATH_GRACE_S
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            return decode_probe_answer(_receive_all(answers, deadline=deadline))
+            return probe_answer_decoder.decode(_receive_all(answers, deadline=deadline))
         if not self._is_open:
             raise MediaServiceDown
-        elapsed_s = time.monotonic() - asked_at
-        _logger.warning("media_probe_died", elapsed_s=round(elapsed_s, 3))
+        elapsed_s = time.monotonic() - began_at
+        _logger.warning("probe_died", elapsed_s=round(elapsed_s, 3))
         return self._too_slow() if elapsed_s >= self._probe_timeout_s else _GAVE_UP
 
     def _too_slow(self) -> Unreadable:
         return Unreadable(
-            f"Examining the file took longer than {self._probe_timeout_s:g} s, the limit set by "
-            "PROBE_TIMEOUT_S: convert it to wav, flac or mp3, or raise that setting."
+            f"Examining the file took longer than {self._probe_timeout_s:g} s (PROBE_TIMEOUT_S). "
+            "Convert it to wav, flac or mp3, or raise that setting."
         )
 
 
 def _receive_all(answers: socket.socket, *, deadline: float) -> bytes:
-    """All that comes until the other side is closed; raises TimeoutError at `deadline` (monotonic clock)."""
+    """Return all bytes until the other side closes; raise TimeoutError at `deadline` (monotonic clock)."""
     received = b""
     while len(received) <= _MAX_ANSWER_BYTES:
         answers.settimeout(max(deadline - time.monotonic(), 0.001))

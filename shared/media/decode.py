@@ -1,4 +1,4 @@
-"""An upload decoded to 16 kHz mono samples, frame by frame, in memory that does not grow with its length."""
+"""Decoding of an upload to 16 kHz mono samples, frame by frame, in constant memory."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,14 +15,14 @@ from shared.media import ffmpeg_sound, libsndfile_sound
 from shared.media.ffmpeg_sound import NO_SOUND, skip_damage
 from shared.media.pcm_frames import SAMPLE_BYTES
 
-# Decoders add up to some thousand samples of padding to the length that the file tells.
+# Decoders add up to some thousand samples of padding to the declared length.
 _PADDING_S = 1.0
-# Of what players play, files of 4 s joined to one were measured furthest above their count: FLAC by 4 %.
-_TOLD_FACTOR = 1.1
+# Playable files decode to at most 4 % more than their packets count (FLAC clips of 4 s, concatenated).
+_DECLARED_FACTOR = 1.1
 
 
-class MoreThanTold(Exception):
-    """Raised by `decode_audio`: the upload holds clearly more sound than it told when it was examined."""
+class DeclaredDurationExceeded(Exception):
+    """Raised by `decode_audio` if the upload holds clearly more sound than the probe reported."""
 
     def __init__(self, declared_duration_s: float) -> None:
         super().__init__(
@@ -34,18 +34,18 @@ class MoreThanTold(Exception):
 def decode_audio(
     upload: BinaryIO, *, max_audio_s: float, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> Iterator[bytes]:
-    """The sound of `upload` from `start_sample` on: signed 16-bit little-endian mono samples at 16 kHz.
+    """Yield the sound of `upload` from `start_sample` on, as signed 16-bit little-endian mono at 16 kHz.
 
-    `declared_duration_s` is how long it was found to be when it was examined, if it was.
+    `declared_duration_s` is the duration that the probe reported, if there was a probe.
 
     Raises:
-        UnreadableAudio: nothing in it can be decoded.
-        AudioTooLong: it holds more than `max_audio_s` of sound, whatever its header says.
-        MoreThanTold: it holds clearly more than `declared_duration_s`.
+        UnreadableAudio: nothing in the upload can be decoded.
+        AudioTooLong: the upload holds more than `max_audio_s` of sound, whatever its header declares.
+        DeclaredDurationExceeded: the upload holds clearly more sound than `declared_duration_s`.
     """
     max_samples = int((max_audio_s + _PADDING_S) * SAMPLE_RATE_HZ)
     believable_samples = (
-        (declared_duration_s * _TOLD_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ
+        (declared_duration_s * _DECLARED_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ
         if declared_duration_s
         else math.inf
     )
@@ -56,7 +56,7 @@ def decode_audio(
         if decoded > max_samples:
             raise AudioTooLong(max_audio_s)
         if declared_duration_s and decoded > believable_samples:
-            raise MoreThanTold(declared_duration_s)
+            raise DeclaredDurationExceeded(declared_duration_s)
         if skipped < len(pcm):
             yield pcm[skipped:]
     if decoded == 0:
@@ -64,7 +64,7 @@ def decode_audio(
 
 
 def _read_pcm(upload: BinaryIO) -> Iterator[bytes]:
-    """All the sound; by FFmpeg, or where that brings out nothing (32 channels and more) by libsndfile."""
+    """Return all the sound, read by FFmpeg, or by libsndfile if FFmpeg yields none (32 channels or more)."""
     for read_frames in (ffmpeg_sound.read_frames, libsndfile_sound.read_frames):
         pcm = _resample(read_frames(upload))
         with suppress(UnreadableAudio):
@@ -74,7 +74,7 @@ def _read_pcm(upload: BinaryIO) -> Iterator[bytes]:
 
 
 def _resample(frames: Iterable[AudioFrame]) -> Iterator[bytes]:
-    """`frames` at 16 kHz; their rate, layout and format may change from one to the next."""
+    """Yield `frames` at 16 kHz. Their rate, layout and format may change from one frame to the next."""
     resampler, given = _new_resampler(), None
     for frame in frames:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -92,7 +92,7 @@ def _new_resampler() -> AudioResampler:
 
 
 def _pass_through(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[bytes]:
-    """What comes out for `frame`, or at the end for None; nothing for a frame that makes no sense."""
+    """Yield the resampled `frame`, or the rest for None. Yield nothing for a damaged frame."""
     with skip_damage():
         for resampled in resampler.resample(frame):
             yield resampled.to_ndarray().tobytes()

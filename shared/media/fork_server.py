@@ -1,9 +1,7 @@
-"""The fork server process: keeps the decoders' libraries loaded and forks one confined child per request.
+"""The fork server process: keeps the decoding libraries loaded and forks one sandboxed decoder per request.
 
-The child of the next request is forked ahead, in a pause; where requests come faster, each when it comes.
-
-Standard input is its control socket. It ends, and its children with it, when the parent closes the other
-end, by dying if need be. It must lead its own process group and must never start a thread.
+Standard input is its control socket. When the parent closes the other end, or dies, the server ends with all
+its decoders. It must lead its own process group and must never start a thread.
 """
 
 import contextlib
@@ -12,30 +10,80 @@ import os
 import signal
 import socket
 import sys
+import wave
 from collections.abc import Sequence
+from tempfile import TemporaryFile
+from typing import NoReturn
 
+import structlog
+
+from shared.errors import UnreadableAudio
 from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
-from shared.media.media_child import serve_request
-from shared.media.messages import Forked, ForkFailed, Ready, decode_request, encode_message
-from shared.media.spare_child import SpareChild, warm_up
+from shared.media.decode import decode_audio
+from shared.media.messages import Forked, ForkFailed, Ready, encode_message, request_decoder
+from shared.media.probe import probe_audio
+from shared.media.sandboxed_decoder import serve_request
 
 _STDIN = 0
-# Forking ahead at once would take its CPU time from the child that has just begun.
+# A decoder is forked ahead only in a pause; right away, the fork would slow down the decoder just started.
 _PAUSE_S = 0.01
+_SILENCE_RATE_HZ = 44_100
+_SILENCE_SAMPLES = 4_410
+_SILENCE_LIMIT_S = 10.0
+
+_logger = structlog.get_logger(__name__)
+
+
+class PreforkedDecoder:
+    """A decoder that is forked before its request arrives. It ends when this side of its channel closes.
+
+    Most of the time for a short upload goes into the fork and the first touch of each page shared with the
+    server. A pre-forked decoder has done both. It serves one request, in the same sandbox as any decoder.
+    """
+
+    def __init__(self) -> None:
+        """Fork the decoder.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = os.fork()
+            except OSError:
+                ours.close()
+                raise
+            if pid == 0:
+                # Open copies of these sockets would hide the server's death from its parent and from here.
+                _replace_by_null(_STDIN)
+                ours.close()
+                _wait_and_serve(FdChannel(theirs))
+        self._channel = FdChannel(ours)
+
+    def hand_over(self, payload: bytes, fds: Sequence[int]) -> bool:
+        """Pass on a request with duplicates of `fds`. Return false if the decoder has died before."""
+        try:
+            self._channel.send(payload, fds)
+        except OSError:
+            return False
+        finally:
+            self._channel.close()
+        return True
 
 
 def main() -> None:
     """Serve until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the children
-    # Both lead to the parent's standard error. Descriptor 2 is left to the C libraries, see media_child.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the decoders
+    # Both lead to the parent's standard error. Descriptor 2 is left to C libraries, see sandboxed_decoder.
     sys.stderr = sys.stdout
     configure_logging("INFO")
-    warm_up()
+    _warm_up()
     gc.collect()
-    gc.freeze()  # the children share these pages; a collection would copy them
-    # A connection that breaks: the parent died before it had its answer.
+    gc.freeze()  # the decoders share these pages; a collection would copy them
+    # The connection breaks if the parent dies before it has read an answer.
     with contextlib.suppress(ConnectionError):
         _serve_requests(FdChannel(socket.socket(fileno=_STDIN)))
     os.killpg(0, signal.SIGKILL)
@@ -43,36 +91,70 @@ def main() -> None:
 
 def _serve_requests(channel: FdChannel) -> None:
     channel.send(encode_message(Ready()))
-    spare = _fork_ahead(channel)
+    preforked = _fork_ahead(channel)
     while (message := channel.receive()) is not None:
         payload, fds = message
-        answer = _start_child(payload, fds, spare)
+        answer = _start_decoder(payload, fds, preforked)
         channel.send(encode_message(answer))
-        spare = _fork_ahead(channel)
+        preforked = _fork_ahead(channel)
 
 
-def _fork_ahead(channel: FdChannel) -> SpareChild | None:
-    """A spare child, if there is a pause to fork it in and room for it."""
+def _fork_ahead(channel: FdChannel) -> PreforkedDecoder | None:
+    """Return a pre-forked decoder, or None if a request is waiting or there is no room for a process."""
     if channel.is_readable(_PAUSE_S):
         return None
     with contextlib.suppress(OSError):
-        return SpareChild(_STDIN)
+        return PreforkedDecoder()
     return None
 
 
-def _start_child(payload: bytes, fds: Sequence[int], spare: SpareChild | None) -> Forked | ForkFailed:
+def _start_decoder(
+    payload: bytes, fds: Sequence[int], preforked: PreforkedDecoder | None
+) -> Forked | ForkFailed:
     upload_fd, answer_fd = fds
     try:
-        if spare is not None and spare.hand_over(payload, fds):
+        if preforked is not None and preforked.hand_over(payload, fds):
             return Forked()
         if os.fork() == 0:
-            serve_request(decode_request(payload), upload_fd=upload_fd, answer_fd=answer_fd)
+            serve_request(request_decoder.decode(payload), upload_fd=upload_fd, answer_fd=answer_fd)
     except OSError as error:
         return ForkFailed(str(error))
     finally:
         os.close(upload_fd)
         os.close(answer_fd)
     return Forked()
+
+
+def _warm_up() -> None:
+    """Probe and decode a moment of silence, so that the libraries have done their one-time work."""
+    with contextlib.suppress(OSError, UnreadableAudio), TemporaryFile(buffering=0) as clip:
+        with wave.open(clip, "wb") as silence:
+            silence.setnchannels(2)
+            silence.setsampwidth(2)
+            silence.setframerate(_SILENCE_RATE_HZ)
+            silence.writeframes(bytes(4 * _SILENCE_SAMPLES))
+        probe_audio(clip, max_audio_s=_SILENCE_LIMIT_S)
+        for _ in decode_audio(clip, max_audio_s=_SILENCE_LIMIT_S):
+            pass
+
+
+def _replace_by_null(fd: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def _wait_and_serve(channel: FdChannel) -> NoReturn:
+    try:
+        _warm_up()
+        message = channel.receive()
+        if message is not None:
+            payload, (upload_fd, answer_fd) = message
+            serve_request(request_decoder.decode(payload), upload_fd=upload_fd, answer_fd=answer_fd)
+    except Exception:  # border of the process: the parent sees a decoder that died without an answer
+        _logger.exception("preforked_decoder_failed")
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

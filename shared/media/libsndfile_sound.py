@@ -1,4 +1,4 @@
-"""Sound read by libsndfile, which knows the exact length of what it can open."""
+"""Sound read by libsndfile, which reports the exact length of files that it can open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,33 +9,33 @@ from av.audio.frame import AudioFrame
 
 from shared.errors import UnreadableAudio
 
-# Without the formats that have no reliable mark, under which garbage passes for sound.
+# Formats without a reliable signature are left out, since garbage would pass for sound.
 _FORMATS = frozenset({"AIFF", "AU", "CAF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV", "WAVEX"})
 _BLOCK_FRAMES = 8_192
 
 
 @contextmanager
 def open_soundfile(upload: BinaryIO) -> Iterator[soundfile.SoundFile]:
-    """The sound in `upload`.
+    """Open the sound in `upload` for the `with` block.
 
     Raises:
-        UnreadableAudio: libsndfile cannot open it, or fails while the block runs.
+        UnreadableAudio: libsndfile cannot open the upload, or fails within the block.
     """
     upload.seek(0)
     try:
         with soundfile.SoundFile(upload.fileno(), closefd=False) as sound:
             if sound.format not in _FORMATS:
-                raise UnreadableAudio(f"Files of the kind {sound.format} are not supported.")
+                raise UnreadableAudio(f"Files of the format {sound.format} are not supported.")
             yield sound
     except soundfile.SoundFileError as error:
         raise UnreadableAudio("This file cannot be read as sound.") from error
 
 
 def read_frames(upload: BinaryIO) -> Iterator[AudioFrame]:
-    """All the sound in `upload`, its channels mixed down to one.
+    """Yield all the sound in `upload`, mixed down to one channel.
 
     Raises:
-        UnreadableAudio: libsndfile cannot open it.
+        UnreadableAudio: libsndfile cannot open the upload.
     """
     with open_soundfile(upload) as sound:
         for block in sound.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):

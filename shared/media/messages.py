@@ -1,10 +1,10 @@
-"""What the media service, its fork server and the forked children tell each other, by direction."""
+"""Messages between the media service, its fork server and the sandboxed decoders, by direction."""
 
 import msgspec
 
 
 class MediaLimits(msgspec.Struct, frozen=True):
-    """What one upload may cost: seconds of sound, bytes of memory and seconds of CPU time of its child."""
+    """Limits for one upload: seconds of sound, and bytes of memory and seconds of CPU time of its decoder."""
 
     max_audio_s: float
     memory_bytes: int
@@ -12,7 +12,7 @@ class MediaLimits(msgspec.Struct, frozen=True):
 
 
 class AudioProbe(msgspec.Struct, frozen=True):
-    """What an upload turned out to be. `duration_s` is counted, and may be a little off."""
+    """The format and length of an upload. `duration_s` is counted, and may be slightly off."""
 
     duration_s: float
     container: str
@@ -20,21 +20,20 @@ class AudioProbe(msgspec.Struct, frozen=True):
     channels: int
 
 
-# Parent to server; each comes with two descriptors: the upload, and the pipe that the child writes to.
+# Service to server. Each comes with two descriptors: the upload, and the pipe that the decoder writes to.
 
 
 class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
-    """Examine the upload within `timeout_s` and answer on the pipe."""
+    """Examine the upload within `timeout_s`, and answer on the pipe."""
 
     limits: MediaLimits
     timeout_s: float
 
 
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
-    """Decode the upload into the pipe, from `start_sample` (at 16 kHz) on.
+    """Decode the upload into the pipe, starting at `start_sample` (at 16 kHz).
 
-    `declared_duration_s` is the duration that it was found to have when it was probed; what has much more
-    is not decoded.
+    `declared_duration_s` is the duration that the probe reported. Clearly more sound is a failure.
     """
 
     limits: MediaLimits
@@ -42,18 +41,18 @@ class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
     declared_duration_s: float | None
 
 
-ChildRequest = ProbeUpload | DecodeUpload
+DecoderRequest = ProbeUpload | DecodeUpload
 
 
-# Server to parent.
+# Server to service.
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """All libraries are loaded: children can be forked."""
+    """All libraries are loaded, and decoders can be forked."""
 
 
 class Forked(msgspec.Struct, frozen=True, tag=True):
-    """A child serves the request."""
+    """A decoder serves the request."""
 
 
 class ForkFailed(msgspec.Struct, frozen=True, tag=True):
@@ -65,17 +64,17 @@ class ForkFailed(msgspec.Struct, frozen=True, tag=True):
 ServerAnswer = Ready | Forked | ForkFailed
 
 
-# Probing child to parent, alone on its pipe. A pipe that ends without an answer means: the child died.
+# Decoder to service, for a probe. If the pipe ends without an answer, the decoder died.
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):
-    """The upload is sound."""
+    """The upload can be decoded."""
 
     probe: AudioProbe
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag=True):
-    """The upload is no sound that can be decoded; `message` says why, for people."""
+    """The upload cannot be decoded; `message` explains why to the client."""
 
     message: str
 
@@ -86,27 +85,12 @@ class TooLong(msgspec.Struct, frozen=True, tag=True):
 
 ProbeAnswer = Probed | Unreadable | TooLong
 
-_encoder = msgspec.json.Encoder()
-_request_decoder: msgspec.json.Decoder[ChildRequest] = msgspec.json.Decoder(ChildRequest)
-_server_decoder: msgspec.json.Decoder[ServerAnswer] = msgspec.json.Decoder(ServerAnswer)
-_probe_decoder: msgspec.json.Decoder[ProbeAnswer] = msgspec.json.Decoder(ProbeAnswer)
+# Their `decode` raises msgspec.DecodeError if the bytes hold no such message.
+request_decoder: msgspec.json.Decoder[DecoderRequest] = msgspec.json.Decoder(DecoderRequest)
+server_answer_decoder: msgspec.json.Decoder[ServerAnswer] = msgspec.json.Decoder(ServerAnswer)
+probe_answer_decoder: msgspec.json.Decoder[ProbeAnswer] = msgspec.json.Decoder(ProbeAnswer)
 
 
-def encode_message(message: ChildRequest | ServerAnswer | ProbeAnswer) -> bytes:
-    """The message as JSON, its class as the field `type`."""
-    return _encoder.encode(message)
-
-
-def decode_request(raw: bytes) -> ChildRequest:
-    """The request that `raw` holds; raises msgspec.DecodeError where it holds none."""
-    return _request_decoder.decode(raw)
-
-
-def decode_server_answer(raw: bytes) -> ServerAnswer:
-    """The server's answer that `raw` holds; raises msgspec.DecodeError where it holds none."""
-    return _server_decoder.decode(raw)
-
-
-def decode_probe_answer(raw: bytes) -> ProbeAnswer:
-    """The child's answer that `raw` holds; raises msgspec.DecodeError where it holds none."""
-    return _probe_decoder.decode(raw)
+def encode_message(message: DecoderRequest | ServerAnswer | ProbeAnswer) -> bytes:
+    """Return the message as JSON, with its class in the field `type`."""
+    return msgspec.json.encode(message)

@@ -1,8 +1,8 @@
-"""The wire of decoded audio: length-prefixed blocks of samples, then a clean end or an error.
+"""The format of decoded audio on a pipe: length-prefixed blocks of samples, then a clean end or an error.
 
 A block is its length in bytes (4 bytes, little-endian) and that many bytes of signed 16-bit little-endian
 mono samples at 16 kHz. Length 0 is the clean end. Length 0xFFFFFFFF is followed by the length of a JSON
-object and the object itself: {"code": ..., "message": ...}. A pipe that ends otherwise: the decoder died.
+object and the object itself: {"code": ..., "message": ...}. If the pipe ends otherwise, the decoder died.
 """
 
 import os
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 _CLEAN_END = 0
 _FAILED = 0xFFFFFFFF
 _BLOCK_BYTES = SAMPLE_RATE_HZ * SAMPLE_BYTES
-# More than the writer ever sends at once; the reader trusts no length, for the writer parsed untrusted media.
+# The writer never sends more at once. The reader trusts no length, since the writer parses untrusted media.
 _MAX_PART_BYTES = 1 << 20
 
 _GAVE_UP = Failure(
@@ -36,7 +36,7 @@ Samples = npt.NDArray[np.float32]
 
 
 class DecodingFailed(Exception):
-    """Raised by `read_pcm`: the upload could not be decoded to its end; carries a code and a message."""
+    """Raised by `read_pcm` if the upload could not be decoded to its end; has a code and a message."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -45,24 +45,24 @@ class DecodingFailed(Exception):
 
 
 class ByteSource(Protocol):
-    """What blocks can be read from, such as a binary file."""
+    """A source of bytes, such as a binary file."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return at most `size` bytes; none at the end."""
 
 
 class PcmWriter:
-    """The decoder's end of the pipe: gathers samples into blocks of one second. Not thread-safe."""
+    """The decoder's end of the pipe. Collects samples into blocks of one second. Not thread-safe."""
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
         self._pending = bytearray()
 
     def write(self, pcm: bytes) -> None:
-        """Send `pcm`: signed 16-bit little-endian mono samples at 16 kHz, as many as there are.
+        """Send `pcm`: any number of signed 16-bit little-endian mono samples at 16 kHz.
 
         Raises:
-            BrokenPipeError: the reader is gone.
+            BrokenPipeError: the reader has closed the pipe.
         """
         self._pending += pcm
         while len(self._pending) >= _BLOCK_BYTES:
@@ -70,13 +70,13 @@ class PcmWriter:
             del self._pending[:_BLOCK_BYTES]
 
     def end(self) -> None:
-        """Send what is left and the clean end."""
+        """Send the remaining samples and the clean end."""
         self._send_pending()
         self._pipe.write(_LENGTH.pack(_CLEAN_END))
         self._pipe.flush()
 
     def fail(self, failure: Failure) -> None:
-        """Send what is left and the error that ended decoding."""
+        """Send the remaining samples and the error that ended decoding."""
         self._send_pending()
         encoded = msgspec.json.encode(failure)
         self._pipe.write(_LENGTH.pack(_FAILED) + _LENGTH.pack(len(encoded)) + encoded)
@@ -93,12 +93,12 @@ class PcmWriter:
 
 
 def read_pcm(pipe: ByteSource | int) -> Iterator[Samples]:
-    """Blocks of mono samples at 16 kHz, float32 in -1..1, shape (n,) with n > 0, until the clean end.
+    """Yield blocks of mono samples at 16 kHz, float32 in -1..1, shape (n,) with n > 0, until the clean end.
 
     `pipe` is a source of bytes or a file descriptor; it stays open.
 
     Raises:
-        DecodingFailed: the decoder reported an error or died, or what came is not this wire.
+        DecodingFailed: the decoder reported an error or died, or the bytes do not have this format.
     """
     stream = os.fdopen(pipe, "rb", closefd=False) if isinstance(pipe, int) else pipe
     while (length := _read_length(stream)) != _CLEAN_END:
@@ -124,7 +124,7 @@ def _read_failure(stream: ByteSource) -> Failure:
 
 
 def _read_exactly(stream: ByteSource, size: int) -> bytes:
-    """The next `size` bytes; a pipe may give them in pieces."""
+    """Return the next `size` bytes, which a pipe may deliver in pieces."""
     if size > _MAX_PART_BYTES:
         raise DecodingFailed(_GAVE_UP)
     received = b""

@@ -1,4 +1,4 @@
-"""What an upload is and how long it lasts, found out without decoding more than its beginning."""
+"""The probe: format and length of an upload, found by decoding its beginning and counting its packets."""
 
 import math
 from contextlib import suppress
@@ -12,7 +12,7 @@ from shared.media.track_length import TrackMeter
 
 _FIRST_FRAMES = 4_096
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
-# libsndfile knows how many samples of these there are by the bytes that are there, but in FLAC.
+# libsndfile derives the number of samples from the bytes that are there, except in FLAC.
 _FIXED_WIDTHS = frozenset(
     {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 )
@@ -20,13 +20,13 @@ _CONTAINER_NAMES = {"mov": "mp4", "wavex": "wav"}
 
 
 def probe_audio(upload: BinaryIO, *, max_audio_s: float, patience_s: float = math.inf) -> AudioProbe:
-    """Examine `upload`, a seekable file: decode its first sound, and count its packets.
+    """Examine `upload`, a seekable file.
 
-    Counting ends after `patience_s`; then what the header tells is believed, if it tells anything.
+    Counting ends after `patience_s`. From then on the declared duration is accepted, if there is one.
 
     Raises:
-        UnreadableAudio: nothing in it can be decoded.
-        AudioTooLong: it holds, or says it holds, more than `max_audio_s` of sound.
+        UnreadableAudio: nothing in the upload can be decoded.
+        AudioTooLong: the upload holds or declares more than `max_audio_s` of sound.
     """
     meter = TrackMeter(max_audio_s=max_audio_s, patience_s=patience_s)
     probe = _probe_by_libsndfile(upload, meter) or _probe_by_ffmpeg(upload, meter)
@@ -39,12 +39,11 @@ def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> AudioProbe | No
     with suppress(UnreadableAudio), open_soundfile(upload) as sound:
         is_known = 0 < sound.frames < _UNKNOWN_FRAMES
         if is_known and len(sound.read(_FIRST_FRAMES, dtype="float32", always_2d=True)):
-            declared_duration_s = sound.frames / sound.samplerate
-            is_counted = sound.subtype in _FIXED_WIDTHS and sound.format != "FLAC"
+            duration_s = sound.frames / sound.samplerate
+            if sound.subtype not in _FIXED_WIDTHS or sound.format == "FLAC":
+                duration_s = _check_declared_s(upload, duration_s, meter)
             return AudioProbe(
-                duration_s=declared_duration_s
-                if is_counted
-                else _check_told_s(upload, declared_duration_s, meter),
+                duration_s=duration_s,
                 container=_name_container(sound.format.lower()),
                 sample_rate_hz=sound.samplerate,
                 channels=sound.channels,
@@ -52,11 +51,11 @@ def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> AudioProbe | No
     return None
 
 
-def _check_told_s(upload: BinaryIO, declared_duration_s: float, meter: TrackMeter) -> float:
-    """`declared_duration_s`, unless FFmpeg, which will decode the upload, finds another length."""
+def _check_declared_s(upload: BinaryIO, declared_s: float, meter: TrackMeter) -> float:
+    """Return `declared_s`, or another length if FFmpeg, which will decode the upload, counts another."""
     with suppress(UnreadableAudio), open_sound(upload) as (container, track):
-        return meter.measure_s(container, track, known_s=declared_duration_s)
-    return declared_duration_s
+        return meter.measure_s(container, track, known_s=declared_s)
+    return declared_s
 
 
 def _probe_by_ffmpeg(upload: BinaryIO, meter: TrackMeter) -> AudioProbe:
@@ -70,6 +69,6 @@ def _probe_by_ffmpeg(upload: BinaryIO, meter: TrackMeter) -> AudioProbe:
 
 
 def _name_container(name: str) -> str:
-    """One name where the libraries give several, as `mov,mp4,m4a,3gp,3g2,mj2`."""
+    """Return one name, also if the library lists several, such as `mov,mp4,m4a,3gp,3g2,mj2`."""
     first = name.partition(",")[0]
     return _CONTAINER_NAMES.get(first, first)

@@ -1,4 +1,4 @@
-"""The parent's side of one fork server process: start it, have it fork children, end it."""
+"""The parent's side of one fork server process: start it, request decoders, end it."""
 
 import os
 import signal
@@ -12,19 +12,19 @@ import structlog
 from shared.errors import MediaServiceDown
 from shared.fd_channel import FdChannel
 from shared.media.messages import (
-    ChildRequest,
+    DecoderRequest,
     Forked,
     ForkFailed,
     Ready,
     ServerAnswer,
-    decode_server_answer,
     encode_message,
+    server_answer_decoder,
 )
 
-# -P keeps the working directory off the module path: another folder named `shared` may lie there.
+# -P keeps the working directory off the import path; it may contain another folder named `shared`.
 _COMMAND = (sys.executable, "-P", "-m", "shared.media.fork_server")
-# All the environment it gets: no keys or passwords for a hijacked decoder to find, and no threads, since a
-# process with threads cannot fork safely.
+# The whole environment of the server. A hijacked decoder finds no keys or passwords in it. The libraries
+# start no threads, since a process with threads cannot fork safely.
 _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
@@ -40,13 +40,13 @@ _logger = structlog.get_logger(__name__)
 
 
 class ForkServerProcess:
-    """A running fork server; not thread-safe. It ends when this side of its socket closes, even by death."""
+    """A running fork server; not thread-safe. It ends when this process closes the socket or dies."""
 
     def __init__(self) -> None:
         """Start the process and wait until it is ready.
 
         Raises:
-            OSError: it could not be started, or ended before it was ready.
+            OSError: the server could not be started, or ended before it was ready.
         """
         self._socket, self._process = _spawn()
         self._channel = FdChannel(self._socket)
@@ -59,25 +59,25 @@ class ForkServerProcess:
             raise
         _logger.info("fork_server_started", pid=self._process.pid)
 
-    def fork_child(self, request: ChildRequest, fds: Sequence[int]) -> None:
-        """Have a child serve `request` with duplicates of `fds`; returns when it was forked.
+    def fork_decoder(self, request: DecoderRequest, fds: Sequence[int]) -> None:
+        """Let a new decoder serve `request` with duplicates of `fds`; return once it is forked.
 
         Raises:
-            OSError: the server is dead or hangs; it must be ended and replaced.
-            MediaServiceDown: the server lives, but the system has no room for a child.
+            OSError: the server is dead or hangs. The caller must end and replace it.
+            MediaServiceDown: the server works, but the system has no room for a decoder.
         """
         self._channel.send(encode_message(request), fds)
         match self._receive_answer():
             case Forked():
                 return
             case ForkFailed(reason):
-                _logger.error("media_child_not_forked", reason=reason)
+                _logger.error("decoder_not_forked", reason=reason)
                 raise MediaServiceDown
             case Ready():
                 raise ConnectionError("the fork server answered out of turn")
 
     def end(self) -> None:
-        """End the server and its children; returns when the server is gone."""
+        """End the server and its decoders; return when the server is gone."""
         self._channel.close()
         try:
             self._process.wait(_END_TIMEOUT_S)
@@ -89,11 +89,11 @@ class ForkServerProcess:
         message = self._channel.receive()
         if message is None:
             raise ConnectionError("the fork server is gone")
-        return decode_server_answer(message[0])
+        return server_answer_decoder.decode(message[0])
 
 
 def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the server in a session of its own, where the terminal's Ctrl-C does not reach it."""
+    """Start the server in its own session, which the terminal's Ctrl-C does not reach."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:

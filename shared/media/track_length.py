@@ -1,4 +1,4 @@
-"""How long a sound track lasts: counted packet by packet, where a header would only tell it."""
+"""The length of a sound track: counted packet by packet, since headers may declare anything."""
 
 import math
 import time
@@ -13,33 +13,24 @@ from av.packet import Packet
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.ffmpeg_sound import NO_SOUND, decode_packet, read_packets
 
-# Packets count the padding that encoders add at both ends, and that headers leave out.
+# Packet durations include the padding that encoders add at both ends; headers leave it out.
 _PADDING_S = 0.5
-# FFmpeg has subtracted past zero where one packet alone lasts longer.
+# A longer duration of one packet is an integer underflow in FFmpeg.
 _MAX_PACKET_S = 3_600.0
-# Streams without a header: FFmpeg guesses their length from the bit rate, often wrongly.
+# Streams without a header, whose length FFmpeg estimates from the bit rate, often wrongly.
 _HEADERLESS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})
 _MICROSECONDS = 1_000_000
+# fmt: off
 _ADTS_RATES_HZ = (
-    96_000,
-    88_200,
-    64_000,
-    48_000,
-    44_100,
-    32_000,
-    24_000,
-    22_050,
-    16_000,
-    12_000,
-    11_025,
-    8_000,
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
 )
+# fmt: on
 
 SoundPacket: TypeAlias = "Packet[AudioStream]"
 
 
 class PacketCount:
-    """The length of a track by the durations of its packets, those that have none counted as the others."""
+    """The length of a track by its packet durations. Others count as average."""
 
     def __init__(self, tick_s: float) -> None:
         self._tick_s = tick_s
@@ -51,7 +42,7 @@ class PacketCount:
         self._end = 0
 
     def add(self, packet: SoundPacket, *, stretch: float = 1.0) -> None:
-        """Count `packet`, which lasts `stretch` times what it says; the empty ones at an end do not count."""
+        """Count `packet`, which lasts `stretch` times its duration; ignore the empty packets at the ends."""
         if not packet.size or packet.is_discard:
             return
         self._packets += 1
@@ -67,24 +58,22 @@ class PacketCount:
 
     @property
     def counted_s(self) -> float:
-        """The seconds counted so far; 0 where no packet says how long it lasts."""
+        """Return the seconds counted so far; 0 if no packet has a duration."""
         return self._ticks * self._tick_s * self._packets / self._timed if self._timed else 0.0
 
     @property
     def doubt_s(self) -> float:
-        """By how much the count may be wrong: each packet is rounded to a tick, the ends are padded."""
+        """Return the possible error of the count: packets are rounded to ticks, and both ends are padded."""
         return _PADDING_S + self._packets * self._tick_s
 
-    def choose_s(self, declared_duration_s: float | None) -> float:
-        """What a header told, else the time from first to last packet, if the count agrees; else the count.
+    def choose_s(self, declared_s: float | None) -> float:
+        """Return the declared length, the time from first to last packet, or the count.
 
-        Both are finer than the count, which has padding and rounding in it. Where no packet says how long it
-        lasts, they are all that is known.
+        The first two are finer than the count, which includes padding and rounding. The first of them that
+        agrees with the count is taken. If no packet has a duration, there is nothing to compare them with.
         """
         spanned_s = (self._end - (self._begin or 0)) * self._tick_s
-        known_s = [
-            seconds for seconds in (declared_duration_s, spanned_s) if seconds is not None and seconds > 0
-        ]
+        known_s = [seconds for seconds in (declared_s, spanned_s) if seconds is not None and seconds > 0]
         if not self._timed:
             return next(iter(known_s), 0.0)
         agreeing = (seconds for seconds in known_s if abs(seconds - self.counted_s) <= self.doubt_s)
@@ -92,7 +81,7 @@ class PacketCount:
 
 
 class TrackMeter:
-    """Measures tracks. Its patience is in seconds: a track that takes longer is believed what it tells."""
+    """A meter for tracks. After `patience_s` it stops counting and accepts the declared length, if any."""
 
     def __init__(
         self, *, max_audio_s: float, patience_s: float, clock: Callable[[], float] = time.monotonic
@@ -104,33 +93,33 @@ class TrackMeter:
     def measure_s(
         self, container: InputContainer, track: AudioStream, *, known_s: float | None = None
     ) -> float:
-        """How long `track` lasts; `known_s`, if given, is its length as told by who has decoded some of it.
+        """Return the length of `track`. `known_s` is the declared length if some of it was decoded before.
 
         Raises:
-            UnreadableAudio: nothing in it can be decoded.
-            AudioTooLong: it has clearly more than `max_audio_s`.
+            UnreadableAudio: nothing in the track can be decoded.
+            AudioTooLong: the track has clearly more than `max_audio_s`.
         """
-        declared_duration_s = known_s or _told_duration_s(container, track)
+        declared_s = known_s or _read_declared_s(container, track)
         count = PacketCount(float(track.time_base or 0))
         is_sound = known_s is not None
         for packet, stretch in _stretch_packets(container, read_packets(container, track)):
             count.add(packet, stretch=stretch)
             is_sound = is_sound or bool(decode_packet(packet))
-            if is_sound and declared_duration_s is not None and self._clock() > self._give_up_at:
-                return declared_duration_s
+            if is_sound and declared_s is not None and self._clock() > self._give_up_at:
+                return declared_s
             if count.counted_s - count.doubt_s > self._max_audio_s:
                 raise AudioTooLong(self._max_audio_s)
         if not is_sound:
             raise UnreadableAudio(NO_SOUND)
-        return count.choose_s(declared_duration_s)
+        return count.choose_s(declared_s)
 
 
 def _stretch_packets(
     container: InputContainer, packets: Iterable[SoundPacket]
 ) -> Iterator[tuple[SoundPacket, float]]:
-    """`packets`, and what to multiply their duration with.
+    """Yield `packets`, each with the factor that corrects its duration.
 
-    FFmpeg times all packets of an AAC stream by the rate of the first; each says its own in its header.
+    FFmpeg times all packets of an AAC stream by the rate of the first, but each header has its own rate.
     """
     if container.format.name != "aac":
         yield from ((packet, 1.0) for packet in packets)
@@ -143,19 +132,19 @@ def _stretch_packets(
 
 
 def _adts_rate_hz(packet: SoundPacket) -> int | None:
-    """The rate that an AAC packet tells: four bits, as an index, behind 18 others."""
+    """Return the rate in an AAC packet's header: an index of four bits, after 18 other bits."""
     header = bytes(memoryview(packet)[:3])
     with suppress(IndexError):
         return _ADTS_RATES_HZ[header[2] >> 2 & 0xF]
     return None
 
 
-def _told_duration_s(container: InputContainer, track: AudioStream) -> float | None:
-    """What the header says of the sound track, or else of the file; None where it says nothing sensible."""
+def _read_declared_s(container: InputContainer, track: AudioStream) -> float | None:
+    """Return the length that the header declares for the track, else for the file, else None."""
     if container.format.name in _HEADERLESS:
         return None
-    declared_duration_s = (
+    declared_s = (
         float((track.duration or 0) * (track.time_base or 0)),
         (container.duration or 0) / _MICROSECONDS,
     )
-    return next((seconds for seconds in declared_duration_s if seconds > 0), None)
+    return next((seconds for seconds in declared_s if seconds > 0), None)

@@ -59,8 +59,8 @@ class Components:
         with self._media:
             return {
                 "file written, synced and renamed": _time(lambda: self._store().unlink(), times),
-                "probe in a confined child": _time(lambda: self._media.probe(self._path), times),
-                "decoding in a confined child, to the end of its pipe": _time(self._decode, times),
+                "probe in a sandboxed decoder": _time(lambda: self._media.probe(self._path), times),
+                "decoding in a sandboxed decoder, to the end of its pipe": _time(self._decode, times),
                 "the same into a model process, until it reports the end": self._time_model_process(times),
             }
 

@@ -96,7 +96,7 @@ def _call(server: BenchServer, file: bytes, times: int) -> _Timed:
 
 
 def _read_cpu_times(server: BenchServer) -> Mapping[str, float]:
-    """Seconds of CPU time that each part has taken so far, without its confined children."""
+    """Seconds of CPU time that each part has taken so far, without its sandboxed decoders."""
     processes = {name: psutil.Process(server.pid_of(name)) for name in ("api", "worker", "redis")}
     for model in server.find_model_processes():
         processes["the model process"] = model

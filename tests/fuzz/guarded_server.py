@@ -81,7 +81,7 @@ class GuardedServer:
             self._look()
 
     def count_decoders(self) -> int:
-        """How many confined children are alive, but for the one that each fork server keeps ahead."""
+        """Return the number of decoders that are alive, without the one that each fork server forks ahead."""
         servers = [process for process, role in self._watched.items() if role == _FORK_SERVER]
         return sum(max(0, len(server.children()) - 1) for server in servers if server.is_running())
 

@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the confined decoder crashed or went past a limit on this file."""
+        """Return whether the sandboxed decoder crashed or exceeded a limit on this file."""
         return self.message.startswith(_GAVE_UP)
 
 

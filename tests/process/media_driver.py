@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from shared.media.client import MediaLimits, MediaService
+from shared.media.client import MediaService
+from shared.media.messages import MediaLimits
 from shared.media.pcm_frames import read_pcm
-from tests.support.confined_children import find_serving_children
+from tests.support.sandboxed_decoders import find_serving_decoders
 
 PATIENCE_S = 30.0
 """How long a test waits for what must happen; passing never takes so long."""
@@ -64,10 +65,10 @@ def fork_server(service: MediaService) -> psutil.Process:
     return psutil.Process(service._server._process.pid)
 
 
-def media_child(service: MediaService) -> psutil.Process:
-    """The one child that serves a request now."""
-    (child,) = find_serving_children(fork_server(service))
-    return child
+def serving_decoder(service: MediaService) -> psutil.Process:
+    """Return the one decoder that serves a request now."""
+    (decoder,) = find_serving_decoders(fork_server(service))
+    return decoder
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import FailureCode
-from shared.media.client import AudioProbe, MediaService
+from shared.media.client import MediaService
+from shared.media.messages import AudioProbe
 from shared.media.pcm_frames import DecodingFailed
 from tests.process.media_driver import decode, make_service
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES
@@ -31,7 +32,7 @@ KINDS = {
     "streamed.webm": ("matroska", 48_000, 640),
 }
 BAD_CLIPS = {
-    "corrupt.mp3": "no audio or video that can be read",
+    "corrupt.mp3": "not readable audio or video",
     "header_only.wav": "no sound that can be decoded",
     "video_without_sound.mp4": "video has no sound",
 }

@@ -1,4 +1,4 @@
-"""Whatever dies, hangs or goes past a limit costs one upload one error, and the service goes on."""
+"""A decoder or fork server that dies, hangs or exceeds a limit costs one upload one error."""
 
 import os
 import signal
@@ -24,12 +24,12 @@ from tests.process.media_driver import (
     decode,
     fork_server,
     make_service,
-    media_child,
+    serving_decoder,
     start_decoding,
     wait_until,
 )
-from tests.support.confined_children import find_serving_children
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES, repeat_clip
+from tests.support.sandboxed_decoders import find_serving_decoders
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_decoder_killed_in_the_middle_is_an_error_at_the_reader(
     service: MediaService, minutes_of_speech: Path
 ) -> None:
     with start_decoding(service, minutes_of_speech) as reading:
-        media_child(service).kill()
+        serving_decoder(service).kill()
         with pytest.raises(DecodingFailed, match="gave up") as caught:
             list(read_pcm(reading))
     assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
@@ -94,7 +94,7 @@ def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with make_service(probe_timeout_s=0.0001) as hasty:
         with pytest.raises(UnreadableAudio, match="PROBE_TIMEOUT_S"):
             hasty.probe(CLIPS / "speech.aac")
-        wait_until(lambda: not find_serving_children(fork_server(hasty)))
+        wait_until(lambda: not find_serving_decoders(fork_server(hasty)))
         assert len(decode(hasty, CLIPS / "speech.wav")) == SPEECH_SAMPLES
 
 
@@ -124,7 +124,7 @@ def test_a_decoder_that_wants_too_much_time_costs_one_error(tmp_path: Path) -> N
 
 def test_a_decoder_whose_reader_left_ends(service: MediaService, minutes_of_speech: Path) -> None:
     with start_decoding(service, minutes_of_speech):
-        child = media_child(service)
+        child = serving_decoder(service)
     wait_until(lambda: not child.is_running())
     assert_serves(service)
 
@@ -144,24 +144,24 @@ def test_what_was_being_decoded_survives_the_fork_server(
         assert sum(len(block) for block in read_pcm(reading)) > 50 * SPEECH_SAMPLES
 
 
-def test_a_spare_child_that_died_costs_nothing(service: MediaService) -> None:
+def test_a_preforked_decoder_that_died_costs_nothing(service: MediaService) -> None:
     server = fork_server(service)
     for _ in range(3):
         wait_until(lambda: bool(server.children()))
         children = server.children()
-        for child in children:  # what was asked before is answered: they are spare, or at their end
+        for child in children:  # earlier requests are answered: these are pre-forked, or about to end
             child.kill()
         psutil.wait_procs(children, PATIENCE_S)
         assert_serves(service)
     assert fork_server(service) == server
 
 
-def test_a_spare_child_ends_when_its_fork_server_is_killed(service: MediaService) -> None:
+def test_a_preforked_decoder_ends_when_its_fork_server_is_killed(service: MediaService) -> None:
     server = fork_server(service)
     wait_until(lambda: bool(server.children()))
-    (spare,) = server.children()
+    (decoder,) = server.children()
     server.kill()
-    wait_until(lambda: not spare.is_running())
+    wait_until(lambda: not decoder.is_running())
 
 
 def test_a_fork_server_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_fork_server_that_cannot_be_started_is_a_service_that_is_down(
 def test_a_stopped_service_is_down_until_it_is_started_again(minutes_of_speech: Path) -> None:
     service = make_service()
     with service, start_decoding(service, minutes_of_speech):
-        processes = [fork_server(service), media_child(service)]
+        processes = [fork_server(service), serving_decoder(service)]
         service.stop()
         wait_until(lambda: not any(process.is_running() for process in processes))
         with pytest.raises(MediaServiceDown):
@@ -213,7 +213,8 @@ PARENT = """
 import os, sys, psutil
 from pathlib import Path
 from shared.logs import configure_logging
-from shared.media.client import MediaLimits, MediaService
+from shared.media.client import MediaService
+from shared.media.messages import MediaLimits
 
 configure_logging("INFO")
 service = MediaService(MediaLimits(7200, 1 << 30, 60), probe_timeout_s=60)
@@ -225,14 +226,14 @@ sys.stdin.read()
 """
 
 
-def test_the_fork_server_and_its_children_end_when_their_parent_is_killed(minutes_of_speech: Path) -> None:
+def test_the_fork_server_and_its_decoders_end_when_their_parent_is_killed(minutes_of_speech: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(minutes_of_speech)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         processes = [psutil.Process(pid) for pid in pids]
         parent.kill()
-    assert len(processes) >= 2  # and perhaps a spare child
+    assert len(processes) >= 2  # and perhaps a pre-forked decoder
     _, alive = psutil.wait_procs(processes, PATIENCE_S)
     assert not alive
 
@@ -243,7 +244,7 @@ def test_many_uploads_are_examined_at_once(service: MediaService) -> None:
     with ThreadPoolExecutor(12) as threads:
         probes = list(threads.map(service.probe, clips))
     assert [probe.duration_s for probe in probes] == pytest.approx([4.115] * len(clips), abs=0.15)
-    wait_until(lambda: not find_serving_children(server))
+    wait_until(lambda: not find_serving_decoders(server))
     assert fork_server(service) == server
 
 
@@ -251,7 +252,7 @@ def test_the_memory_of_a_decoder_does_not_grow_with_the_file(service: MediaServi
     half_an_hour = repeat_clip("speech.mp3", tmp_path / "long.mp3", times=450)
     rss_bytes = []
     with start_decoding(service, half_an_hour) as reading:
-        child = media_child(service)
+        child = serving_decoder(service)
         for number, _ in enumerate(read_pcm(reading)):
             if number in (60, 1_740):  # seconds; the pipe and the pending block hold less than four
                 rss_bytes.append(child.memory_info().rss)

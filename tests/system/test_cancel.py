@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from tests.support.audio import make_tones, write_wav
-from tests.support.confined_children import find_serving_children
 from tests.support.endpoints import read_success, submit
 from tests.support.media_files import CLIPS
 from tests.support.patience import PATIENT_WITH_ENGINES
+from tests.support.sandboxed_decoders import find_decoder_of
 from tests.support.server import RealServer, wait_for
 
 SHORT = write_wav(make_tones(2))
@@ -52,14 +52,6 @@ def submit_slow(server: RealServer, **script: object) -> str:
     return location
 
 
-def find_decoder(server: RealServer) -> psutil.Process | None:
-    """The confined child that decodes for the worker now."""
-    for fork_server in psutil.Process(server.worker.pid).children():
-        if "shared.media.fork_server" in fork_server.cmdline():
-            return next(iter(find_serving_children(fork_server)), None)
-    return None
-
-
 def read_log(server: RealServer, event: str) -> list[str]:
     """The lines of the log about such an event."""
     return [line for line in server.log_text().splitlines() if f"event={event} " in line]
@@ -76,7 +68,7 @@ def test_a_cancel_right_behind_the_claim_keeps_the_model(server: RealServer) -> 
 def test_a_cancel_keeps_the_model_while_the_engine_waits_for_a_slow_decoder(server: RealServer) -> None:
     model = model_of(server)
     location = submit_slow(server)
-    decoder = wait_for(lambda: find_decoder(server), what="the decoder")
+    decoder = wait_for(lambda: find_decoder_of(server.worker.pid), what="the decoder")
     decoder.send_signal(signal.SIGSTOP)
     cancel(server, location)
     decoder.send_signal(signal.SIGCONT)

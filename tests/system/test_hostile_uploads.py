@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from tests.support.audio import make_tones, spoken_text, write_wav
-from tests.support.confined_children import find_serving_children, find_spare_children
 from tests.support.endpoints import URL
 from tests.support.hostile_files import ODD, REFUSED, SERVED, clip, playlists, shorten_m4a
 from tests.support.patience import PATIENT_WITH_ENGINES
+from tests.support.sandboxed_decoders import find_decoder_of, find_preforked_decoders
 from tests.support.server import RealServer, wait_for
 
 CODES = {"audio_undecodable", "audio_too_long", "audio_too_short"}
@@ -55,7 +55,7 @@ def lasting_processes(server: RealServer) -> set[psutil.Process]:
     """Api, worker, and all that descends from them, but for the children that fork servers keep ahead."""
     roots = [psutil.Process(server.api.pid), psutil.Process(server.worker.pid)]
     found = {*roots, *(child for root in roots for child in root.children(recursive=True))}
-    return found - {spare for process in found for spare in find_spare_children(process)}
+    return found - {spare for process in found for spare in find_preforked_decoders(process)}
 
 
 def wait_for_the_same(before: set[psutil.Process], look: Callable[[], set[psutil.Process]]) -> None:
@@ -192,20 +192,12 @@ def test_an_upload_without_an_end_is_refused_at_the_limit(server: RealServer) ->
     assert list((server.folder / "uploads").glob("*.part")) == []
 
 
-def find_decoder(server: RealServer) -> psutil.Process | None:
-    """The confined child that decodes for the worker now."""
-    for fork_server in psutil.Process(server.worker.pid).children():
-        if "shared.media.fork_server" in fork_server.cmdline():
-            return next(iter(find_serving_children(fork_server)), None)
-    return None
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_decoder_that_crashes_costs_one_job(server: RealServer, how: signal.Signals) -> None:
     minutes = clip("speech.mp3") * 60  # more than the pipe takes, so that the decoder waits for the engine
     form = {"prompt": json.dumps({"speed": 30})}
     answer = server.client.post("/v1/jobs", files={"file": minutes}, data=form)
-    wait_for(lambda: find_decoder(server), within_s=20, what="the decoder").send_signal(how)
+    wait_for(lambda: find_decoder_of(server.worker.pid), within_s=20, what="the decoder").send_signal(how)
     job = wait_for_end(server, answer.headers["location"])
     assert job["state"] == "failed"
     assert job["error"]["code"] == "audio_undecodable"

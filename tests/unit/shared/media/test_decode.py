@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from shared.errors import AudioTooLong, UnreadableAudio
-from shared.media.decode import MoreThanTold, decode_audio
+from shared.media.decode import DeclaredDurationExceeded, decode_audio
 from shared.media.probe import probe_audio
 from tests.support.hostile_files import SPOKEN_CLIPS
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES, damage, encode, make_tone
@@ -107,11 +107,11 @@ def test_more_sound_than_is_allowed_is_refused(clip: str) -> None:
 
 
 @pytest.mark.parametrize("declared_duration_s", [0.1, 2.5])
-def test_clearly_more_sound_than_was_told_ends_with_an_error(declared_duration_s: float) -> None:
+def test_clearly_more_sound_than_declared_ends_with_an_error(declared_duration_s: float) -> None:
     heard = bytearray()
     with (CLIPS / "speech.wav").open("rb", buffering=0) as file:
         pcm = decode_audio(file, max_audio_s=60, declared_duration_s=declared_duration_s)
-        with pytest.raises(MoreThanTold, match="declare"):
+        with pytest.raises(DeclaredDurationExceeded, match="declare"):
             heard.extend(chain.from_iterable(pcm))
     assert len(heard) / 32_000 <= 1.1 * declared_duration_s + 1
 

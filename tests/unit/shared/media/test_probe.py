@@ -140,7 +140,7 @@ def test_damage_at_the_beginning_does_not_hide_the_sound_after_it(tmp_path: Path
 def test_what_is_no_media_or_points_to_other_files_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "upload"
     path.write_bytes(content.replace(b"%s", str(CLIPS / "speech.aac").encode()))
-    with pytest.raises(UnreadableAudio, match="no audio or video that can be read"):
+    with pytest.raises(UnreadableAudio, match="not readable audio or video"):
         probe(path)
 
 

@@ -1,4 +1,4 @@
-"""A child that reads untrusted media can reach nothing but that file and its answer."""
+"""A decoder of untrusted media can reach nothing but that file and its answer."""
 
 import subprocess
 import sys
@@ -8,17 +8,17 @@ import pytest
 
 from shared.errors import UnreadableAudio
 from shared.media.pcm_frames import read_pcm
-from tests.process.media_driver import fork_server, make_service, media_child, start_decoding
+from tests.process.media_driver import fork_server, make_service, serving_decoder, start_decoding
 from tests.support.media_files import CLIPS, repeat_clip
 
-CONFINED = """
+SANDBOXED = """
 import os, socket, sys
-from shared.media.confinement import confine_process
 from shared.media.messages import MediaLimits
+from shared.media.sandboxed_decoder import enter_sandbox
 
 written = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 opened_before = os.open("/etc/hosts", os.O_RDONLY)
-confine_process(MediaLimits(60, 100_000_000, 5), kept_fds=(1, 2, written), timeout_s=60)
+enter_sandbox(MediaLimits(60, 100_000_000, 5), kept_fds=(1, 2, written), timeout_s=60)
 attempts = {
     "read a file": lambda: os.open("/etc/hosts", os.O_RDONLY),
     "read what was open": lambda: os.read(opened_before, 1),
@@ -36,24 +36,24 @@ for name, attempt in attempts.items():
 """
 
 
-def test_a_confined_process_can_reach_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CONFINED, str(tmp_path / "written")]
-    confined = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    allowed = confined.stdout.split("\n")[:-1]
+def test_a_sandboxed_process_can_reach_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SANDBOXED, str(tmp_path / "written")]
+    sandboxed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    allowed = sandboxed.stdout.split("\n")[:-1]
     assert allowed == ([] if sys.platform == "linux" else ["take memory"])
     assert (tmp_path / "written").read_bytes() == b""
 
 
-def test_a_child_holds_open_only_its_own_files(tmp_path: Path) -> None:
+def test_a_decoder_holds_open_only_its_own_files(tmp_path: Path) -> None:
     upload = repeat_clip("speech.mp3", tmp_path / "upload", times=60)
     with make_service() as service, start_decoding(service, upload) as reading:
-        next(read_pcm(reading))  # by then it is confined
-        child = media_child(service)
-        assert [Path(file.path) for file in child.open_files()] == [upload]
-        assert child.num_fds() == 4  # the upload, the pipe, the log, /dev/null
+        next(read_pcm(reading))  # by then it is in its sandbox
+        decoder = serving_decoder(service)
+        assert [Path(file.path) for file in decoder.open_files()] == [upload]
+        assert decoder.num_fds() == 4  # the upload, the pipe, the log, /dev/null
 
 
-def test_the_fork_server_knows_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fork_server_gets_none_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", "secret")
     with make_service() as service:
         assert "API_KEYS" not in fork_server(service).environ()

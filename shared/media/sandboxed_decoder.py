@@ -1,0 +1,156 @@
+"""The sandboxed decoder: a forked process that limits itself, probes or decodes one upload, and ends."""
+
+import math
+import os
+import resource
+import signal
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import structlog
+
+from shared.errors import AudioTooLong, UnreadableAudio
+from shared.jobs import Failure, FailureCode
+from shared.media.decode import DeclaredDurationExceeded, decode_audio
+from shared.media.messages import (
+    DecoderRequest,
+    DecodeUpload,
+    MediaLimits,
+    ProbeAnswer,
+    Probed,
+    ProbeUpload,
+    TooLong,
+    Unreadable,
+    encode_message,
+)
+from shared.media.pcm_frames import PcmWriter
+from shared.media.probe import probe_audio
+
+_LOG_FD = 1
+_LIBRARY_OUTPUT_FD = 2
+# The fork server has its socket, its log and the descriptors of one request: far fewer than this number.
+_FD_END = 64
+# The share of the probe's time that may go into counting packets. For a long file on a slow disk, accepting
+# the declared duration is better than refusing the file.
+_COUNTING_SHARE = 0.5
+_OUT_OF_MEMORY = (
+    "Decoding this file needs more memory than DECODER_MEMORY_BYTES allows. "
+    "Convert it to wav, flac or mp3, or raise that setting."
+)
+
+_logger = structlog.get_logger(__name__)
+
+
+def serve_request(request: DecoderRequest, *, upload_fd: int, answer_fd: int) -> NoReturn:
+    """Serve `request` in this process and end it, with 0 if the answer was written, else with 1."""
+    status = 1
+    try:
+        _silence_libraries()
+        kept_fds = (_LOG_FD, _LIBRARY_OUTPUT_FD, upload_fd, answer_fd)
+        timeout_s = request.timeout_s if isinstance(request, ProbeUpload) else None
+        enter_sandbox(request.limits, kept_fds=kept_fds, timeout_s=timeout_s)
+        with open(upload_fd, "rb", buffering=0) as upload, open(answer_fd, "wb") as answer:
+            _answer(request, upload, answer)
+        status = 0
+    except BrokenPipeError:
+        pass  # the reader has gone and needs no answer
+    except Exception:  # border of the process: the parent sees a decoder that died without an answer
+        _logger.exception("sandboxed_decoder_failed")
+    finally:
+        os._exit(status)
+
+
+def enter_sandbox(limits: MediaLimits, *, kept_fds: Collection[int], timeout_s: float | None) -> None:
+    """Limit this process for good; after `timeout_s` of wall clock time, if given, the kernel kills it.
+
+    It can open nothing, connect to nothing and start nothing (root could start processes). It can write only
+    to those `kept_fds` that are pipes, sockets or terminals; log lines to a plain file are lost. The memory
+    limit counts from the current size; allocations beyond it fail. The kernel kills a process that exceeds
+    its CPU time. macOS accepts the memory limit but does not enforce it.
+    """
+    _limit_memory(limits.memory_bytes)
+    _close_all_but(kept_fds)
+    _set_limit(resource.RLIMIT_CPU, math.ceil(limits.cpu_s))
+    _set_limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_NPROC, 0)
+    # A playlist or container cannot make it open another file. Open descriptors stay usable.
+    _set_limit(resource.RLIMIT_NOFILE, 0)
+    if timeout_s is not None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+
+
+def _silence_libraries() -> None:
+    """Keep warnings of libmpg123 about an upload out of the log, which uses another descriptor."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _LIBRARY_OUTPUT_FD)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    if sys.platform == "linux":
+        _set_limit(resource.RLIMIT_AS, _address_space_bytes() + memory_bytes)
+    else:
+        _set_limit(resource.RLIMIT_DATA, memory_bytes)
+
+
+def _address_space_bytes() -> int:
+    """Return the address space of the preloaded libraries, most of which is never touched."""
+    pages = Path("/proc/self/statm").read_bytes().split()[0]
+    return int(pages) * resource.getpagesize()
+
+
+def _close_all_but(kept_fds: Collection[int]) -> None:
+    begin = 0
+    for fd in sorted(kept_fds):
+        os.closerange(begin, fd)
+        begin = fd + 1
+    os.closerange(begin, _FD_END)
+
+
+def _set_limit(which: int, value: int) -> None:
+    _, highest = resource.getrlimit(which)
+    if highest != resource.RLIM_INFINITY:
+        value = min(value, highest)
+    resource.setrlimit(which, (value, value))
+
+
+def _answer(request: DecoderRequest, upload: BinaryIO, answer: BinaryIO) -> None:
+    match request:
+        case ProbeUpload():
+            answer.write(encode_message(_probe(request, upload)))
+        case DecodeUpload():
+            _decode(request, upload, PcmWriter(answer))
+
+
+def _probe(request: ProbeUpload, upload: BinaryIO) -> ProbeAnswer:
+    try:
+        patience_s = request.timeout_s * _COUNTING_SHARE
+        return Probed(probe_audio(upload, max_audio_s=request.limits.max_audio_s, patience_s=patience_s))
+    except UnreadableAudio as error:
+        return Unreadable(error.message)
+    except AudioTooLong:
+        return TooLong()
+    except MemoryError:
+        return Unreadable(_OUT_OF_MEMORY)
+
+
+def _decode(request: DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
+    try:
+        for block in decode_audio(
+            upload,
+            max_audio_s=request.limits.max_audio_s,
+            declared_duration_s=request.declared_duration_s,
+            start_sample=request.start_sample,
+        ):
+            pcm.write(block)
+        pcm.end()
+    except UnreadableAudio as error:
+        pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, error.message))
+    except AudioTooLong as error:
+        pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, error.message))
+    except DeclaredDurationExceeded as error:
+        pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, str(error)))
+    except MemoryError:
+        pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, _OUT_OF_MEMORY))
