@@ -15,8 +15,7 @@ from api.access.authorization import Authorization
 from api.access.origins import parse_origins
 from api.access.stream_tokens import StreamTokens
 from api.dependencies import Services
-from api.errors.answers import install_error_handlers
-from api.errors.catch_all import ErrorBorder
+from api.errors.handlers import CatchAll, install_error_handlers
 from api.formats.rendering_threads import RenderingThreads
 from api.intake.audio_fetch import open_audio_fetcher
 from api.intake.audio_intake import AudioIntake
@@ -75,7 +74,7 @@ def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     origins = parse_origins(services.settings.cors_origins)
     if keys:
         app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
-    app.add_middleware(ErrorBorder)
+    app.add_middleware(CatchAll)
     if origins:
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(UnreadBodies)

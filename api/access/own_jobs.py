@@ -7,9 +7,9 @@ from fastapi import Depends, Path, Request
 from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
 from api.dependencies import ServicesDep
+from api.errors.tree import JobGone, JobNotFound
 from api.middleware.request_context import note_job
 from api.schemas.jobs import JOB_ID_EXAMPLE
-from shared.errors import JobGone, JobNotFound
 from shared.record.transitions import find_owner
 
 

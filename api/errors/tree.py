@@ -1,206 +1,194 @@
-"""The errors that only the api raises; they belong to the tree drawn in `shared/errors.py`."""
+"""The errors that only the api raises, except those of URLs; the package docstring draws the whole tree."""
 
 import math
 from collections.abc import Iterable
-from enum import Enum
 
-from shared.errors import InvalidRequest, ServerError
+from shared.errors import InvalidRequest, QueueFull, ServerError
 from shared.jobs import Failure, JobState
 from shared.record.backlog import MAX_RETRY_S, MIN_RETRY_S
 
 
-class ModelNotFound(ServerError):
-    """The request names a model that no live worker serves, and no alias; `known` are all there are."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        listing = ", ".join(repr(model) for model in known)
-        super().__init__(
-            f"The model {name[:100]!r} does not exist here; those that do are {listing}. "
-            "To transcribe, `model` may also be left out.",
-            param="model",
-        )
-
-
 class UnsupportedValue(InvalidRequest):
-    """A parameter has a value that OpenAI knows and this server does not serve."""
+    """A parameter has a value that OpenAI's API has and this server does not support."""
 
 
-class Refusal(Enum):
-    """Why a URL is not asked. Clients are not told which of the last two it was."""
+class AudioTooShort(InvalidRequest):
+    """The upload has less audio than MIN_AUDIO_S."""
 
-    MALFORMED = "malformed"  # no URL, or one without a host, or far too long
-    SCHEME = "scheme"  # neither http nor https
-    CREDENTIALS = "credentials"  # a name or password in it
-    PORT = "port"  # a port of something that is no web server
-    PRIVATE = "private"  # an address of its host is not public
-    UNRESOLVED = "unresolved"  # its host has no address, or has none just now
-
-
-_NOT_PUBLIC = (
-    "its host is unknown here, or has an address that is not public. Send the URL of a server in the "
-    "internet, or have private addresses allowed (ALLOW_PRIVATE_ADDRESSES)"
-)
-_REFUSED = {
-    Refusal.MALFORMED: "it is no complete URL. Send one such as https://example.com/path",
-    Refusal.SCHEME: "it must begin with http:// or https://",
-    Refusal.CREDENTIALS: "it holds a user name or password. Leave them out",
-    Refusal.PORT: "its port may not be asked. Use 80, 443 or one from 1024 on",
-    Refusal.PRIVATE: _NOT_PUBLIC,
-    Refusal.UNRESOLVED: _NOT_PUBLIC,
-}
-
-
-class UrlRefused(InvalidRequest):
-    """A URL is not asked, for what is written in it or for its host's addresses; `reason` is for logs."""
-
-    def __init__(self, reason: Refusal, *, param: str) -> None:
-        super().__init__(f"The {param} cannot be used: {_REFUSED[reason]}.", param=param)
-        self.reason = reason
-
-
-class UrlInputOff(InvalidRequest):
-    """The request names a URL instead of sending audio, and URL_INPUT is off."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This server fetches no audio (URL_INPUT is off): send it in a part named `file`.", param="url"
-        )
-
-
-class UrlUnreachable(InvalidRequest):
-    """No connection to the server of a URL could be made."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The server of the url cannot be reached, or has no valid certificate: check the url, or send "
-            "the audio in a part named `file`.",
-            param="url",
-        )
-
-
-class UrlFailed(InvalidRequest):
-    """The server of a URL was reached, but did not give the audio."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__(
-            f"The audio could not be fetched from the url: {fault}. Check the url, or send the audio in a "
-            "part named `file`.",
-            param="url",
-        )
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The audio is too short; the minimum is {limit_s:g} s (MIN_AUDIO_S).", param="file")
 
 
 class MissingApiKey(ServerError):
-    """The request came without a key, and the server asks for one."""
+    """The server requires an API key, and the request has none."""
 
     def __init__(self) -> None:
-        super().__init__("An API key is needed: send it in the header `Authorization: Bearer YOUR_API_KEY`.")
+        super().__init__("An API key is required. Send it as `Authorization: Bearer YOUR_API_KEY`.")
 
 
 class IncorrectApiKey(ServerError):
-    """The request came with a key that is unknown here; it is not shown, as it may be right elsewhere."""
+    """The API key of the request is unknown; the message omits it, as it may be valid elsewhere."""
 
     def __init__(self) -> None:
-        super().__init__("Incorrect API key provided. Ask whoever runs this server for one.")
+        super().__init__("Incorrect API key provided. Get a valid key from the operator of this server.")
 
 
 class IncorrectStreamToken(ServerError):
-    """The request came with a stream token that does not open the events of this job, or no longer."""
+    """The stream token of the request is unknown, expired, or for another job."""
 
     def __init__(self) -> None:
         super().__init__(
-            "This token opens no events of this job, or not any more: get a new one by "
+            "This token is invalid for the events of this job, or has expired. Get a new one from "
             "POST /v1/jobs/{id}/stream-token.",
             param="token",
         )
 
 
+class ModelNotFound(ServerError):
+    """No live worker serves the model of the request, and it is not an alias."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        listing = ", ".join(repr(model) for model in known)
+        super().__init__(
+            f"The model {name[:100]!r} does not exist. Use one of {listing}, or omit `model`.", param="model"
+        )
+
+
+class UploadStalled(ServerError):
+    """The client stopped sending in the middle of the upload; the server stored none of it."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"The upload stalled: no data for {limit_s:g} s. The server stored none of it; send it again.",
+            param="file",
+        )
+
+
+class UploadTooLarge(ServerError):
+    """The upload has more bytes than MAX_UPLOAD_BYTES or the API key allows."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The upload is larger than {limit_bytes} bytes, the limit set by MAX_UPLOAD_BYTES or for the "
+            "API key. Compress the audio (flac, mp3, opus) or split it.",
+            param="file",
+        )
+
+
 class QueueTooLong(ServerError):
-    """The request would not be begun while somebody waits for its answer; nothing was kept."""
+    """The estimated queue wait clearly exceeds the time limit of the request; the server stored nothing."""
 
     def __init__(self, wait_s: float, limit_s: float) -> None:
         super().__init__(
-            f"Others come first, for about {math.ceil(wait_s)} s, and this request has {limit_s:g} s in all "
-            "(the timeout of the client, or SYNC_WAIT_S): try again later, allow more time, or send it to "
-            "/v1/jobs, where nobody has to wait for the answer."
+            f"The estimated queue wait ({math.ceil(wait_s)} s) exceeds this request's limit of {limit_s:g} s "
+            "(client timeout or SYNC_WAIT_S). Retry later, raise the timeout, or use POST /v1/jobs."
         )
-        self.retry_after_s = min(max(math.ceil(wait_s - limit_s), MIN_RETRY_S), MAX_RETRY_S)
-        """Seconds until it would be in time, as far as can be told, within what clients obey."""
+        self.retry_after_s: int = min(max(math.ceil(wait_s - limit_s), MIN_RETRY_S), MAX_RETRY_S)
 
 
 class TooManyStreams(ServerError):
-    """As many event streams are open as may be, in all or for the API key; nothing was begun."""
+    """The server or the API key has no free slot for another event stream; no job was created."""
 
     def __init__(self, limit: int, setting: str) -> None:
         super().__init__(
-            f"{limit} event streams are open already, which is all there may be ({setting}): try again when "
-            "one has ended, or ask for the job now and then at /v1/jobs/{id}."
+            f"Too many open event streams (limit {limit}, {setting}). Retry later, or poll "
+            "GET /v1/jobs/{id}."
         )
 
 
-class TooManyFetches(ServerError):
-    """As much audio is fetched from URLs as may be at once, in all or for the API key; this was not."""
+class NotReady(ServerError):
+    """A readiness probe finds the queue full."""
 
-    def __init__(self, limit: int, setting: str) -> None:
-        super().__init__(
-            f"Audio is fetched from {limit} URLs already, which is all there may be at once ({setting}): try "
-            "again when one of them is done, or send the audio in a part named `file`.",
-            param="url",
-        )
+    def __init__(self, full: QueueFull) -> None:
+        super().__init__(full.message)
+        self.retry_after_s: int = full.retry_after_s
 
 
-class TranscriptionCancelled(ServerError):
-    """The job was cancelled while a client waited for its transcript."""
+class NoWorker(ServerError):
+    """No worker is alive that takes jobs, so the server knows no engine's capabilities."""
 
     def __init__(self) -> None:
-        super().__init__("The transcription was cancelled before it was done.")
+        super().__init__("No worker is running, so the server cannot transcribe. Retry in a few seconds.")
+
+
+class JobNotFound(ServerError):
+    """No job has this id, or the job belongs to another API key."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}. It may have been deleted or may have expired.")
+
+
+class JobGone(ServerError):
+    """The job ended longer than JOB_TTL_S ago and is deleted with its transcript."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id!r} and its transcript have expired (JOB_TTL_S). Send the audio again if you "
+            "still need it."
+        )
 
 
 class JobUnfinished(ServerError):
-    """The transcript of a job is asked for before there is one."""
+    """The job has not ended, so it has no transcript yet."""
 
     def __init__(self, job_id: str, state: JobState) -> None:
         super().__init__(
-            f"The job is {state}, and its transcript can be fetched when it has succeeded: the events of "
-            f"/v1/jobs/{job_id}/events tell when."
+            f"The job is {state} and has no transcript yet. Follow /v1/jobs/{job_id}/events until it "
+            "succeeds."
         )
 
 
 class JobFailed(ServerError):
-    """The transcript of a job is asked for that failed; answered with the code of its `failure`."""
+    """The job failed, so it has no transcript; the answer has the code of its `failure`."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"The job failed, so there is no transcript: {failure.message}")
+        super().__init__(f"The job failed and has no transcript: {failure.message}")
         self.failure = failure
 
 
-class ServerStopping(ServerError):
-    """The api is told to stop while a client waits; the job itself goes on."""
+class TranscriptionFailed(ServerError):
+    """The job failed while a client waited for it; the answer has the code of its `failure`."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"The server is being restarted. The transcription goes on: fetch it at /v1/jobs/{job_id}."
-        )
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class TranscriptionCancelled(ServerError):
+    """The job was cancelled, so it has no transcript."""
+
+    def __init__(self) -> None:
+        super().__init__("The transcription was cancelled before it was complete.")
 
 
 class SyncWaitOver(ServerError):
-    """The job was not done within SYNC_WAIT_S; it goes on, and a client that wants it can fetch it."""
+    """The job took longer than SYNC_WAIT_S; it goes on and can be fetched."""
 
     def __init__(self, job_id: str, limit_s: float) -> None:
         super().__init__(
-            f"The transcription is not done after {limit_s:g} s (SYNC_WAIT_S), the longest that a client may "
-            f"wait here. It goes on: fetch it at /v1/jobs/{job_id}, or cancel it by DELETE there."
+            f"The transcription took longer than {limit_s:g} s (SYNC_WAIT_S) and goes on. Fetch it at "
+            f"/v1/jobs/{job_id}, or cancel it with DELETE there."
+        )
+
+
+class ServerStopping(ServerError):
+    """The api process stops while a client waits; the job goes on."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The server is restarting. The transcription goes on; fetch it at /v1/jobs/{job_id}."
         )
 
 
 class StreamInterrupted(ServerError):
-    """The job was begun again while its text was streamed, and its text differs from what was sent."""
+    """A second attempt of the job contradicts the text that was already streamed."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            "The transcription had to be begun again, and its text differs now from what was sent. "
-            f"It goes on: fetch it at /v1/jobs/{job_id}."
+            "The transcription was restarted, and its text now differs from the streamed text. It goes on; "
+            f"fetch it at /v1/jobs/{job_id}."
         )
 
 
 class ClientDisconnected(Exception):
-    """The client closed the connection: there is nobody to answer."""
+    """The client closed the connection before it got an answer."""

@@ -10,14 +10,15 @@ from http import HTTPStatus
 import httpx
 import structlog
 
-from api.errors.tree import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
+from api.errors.tree import UploadTooLarge
+from api.errors.urls import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.intake.incoming_file import IncomingFile, write_pieces
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.places import Places
 from api.outbound.resolution import HostLookups
 from api.outbound.urls import parse_url
 from api.settings import ApiSettings
-from shared.errors import ServerError, UploadTooLarge
+from shared.errors import ServerError
 
 PARAM = "url"
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from api.access.authorization import find_api_key
 from api.client_presence import run_while_client_stays
-from api.errors.tree import UrlInputOff
+from api.errors.urls import UrlInputOff
 from api.intake.audio_fetch import PARAM, AudioFetcher
 from api.intake.form_fields import FieldReader
 from api.intake.incoming_file import IncomingFile, make_displayable

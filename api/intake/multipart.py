@@ -8,7 +8,8 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from shared.errors import InvalidRequest, UploadTooLarge
+from api.errors.tree import UploadTooLarge
+from shared.errors import InvalidRequest
 
 FILE_FIELD = "file"
 MAX_PARTS = 1_000

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from api.errors.tree import ModelNotFound
+from api.errors.tree import ModelNotFound, NoWorker
 from api.intake.chunking import ServerVad
 from api.intake.forms import SpeechForm, TranscriptionForm
 from shared.capabilities import Capabilities, WorkerPresence
-from shared.errors import InvalidRequest, NoWorker
+from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name, match_language, parse_language
 

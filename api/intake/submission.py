@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.access.api_keys import ApiKey
 from api.access.authorization import find_api_key
-from api.errors.tree import QueueTooLong
+from api.errors.tree import AudioTooShort, QueueTooLong
 from api.intake.audio_intake import AudioIntake, Delivery
 from api.intake.client_timeout import read_client_timeout
 from api.intake.forms import Form, SpeechForm, parse_form
@@ -27,7 +27,7 @@ from api.middleware.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.webhooks.request_check import check_webhook_url
 from shared.capabilities import WorkerPresence
-from shared.errors import AudioTooLong, AudioTooShort, QueueUnavailable
+from shared.errors import AudioTooLong, QueueUnavailable
 from shared.jobs import Endpoint, NewJob, Priority, Upload
 from shared.record.admission import (
     Fingerprint,

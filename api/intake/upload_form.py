@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api.errors.tree import UploadStalled, UploadTooLarge
 from api.intake.forms import UNSERVED_FIELDS, TranscriptionForm
 from api.intake.incoming_file import IncomingFile, make_displayable, write_pieces
 from api.intake.job_form import JobForm
 from api.intake.multipart import MAX_FORM_BYTES, FormReader
 from api.intake.urlencoded import UrlencodedReader, is_urlencoded
-from shared.errors import UploadStalled, UploadTooLarge
 from shared.upload_store import UploadStore
 
 STALL_S = 300.0

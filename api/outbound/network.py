@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpcore
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.outbound.resolution import UNRESOLVED, Resolve, check_addresses
 
 LOOKUP_SHARE = 0.9

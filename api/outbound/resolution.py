@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.outbound.addresses import is_public
 from api.outbound.places import Places
 

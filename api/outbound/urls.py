@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 
 MAX_URL_CHARACTERS = 8_192
 """How long an address may be: signed ones are long."""

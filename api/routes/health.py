@@ -5,12 +5,13 @@ import asyncio
 from fastapi import APIRouter
 
 from api.dependencies import Services, ServicesDep
+from api.errors.tree import NotReady, NoWorker
 from api.intake.request_check import gather_capabilities
 from api.live_workers import ask_promptly, find_workers
 from api.openapi.error_description import describe_errors
 from api.schemas.health import HealthBody, ReadyBody
 from shared.capabilities import WorkerPresence
-from shared.errors import NotReady, NoWorker, QueueUnavailable
+from shared.errors import QueueUnavailable
 from shared.record.admission import AdmissionForecast, check_admission, make_policy
 from shared.record.backlog import Backlog
 

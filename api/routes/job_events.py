@@ -11,14 +11,15 @@ from starlette.responses import Response
 from api.access.authorization import find_api_key
 from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.errors.tree import TooManyStreams
+from api.errors.answers import FIND_ERRORS
+from api.errors.tree import JobNotFound, TooManyStreams
 from api.middleware.request_context import note_job
 from api.openapi.document import describe_streams
-from api.openapi.error_description import FIND_ERRORS, describe_errors
+from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_job_events
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
-from shared.errors import InvalidRequest, JobNotFound
+from shared.errors import InvalidRequest
 from shared.record.event_log import LOG_START, read_log
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

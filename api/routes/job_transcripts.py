@@ -7,14 +7,15 @@ from starlette.responses import Response
 
 from api.access.own_jobs import OwnJobId
 from api.dependencies import ServicesDep
-from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
+from api.errors.answers import FIND_ERRORS
+from api.errors.tree import JobFailed, JobNotFound, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.response_format import Granularity, ResponseFormat
 from api.formats.transcript_formats import render_transcript
 from api.openapi.document import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
-from api.openapi.error_description import FIND_ERRORS, describe_errors
+from api.openapi.error_description import describe_errors
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
-from shared.errors import InvalidRequest, JobNotFound
+from shared.errors import InvalidRequest
 from shared.jobs import Job, JobState, WordTimestamps
 from shared.record.transitions import read_job
 

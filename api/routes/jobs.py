@@ -13,7 +13,8 @@ from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
 from api.access.own_jobs import OwnJobId
 from api.dependencies import Services, ServicesDep
-from api.errors.tree import TooManyFetches, UrlFailed, UrlInputOff, UrlRefused, UrlUnreachable
+from api.errors.answers import FETCH_ERRORS, FIND_ERRORS, SUBMIT_ERRORS
+from api.errors.tree import JobNotFound
 from api.formats.job_rendering import render_job
 from api.formats.transcript_formats import JSON
 from api.intake.forms import describe_form
@@ -24,9 +25,9 @@ from api.intake.submission import Accepted
 from api.job_listing import read_job_list
 from api.live_workers import ask_promptly
 from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
-from api.openapi.error_description import FIND_ERRORS, SUBMIT_ERRORS, describe_errors
+from api.openapi.error_description import describe_errors
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
-from shared.errors import InvalidRequest, JobNotFound, QueueUnavailable
+from shared.errors import InvalidRequest, QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, queued_job
 from shared.record.transitions import cancel_job, delete_job, read_job
 
@@ -62,9 +63,7 @@ _HEADERS = {
             "headers": _HEADERS,
             "links": JOB_LINKS,
         },
-        **describe_errors(
-            *SUBMIT_ERRORS, UrlInputOff, UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches, JobNotFound
-        ),
+        **describe_errors(*SUBMIT_ERRORS, *FETCH_ERRORS, JobNotFound),
     },
 )
 async def create_job(

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from api.dependencies import Services, ServicesDep
-from api.errors.tree import ModelNotFound
+from api.errors.tree import ModelNotFound, NoWorker
 from api.intake.request_check import gather_capabilities
 from api.live_workers import find_workers
 from api.model_catalog import find_model, list_models
 from api.openapi.error_description import describe_errors
 from api.schemas.openai import ModelBody, ModelList
 from shared.capabilities import Capabilities
-from shared.errors import NoWorker, QueueUnavailable
+from shared.errors import QueueUnavailable
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

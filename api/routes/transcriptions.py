@@ -6,7 +6,16 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from api.dependencies import Services, ServicesDep
-from api.errors.tree import QueueTooLong, ServerStopping, SyncWaitOver, TooManyStreams, TranscriptionCancelled
+from api.errors.answers import SUBMIT_ERRORS
+from api.errors.tree import (
+    JobNotFound,
+    QueueTooLong,
+    ServerStopping,
+    SyncWaitOver,
+    TooManyStreams,
+    TranscriptionCancelled,
+    TranscriptionFailed,
+)
 from api.formats.rendering import render_headers
 from api.formats.response_format import Granularity
 from api.formats.transcript_formats import render_transcript
@@ -14,13 +23,12 @@ from api.intake.forms import SpeechForm, TranscriptionForm, describe_form
 from api.intake.idempotency import IdempotencyKey
 from api.intake.submission import Accepted
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
-from api.openapi.error_description import SUBMIT_ERRORS, describe_errors
+from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_deltas, describe_stream_events
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.openai_stream import stream_deltas
 from api.streams.sse import answer_stream, guard_stream
 from api.streams.streaming import stream_transcript
-from shared.errors import JobNotFound, TranscriptionFailed
 from shared.jobs import Endpoint
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from api.client_presence import wait_for_disconnect
-from api.errors.tree import ClientDisconnected, ServerStopping, SyncWaitOver, TranscriptionCancelled
+from api.errors.tree import (
+    ClientDisconnected,
+    JobNotFound,
+    ServerStopping,
+    SyncWaitOver,
+    TranscriptionCancelled,
+    TranscriptionFailed,
+)
 from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.following import JobFollower
-from shared.errors import JobNotFound, failure_error
 from shared.jobs import Job, JobState
 from shared.record.transitions import read_job
 
@@ -90,7 +96,7 @@ def _find_success(job_id: str, job: Job | None) -> Job:
     if job is None:
         raise JobNotFound(job_id)
     if job.failure is not None:
-        raise failure_error(job_id, job.failure)
+        raise TranscriptionFailed(job.failure)
     if job.state is JobState.CANCELLED:
         raise TranscriptionCancelled
     if not job.state.is_final:

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from api.access.api_keys import ApiKey
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.outbound.addresses import is_public
 from api.outbound.urls import parse_url
 from api.settings import ApiSettings

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.webhooks.messages import compose_body, name_message, sign_message
 from api.webhooks.schedule import Fate, judge_status, read_retry_after
 from api.webhooks.signing_secrets import WebhookSecrets

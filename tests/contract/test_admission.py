@@ -328,7 +328,7 @@ def test_who_is_refused_beside_the_shares_is_told_when_there_is_room_for_it(runn
         with pytest.raises(QueueFull) as refusal:
             submit_plainly(runner, new_job("more", key_name="lab"), limits)
         assert refusal.value.retry_after_s == full_after_s
-        assert "Some room is kept" in refusal.value.message
+        assert "reserved for API keys" in refusal.value.message
         submit_plainly(runner, new_job("single", key_name="shop"), limits)
 
 

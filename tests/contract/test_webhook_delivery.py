@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.settings import ApiSettings
 from api.webhooks.runtime import WebhookRuntime
 from api.webhooks.slots import MAX_TO_A_RECEIVER, MAX_TO_ALL

@@ -151,9 +151,9 @@ def test_the_limits_of_a_key_are_its_own(
     api.headers["Authorization"] = f"Bearer {LAB}"
     occupy(api)
     assert post(api, audio_s=2).status_code == 202
-    check_refusal(post(api, audio_s=2), "3 s of audio of this API key")
+    check_refusal(post(api, audio_s=2), "limit of 3 s of audio")
     assert post(api, audio_s=1).status_code == 202
-    check_refusal(post(api, audio_s=1), "3 s of audio of this API key")
+    check_refusal(post(api, audio_s=1), "limit of 3 s of audio")
     api.headers["Authorization"] = f"Bearer {FEW}"
     assert post(api, audio_s=2).status_code == 202
     check_refusal(post(api, audio_s=1), "1 unfinished jobs")

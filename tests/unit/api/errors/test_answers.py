@@ -1,10 +1,12 @@
 """Every error has one answer, in OpenAI's shape, and none tells more than it should."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from api.errors import tree as api_errors
+from api import errors as api_errors
+from api.errors import tree, urls
 from api.errors.answers import answer_error, error_body, find_answer
 from shared import errors
 from shared.jobs import Failure, FailureCode, JobState
@@ -15,37 +17,37 @@ QUEUE_FULL = errors.QueueFull(AdmissionLimit.QUEUED_JOBS, QueueLimits(max_queued
 EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (errors.InvalidRequest("no", param="language"), 400, "language", None),
     (errors.UnreadableAudio("no"), 400, "file", "audio_undecodable"),
-    (errors.AudioTooShort(0.1), 400, "file", "audio_too_short"),
+    (tree.AudioTooShort(0.1), 400, "file", "audio_too_short"),
     (errors.AudioTooLong(60), 400, "file", "audio_too_long"),
-    (errors.UploadStalled(10), 400, "file", "upload_stalled"),
-    (errors.UploadTooLarge(10), 413, "file", "upload_too_large"),
+    (tree.UploadStalled(10), 400, "file", "upload_stalled"),
+    (tree.UploadTooLarge(10), 413, "file", "upload_too_large"),
     (errors.StorageFull(), 507, None, "storage_full"),
-    (errors.JobNotFound("1"), 404, None, "job_not_found"),
-    (errors.JobGone("1"), 410, None, "job_gone"),
-    (api_errors.JobUnfinished("1", JobState.RUNNING), 409, None, "job_unfinished"),
-    (api_errors.JobFailed(Failure(FailureCode.TIMEOUT, "no")), 409, None, "timeout"),
+    (tree.JobNotFound("1"), 404, None, "job_not_found"),
+    (tree.JobGone("1"), 410, None, "job_gone"),
+    (tree.JobUnfinished("1", JobState.RUNNING), 409, None, "job_unfinished"),
+    (tree.JobFailed(Failure(FailureCode.TIMEOUT, "no")), 409, None, "timeout"),
     (QUEUE_FULL, 429, None, "rate_limit_exceeded"),
-    (errors.NotReady(QUEUE_FULL), 503, None, "queue_full"),
+    (tree.NotReady(QUEUE_FULL), 503, None, "queue_full"),
     (errors.IdempotencyKeyReused(), 422, "Idempotency-Key", "idempotency_key_reused"),
     (errors.QueueUnavailable(), 503, None, "queue_unavailable"),
-    (errors.NoWorker(), 503, None, "no_worker"),
+    (tree.NoWorker(), 503, None, "no_worker"),
     (errors.MediaServiceDown(), 503, None, "media_service_down"),
-    (api_errors.MissingApiKey(), 401, None, "missing_api_key"),
-    (api_errors.IncorrectApiKey(), 401, None, "invalid_api_key"),
-    (api_errors.IncorrectStreamToken(), 401, "token", "invalid_stream_token"),
-    (api_errors.QueueTooLong(90, 8), 429, None, "queue_too_long"),
-    (api_errors.TooManyFetches(2, "MAX_URL_FETCHES"), 429, "url", "too_many_fetches"),
-    (api_errors.TooManyStreams(2, "MAX_STREAMS"), 429, None, "too_many_streams"),
-    (api_errors.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
-    (api_errors.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
-    (api_errors.UrlFailed("no"), 400, "url", "url_failed"),
-    (api_errors.UrlInputOff(), 400, "url", "url_input_off"),
-    (api_errors.UrlRefused(api_errors.Refusal.PORT, param="webhook_url"), 400, "webhook_url", "url_refused"),
-    (api_errors.UrlUnreachable(), 400, "url", "url_unreachable"),
-    (api_errors.TranscriptionCancelled(), 409, None, "cancelled"),
-    (api_errors.ServerStopping("1"), 503, None, "server_stopping"),
-    (api_errors.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),
-    (api_errors.StreamInterrupted("1"), 500, None, "stream_interrupted"),
+    (tree.MissingApiKey(), 401, None, "missing_api_key"),
+    (tree.IncorrectApiKey(), 401, None, "invalid_api_key"),
+    (tree.IncorrectStreamToken(), 401, "token", "invalid_stream_token"),
+    (tree.QueueTooLong(90, 8), 429, None, "queue_too_long"),
+    (urls.TooManyFetches(2, "MAX_URL_FETCHES"), 429, "url", "too_many_fetches"),
+    (tree.TooManyStreams(2, "MAX_STREAMS"), 429, None, "too_many_streams"),
+    (tree.ModelNotFound("m", ["n"]), 404, "model", "model_not_found"),
+    (tree.UnsupportedValue("no", param="response_format"), 400, "response_format", "unsupported_value"),
+    (urls.UrlFailed("no"), 400, "url", "url_failed"),
+    (urls.UrlInputOff(), 400, "url", "url_input_off"),
+    (urls.UrlRefused(urls.Refusal.PORT, param="webhook_url"), 400, "webhook_url", "url_refused"),
+    (urls.UrlUnreachable(), 400, "url", "url_unreachable"),
+    (tree.TranscriptionCancelled(), 409, None, "cancelled"),
+    (tree.ServerStopping("1"), 503, None, "server_stopping"),
+    (tree.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),
+    (tree.StreamInterrupted("1"), 500, None, "stream_interrupted"),
 ]
 
 FAILURES = {
@@ -80,13 +82,27 @@ def test_each_error_has_its_answer(
 
 def test_no_class_of_the_tree_is_left_to_chance() -> None:
     tried = {type(error) for error, *_ in EXAMPLES}
-    abstract = {errors.ServerError, errors.TranscriptionFailed, errors.TranscriptionTimedOut}
+    abstract = {errors.ServerError, tree.TranscriptionFailed}
     assert set(_subclasses(errors.ServerError)) - abstract <= tried
+
+
+def test_the_drawn_tree_has_every_class_under_its_base() -> None:
+    drawn: dict[str, int] = {}
+    for line in (api_errors.__doc__ or "").splitlines():
+        if matched := re.match(r"((?:│   )*)[├└]── (\w+)( \*)? ", line):
+            bases, name, is_shared = matched.groups()
+            kind = getattr(errors if is_shared else tree, name, None) or getattr(urls, name)
+            assert kind.__module__ == errors.__name__ or not is_shared
+            drawn[name] = len(bases) // 4 + 1
+    depths = {
+        kind.__name__: kind.__mro__.index(errors.ServerError) for kind in _subclasses(errors.ServerError)
+    }
+    assert drawn == depths
 
 
 @pytest.mark.parametrize("code", list(FailureCode))
 def test_each_failure_of_a_job_has_its_answer_and_keeps_its_code(code: FailureCode) -> None:
-    error = errors.failure_error("1", Failure(code, "it went wrong"))
+    error = tree.TranscriptionFailed(Failure(code, "it went wrong"))
     assert answer_error(error).status_code == FAILURES[code]
     assert error_body(error)["error"]["code"] == code
     assert error_body(error)["error"]["message"] == "it went wrong"
@@ -94,18 +110,18 @@ def test_each_failure_of_a_job_has_its_answer_and_keeps_its_code(code: FailureCo
 
 def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
     for code in (FailureCode.TIMEOUT, FailureCode.ENGINE_CRASH, FailureCode.ENGINE_ERROR):
-        answer = answer_error(errors.failure_error("1", Failure(code, "")))
+        answer = answer_error(tree.TranscriptionFailed(Failure(code, "")))
         assert answer.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        errors.NoWorker(),
+        tree.NoWorker(),
         errors.QueueUnavailable(),
         errors.MediaServiceDown(),
         QUEUE_FULL,
-        api_errors.TooManyStreams(2, "MAX_STREAMS"),
+        tree.TooManyStreams(2, "MAX_STREAMS"),
     ],
 )
 def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:

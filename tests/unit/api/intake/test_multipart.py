@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.errors.tree import UploadTooLarge
 from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES, FormReader
-from shared.errors import InvalidRequest, UploadTooLarge
+from shared.errors import InvalidRequest
 
 CONTENT_TYPE = "multipart/form-data; boundary=x-y"
 FILE_BYTES = b"RIFF\r\n--x-\r\n\0\xff" * 20

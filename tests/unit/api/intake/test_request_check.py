@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from api.errors.tree import ModelNotFound
+from api.errors.tree import ModelNotFound, NoWorker
 from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
 from api.intake.request_check import check_request, gather_capabilities
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
-from shared.errors import InvalidRequest, NoWorker
+from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
 
 QWEN = Capabilities(

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from api.errors.catch_all import ErrorBorder
+from api.errors.handlers import CatchAll
 from api.middleware.request_context import RequestContext, note_job
 
 
@@ -34,7 +34,7 @@ async def _fail_midway(_request: Request) -> Response:
 @pytest.fixture
 def client() -> httpx.AsyncClient:
     routes = [Route("/", _answer), Route("/fail", _fail), Route("/midway", _fail_midway)]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestContext), Middleware(ErrorBorder)])
+    app = Starlette(routes=routes, middleware=[Middleware(RequestContext), Middleware(CatchAll)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.outbound.addresses import is_public
 from api.outbound.urls import parse_url
 

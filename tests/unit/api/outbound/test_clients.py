@@ -10,7 +10,7 @@ import httpcore
 import httpx
 import pytest
 
-from api.errors.tree import Refusal, UrlRefused
+from api.errors.urls import Refusal, UrlRefused
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.network import AddressRule, GuardedNetwork, SocketOption
 from api.outbound.resolution import HostLookups

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 import pytest
 from sse_starlette import ServerSentEvent
 
+from api.errors.tree import NoWorker
 from api.streams.sse import describe_event, encode_frame, guard_stream
 from shared import events
-from shared.errors import NoWorker
 from shared.jobs import FailureCode
 from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 
