@@ -1,1 +1,1 @@
-"""The command `qwen3-asr`."""
+"""The command `qwen3-asr`: one module or package for each of its commands."""

@@ -1,16 +1,28 @@
-"""The command `qwen3-asr`."""
+"""The command line of `qwen3-asr`.
 
+It can run before anything is installed (`python -m cli up` in a checkout), so this module and the first stage
+of each command import only the standard library.
+"""
+
+import argparse
 import sys
+from collections.abc import Sequence
+
+from cli.up import command as up
+
+COMMANDS = (up,)
+"""The modules of the commands; each adds a parser, whose default `run` takes the options."""
 
 
-def main() -> int:
-    """Run the command that the command line names and return its exit code."""
-    from cli.up.__main__ import main as run_up  # noqa: PLC0415 - imports take a while
-
-    if sys.argv[1:] != ["up"]:
-        print("usage: qwen3-asr up", file=sys.stderr)
-        return 2
-    return run_up()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the command line names and return its exit code; 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="qwen3-asr", description="A self-hosted speech-to-text server.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    options = parser.parse_args(arguments)
+    exit_code: int = options.run(options)
+    return exit_code
 
 
 if __name__ == "__main__":

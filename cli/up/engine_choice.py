@@ -1,4 +1,4 @@
-"""Which engine ENGINE=auto means on this machine; needs nothing but the standard library."""
+"""The engine that ENGINE=auto means on this machine. Imports only the standard library."""
 
 import ctypes
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ SUCCESS = 0
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine by its name in ENGINE, and why it was taken."""
+    """An engine by its name in ENGINE, and the reason for it."""
 
     engine: str
     reason: str
 
 
 def count_nvidia_devices() -> int:
-    """How many devices the NVIDIA driver of this machine sees; 0 where there is no driver.
+    """Return the number of devices that the NVIDIA driver sees; 0 without a driver.
 
-    This asks NVIDIA's management library itself, as its Python binding does, because it is asked before
-    anything is installed: what is installed depends on the answer.
+    It calls NVIDIA's management library directly, as its Python binding does: the number decides which
+    packages are installed, so the binding is not there yet.
     """
     try:
         nvml = ctypes.CDLL(NVML)
@@ -35,8 +35,8 @@ def count_nvidia_devices() -> int:
 
 
 def choose_engine_for_machine() -> EngineChoice:
-    """Qwen3-ASR where there is an NVIDIA device, else Whisper, which is quick enough on the CPU."""
+    """Return Qwen3-ASR if there is an NVIDIA device, else Whisper, which is fast enough on a CPU."""
     devices = count_nvidia_devices()
     if devices:
-        return EngineChoice("qwen3", f"NVIDIA devices seen: {devices}")
-    return EngineChoice("whisper", "no NVIDIA device is seen")
+        return EngineChoice("qwen3", f"NVIDIA devices found: {devices}")
+    return EngineChoice("whisper", "no NVIDIA device found")

@@ -152,7 +152,7 @@ def serve() -> Iterator[GuardedServer]:
     folder = Path(tempfile.mkdtemp(prefix="qasr-"))  # short: a unix socket is in it
     port = _find_free_port()
     settings = {**_SETTINGS, "PORT": str(port), "DATA_DIR": str(folder / "data")}
-    command = [sys.executable, "-P", "-m", "cli.up"]
+    command = [sys.executable, "-P", "-m", "cli", "up", "--no-setup"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command,

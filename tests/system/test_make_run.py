@@ -71,7 +71,7 @@ def stop_with_ctrl_c(server: LocalServer) -> None:
 
 def kill_supervisor(server: LocalServer) -> None:
     server.look()
-    server.find(r"-m scripts\.local_server$").kill()
+    server.find(r"qwen3-asr up --no-setup$").kill()
 
 
 def test_the_command_that_is_shown_works_as_pasted(start: Start) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.up.webhook_secret import keep_webhook_secret
-from scripts.settings_table import render_settings_table
 from tests.support.server import RealServer, find_free_port
+from tests.support.settings_table import render_settings_table
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def test_the_make_commands_are_those_that_ci_runs() -> None:
 
 def test_the_settings_table_is_that_of_the_settings_classes() -> None:
     table = README.partition("<!-- settings")[2].partition("-->\n")[2].partition("<!-- end")[0]
-    assert table.strip() == render_settings_table(), "run `python -m scripts.settings_table`"
+    assert table.strip() == render_settings_table(), "run `python -m tests.support.settings_table`"
 
 
 def test_the_sentences_that_are_looked_for_are_those_of_the_clips() -> None:

