@@ -6,23 +6,23 @@ import sys
 from shared.errors import QueueUnavailable
 from shared.record.connection import connect
 from shared.record.workers import read_workers
-from worker.settings import WorkerSettings
+from shared.settings import SharedSettings
 
 
 def is_announced(redis_url: str, host: str) -> bool:
-    """Whether a worker on `host` is among those that said lately that they are alive.
+    """Return whether a live worker on `host` is in the record.
 
     Raises:
-        QueueUnavailable: Redis cannot be asked.
+        QueueUnavailable: Redis does not answer.
     """
     workers = connect(redis_url).run(read_workers())
     return any(worker.worker_id.startswith(f"{host}:") for worker in workers)
 
 
 def main() -> int:
-    """Look once; what is in the way goes to the terminal."""
+    """Check once, print the problem if there is one, and return the exit code."""
     try:
-        is_alive = is_announced(WorkerSettings().redis_url, socket.gethostname())
+        is_alive = is_announced(SharedSettings().redis_url, socket.gethostname())
     except QueueUnavailable as problem:
         sys.stderr.write(f"{problem.message}\n")
         return 1

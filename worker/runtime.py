@@ -11,6 +11,7 @@ import structlog
 from celery import Celery
 
 from shared.capabilities import WorkerPresence
+from shared.engine_choice import choose_installed_engine
 from shared.errors import MediaServiceDown
 from shared.jobs import Claim
 from shared.media.client import MediaService
@@ -28,7 +29,7 @@ from worker.jobs.runner import JobRunner
 from worker.jobs.stop_rules import StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model.host import ModelHost
-from worker.settings import WorkerSettings
+from worker.settings import WorkerSettings, warn_of_former_names
 
 _logger = structlog.get_logger(__name__)
 
@@ -39,8 +40,9 @@ class WorkerRuntime:
     def __init__(self, settings: WorkerSettings, celery: Celery) -> None:
         self._settings = settings
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        engine = settings.chosen_engine
         self._capabilities = describe_capabilities(
-            settings.engine,
+            engine,
             whisper_model=settings.whisper_model,
             model_id=settings.model_id,
             aligner_id=settings.aligner_id,
@@ -48,7 +50,9 @@ class WorkerRuntime:
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
-        self._host = ModelHost([sys.executable, "-P", "-m", "worker.model.process_start"])
+        command = [sys.executable, "-P", "-m", "worker.model.process_start"]
+        # The model process must load the engine that is published, whatever `auto` would mean by then.
+        self._host = ModelHost(command, environment={"ENGINE": engine})
         self._is_stopping = threading.Event()
         self._job_id: str | None = None
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
@@ -66,6 +70,10 @@ class WorkerRuntime:
 
     def start(self) -> None:
         """Begin to serve: from now on jobs are taken, with or without a ticket."""
+        warn_of_former_names()
+        if self._settings.engine == "auto":
+            choice = choose_installed_engine()
+            _logger.info("engine_chosen", engine=choice.engine, reason=choice.reason)
         self._start_media()
         self._heartbeat.start()
         self._sweeper.start()

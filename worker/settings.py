@@ -1,13 +1,27 @@
-"""The worker's settings, which its model process reads as well."""
+"""The settings of the worker and its model process."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+import structlog
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
+from shared.engine_choice import choose_installed_engine
 from shared.settings import SharedSettings
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChanges
+
+_FORMER_NAMES = {"WINDOW_TIMEOUT": "STALL_TIMEOUT_S", "LOAD_TIMEOUT": "LOAD_TIMEOUT_S"}
+"""Settings that this release still reads by their former names."""
 
 # LANGUAGE_CHANGES was a boolean before; its spellings are read for one release.
 _FORMER_LANGUAGE_CHANGES = {
@@ -15,71 +29,81 @@ _FORMER_LANGUAGE_CHANGES = {
     **dict.fromkeys(("false", "0", "no", "f", "n"), LanguageChanges.OFF),
 }
 
+_logger = structlog.get_logger(__name__)
+
 
 class WorkerSettings(SharedSettings):
-    """Settings of the worker, each from the environment variable of its name in capitals."""
+    """Settings of the worker. The environment variable of each is its name in capitals."""
 
-    engine: EngineName = EngineName.WHISPER
-    """The engine that transcribes: `qwen3`, `qwen3-vllm`, `whisper`, or `scripted` for tests. It never
-    becomes another."""
+    engine: EngineName | Literal["auto"] = "auto"
+    """The engine: `qwen3`, `qwen3-vllm`, `whisper`, `scripted` (for tests) or `auto`. `auto` is decided
+    once at the start: `qwen3` if there is an NVIDIA device and its packages are installed, else `whisper`."""
 
     idle_timeout: NonNegativeFloat = 120.0
-    """Seconds without a job after which the model process ends and all its memory is free; 0 means never."""
+    """Seconds without a job until the model process ends, which frees all its memory. 0 means never."""
 
     request_timeout: PositiveFloat = 300.0
-    """Seconds that inference for a synchronous or streamed request may take."""
+    """Seconds of inference allowed for a synchronous or streamed request."""
 
     job_timeout_factor: PositiveFloat = 4.0
-    """Seconds of inference allowed per second of audio of a job; never less than REQUEST_TIMEOUT in all."""
+    """Seconds of inference allowed per second of a job's audio. The total is never below REQUEST_TIMEOUT."""
 
-    window_timeout: PositiveFloat = 120.0
-    """Seconds without a sign of life from an engine that decodes, after which its process is ended and the
-    job queued again. By default four times the longest window, as JOB_TIMEOUT_FACTOR is of all the audio."""
+    stall_timeout_s: PositiveFloat = Field(
+        default=120.0, validation_alias=AliasChoices("STALL_TIMEOUT_S", "WINDOW_TIMEOUT")
+    )
+    """Seconds that a decoding engine may be silent. Then its process is ended and the job is queued again.
+    The default is four times the longest window, as JOB_TIMEOUT_FACTOR is four times the audio."""
 
-    load_timeout: PositiveFloat = 1_800.0
-    """Seconds that a phase of loading a model may take, a first download included; then the same is done."""
+    load_timeout_s: PositiveFloat = Field(
+        default=1_800.0, validation_alias=AliasChoices("LOAD_TIMEOUT_S", "LOAD_TIMEOUT")
+    )
+    """Seconds that one phase of loading a model may take, including a first download. Then its process is
+    ended and the job is queued again."""
 
     batch_turn_s: NonNegativeFloat = 600.0
-    """Seconds of audio after which a batch job makes room for that of another API key, which has had less;
-    0 means never."""
+    """Seconds of audio after which a batch job yields to one of another API key that was served less. 0 means
+    never."""
 
     stop_grace_s: NonNegativeFloat = 10.0
-    """Seconds in which a stopping worker may finish its window before the job is given back."""
+    """Seconds for a stopping worker to finish its window. Then the job goes back to the queue."""
 
     cancel_grace_ms: NonNegativeFloat = 500.0
-    """Milliseconds an engine gets to stop by itself before its process is ended."""
+    """Milliseconds for an engine to stop on a cancel. Then its process is ended."""
 
     window_s: float = Field(default=30.0, ge=1.0, le=30.0)
-    """The longest window, in seconds of audio, that is decoded at once."""
+    """Seconds of audio in the longest window, the slice of audio that is decoded at once."""
 
     first_window_s: float = Field(default=8.0, ge=1.0, le=30.0)
-    """The longest first window of a synchronous or streamed request, so that its first words come early."""
+    """Seconds of audio in the longest first window of a synchronous or streamed request. A short one
+    brings the first words early."""
 
     model_id: str = "Qwen/Qwen3-ASR-0.6B"
-    """`qwen3` and `qwen3-vllm`: the model, by its name on the hub or as a local folder."""
+    """`qwen3` and `qwen3-vllm`: the model, as a name on the hub or a local folder."""
 
     aligner_id: str = DEFAULT_ALIGNER_ID
-    """`qwen3`: the model that finds word timestamps, a name or a folder, loaded when they are first asked
-    for. By default a folder `aligner` in the folder MODEL_ID is preferred; empty means no word timestamps."""
+    """`qwen3`: the model for word timestamps, as a name on the hub or a local folder. It is loaded on the
+    first request for them. By default a folder `aligner` in a local MODEL_ID is preferred. Empty means no
+    word timestamps."""
 
     hf_home: Path | None = None
-    """The folder of the model hub's client; what it downloads is kept in `hub` there."""
+    """The folder of the model hub's client. It keeps downloads in `hub` there."""
 
     hf_hub_cache: Path | None = None
-    """Where downloads from the model hub are kept. By default `hub` in HF_HOME or else DATA_DIR/models."""
+    """The folder for downloads from the model hub. The default is `hub` in HF_HOME, or else in
+    DATA_DIR/models."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """`qwen3`: where the model runs: `cuda`, `cuda:1`, `mps` or `cpu`; `auto` takes the first there is.
-    `qwen3-vllm` runs on the first CUDA device alone."""
+    """`qwen3`: the device of the model: `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the first that exists.
+    `qwen3-vllm` always runs on the first CUDA device."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`qwen3`: the numbers it computes with; `auto` is `bfloat16` on a GPU of compute capability
-    8.0 or more, `float16` on an older one, `float32` elsewhere. `qwen3-vllm`: the same, but for `auto`, which
-    vLLM decides."""
+    """`qwen3`: the number format. `auto` is `bfloat16` on a GPU of compute capability 8.0 or more,
+    `float16` on an older one, and `float32` elsewhere. With `qwen3-vllm`, `auto` leaves the choice to
+    vLLM."""
 
     batch_windows: NonNegativeInt = 0
-    """`qwen3`: windows decoded at once; 0 means as many as free GPU memory allows, and one on the CPU.
-    `qwen3-vllm`: 0 means 16."""
+    """Windows decoded at once. With `qwen3`, 0 means as many as free GPU memory allows, and one on the
+    CPU. With `qwen3-vllm`, 0 means 16."""
 
     language_changes: LanguageChanges = LanguageChanges.PAUSES
     """`qwen3` and `qwen3-vllm`: where a window is cut when its language changes: `pauses`, `always` or `off`.
@@ -90,30 +114,30 @@ class WorkerSettings(SharedSettings):
     Requests that name a language are never cut."""
 
     max_context_bytes: PositiveInt = 4096
-    """`qwen3` and `qwen3-vllm`: how long the context of a request (`prompt` and `keywords`) may be, in bytes
-    of UTF-8; more is a 400. Each byte may become a token, and the model computes with all of them at once."""
+    """`qwen3` and `qwen3-vllm`: bytes of UTF-8 allowed for a request's context (`prompt` and `keywords`). A
+    longer one is refused with 400. Each byte may become a token, and the model reads all tokens at once."""
 
     vllm_gpu_memory: float = Field(default=0.7, gt=0.0, le=1.0)
-    """`qwen3-vllm`: the share of the GPU's memory that vLLM takes when it starts, for weights and cache. So
-    much must be free then; the rest is for others. Qwen's own examples take as much as the default."""
+    """`qwen3-vllm`: the share of the GPU's memory that vLLM reserves at its start, for weights and cache.
+    That much must be free. The default is that of Qwen's own examples."""
 
     whisper_model: str = ""
-    """A faster-whisper model: a local folder or the name of one on the hub. Empty: the `base` model."""
+    """`whisper`: the model, as a local folder or a faster-whisper name on the hub. Empty means `base`."""
 
     whisper_beam_size: int = Field(default=5, ge=1)
-    """How many hypotheses Whisper follows; 1 is fastest."""
+    """`whisper`: the number of hypotheses that the beam search keeps. 1 is fastest."""
 
     cpu_threads: NonNegativeInt = 0
-    """Threads for inference on the CPU; 0 means one for each core."""
+    """Threads for inference on the CPU. 0 means one per core."""
 
     scripted_speed: NonNegativeFloat = 0.0
-    """`scripted` engine: seconds of audio transcribed per second; 0 means at once."""
+    """`scripted`: seconds of audio transcribed per second. 0 means at once."""
 
     scripted_load_s: NonNegativeFloat = 0.0
-    """`scripted` engine: seconds that loading takes."""
+    """`scripted`: seconds that loading takes."""
 
     scripted_misbehaviour: str = "none"
-    """`scripted` engine: what it does wrong, such as `die_in_load`; see its module."""
+    """`scripted`: a fault to show, such as `die_in_load`. Its module lists them."""
 
     @field_validator("language_changes", mode="before")
     @classmethod
@@ -127,6 +151,18 @@ class WorkerSettings(SharedSettings):
         return mode
 
     @property
+    def chosen_engine(self) -> EngineName:
+        """Return the engine, with `auto` replaced by the engine that it means here."""
+        return EngineName(choose_installed_engine().engine if self.engine == "auto" else self.engine)
+
+    @property
     def hub_cache_dir(self) -> Path:
-        """Where downloads from the model hub are kept."""
+        """Return the folder for downloads from the model hub."""
         return self.hf_hub_cache or (self.hf_home or self.models_dir) / "hub"
+
+
+def warn_of_former_names() -> None:
+    """Log a warning for each setting that the environment has under its former name."""
+    for name in os.environ:
+        if new_name := _FORMER_NAMES.get(name.upper()):
+            _logger.warning("setting_renamed", former_name=name, name=new_name)

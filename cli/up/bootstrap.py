@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from cli.up.engine_choice import choose_engine_for_machine, count_nvidia_devices
+from shared.engine_choice import choose_engine_for_machine, count_nvidia_devices
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QWEN_ENGINES = ("qwen3", "qwen3-vllm")

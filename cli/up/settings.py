@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.settings import ApiSettings
-from cli.up.engine_choice import EngineChoice, choose_engine_for_machine
 from cli.up.start_errors import CannotStart
+from shared.engine_choice import EngineChoice, choose_installed_engine
 from worker.engines.catalog import EngineName
 from worker.settings import WorkerSettings
 
@@ -101,7 +101,7 @@ def choose_engine(asked: str) -> EngineChoice:
         CannotStart: there is no such engine; one that was named never becomes another.
     """
     if asked == "auto":
-        return choose_engine_for_machine()
+        return choose_installed_engine()
     if asked not in list(EngineName):
         names = ", ".join(("auto", *EngineName))
         raise CannotStart(

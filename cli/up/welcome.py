@@ -4,8 +4,8 @@ import ipaddress
 import shlex
 from pathlib import Path
 
-from cli.up.engine_choice import EngineChoice
 from cli.up.settings import LocalServerSettings
+from shared.engine_choice import EngineChoice
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
 

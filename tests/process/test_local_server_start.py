@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from cli.up.data_folder import prepare_data_folder
-from cli.up.engine_choice import choose_engine_for_machine
 from cli.up.redis_server import redis_command, socket_url
 from cli.up.settings import BAD_SETTING_EXIT_CODE
 from cli.up.start_errors import CannotStart
+from shared.engine_choice import choose_engine_for_machine
 from tests.process.local_server_driver import (
     PATIENCE_S,
     REPOSITORY,

@@ -19,10 +19,10 @@ COMMAND = [sys.executable, "-P", "-m", "worker.model.process_start"]
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelHost]:
-    """A host of the scripted engine, with windows of one second."""
-    for name, value in {"ENGINE": "scripted", "WINDOW_S": "1", "DATA_DIR": str(tmp_path)}.items():
+    """A host of the scripted engine, whatever the environment names, with windows of one second."""
+    for name, value in {"ENGINE": "auto", "WINDOW_S": "1", "DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    host = ModelHost(COMMAND)
+    host = ModelHost(COMMAND, environment={"ENGINE": "scripted"})
     yield host
     host.unload()
 

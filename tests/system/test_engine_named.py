@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.engine_choice import choose_installed_engine
 from tests.support.audio import make_tones, spoken_text, write_wav
 from tests.support.server import RealServer, wait_for
 
@@ -48,6 +49,13 @@ def test_where_qwen3_cannot_run_a_request_fails_and_says_what_to_do(make_server:
     assert (job["state"], job["engine"], job["model"]) == ("failed", "qwen3", "Qwen/Qwen3-ASR-0.6B")
     assert job["transcript"] is None
     assert server.client.get("/health").json()["engine"] == "qwen3"
+
+
+def test_a_worker_with_engine_auto_publishes_the_engine_that_it_chose(make_server: MakeServer) -> None:
+    server = make_server(ENGINE="auto", WINDOW_TIMEOUT="60").start()
+    assert server.client.get("/health").json()["engine"] == choose_installed_engine().engine
+    assert "engine_chosen" in server.log_text()
+    assert "setting_renamed" in server.log_text()
 
 
 @pytest.mark.parametrize("response_format", ["json", "text"])

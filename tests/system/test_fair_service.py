@@ -177,7 +177,7 @@ def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(make_server: Make
 def test_an_engine_that_stands_still_costs_an_attempt_and_no_text(
     make_server: MakeServer, tmp_path: Path
 ) -> None:
-    server = make_server(WINDOW_S="2", WINDOW_TIMEOUT="1").start()
+    server = make_server(WINDOW_S="2", STALL_TIMEOUT_S="1").start()
     script = {"misbehaviour": "hang", "window": 1, "marker": str(tmp_path / "hung")}
     job_id = submit(server, write_wav(CLIP), prompt=json.dumps(script))
     wait_until_done(server, job_id)
@@ -187,7 +187,7 @@ def test_an_engine_that_stands_still_costs_an_attempt_and_no_text(
 
 @pytest.mark.full
 def test_a_load_that_hangs_ends_and_fails_the_job(make_server: MakeServer) -> None:
-    server = make_server(SCRIPTED_LOAD_S="600", LOAD_TIMEOUT="0.5").start()
+    server = make_server(SCRIPTED_LOAD_S="600", LOAD_TIMEOUT_S="0.5").start()
     job_id = submit(server, write_wav(CLIP))
     wait_for(lambda: state_of(server, job_id) == "failed", what="the failure")
     assert server.client.get(f"/v1/jobs/{job_id}").json()["error"]["code"] == "engine_crash"

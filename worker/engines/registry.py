@@ -16,7 +16,7 @@ def create_engine(settings: WorkerSettings) -> Engine:
     Raises:
         ValueError: there is no such misbehaviour as SCRIPTED_MISBEHAVIOUR names.
     """
-    match settings.engine:
+    match settings.chosen_engine:
         case EngineName.QWEN3:
             return Qwen3Engine(
                 Qwen3Config(

@@ -23,7 +23,7 @@ class ClockLimits:
 
 def choose_limits(claim: Claim, settings: WorkerSettings) -> ClockLimits:
     """The limits for this job: see REQUEST_TIMEOUT, JOB_TIMEOUT_FACTOR, WINDOW_TIMEOUT and LOAD_TIMEOUT."""
-    return ClockLimits(inference_limit_s(claim, settings), settings.window_timeout, settings.load_timeout)
+    return ClockLimits(inference_limit_s(claim, settings), settings.stall_timeout_s, settings.load_timeout_s)
 
 
 def inference_limit_s(claim: Claim, settings: WorkerSettings) -> float:

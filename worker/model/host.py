@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -55,8 +55,15 @@ class ModelProcessDied(Exception):
 class ModelHost:
     """Owns at most one model process. All methods are called from one long-lived thread."""
 
-    def __init__(self, command: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._command = list(command)
+        self._environment = environment or {}
         self._clock = clock
         self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
         self._process: subprocess.Popen[bytes] | None = None
@@ -170,7 +177,12 @@ class ModelHost:
         self._channel = FdChannel(ours)
         with theirs:
             # It leads a group of its own, so that the processes it may start can be ended with it.
-            self._process = subprocess.Popen(self._command, stdin=theirs.fileno(), start_new_session=True)
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=theirs.fileno(),
+                env=os.environ | self._environment,
+                start_new_session=True,
+            )
         _logger.info("model_process_started", pid=self._process.pid)
 
     def _send(self, order: Order, *descriptors: int) -> None:

@@ -1,11 +1,12 @@
-"""Settings of the worker that follow from others."""
+"""Settings of the worker that depend on others, or have a former name."""
 
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.engines.catalog import LanguageChanges
-from worker.settings import WorkerSettings
+from worker.settings import WorkerSettings, warn_of_former_names
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,43 @@ def test_an_unknown_mode_of_language_changes_is_refused(monkeypatch: pytest.Monk
 
     with pytest.raises(ValueError, match="language_changes"):
         WorkerSettings()
+
+
+@pytest.fixture(params=[("WINDOW_TIMEOUT", "STALL_TIMEOUT_S"), ("LOAD_TIMEOUT", "LOAD_TIMEOUT_S")])
+def names(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The former and the present name of a setting; neither is set."""
+    former, present = request.param
+    for name in (former, present):
+        monkeypatch.delenv(name, raising=False)
+    return former, present
+
+
+def test_a_former_name_is_read_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    former, present = names
+    monkeypatch.setenv(former, "7")
+
+    assert getattr(WorkerSettings(), present.lower()) == 7
+    with capture_logs() as lines:
+        warn_of_former_names()
+    assert lines == [
+        {"event": "setting_renamed", "log_level": "warning", "former_name": former, "name": present}
+    ]
+
+
+def test_the_present_name_wins_over_the_former(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    for name, value in zip(names, ("7", "8"), strict=True):
+        monkeypatch.setenv(name, value)
+
+    assert getattr(WorkerSettings(), names[1].lower()) == 8
+
+
+def test_the_present_name_needs_no_warning(monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]) -> None:
+    monkeypatch.setenv(names[1], "8")
+
+    with capture_logs() as lines:
+        warn_of_former_names()
+    assert lines == []

@@ -127,7 +127,7 @@ def test_a_phase_of_loading_may_take_longer(time: Time, clocks: JobClocks) -> No
 
 
 def test_only_jobs_get_more_time_for_longer_audio() -> None:
-    settings = WorkerSettings(request_timeout=300, job_timeout_factor=4, window_timeout=7, load_timeout=8)
+    settings = WorkerSettings(request_timeout=300, job_timeout_factor=4, stall_timeout_s=7, load_timeout_s=8)
     hour_s = 3600.0
     assert inference_limit_s(make_claim(Endpoint.SYNC, hour_s), settings) == 300
     assert inference_limit_s(make_claim(Endpoint.STREAM, hour_s), settings) == 300

@@ -1,4 +1,4 @@
-"""ENGINE=auto depends on the machine; a named engine is never replaced."""
+"""ENGINE=auto depends on the device and the installed packages; a named engine stays as it is."""
 
 import ctypes
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli.up import bootstrap
-from cli.up.engine_choice import choose_engine_for_machine, count_nvidia_devices
+from shared import engine_choice
+from shared.engine_choice import choose_engine_for_machine, choose_installed_engine, count_nvidia_devices
 from worker.settings import WorkerSettings
 
 FAILURE = 999
@@ -71,6 +72,34 @@ def test_the_device_decides_the_engine_and_the_build_of_torch(
 
     assert choose_engine_for_machine().engine == engine
     assert bootstrap.find_purpose("qwen3") == purpose
+
+
+@pytest.mark.parametrize(
+    ("devices", "installed", "engine"),
+    [
+        (0, {"qwen_asr", "torch"}, "whisper"),
+        (1, {"qwen_asr", "torch"}, "qwen3"),
+        (1, {"torch"}, "whisper"),
+        (1, set(), "whisper"),
+    ],
+)
+def test_auto_is_qwen3_only_with_a_device_and_its_packages(
+    monkeypatch: pytest.MonkeyPatch, devices: int, installed: set[str], engine: str
+) -> None:
+    install_driver(monkeypatch, StandInDriver(devices))
+    monkeypatch.setattr(engine_choice, "find_spec", lambda name: name in installed or None)
+
+    assert choose_installed_engine().engine == engine
+    assert WorkerSettings(engine="auto").chosen_engine == engine
+
+
+def test_a_device_that_goes_unused_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    install_driver(monkeypatch, StandInDriver(2))
+    monkeypatch.setattr(engine_choice, "find_spec", lambda _: None)
+
+    assert choose_installed_engine().reason == (
+        "NVIDIA devices found: 2, but qwen-asr is not installed: `make run` installs it"
+    )
 
 
 @pytest.mark.parametrize("devices", [0, 1])
