@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scripts.setup_venv import PURPOSES, REPOSITORY
+from scripts.purposes import PURPOSES, REPOSITORY
 from scripts.virtual_environment import VirtualEnvironment
 
 QWEN_TESTS = "tests/qwen"

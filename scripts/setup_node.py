@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 
-from scripts.setup_venv import REPOSITORY, say, sole_setup
+from scripts.purposes import REPOSITORY
+from scripts.setup_venv import say, sole_setup
 
 # Named as the environments are, and so left alone by git and the linters.
 FOLDER = REPOSITORY / ".venv-openai-node"

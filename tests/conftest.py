@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 # In this order: the others import the first, and asserts are rewritten only in what is not imported yet.
 pytest_plugins = (

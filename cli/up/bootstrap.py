@@ -71,7 +71,8 @@ def describe_download(model_id: str) -> str | None:
 def set_up_and_enter(purpose_name: str, torch_index_url: str) -> int:
     """Set up the environment and become the server in it; return as `enter_environment` does."""
     # Not part of an installed package, hence not at the top.
-    from scripts.setup_venv import NO_CPU_TORCH, PURPOSES, make_ready  # noqa: PLC0415
+    from scripts.purposes import PURPOSES  # noqa: PLC0415
+    from scripts.setup_venv import NO_CPU_TORCH, make_ready  # noqa: PLC0415
     from scripts.virtual_environment import VirtualEnvironment  # noqa: PLC0415
 
     purpose = PURPOSES[purpose_name]

@@ -8,7 +8,7 @@ from subprocess import PIPE
 
 import msgspec
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.bench.listener_process import Attendance, Heard
 
 MODULE = "tests.bench.listener_process"

@@ -15,7 +15,7 @@ import httpx_sse
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from shared.events import Loading
 from shared.transcripts import Segment
 from tests.support.recorded_jobs import record_job

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 # Loads, prints what is heard of three seconds of silence, and at last that it is done.
 PROGRAM = """

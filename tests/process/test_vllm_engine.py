@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
 from shared.media.pcm_frames import PcmWriter
 from tests.support.model_reports import receive_until

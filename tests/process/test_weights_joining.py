@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.process.weights_joiner import HEAD, TAIL
 
 

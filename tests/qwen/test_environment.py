@@ -7,7 +7,7 @@ from importlib.metadata import distributions, version
 import pytest
 import torch
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 PARTS = ("api.app", "cli.up.composition", "worker.model.process", "worker.runtime")
 

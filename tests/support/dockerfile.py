@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 
 def read_instructions(dockerfile: str, **build_arguments: str) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from scripts.purposes import PURPOSES, REPOSITORY
 from scripts.setup_node import FOLDER as NODE_FOLDER
 from scripts.setup_node import STAMP as NODE_STAMP
-from scripts.setup_venv import PURPOSES, REPOSITORY
 from tests.support.server import RealServer
 
 DRIVERS = REPOSITORY / "tests" / "clients"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from worker.engines.protocol import Samples as Audio
 
 TINY = REPOSITORY / "tests" / "data" / "tiny-qwen3-asr"

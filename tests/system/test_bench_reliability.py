@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 
 def run_bench(**asked: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.chaos.checks import Harm
 from tests.chaos.faults import FaultKind
 from tests.chaos.shares import Endpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 LIST_DISTRIBUTIONS = """
 from importlib.metadata import distributions

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.fuzz.cases import read_clips
 from tests.fuzz.guarded_server import serve
 from tests.fuzz.run import FuzzRun, Plan

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.audio import make_tones, write_wav
 from tests.support.dockerfile import find_arguments, read_image_environment, read_instructions
 from tests.support.server import find_free_port, wait_for

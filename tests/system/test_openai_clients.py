@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.openai_clients import Caller, ClientProcess, ClientProcesses, SentFile
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.server import RealServer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.audio import make_tones, write_wav
 from tests.support.openai_clients import Caller, ClientError, ClientProcess, SentFile
 from tests.support.request_log import new_request_id, read_statuses

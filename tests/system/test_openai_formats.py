@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import webvtt
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.openai_clients import Caller, ClientProcess
 from tests.support.server import RealServer
 from tests.word_errors import count_errors

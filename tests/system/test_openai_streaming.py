@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.openai_clients import Caller, ClientAnswer, ClientProcess, ClientProcesses
 from tests.support.request_log import new_request_id, read_requests, read_statuses
 from tests.support.server import RealServer, wait_for

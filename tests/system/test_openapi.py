@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 from tests.support.hostile_source import HostileSource
 from tests.support.server import RealServer
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from scripts.purposes import REPOSITORY
 from scripts.setup_node import FOLDER as NODE_FOLDER
-from scripts.setup_venv import REPOSITORY
 from tests.support.openai_clients import find_node, find_python
 from tests.support.server import RealServer
 

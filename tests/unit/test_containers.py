@@ -18,7 +18,7 @@ from cli.up.plans import (
     PartCommands,
 )
 from cli.up.settings import SECRETS, LocalServerSettings
-from scripts.setup_venv import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
+from scripts.purposes import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
 from tests.support.dockerfile import find_arguments, read_image_environment, read_instructions
 from worker.engines.catalog import EngineName
 from worker.settings import WorkerSettings

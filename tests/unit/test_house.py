@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The rules of the house that linters do not check."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 250
@@ -19,26 +19,27 @@ PACKAGES = ("api", "cli", "shared", "worker")
 DECODERS = {"av", "numpy", "onnxruntime", "soundfile"}
 MODEL_CODE = {"ctranslate2", "faster_whisper", "torch", "worker"}
 
-# What would tie the tree to one machine or one registry. The brackets keep these lines from matching.
+# Names that would tie the tree to one machine or registry. The brackets keep these lines from matching.
 FORBIDDEN = re.compile(r"/(?:roo[t]|hom[e]|User[s]|wor[k])/\w|py[p]i\.org|python[h]osted|npm[j]s")
 LEFT_OUT = re.compile(r"\.(?!ci$).*|data|build|__pycache__|.*\.egg-info")  # folders that tools fill
 
 
 def find_modules(*folders: str) -> list[Path]:
-    """The Python files in `folders` of the repository."""
+    """Return the Python files in `folders` of the repository."""
     return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
 
 
 def named(path: Path) -> str:
-    """The path within the repository, as the name of a test case."""
+    """Return the path within the repository, as the name of a test case."""
     return path.relative_to(REPOSITORY).as_posix()
 
 
 def find_texts() -> Iterator[tuple[Path, str]]:
-    """All text files of the tree, but what tools put there."""
+    """Yield all text files of the tree, except those that tools write."""
     for path in REPOSITORY.rglob("*"):
         folders = path.relative_to(REPOSITORY).parts[:-1]
-        if path.is_file() and not any(LEFT_OUT.fullmatch(folder) for folder in folders):
+        is_ours = path.name != ".git" and not any(LEFT_OUT.fullmatch(folder) for folder in folders)
+        if path.is_file() and is_ours:
             try:
                 yield path, path.read_text()
             except UnicodeDecodeError:
@@ -95,6 +96,16 @@ def test_the_tree_names_no_machine_and_no_registry() -> None:
     ]
 
     assert findings == []
+
+
+def test_links_in_the_texts_at_the_root_lead_somewhere() -> None:
+    links = [
+        (text.name, target)
+        for text in REPOSITORY.glob("*.md")
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text.read_text())
+    ]
+
+    assert [link for link in links if not (REPOSITORY / link[1]).exists()] == []
 
 
 def test_architecture_says_why_each_dependency_is_there() -> None:

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from scripts.lock_dependencies import NODE_LOCK
-from scripts.setup_venv import LOCKS_DIR, PURPOSES, REPOSITORY
+from scripts.purposes import LOCKS_DIR, PURPOSES, REPOSITORY
 
 LOCKS = sorted(LOCKS_DIR.glob("*.txt"))
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 MAKE = shutil.which("make") or "make"
 

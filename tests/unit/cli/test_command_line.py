@@ -8,7 +8,7 @@ import pytest
 
 from cli.__main__ import main
 from cli.up import bootstrap
-from scripts.setup_venv import PURPOSES, REPOSITORY
+from scripts.purposes import PURPOSES, REPOSITORY
 from scripts.virtual_environment import VirtualEnvironment
 
 

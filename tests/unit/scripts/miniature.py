@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Self
 
-from scripts.setup_venv import REPOSITORY
+from scripts.purposes import REPOSITORY
 
 NO_INDEX_URL = "http://127.0.0.1:9/simple"
 
@@ -58,7 +58,7 @@ class MiniatureRepository:
         """Write all its files into `folder`; no environment is there yet."""
         for name in ("scripts", "requirements", "wheels"):
             (folder / name).mkdir(parents=True)
-        for name in ("__init__.py", "setup_venv.py", "virtual_environment.py"):
+        for name in ("__init__.py", "purposes.py", "setup_venv.py", "virtual_environment.py"):
             copy(REPOSITORY / "scripts" / name, folder / "scripts")
         (folder / "pyproject.toml").write_text(PROJECT)
         (folder / "backend.py").write_text(BACKEND.format(tests=REPOSITORY))

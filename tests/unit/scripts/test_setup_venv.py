@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.setup_venv import FAILED, NO_CPU_TORCH, PURPOSES, SetupFailure, check_python, create_if_needed
+from scripts.purposes import PURPOSES
+from scripts.setup_venv import FAILED, NO_CPU_TORCH, SetupFailure, check_python, create_if_needed
 from scripts.virtual_environment import VirtualEnvironment
 from tests.unit.scripts.miniature import NO_INDEX_URL, MiniatureRepository
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from scripts.setup_venv import LOCKS_DIR
+from scripts.purposes import LOCKS_DIR
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from tests.support.tiny_qwen3 import TINY
