@@ -1,7 +1,6 @@
 """EventSource in a real Chromium, on a page of another origin: it follows a job through a cut to its end."""
 
 import os
-import re
 import shutil
 import tempfile
 import threading
@@ -15,14 +14,13 @@ import httpx_sse
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from scripts.purposes import REPOSITORY
 from shared.events import Loading
 from shared.transcripts import Segment
+from tests.support.documents import ADDRESS, find_block
 from tests.support.recorded_jobs import record_job
 from tests.support.scripted_worker import Script, ScriptedWorker
 from tests.support.server import RealServer, wait_for
 
-ADDRESS = "http://127.0.0.1:8100"
 KEY = "lab-key-0123456789"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 STEPS = 12
@@ -130,9 +128,8 @@ def test_it_resumes_by_itself_sees_every_event_once_and_stops_after_the_last(
     assert "status=204" in server.log_text()
 
 
-def test_the_lines_of_the_readme_work_in_a_page(page: Page, server: RealServer) -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (lines,) = re.findall(r"^```js\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+def test_the_lines_of_the_documentation_work_in_a_page(page: Page, server: RealServer) -> None:
+    lines = find_block("js", "docs/jobs.md")
     job = record_job(server.redis.url, key_name="lab")
     events_url = server.client.post(f"{job}/stream-token", headers=BEARER).json()["events_url"]
     pasted = f"(events_url) => new Promise((show) => {{ {lines.replace(ADDRESS, server.base_url)} }})"

@@ -108,12 +108,12 @@ def test_links_in_the_texts_at_the_root_lead_somewhere() -> None:
     assert [link for link in links if not (REPOSITORY / link[1]).exists()] == []
 
 
-def test_architecture_says_why_each_dependency_is_there() -> None:
+def test_the_documentation_explains_each_dependency() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     requirements = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["qwen"]]
     requirements += [name for group in ("test", "lint", "lock") for name in groups[group]]
-    chapter = (REPOSITORY / "ARCHITECTURE.md").read_text().partition("## Dependencies")[2].partition("## ")[0]
-    explained = set(re.findall(r"[a-z0-9-]+", chapter))
+    page = (REPOSITORY / "docs" / "decisions" / "dependencies.md").read_text()
+    explained = set(re.findall(r"[a-z0-9-]+", page))
 
     assert {Requirement(requirement).name for requirement in requirements} <= explained

@@ -1,7 +1,6 @@
-"""README says of each parameter of a transcription and each engine what becomes of it."""
+"""docs/openai-compatibility.md states the effect of each parameter on each engine."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,10 +8,10 @@ from api.formats.response_format import ResponseFormat
 from api.intake.chunking import ServerVad
 from api.intake.forms import Include, TranscriptionForm, list_fields
 from shared.capabilities import Capabilities
+from tests.support.documents import read_document
 from worker.engines.catalog import EngineName, describe_capabilities
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## Which parameters are honoured\n")[1].split("\n## ")[0]
+SECTION = read_document("docs/openai-compatibility.md").split("## Parameters\n")[1].split("\n## ")[0]
 
 
 def read_table() -> dict[str, dict[str, str]]:

@@ -1,7 +1,6 @@
 """API_KEYS are read as documented, refused where they are wrong, and shown to nobody."""
 
 import hashlib
-import re
 import string
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from api.access.api_keys import MIN_KEY_CHARACTERS, ApiKey, ApiKeys, BadApiKeys,
 from api.settings import ApiSettings
 from cli.up.settings import check_settings_of_parts
 from cli.up.start_errors import CannotStart
+from tests.support.documents import find_block
 
 KEY = "k3y-0123456789abcdef"
 OTHER = "0ther-0123456789abcdef"
@@ -195,11 +195,9 @@ def test_any_other_text_is_refused_or_read_but_never_lets_everybody_in(text: str
     assert not any(word in refusal for word in text.split() if len(word) >= MIN_KEY_CHARACTERS)
 
 
-def test_the_file_that_readme_shows_is_one(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"^```text\n(# NAME=KEY.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+def test_the_file_in_the_documentation_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    path.write_text(shown)
+    path.write_text(find_block("text", "docs/api-keys.md"))
     keys = read(f"@{path}")
     assert find(keys, "lab-0123456789abcdef").limits == KeyLimits(max_unfinished_jobs=20)
     assert find(keys, "shop-0123456789abcdef").limits == KeyLimits(600.0, 50_000_000)

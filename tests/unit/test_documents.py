@@ -1,0 +1,67 @@
+"""The documents agree with the code: settings, log events, lengths."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import REPOSITORY, list_guides, read_document
+from tests.support.settings_table import GROUPS, PAGE, find_settings, render_default, render_page
+
+MAX_LINES = {"README.md": 200, "ARCHITECTURE.md": 170}
+
+SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+
+# Variables of other programs, of `make test` and of `make chaos`; and names in capitals that are no variable.
+FOREIGN = {
+    *("CUDA_VISIBLE_DEVICES", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_OFFLINE"),
+    *("DISK_FULL_BY", "EVENTS_PER_S", "SPEECH_DIR"),
+    *("MAX_", "MIN_", "RLIMIT_FSIZE"),
+}
+
+
+def read_table(text: str, head: str) -> list[list[str]]:
+    """Return the cells of the rows below the line `head`."""
+    lines = text.partition(f"{head}\n")[2].splitlines()[1:]
+    end = next((number for number, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
+
+
+def test_every_setting_is_in_one_group() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(find_settings())
+
+
+def test_the_settings_page_is_made_from_the_settings_classes() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render_page(), "run `python -m tests.support.settings_table`"
+
+
+def test_the_settings_in_readme_have_their_defaults() -> None:
+    settings = find_settings()
+    rows = read_table(read_document("README.md"), "| setting | default | meaning |")
+    assert len(rows) == 10
+    for name, default, _ in rows:
+        _, field = settings[name.strip("`")]
+        assert default == render_default(name.strip("`"), field).removesuffix(" s")
+
+
+@pytest.mark.parametrize("name", [name for name in list_guides() if "benchmarks" not in name])
+def test_the_settings_that_a_document_names_exist(name: str) -> None:
+    assert set(SETTING.findall(read_document(name))) <= {*find_settings(), *FOREIGN}
+
+
+def test_the_log_events_that_operating_names_exist() -> None:
+    rows = read_table(read_document("docs/operating.md"), "| event | meaning |")
+    named = {event for event, _ in rows for event in re.findall(r"`(\w+)`", event)}
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for package in ("api", "cli", "shared", "worker")
+        for path in Path(REPOSITORY / package).rglob("*.py")
+    )
+    assert named
+    assert {event for event in named if f'"{event}"' not in sources} == set()
+
+
+@pytest.mark.parametrize("name", MAX_LINES)
+def test_the_front_documents_stay_short(name: str) -> None:
+    assert len(read_document(name).splitlines()) <= MAX_LINES[name]
