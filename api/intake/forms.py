@@ -1,212 +1,224 @@
-"""The forms that clients send: their text fields, and which values and combinations there are."""
+"""The forms that clients send: their text fields, with the values and combinations that are allowed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar, get_origin
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from api.errors.tree import UnsupportedValue
 from api.formats.response_format import Granularity, ResponseFormat
-from api.intake.chunking import FIELD as CHUNKING_STRATEGY
-from api.intake.chunking import ServerVad, read_strategy
-from api.intake.form_description import describe_multipart
-from api.intake.form_fields import FieldReader
+from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
+from shared.jobs import Priority
+
+_URL: dict[str, Any] = {"pattern": "^(https?://|$)", "maxLength": MAX_URL_CHARACTERS}
+
+_JOB_FIELDS = frozenset({"priority", "metadata", "webhook_url", "url"})
 
 
 class Include(StrEnum):
-    """What an answer may say besides."""
+    """Optional parts of an answer."""
 
-    LOGPROBS = "logprobs"  # how likely each token was
+    LOGPROBS = "logprobs"  # the log probability of each token
+
+
+class ServerVad(BaseModel):
+    """The parameters of speech detection, with OpenAI's defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    type: Literal["server_vad"] = "server_vad"
+    """`server_vad`. The type `auto` has no parameters."""
+
+    threshold: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False, examples=[0.6])
+    """The probability from which sound counts as speech. A higher value ignores more noise."""
+
+    prefix_padding_ms: int = Field(default=300, ge=0, le=2_000, examples=[300])
+    """Milliseconds of audio to keep before and after speech, even if they are silent."""
+
+    silence_duration_ms: int = Field(default=200, ge=50, le=5_000, examples=[500])
+    """Milliseconds of silence that separate two speech regions."""
 
 
 class SpeechForm(BaseModel):
-    """The text fields that every way of transcribing takes; all are optional, and empty means absent."""
+    """The text fields of all endpoints. Every field is optional, and an empty value counts as absent."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
-    elsewhere: ClassVar[Mapping[str, frozenset[str]]] = {
-        "response_format": frozenset({"json"}),
-        "stream": frozenset({"true", "false"}),
-        "include": frozenset(),
-    }
-    """The fields that only `POST /v1/audio/transcriptions` takes, and their values that do no harm here."""
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    """The fields that this endpoint ignores, as it ignores unknown fields."""
+
+    refused: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """The fields that only another endpoint accepts, with the values that are harmless here."""
 
     model: str = Field(default="", examples=["whisper-1"])
-    """The model that is served here, its name behind the last `/`, or one of MODEL_ALIASES."""
+    """A model that this server has, the part of its name after the last `/`, or one of MODEL_ALIASES."""
 
     language: str = Field(default="auto", examples=["en"])
-    """The language spoken: a code (`en`, `en-US`), an English name (`English`), or `auto` to detect it."""
+    """The spoken language: a code (`en`, `en-US`), an English name (`English`), or `auto` to detect it."""
 
     languages: tuple[str, ...] = Field(default=(), examples=[["en"]])
-    """The language spoken, for clients that send a list: as `language`, and not more than one."""
+    """The spoken language, for clients that send a list. It may have one language at most."""
 
     prompt: str = Field(default="", examples=["Minutes of the gardening club."])
-    """Names and words that may occur, or the text before: context for the engine, in free form."""
+    """Names and words that may occur, or the preceding text: context for the engine, in free form."""
 
     keywords: tuple[str, ...] = Field(default=(), examples=[["hellebore", "Ms Okonkwo"]])
-    """Names and words that may occur: they are put behind the `prompt`."""
+    """Names and words that may occur. They are appended to the `prompt`."""
 
     temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
-    """How freely the engine chooses its words: 0 takes the likeliest, up to 1 draws lots more and more.
-    Absent: as the engine does by itself."""
+    """The sampling temperature: 0 always takes the most likely token, values up to 1 vary more and more.
+    Absent: the engine's own choice."""
 
     chunking_strategy: ServerVad | None = Field(default=None, examples=["auto"])
-    """How the audio is cut: `auto`, as the server does by itself, or `server_vad` with numbers, as JSON or
-    in fields such as `chunking_strategy[threshold]`."""
+    """The way to cut the audio: `auto`, or `server_vad` with parameters, as JSON or in fields such as
+    `chunking_strategy[threshold]`."""
 
     timestamp_granularities: frozenset[Granularity] = Field(default=frozenset(), examples=[["segment"]])
-    """What gets times: `word`, `segment`, or both."""
+    """The parts that get timestamps: `word`, `segment`, or both."""
 
     return_timestamps: bool = Field(default=False, examples=[True])
-    """Whether to give the start and end of each word, in seconds."""
+    """Whether to return the start and end of each word, in seconds."""
+
+    response_format: ResponseFormat = ResponseFormat.JSON
+    """`json` or `verbose_json` for an object, `text` for plain text, `srt` or `vtt` for subtitles."""
+
+    stream: bool = Field(default=False, examples=[False])
+    """Whether to answer with events while the text arrives. Requires `json` or `text`."""
+
+    include: frozenset[Include] = frozenset()
+    """`logprobs` is known but refused: no engine here reports token probabilities."""
+
+    priority: Priority = Priority.INTERACTIVE
+
+    metadata: dict[str, Any] | None = Field(default=None, examples=[{"order": 17}])
+    """A JSON object of your own. The job returns it with the same values. The limits are 4096 bytes, and 8
+    levels of objects and lists."""
+
+    webhook_url: str | None = Field(
+        default=None, examples=["https://example.com/transcribed"], json_schema_extra=_URL
+    )
+    """The `http://` or `https://` address that gets a webhook when the job ends."""
+
+    url: str | None = Field(
+        default=None, examples=["https://example.com/meeting.wav"], json_schema_extra=_URL
+    )
+    """The `http://` or `https://` address of the audio, instead of `file`. Requires URL_INPUT."""
+
+    @classmethod
+    def list_names(cls) -> list[str]:
+        """Return the names of the fields that this endpoint accepts."""
+        return [name for name in cls.model_fields if name not in cls.ignored and name not in cls.refused]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Return whether the answer is an event stream."""
+        return self.stream
 
     @property
     def spoken_language(self) -> str:
-        """The language that the client names, in its spelling."""
+        """Return the language that the client names, in its spelling."""
         return next((name for name in self.languages if name != "auto"), self.language)
 
     @property
     def context(self) -> str | None:
-        """What the engine is told beforehand."""
+        """Return the text that the engine gets as context."""
         return "\n".join(filter(None, (self.prompt, ", ".join(self.keywords)))) or None
 
     @property
     def words_field(self) -> str | None:
-        """The field by which the client asks for word timestamps; None where it does not."""
+        """Return the field by which the client requests word timestamps, or None."""
         if self.return_timestamps:
             return "return_timestamps"
         return "timestamp_granularities" if Granularity.WORD in self.timestamp_granularities else None
 
-    @property
-    def are_times_shown(self) -> bool:
-        """Whether an answer is sure to show times of segments or cues."""
-        return False
-
     def check_combination(self) -> None:
-        """Check that the fields go together.
-
-        Raises:
-            InvalidRequest: they contradict each other.
-        """
+        """Raise InvalidRequest if two fields contradict each other."""
         named = {*self.languages, self.language} - {"auto"}
         if len(named) > 1:
             raise InvalidRequest(
-                f"languages has more than one language ({', '.join(sorted(named))[:100]}): send the one that "
-                "is spoken, or none to have it detected.",
+                f"languages has more than one language ({', '.join(sorted(named))[:100]}). Send the spoken "
+                "one, or none to detect it.",
                 param="languages",
             )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(cls, given: str) -> str:
+        # The message omits the address: it may contain a password.
+        is_short = len(given) <= MAX_URL_CHARACTERS
+        if not (is_short and given.isprintable() and " " not in given and _has_host(given)):
+            raise InvalidRequest(
+                "webhook_url is not an http:// or https:// address of at most "
+                f"{MAX_URL_CHARACTERS} characters.",
+                param="webhook_url",
+            )
+        return given
 
 
 class TranscriptionForm(SpeechForm):
     """The text fields of a synchronous transcription."""
 
-    elsewhere: ClassVar[Mapping[str, frozenset[str]]] = {}
-
-    response_format: ResponseFormat = ResponseFormat.JSON
-    """`json` or `verbose_json` for an object, `text` for the bare text, `srt` or `vtt` for subtitles."""
-
-    stream: bool = Field(default=False, examples=[False])
-    """Whether to answer with events while the text comes; with `json` or `text` only."""
-
-    include: frozenset[Include] = frozenset()
-    """`logprobs`, how likely each token was, is known and refused: no engine tells."""
-
-    @property
-    def are_times_shown(self) -> bool:
-        """Whether an answer is sure to show times of segments or cues."""
-        return self.response_format.has_times
+    ignored = _JOB_FIELDS
 
     def check_combination(self) -> None:
-        """Check that the answer which is asked for has room for all that is asked for.
-
-        Raises:
-            InvalidRequest: it has not.
-        """
+        """Raise InvalidRequest if two fields contradict each other, or do not fit `response_format`."""
         super().check_combination()
         shape = self.response_format
-        # `segment` is what all formats have anyway, and some clients send it with each of them.
+        # `segment` is in all formats anyway, and some clients send it with each of them.
         if Granularity.WORD in self.timestamp_granularities and shape is not ResponseFormat.VERBOSE_JSON:
-            raise _refuse_pair("timestamp_granularities", "send response_format=verbose_json with it", shape)
+            raise _refuse_pair("timestamp_granularities", "Send response_format=verbose_json with it", shape)
         if self.stream and shape.has_times:
-            raise _refuse_pair("stream", "leave it out, or send response_format=json", shape)
+            raise _refuse_pair("stream", "Omit it, or send response_format=json", shape)
         if self.include and shape is not ResponseFormat.JSON:
-            raise _refuse_pair("include", "send response_format=json with it", shape)
+            raise _refuse_pair("include", "Send response_format=json with it", shape)
         if self.return_timestamps and shape is ResponseFormat.TEXT:
-            raise _refuse_pair("return_timestamps", "send response_format=json with it", shape)
+            raise _refuse_pair("return_timestamps", "Send response_format=json with it", shape)
         if self.return_timestamps and self.stream:
             raise InvalidRequest(
-                "With stream=true no times are sent: leave return_timestamps out, or stream from "
-                "/v1/audio/transcriptions/stream, which has them in its last event.",
+                "stream=true sends no timestamps. Omit return_timestamps, or use "
+                "/v1/audio/transcriptions/stream, whose last event has them.",
                 param="return_timestamps",
             )
 
 
-Form = TypeVar("Form", bound=SpeechForm)
+class StreamForm(SpeechForm):
+    """The text fields of a streamed transcription."""
 
-_NO_SPEAKERS = "Speakers are not told apart here"
-UNSERVED_FIELDS = ("known_speaker_names", "known_speaker_references")
-"""Fields that OpenAI knows, and that are refused by every endpoint."""
+    ignored = _JOB_FIELDS
+    refused = {
+        "response_format": frozenset({"json"}),
+        "stream": frozenset({"true", "false"}),
+        "include": frozenset(),
+    }
 
-
-def list_fields(kind: type[SpeechForm]) -> frozenset[str]:
-    """The fields of this kind of form that take more than one value."""
-    return frozenset(
-        name
-        for name, field in kind.model_fields.items()
-        if get_origin(field.annotation) in (tuple, frozenset)
-    )
-
-
-def parse_form(kind: type[Form], fields: Mapping[str, Sequence[str]]) -> Form:
-    """The form of this kind that the text fields make; the last value of a repeated field counts.
-
-    Raises:
-        InvalidRequest: a field has a value that it cannot have, or not together with another.
-    """
-    reader = FieldReader(fields)
-    _refuse_unserved(kind, reader)
-    given = reader.read_known(kind.model_fields, list_fields(kind))
-    given[CHUNKING_STRATEGY] = read_strategy(
-        reader.read_text(CHUNKING_STRATEGY), reader.read_nested(CHUNKING_STRATEGY)
-    )
-    try:
-        form = kind.model_validate(given)
-    except ValidationError as error:
-        raise _name_fault(error) from error
-    form.check_combination()
-    return form
+    @property
+    def is_streamed(self) -> bool:
+        """Return whether the answer is an event stream: always."""
+        return True
 
 
-def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
-    """What OpenAPI says of a route that takes this form and a file as `multipart/form-data`."""
-    return describe_multipart(kind.model_json_schema(), list_fields(kind))
+class JobForm(SpeechForm):
+    """The text fields of a new job."""
 
+    refused = {"include": frozenset(), "stream": frozenset({"false"})}
 
-def _refuse_unserved(kind: type[SpeechForm], reader: FieldReader) -> None:
-    for name in UNSERVED_FIELDS:
-        if reader.read_list(name):
-            raise InvalidRequest(f"{_NO_SPEAKERS}: leave {name} out.", param=name)
-    if reader.read_text("response_format") == "diarized_json":
-        raise UnsupportedValue(
-            f"{_NO_SPEAKERS}, so there is no response_format 'diarized_json': send 'verbose_json' instead.",
-            param="response_format",
-        )
-    for name, harmless in kind.elsewhere.items():
-        if set(reader.read_list(name)) - harmless:
-            raise InvalidRequest(
-                f"Only POST /v1/audio/transcriptions takes {name}: leave it out here.", param=name
-            )
+    priority: Priority = Priority.BATCH
+    """`interactive` is served first, unless the audio is longer than INTERACTIVE_MAX_AUDIO_S."""
+
+    response_format: ResponseFormat = ResponseFormat.JSON
+    """The format in which you will fetch the transcript; every other format remains available. With `srt`,
+    `vtt` and `verbose_json`, cues get more exact times where the engine has word timestamps."""
 
 
 def _refuse_pair(name: str, remedy: str, shape: ResponseFormat) -> InvalidRequest:
-    return InvalidRequest(f"{name} cannot be served with response_format {shape!s}: {remedy}.", param=name)
+    return InvalidRequest(f"{name} does not work with response_format {shape!s}. {remedy}.", param=name)
 
 
-def _name_fault(error: ValidationError) -> InvalidRequest:
-    first = error.errors()[0]
-    name, *inner = (str(part) for part in first["loc"])
-    shown = "".join(f"[{part}]" for part in inner if not part.isdigit())
-    meaning = first["msg"].replace("Input should be", "it should be")
-    return InvalidRequest(f"{name}{shown} is {str(first['input'])[:100]!r}: {meaning}.", param=name)
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number, or brackets contain no address
+        return False

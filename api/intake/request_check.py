@@ -3,8 +3,7 @@
 from collections.abc import Collection
 
 from api.errors.tree import ModelNotFound, NoWorker
-from api.intake.chunking import ServerVad
-from api.intake.forms import SpeechForm, TranscriptionForm
+from api.intake.forms import ServerVad, SpeechForm
 from shared.capabilities import Capabilities, WorkerPresence
 from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
@@ -96,7 +95,7 @@ def _check_context(form: SpeechForm, capabilities: Capabilities) -> None:
 
 
 def _check_included(form: SpeechForm) -> None:
-    if isinstance(form, TranscriptionForm) and form.include:
+    if form.include:
         raise InvalidRequest(
             "No engine here tells how likely its tokens are: leave include out.", param="include"
         )
@@ -105,7 +104,7 @@ def _check_included(form: SpeechForm) -> None:
 def _choose_word_timestamps(form: SpeechForm) -> WordTimestamps:
     if form.words_field:
         return WordTimestamps.REQUIRED
-    return WordTimestamps.WELCOME if form.are_times_shown else WordTimestamps.NONE
+    return WordTimestamps.WELCOME if form.response_format.has_times else WordTimestamps.NONE
 
 
 def _convert_vad(vad: ServerVad) -> SpeechDetection:

@@ -5,7 +5,6 @@ import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic
 
 import msgspec
 import structlog
@@ -17,9 +16,9 @@ from api.access.authorization import find_api_key
 from api.errors.tree import AudioTooShort, QueueTooLong
 from api.intake.audio_intake import AudioIntake, Delivery
 from api.intake.client_timeout import read_client_timeout
-from api.intake.forms import Form, SpeechForm, parse_form
+from api.intake.form_fields import parse_form
+from api.intake.forms import SpeechForm
 from api.intake.idempotency import digest_request
-from api.intake.job_form import JobForm
 from api.intake.request_check import check_request, gather_capabilities
 from api.intake.tickets import TicketSender
 from api.live_workers import ask_promptly, find_workers
@@ -49,11 +48,11 @@ _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted(Generic[Form]):
+class Accepted:
     """A job that was taken in, by this request or an earlier one with its idempotency key, and the form."""
 
     job: NewJob
-    form: Form
+    form: SpeechForm
     is_new: bool
     """Whether it was taken in by this request."""
 
@@ -93,12 +92,12 @@ class Submission:
     async def submit(
         self,
         request: Request,
-        kind: type[Form],
+        kind: type[SpeechForm],
         *,
         endpoint: Endpoint,
         idempotency_key: str | None,
-        admit: Callable[[Form], None] = lambda _form: None,
-    ) -> Accepted[Form]:
+        admit: Callable[[SpeechForm], None] = lambda _form: None,
+    ) -> Accepted:
         """Take in the form of `request` as a job, unless its idempotency key stands for one already.
 
         `admit` gets the form before a job comes of it, and may refuse it by an error.
@@ -118,7 +117,7 @@ class Submission:
             request,
             name=uuid.uuid4().hex,
             max_bytes=limit_bytes,
-            may_be_url=issubclass(kind, JobForm),
+            may_be_url="url" in kind.list_names(),
         ) as delivery:
             form = parse_form(kind, delivery.fields)
             admit(form)
@@ -174,19 +173,22 @@ class Submission:
         if receipt is None:
             offered = gather_capabilities(entry.workers)
             asked = check_request(form, offered, aliases=self._settings.model_alias_names)
-            if isinstance(form, JobForm) and form.webhook_url:
+            if form.webhook_url:
                 check_webhook_url(form.webhook_url, entry.key, self._settings)
             upload = await self._intake.store(delivery)
             self._check_duration(upload.duration_s, entry.key)
             priority = self._classify(form, upload)
-            job = NewJob(upload.name, entry.endpoint, priority, upload, asked, entry.key.name)
-            if isinstance(form, JobForm):
-                job = msgspec.structs.replace(
-                    job,
-                    metadata=form.metadata,
-                    webhook_url=form.webhook_url,
-                    has_own_secret=bool(form.webhook_url and entry.key.webhook_secret),
-                )
+            job = NewJob(
+                upload.name,
+                entry.endpoint,
+                priority,
+                upload,
+                asked,
+                entry.key.name,
+                metadata=form.metadata,
+                webhook_url=form.webhook_url,
+                has_own_secret=bool(form.webhook_url and entry.key.webhook_secret),
+            )
             try:
                 receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
             except (QueueUnavailable, asyncio.CancelledError):
@@ -213,7 +215,7 @@ class Submission:
     def _classify(self, form: SpeechForm, upload: Upload) -> Priority:
         if upload.duration_s > self._settings.interactive_max_audio_s:
             return Priority.BATCH
-        return Priority(form.priority) if isinstance(form, JobForm) else Priority.INTERACTIVE
+        return form.priority
 
 
 def _lower(setting: int, limit: int | None) -> int:

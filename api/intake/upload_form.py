@@ -9,9 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.errors.tree import UploadStalled, UploadTooLarge
-from api.intake.forms import UNSERVED_FIELDS, TranscriptionForm
+from api.intake.form_fields import UNSERVED_FIELDS
+from api.intake.forms import SpeechForm
 from api.intake.incoming_file import IncomingFile, make_displayable, write_pieces
-from api.intake.job_form import JobForm
 from api.intake.multipart import MAX_FORM_BYTES, FormReader
 from api.intake.urlencoded import UrlencodedReader, is_urlencoded
 from shared.upload_store import UploadStore
@@ -19,7 +19,7 @@ from shared.upload_store import UploadStore
 STALL_S = 300.0
 """How long a client may send nothing in the middle; the sweeper leaves what arrives alone for much longer."""
 
-KNOWN_FIELDS = frozenset({*TranscriptionForm.model_fields, *JobForm.model_fields, *UNSERVED_FIELDS})
+KNOWN_FIELDS = frozenset({*SpeechForm.model_fields, *UNSERVED_FIELDS})
 """The text fields that some endpoint reads, or refuses."""
 
 

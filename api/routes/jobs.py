@@ -17,15 +17,15 @@ from api.errors.answers import FETCH_ERRORS, FIND_ERRORS, SUBMIT_ERRORS
 from api.errors.tree import JobNotFound
 from api.formats.job_rendering import render_job
 from api.formats.transcript_formats import JSON
-from api.intake.forms import describe_form
+from api.intake.forms import JobForm
 from api.intake.idempotency import IdempotencyKey
-from api.intake.job_form import JobForm
 from api.intake.preferred_wait import PreferredWait
 from api.intake.submission import Accepted
 from api.job_listing import read_job_list
 from api.live_workers import ask_promptly
 from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
 from api.openapi.error_description import describe_errors
+from api.openapi.form_description import describe_form
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
 from shared.errors import InvalidRequest, QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, queued_job
@@ -167,7 +167,7 @@ async def delete_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
     return await _answer_job(services, job, 202 if was is JobState.RUNNING else 200)
 
 
-async def _read_submitted(services: Services, accepted: Accepted[JobForm]) -> Job:
+async def _read_submitted(services: Services, accepted: Accepted) -> Job:
     """The job as it stands, or else as it was taken in: who is told of an error would send it again."""
     if not accepted.is_new:
         return await _read_existing(services, accepted.job.job_id)

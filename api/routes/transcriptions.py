@@ -19,12 +19,13 @@ from api.errors.tree import (
 from api.formats.rendering import render_headers
 from api.formats.response_format import Granularity
 from api.formats.transcript_formats import render_transcript
-from api.intake.forms import SpeechForm, TranscriptionForm, describe_form
+from api.intake.forms import SpeechForm, StreamForm, TranscriptionForm
 from api.intake.idempotency import IdempotencyKey
 from api.intake.submission import Accepted
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_deltas, describe_stream_events
+from api.openapi.form_description import describe_form
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.openai_stream import stream_deltas
 from api.streams.sse import answer_stream, guard_stream
@@ -90,7 +91,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     Who closes the connection cancels the transcription, unless it came with an `Idempotency-Key`.
     """
 
-    def admit(form: TranscriptionForm) -> None:
+    def admit(form: SpeechForm) -> None:
         if form.stream:
             services.slots.take(request.scope)
 
@@ -111,7 +112,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
 @router.post(
     "/stream",
     response_class=EventSourceResponse,
-    openapi_extra=describe_form(SpeechForm),
+    openapi_extra=describe_form(StreamForm),
     responses={
         **describe_streams(
             _STREAM, {"itemSchema": describe_stream_events(), "example": _STREAM_EXAMPLE}, SUBMIT_HEADERS
@@ -129,7 +130,7 @@ async def transcribe_as_stream(
     """
     services.slots.take(request.scope)
     accepted = await services.submission.submit(
-        request, SpeechForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key
+        request, StreamForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key
     )
     job = accepted.job
 
@@ -144,7 +145,7 @@ async def transcribe_as_stream(
     )
 
 
-def _answer_deltas(services: Services, accepted: Accepted[TranscriptionForm]) -> EventSourceResponse:
+def _answer_deltas(services: Services, accepted: Accepted) -> EventSourceResponse:
     job_id = accepted.job.job_id
 
     async def on_client_left(_message: Message) -> None:
@@ -158,7 +159,7 @@ def _answer_deltas(services: Services, accepted: Accepted[TranscriptionForm]) ->
     )
 
 
-def _choose_granularities(form: TranscriptionForm) -> frozenset[Granularity]:
+def _choose_granularities(form: SpeechForm) -> frozenset[Granularity]:
     if not form.return_timestamps:
         return form.timestamp_granularities
     # It adds words to whatever is sent anyway.

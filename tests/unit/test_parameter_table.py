@@ -5,8 +5,8 @@ import re
 import pytest
 
 from api.formats.response_format import ResponseFormat
-from api.intake.chunking import ServerVad
-from api.intake.forms import Include, TranscriptionForm, list_fields
+from api.intake.form_fields import find_lists
+from api.intake.forms import Include, ServerVad, TranscriptionForm
 from shared.capabilities import Capabilities
 from tests.support.documents import read_document
 from worker.engines.catalog import EngineName, describe_capabilities
@@ -32,8 +32,8 @@ def describe(engine: EngineName) -> Capabilities:
 def test_there_is_a_row_for_each_field_and_a_column_for_each_engine() -> None:
     table = read_table()
 
-    lists = list_fields(TranscriptionForm)
-    fields = {f"{name}[]" if name in lists else name for name in TranscriptionForm.model_fields}
+    lists = find_lists(TranscriptionForm)
+    fields = {f"{name}[]" if name in lists else name for name in TranscriptionForm.list_names()}
     assert set(table) == fields
     assert all(set(row) == set(EngineName) and all(row.values()) for row in table.values())
 

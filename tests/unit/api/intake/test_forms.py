@@ -9,22 +9,15 @@ from hypothesis import strategies as st
 
 from api.errors.tree import UnsupportedValue
 from api.formats.response_format import Granularity, ResponseFormat
-from api.intake.chunking import ServerVad
-from api.intake.forms import (
-    Include,
-    SpeechForm,
-    TranscriptionForm,
-    describe_form,
-    list_fields,
-    parse_form,
-)
-from api.intake.job_form import JobForm
+from api.intake.form_fields import find_lists, parse_form
+from api.intake.forms import Include, JobForm, ServerVad, SpeechForm, StreamForm, TranscriptionForm
+from api.openapi.form_description import describe_form
 from shared.errors import InvalidRequest
 
 NO_VALUE = st.sampled_from(["", " ", "\n"])
 
 
-def parse(**fields: str) -> TranscriptionForm:
+def parse(**fields: str) -> SpeechForm:
     return parse_form(TranscriptionForm, {name: [value] for name, value in fields.items()})
 
 
@@ -42,19 +35,19 @@ def test_a_form_without_fields_has_the_defaults() -> None:
 
 
 def test_empty_fields_count_as_absent_and_unknown_ones_are_ignored() -> None:
-    fields = {name: [""] for name in [*TranscriptionForm.model_fields, "include[]", "known_speaker_names[]"]}
+    fields = {name: [""] for name in [*TranscriptionForm.list_names(), "include[]", "known_speaker_names[]"]}
     fields |= {"prompt": ["  "], "chunking_strategy[threshold]": [""], "vad_filter": ["true"], "a[b]c": ["d"]}
     assert parse_form(TranscriptionForm, fields) == parse_form(TranscriptionForm, {})
 
 
 @pytest.mark.parametrize("text", ["true", "True", "1", "yes"])
 def test_booleans_are_read_as_people_write_them(text: str) -> None:
-    assert parse_form(SpeechForm, {"return_timestamps": [text]}).return_timestamps
+    assert parse_form(StreamForm, {"return_timestamps": [text]}).return_timestamps
 
 
 @pytest.mark.parametrize("text", ["false", "False", "0", "no", ""])
 def test_a_no_is_a_no(text: str) -> None:
-    assert not parse_form(SpeechForm, {"return_timestamps": [text]}).return_timestamps
+    assert not parse_form(StreamForm, {"return_timestamps": [text]}).return_timestamps
 
 
 def test_of_a_repeated_field_the_last_value_counts() -> None:
@@ -104,7 +97,7 @@ def test_what_to_include_is_known_by_either_name(name: str) -> None:
     ],
 )
 def test_prompt_and_keywords_are_the_context(fields: dict[str, list[str]], context: str) -> None:
-    assert parse_form(SpeechForm, fields).context == context
+    assert parse_form(StreamForm, fields).context == context
 
 
 @pytest.mark.parametrize(
@@ -121,14 +114,14 @@ def test_prompt_and_keywords_are_the_context(fields: dict[str, list[str]], conte
 def test_a_list_of_one_language_is_as_good_as_the_language(
     fields: dict[str, list[str]], language: str
 ) -> None:
-    assert parse_form(SpeechForm, fields).spoken_language == language
+    assert parse_form(StreamForm, fields).spoken_language == language
 
 
 @pytest.mark.parametrize(
     "fields", [{"languages[]": ["de", "en"]}, {"languages[]": ["de"], "language": ["en"]}]
 )
 def test_more_than_one_language_is_refused(fields: dict[str, list[str]]) -> None:
-    refusal = refuse(SpeechForm, fields)
+    refusal = refuse(StreamForm, fields)
     assert (refusal.param, "de, en" in refusal.message) == ("languages", True)
 
 
@@ -142,7 +135,7 @@ def test_more_than_one_language_is_refused(fields: dict[str, list[str]]) -> None
     ],
 )
 def test_automatic_chunking_is_the_same_as_none(fields: dict[str, list[str]]) -> None:
-    assert parse_form(SpeechForm, fields).chunking_strategy is None
+    assert parse_form(StreamForm, fields).chunking_strategy is None
 
 
 @pytest.mark.parametrize(
@@ -158,12 +151,12 @@ def test_automatic_chunking_is_the_same_as_none(fields: dict[str, list[str]]) ->
     ],
 )
 def test_numbers_for_the_vad_are_read_in_either_spelling(fields: dict[str, list[str]]) -> None:
-    vad = parse_form(SpeechForm, fields).chunking_strategy
+    vad = parse_form(StreamForm, fields).chunking_strategy
     assert vad == ServerVad(threshold=0.3, prefix_padding_ms=300, silence_duration_ms=700)
 
 
 def test_a_vad_without_numbers_has_those_of_openai() -> None:
-    vad = parse_form(SpeechForm, {"chunking_strategy": ["server_vad"]}).chunking_strategy
+    vad = parse_form(StreamForm, {"chunking_strategy": ["server_vad"]}).chunking_strategy
     assert vad == ServerVad(threshold=0.5, prefix_padding_ms=300, silence_duration_ms=200)
 
 
@@ -188,7 +181,7 @@ def test_a_vad_without_numbers_has_those_of_openai() -> None:
     ],
 )
 def test_a_chunking_strategy_that_cannot_be_followed_is_refused(fields: dict[str, list[str]]) -> None:
-    refusal = refuse(SpeechForm, fields)
+    refusal = refuse(StreamForm, fields)
     assert refusal.param == "chunking_strategy"
     assert len(refusal.message) < 300
 
@@ -200,7 +193,7 @@ def test_a_chunking_strategy_that_cannot_be_followed_is_refused(fields: dict[str
 def test_no_chunking_strategy_is_worse_than_refused(text: str, numbers: dict[str, str]) -> None:
     fields = {f"chunking_strategy[{key}]": [value] for key, value in numbers.items()}
     with suppress(InvalidRequest):
-        parse_form(SpeechForm, fields | {"chunking_strategy": [text]})
+        parse_form(StreamForm, fields | {"chunking_strategy": [text]})
 
 
 @pytest.mark.parametrize(
@@ -215,7 +208,7 @@ def test_no_chunking_strategy_is_worse_than_refused(text: str, numbers: dict[str
         (TranscriptionForm, "timestamp_granularities", "syllable"),
         (TranscriptionForm, "include", "usage"),
         (JobForm, "priority", "urgent"),
-        (SpeechForm, "return_timestamps", "perhaps"),
+        (StreamForm, "return_timestamps", "perhaps"),
     ],
 )
 def test_a_wrong_value_is_refused_naming_the_field_and_what_it_may_be(
@@ -265,8 +258,8 @@ def test_speakers_are_not_told_apart() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        (SpeechForm, "response_format", "srt"),
-        (SpeechForm, "include[]", "logprobs"),
+        (StreamForm, "response_format", "srt"),
+        (StreamForm, "include[]", "logprobs"),
         (JobForm, "include[]", "logprobs"),
     ],
 )
@@ -276,7 +269,7 @@ def test_what_another_endpoint_alone_can_do_is_refused(kind: type[SpeechForm], n
     assert "/v1/audio/transcriptions" in refusal.message
 
 
-@pytest.mark.parametrize("kind", [SpeechForm, JobForm])
+@pytest.mark.parametrize("kind", [StreamForm, JobForm])
 def test_what_a_client_sends_by_habit_does_no_harm_at_another_endpoint(kind: type[SpeechForm]) -> None:
     assert parse_form(kind, {"response_format": ["json"], "stream": ["false"]}) == parse_form(kind, {})
 
@@ -285,13 +278,13 @@ def test_a_job_is_not_streamed_by_its_answer() -> None:
     assert refuse(JobForm, {"stream": ["true"]}).param == "stream"
 
 
-@pytest.mark.parametrize("kind", [SpeechForm, TranscriptionForm, JobForm])
+@pytest.mark.parametrize("kind", [StreamForm, TranscriptionForm, JobForm])
 def test_every_field_is_described(kind: type[SpeechForm]) -> None:
     schema = describe_form(kind)["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert "file" in schema["properties"]
     assert schema.get("required", ["file"]) == ["file"]
     assert all(field["description"] for field in schema["properties"].values())
-    lists = list_fields(kind)
-    names = {f"{name}[]" if name in lists else name for name in kind.model_fields}
+    lists = find_lists(kind)
+    names = {f"{name}[]" if name in lists else name for name in kind.list_names()}
     assert set(schema["properties"]) == {"file", *names}
     assert "$ref" not in json.dumps(schema)

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
+from api.intake.form_fields import parse_form
+from api.intake.forms import JobForm, SpeechForm, TranscriptionForm
 from api.intake.idempotency import digest_request
-from api.intake.job_form import JobForm
 from shared.jobs import Endpoint
 
 FIELDS = {
@@ -73,7 +73,8 @@ def test_the_endpoint_counts_and_the_file() -> None:
 
 def test_another_process_comes_to_the_same() -> None:
     code = f"""
-from api.intake.forms import TranscriptionForm, parse_form
+from api.intake.form_fields import parse_form
+from api.intake.forms import TranscriptionForm
 from api.intake.idempotency import digest_request
 from shared.jobs import Endpoint
 print(digest_request(Endpoint.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))

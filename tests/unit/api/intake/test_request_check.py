@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from api.errors.tree import ModelNotFound, NoWorker
-from api.intake.forms import SpeechForm, TranscriptionForm, parse_form
+from api.intake.form_fields import parse_form
+from api.intake.forms import SpeechForm, TranscriptionForm
 from api.intake.request_check import check_request, gather_capabilities
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.errors import InvalidRequest

@@ -1,7 +1,10 @@
-"""How the forms are described in /docs: each field under the name it has in `multipart/form-data`."""
+"""Descriptions of forms for /docs, each field under its name in `multipart/form-data`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from api.intake.form_fields import find_lists
+from api.intake.forms import SpeechForm
 
 _FILE = {
     "type": "string",
@@ -16,16 +19,17 @@ _ALSO_BOOLEAN = {"type": "string", "enum": ["1", "0", "on", "off", "yes", "no", 
 _SERVER_CHOOSES = {"type": "string", "enum": ["auto"]}
 
 
-def describe_multipart(schema: Mapping[str, Any], lists: Collection[str]) -> dict[str, Any]:
-    """The request body that OpenAPI is told of: a file and the fields of `schema`; `lists` are repeated.
+def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
+    """Return the OpenAPI request body of a route that takes this form and a file.
 
-    Where there is a field `url`, that may be sent instead of the file, and then the form may be urlencoded.
+    A form with a field `url` may have that instead of the file, and may then be urlencoded.
     """
+    schema, lists = kind.model_json_schema(), find_lists(kind)
     fields = {}
-    for name, field in schema["properties"].items():
-        described = _describe_field(field, schema.get("$defs", {}))
+    for name in kind.list_names():
+        described = _describe_field(schema["properties"][name], schema.get("$defs", {}))
         if name in lists:
-            described["description"] += f" One field for each value; they may also be named `{name}`."
+            described["description"] += f" Send one field per value; `{name}` works as well."
         fields[f"{name}[]" if name in lists else name] = described
     form = {"type": "object", "title": schema["title"], "properties": {"file": _FILE, **fields}}
     if "url" not in fields:
@@ -44,7 +48,7 @@ def _describe_body(schemas: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_encoding(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """How the fields are sent that are no plain text."""
+    """Return the encodings of the fields that are not plain text."""
     objects = [name for name, field in fields.items() if _is_object(field)]
     files = {"file": {"contentType": _FILE_TYPES}} if "file" in fields else {}
     return {**files, **{name: {"contentType": "application/json"} for name in objects}}
@@ -55,12 +59,12 @@ def _is_object(field: Mapping[str, Any]) -> bool:
 
 
 def _describe_field(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """The field with what it refers to put in its place; an absent field is left out, never null."""
+    """Return the field without references and without null: an absent field is omitted."""
     described: dict[str, Any] = _resolve(field, definitions)
     kinds = [kind for kind in described.pop("anyOf", ()) if kind != {"type": "null"}]
     if described.get("default", ...) is None:
         del described["default"]
-    described.pop("uniqueItems", None)  # what is sent twice counts once
+    described.pop("uniqueItems", None)  # repeated values count once
     if described.get("type") == "boolean":
         described["anyOf"] = [{"type": described.pop("type")}, _ALSO_BOOLEAN]
     for kind in kinds:
