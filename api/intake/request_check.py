@@ -1,10 +1,11 @@
-"""Checking what a form asks for against what the live workers can do."""
+"""The check of a form against the capabilities of the live workers."""
 
 from collections.abc import Collection
 
-from api.errors.tree import ModelNotFound, NoWorker
+from api.errors.tree import NoWorker
 from api.intake.forms import ServerVad, SpeechForm
-from shared.capabilities import Capabilities, WorkerPresence
+from api.intake.model_catalog import find_model
+from shared.capabilities import Capabilities
 from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name, match_language, parse_language
@@ -12,30 +13,22 @@ from shared.languages import language_name, match_language, parse_language
 _MS_PER_S = 1_000
 
 
-def gather_capabilities(workers: Collection[WorkerPresence]) -> frozenset[Capabilities]:
-    """What the live workers can do; any of them may get the job, so all of it has to fit a request.
-
-    Raises:
-        NoWorker: there is none that takes jobs.
-    """
-    offered = frozenset(worker.capabilities for worker in workers if worker.takes_jobs)
-    if not offered:
-        raise NoWorker
-    return offered
-
-
 def check_request(
     form: SpeechForm, offered: Collection[Capabilities], *, aliases: Collection[str]
 ) -> TranscriptionRequest:
-    """What `form` asks for, if every one of the `offered` capabilities allows it.
+    """Return the request that `form` makes, if all `offered` capabilities allow it.
 
-    `aliases` are names that stand for whatever model is served.
+    `aliases` are names that stand for any model.
 
     Raises:
-        ModelNotFound: the form names a model that is not offered.
-        InvalidRequest: the language, the prompt, the timestamps or what is to be included cannot be served.
+        NoWorker: `offered` is empty, because no worker takes jobs.
+        ModelNotFound: no worker has the model that the form names.
+        InvalidRequest: a worker does not support the language, the prompt, the word timestamps or `include`.
     """
-    _check_model(form.model, {capabilities.model for capabilities in offered}, aliases)
+    if not offered:
+        raise NoWorker
+    if form.model:
+        find_model(form.model, offered, aliases)
     _check_included(form)
     hint = None
     for capabilities in offered:
@@ -51,12 +44,6 @@ def check_request(
     )
 
 
-def _check_model(name: str, served: Collection[str], aliases: Collection[str]) -> None:
-    short_names = {model.rpartition("/")[2] for model in served}
-    if name and name not in {*served, *short_names, *aliases}:
-        raise ModelNotFound(name, [*sorted(served), *sorted({*aliases} - {*served})])
-
-
 def _match_hint(form: SpeechForm, capabilities: Capabilities) -> str | None:
     code = parse_language(form.spoken_language, capabilities.languages)
     return match_language(code, capabilities.languages, engine=capabilities.engine) if code else None
@@ -69,36 +56,31 @@ def _check_words(form: SpeechForm, hint: str | None, capabilities: Capabilities)
     if has_some and (hint is None or hint in capabilities.word_languages):
         return
     for_language = f" for {language_name(hint)}" if has_some and hint else ""
-    remedy = (
-        "leave return_timestamps out" if form.return_timestamps else "send timestamp_granularities[]=segment"
-    )
+    remedy = "Omit return_timestamps" if form.return_timestamps else "Send timestamp_granularities[]=segment"
     raise InvalidRequest(
-        f"The engine in use ({capabilities.engine}) gives no word timestamps{for_language}: {remedy}.",
+        f"The engine ({capabilities.engine}) has no word timestamps{for_language}. {remedy}.",
         param=form.words_field,
     )
 
 
 def _check_context(form: SpeechForm, capabilities: Capabilities) -> None:
+    field = "prompt" if form.prompt else "keywords"
     if form.context and not capabilities.context:
-        field = "prompt" if form.prompt else "keywords"
         raise InvalidRequest(
-            f"The engine in use ({capabilities.engine}) cannot make use of {field}: leave it out.",
-            param=field,
+            f"The engine ({capabilities.engine}) does not support {field}. Omit it.", param=field
         )
-    size, most = len((form.context or "").encode()), capabilities.max_context_bytes
-    if most is not None and size > most:
+    size_bytes, max_bytes = len((form.context or "").encode()), capabilities.max_context_bytes
+    if max_bytes is not None and size_bytes > max_bytes:
         raise InvalidRequest(
-            f"prompt and keywords have {size} bytes of UTF-8 together, and the engine in use "
-            f"({capabilities.engine}) takes {most}: leave some out.",
-            param="prompt" if form.prompt else "keywords",
+            f"prompt and keywords have {size_bytes} bytes of UTF-8 together; the engine "
+            f"({capabilities.engine}) takes {max_bytes}. Shorten them.",
+            param=field,
         )
 
 
 def _check_included(form: SpeechForm) -> None:
     if form.include:
-        raise InvalidRequest(
-            "No engine here tells how likely its tokens are: leave include out.", param="include"
-        )
+        raise InvalidRequest("No engine here reports token probabilities. Omit include.", param="include")
 
 
 def _choose_word_timestamps(form: SpeechForm) -> WordTimestamps:

@@ -1,10 +1,12 @@
 """The one way in: from the form of a request to a job in the queue."""
 
 import asyncio
+import json
 import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import msgspec
 import structlog
@@ -13,19 +15,18 @@ from starlette.requests import Request
 
 from api.access.api_keys import ApiKey
 from api.access.authorization import find_api_key
-from api.errors.tree import AudioTooShort, QueueTooLong
+from api.errors.tree import AudioTooShort, NoWorker, QueueTooLong
 from api.intake.audio_intake import AudioIntake, Delivery
-from api.intake.client_timeout import read_client_timeout
 from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm
-from api.intake.idempotency import digest_request
-from api.intake.request_check import check_request, gather_capabilities
+from api.intake.headers import read_client_timeout
+from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
+from api.intake.request_check import check_request
 from api.intake.tickets import TicketSender
-from api.live_workers import ask_promptly, find_workers
 from api.middleware.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from api.webhooks.request_check import check_webhook_url
-from shared.capabilities import WorkerPresence
+from shared.capabilities import Capabilities
 from shared.errors import AudioTooLong, QueueUnavailable
 from shared.jobs import Endpoint, NewJob, Priority, Upload
 from shared.record.admission import (
@@ -62,12 +63,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A request that was let in: on what terms, and who is there to work; with `is_known` perhaps nobody."""
+    """A request let in. If `is_known`, its idempotency key has a job, and `offered` may be empty."""
 
     endpoint: Endpoint
     key: ApiKey
     terms: SubmitPolicy
-    workers: tuple[WorkerPresence, ...]
+    offered: frozenset[Capabilities]
     is_known: bool
 
 
@@ -152,13 +153,15 @@ class Submission:
         workers, outlook = await asyncio.gather(
             find_workers(self._runner), ask_promptly(self._runner, check_admission(terms))
         )
+        offered = gather_capabilities(workers)
         if not outlook.is_known:
-            gather_capabilities(workers)
+            if not offered:
+                raise NoWorker
             if outlook.full:
                 raise outlook.full
             if endpoint is Endpoint.SYNC and idempotency_key is None:
                 self._check_wait(outlook.wait_s, request)
-        return _Entry(endpoint, key, terms, workers, outlook.is_known)
+        return _Entry(endpoint, key, terms, offered, outlook.is_known)
 
     def _check_wait(self, wait_s: float, request: Request) -> None:
         """Refuse what nobody would wait for, and an idempotency key would not find again."""
@@ -171,8 +174,7 @@ class Submission:
         fingerprint = Fingerprint(digest, self._settings.idempotency_ttl_s)
         receipt = await self._find_replay(entry, fingerprint)
         if receipt is None:
-            offered = gather_capabilities(entry.workers)
-            asked = check_request(form, offered, aliases=self._settings.model_alias_names)
+            asked = check_request(form, entry.offered, aliases=self._settings.model_alias_names)
             if form.webhook_url:
                 check_webhook_url(form.webhook_url, entry.key, self._settings)
             upload = await self._intake.store(delivery)
@@ -220,3 +222,11 @@ class Submission:
 
 def _lower(setting: int, limit: int | None) -> int:
     return setting if limit is None else min(setting, limit)
+
+
+def digest_request(endpoint: Endpoint, form: SpeechForm, file_sha256: str) -> str:
+    """Return the digest of a request: equal for the same endpoint, fields and file, however it is written."""
+    # Without defaults, a field that a later version adds does not change the digest of old requests.
+    asked = form.model_dump(exclude_defaults=True)
+    canonical = json.dumps([endpoint, file_sha256, asked], sort_keys=True, default=sorted)
+    return sha256(canonical.encode()).hexdigest()

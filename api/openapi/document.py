@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from api.access.authorization import is_open_path
 from api.errors.tree import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
-from api.intake.idempotency import HEADER as IDEMPOTENCY_KEY
+from api.intake.headers import IDEMPOTENCY_KEY
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_event_bodies
 from api.openapi.webhook_description import describe_webhook_bodies, describe_webhooks

@@ -6,8 +6,7 @@ from fastapi import APIRouter
 
 from api.dependencies import Services, ServicesDep
 from api.errors.tree import NotReady, NoWorker
-from api.intake.request_check import gather_capabilities
-from api.live_workers import ask_promptly, find_workers
+from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
 from api.openapi.error_description import describe_errors
 from api.schemas.health import HealthBody, ReadyBody
 from shared.capabilities import WorkerPresence
@@ -34,7 +33,8 @@ async def read_health(services: ServicesDep) -> HealthBody:
 async def read_readiness(services: ServicesDep) -> ReadyBody:
     """200 if a transcription would be served now: there is a worker, and room in the queue."""
     workers, outlook = await _look_around(services)
-    gather_capabilities(workers)
+    if not gather_capabilities(workers):
+        raise NoWorker
     if outlook.full:
         raise NotReady(outlook.full)
     return ReadyBody(status="ready")

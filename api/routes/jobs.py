@@ -18,11 +18,10 @@ from api.errors.tree import JobNotFound
 from api.formats.job_rendering import render_job
 from api.formats.transcript_formats import JSON
 from api.intake.forms import JobForm
-from api.intake.idempotency import IdempotencyKey
-from api.intake.preferred_wait import PreferredWait
+from api.intake.headers import IdempotencyKey, PreferredWait
+from api.intake.live_workers import ask_promptly
 from api.intake.submission import Accepted
 from api.job_listing import read_job_list
-from api.live_workers import ask_promptly
 from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
 from api.openapi.error_description import describe_errors
 from api.openapi.form_description import describe_form
@@ -67,7 +66,7 @@ _HEADERS = {
     },
 )
 async def create_job(
-    request: Request, services: ServicesDep, idempotency_key: IdempotencyKey, wait_s: PreferredWait
+    request: Request, services: ServicesDep, idempotency_key: IdempotencyKey, preferred_s: PreferredWait
 ) -> Response:
     """Submit a file and get the job: a new one, or that of the same `Idempotency-Key`.
 
@@ -79,8 +78,9 @@ async def create_job(
     )
     job_id = accepted.job.job_id
     headers = {"Location": f"/v1/jobs/{job_id}"}
-    if wait_s is None:
+    if preferred_s is None:
         return await _answer_job(services, await _read_submitted(services, accepted), 202, headers)
+    wait_s = min(preferred_s, services.settings.prefer_wait_max_s)
     headers["Preference-Applied"] = f"wait={wait_s}"
     with suppress(QueueUnavailable):
         await services.waiting.wait_for_end(job_id, request, within_s=wait_s)

@@ -20,7 +20,7 @@ from api.formats.rendering import render_headers
 from api.formats.response_format import Granularity
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import SpeechForm, StreamForm, TranscriptionForm
-from api.intake.idempotency import IdempotencyKey
+from api.intake.headers import IdempotencyKey
 from api.intake.submission import Accepted
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.openapi.error_description import describe_errors

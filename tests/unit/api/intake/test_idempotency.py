@@ -7,7 +7,7 @@ import pytest
 
 from api.intake.form_fields import parse_form
 from api.intake.forms import JobForm, SpeechForm, TranscriptionForm
-from api.intake.idempotency import digest_request
+from api.intake.submission import digest_request
 from shared.jobs import Endpoint
 
 FIELDS = {
@@ -75,7 +75,7 @@ def test_another_process_comes_to_the_same() -> None:
     code = f"""
 from api.intake.form_fields import parse_form
 from api.intake.forms import TranscriptionForm
-from api.intake.idempotency import digest_request
+from api.intake.submission import digest_request
 from shared.jobs import Endpoint
 print(digest_request(Endpoint.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))
 """

@@ -6,7 +6,8 @@ import pytest
 from api.errors.tree import ModelNotFound, NoWorker
 from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm, TranscriptionForm
-from api.intake.request_check import check_request, gather_capabilities
+from api.intake.live_workers import gather_capabilities
+from api.intake.request_check import check_request
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
@@ -132,7 +133,7 @@ def test_words_are_refused_by_the_field_that_asked_for_them() -> None:
 
 
 def test_logprobs_are_refused_as_no_engine_has_them() -> None:
-    with pytest.raises(InvalidRequest, match="leave include out") as refusal:
+    with pytest.raises(InvalidRequest, match="Omit include") as refusal:
         ask_by_format(QWEN, include="logprobs")
     assert refusal.value.param == "include"
 
@@ -184,5 +185,6 @@ def test_workers_of_the_same_engine_count_once_and_none_is_an_error() -> None:
     first = WorkerPresence("a", QWEN, ModelState.READY, "cuda:0")
     second = WorkerPresence("b", QWEN, ModelState.ABSENT, "cuda:1")
     assert gather_capabilities([first, second]) == {QWEN}
+    assert gather_capabilities([]) == frozenset()
     with pytest.raises(NoWorker):
-        gather_capabilities([])
+        ask()

@@ -1,24 +1,31 @@
-"""The names by which models can be asked for, in OpenAI's form."""
+"""The names of models that clients can use, in OpenAI's form."""
 
 from collections.abc import Collection
 
-from api.errors.tree import ModelNotFound
+from api.errors.tree import ModelNotFound, NoWorker
 from api.schemas.openai import ModelBody
 from shared.capabilities import Capabilities
 
 
 def list_models(offered: Collection[Capabilities], aliases: Collection[str]) -> list[ModelBody]:
-    """The models that are `offered`, then the `aliases` that stand for whatever is."""
+    """Return the models that are `offered`, then the `aliases`, which stand for any of them.
+
+    Raises:
+        NoWorker: `offered` is empty, because no worker takes jobs.
+    """
+    if not offered:
+        raise NoWorker
     owners = {capabilities.model: _name_owner(capabilities) for capabilities in offered}
     served = [_describe(model, owners[model]) for model in sorted(owners)]
     return served + [_describe(alias, served[0].owned_by) for alias in sorted({*aliases} - owners.keys())]
 
 
 def find_model(name: str, offered: Collection[Capabilities], aliases: Collection[str]) -> ModelBody:
-    """The model of this name, whole or behind its last `/`, or the alias.
+    """Return the model with this name: its full name, the part after its last `/`, or an alias.
 
     Raises:
-        ModelNotFound: there is none.
+        ModelNotFound: no model has this name.
+        NoWorker: `offered` is empty, because no worker takes jobs.
     """
     models = list_models(offered, aliases)
     for model in models:
@@ -36,7 +43,7 @@ def _describe(name: str, owner: str) -> ModelBody:
 
 
 def _name_owner(capabilities: Capabilities) -> str:
-    """As hubs name models: `Qwen/Qwen3-ASR-0.6B`. The path of a folder names no owner."""
+    """Return the owner in a hub name such as `Qwen/Qwen3-ASR-0.6B`; for other names, the engine."""
     owner, slash, name = capabilities.model.partition("/")
     is_hub_name = slash and name and "/" not in name and owner.strip(".~")
     return owner if is_hub_name else capabilities.engine

@@ -1,10 +1,15 @@
-"""The preference `wait`, as RFC 7240 lets clients write it."""
+"""The preference `wait`, as RFC 7240 lets clients write it, and the timeouts of OpenAI's clients."""
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
-from api.intake.preferred_wait import parse_wait
+from api.intake.headers import parse_wait, read_client_timeout
+
+PYTHON, NODE = "x-stainless-read-timeout", "X-Stainless-Timeout"
 
 
 @pytest.mark.parametrize(
@@ -37,3 +42,23 @@ def test_what_makes_no_sense_is_ignored(values: list[str]) -> None:
 def test_anything_may_come(values: list[str]) -> None:
     waited_s = parse_wait(values)
     assert waited_s is None or waited_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "timeout_s"),
+    [
+        ({}, math.inf),
+        ({PYTHON: "600"}, 600),
+        ({PYTHON: "8.5"}, 8.5),
+        ({NODE: "600"}, 600),
+        ({NODE: "1"}, 1),
+        ({PYTHON: "600", NODE: "8"}, 8),
+        ({PYTHON: "never", NODE: "8"}, 8),
+        ({PYTHON: "86400"}, 86_400),
+        *(({PYTHON: text}, math.inf) for text in ("", "0", "0.7", "-8", "nan", "inf", "1e9", "None", "8 s")),
+    ],
+)
+def test_the_time_a_client_waits_is_the_shorter_one_of_those_it_says(
+    headers: dict[str, str], timeout_s: float
+) -> None:
+    assert read_client_timeout(Headers(headers)) == timeout_s
