@@ -1,45 +1,41 @@
-"""The composition root: checks that a start can succeed, then hands the parts to the supervisor."""
+"""The composition root of `up`: checks that a start can succeed, then hands the parts to the supervisor."""
 
 import asyncio
 import contextlib
+import ipaddress
 import os
+import shlex
 import sys
-from collections.abc import Callable
+import time
+from pathlib import Path
 
 from cli.up.data_folder import lock_data_folder, prepare_data_folder
-from cli.up.keeper import Keeper
-from cli.up.output import Console
+from cli.up.errors import CannotStart
+from cli.up.output import Console, Show
 from cli.up.parts import Part
-from cli.up.plans import (
-    Foundation,
-    PartCommands,
-    plan_api,
-    plan_redis,
-    plan_webhooks,
-    plan_worker,
-)
-from cli.up.port import open_port
-from cli.up.redis_choice import choose_redis
+from cli.up.plans import PartCommands, StartContext, plan_api, plan_redis, plan_webhooks, plan_worker
+from cli.up.port import base_url, open_port
+from cli.up.redis_server import choose_redis
 from cli.up.settings import (
+    LocalServerSettings,
     check_settings_of_parts,
     choose_engine,
     parts_environment,
     read_settings,
 )
-from cli.up.start_errors import CannotStart
 from cli.up.supervisor import Parts, Supervisor
 from cli.up.webhook_secret import keep_webhook_secret
-from cli.up.welcome import tell_choices
+from shared.engine_choice import EngineChoice
 
-Say = Callable[[str], None]
+CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
 
 
 def run_local_server(commands: PartCommands | None = None) -> int:
-    """Run the server until it is told to stop or cannot go on; returns the exit code."""
-    os.umask(0o077)  # what the parts write belongs to this user alone, too
+    """Run the server until a signal stops it or it cannot continue, and return the exit code."""
+    os.umask(0o077)  # the files of the parts are private to this user, too
     console = Console()
     try:
-        return _lay_foundation_and_serve(commands or PartCommands(), console.say)
+        return _start(commands or PartCommands(), console.show)
     except CannotStart as problem:
         console.close()
         with contextlib.suppress(OSError):
@@ -49,32 +45,68 @@ def run_local_server(commands: PartCommands | None = None) -> int:
         console.close()
 
 
-def _lay_foundation_and_serve(commands: PartCommands, say: Say) -> int:
+def _start(commands: PartCommands, show: Show) -> int:
     settings = read_settings()
     choice = choose_engine(settings.engine)
     api_settings = check_settings_of_parts(choice.engine)
-    prepare_data_folder(settings.data_folder)
-    lock = lock_data_folder(settings.data_folder)
-    with open_port(settings.host, settings.port) as listener, choose_redis(settings) as redis:
-        asks_for_keys = bool(api_settings.api_keys.get_secret_value().strip())
-        say(tell_choices(settings, choice, redis_source=redis.source, asks_for_keys=asks_for_keys))
+    folder = settings.data_folder
+    prepare_data_folder(folder)
+    lock = lock_data_folder(folder)
+    with (
+        open_port(settings.host, settings.port) as listener,
+        choose_redis(settings.redis_url, folder / "redis", fsync=settings.redis_fsync) as redis,
+    ):
+        needs_keys = bool(api_settings.api_keys.get_secret_value().strip())
+        show(_describe_choices(settings, choice, redis_source=redis.source, needs_keys=needs_keys))
         environment = dict(parts_environment(settings, engine=choice.engine, redis_url=redis.url))
         if not api_settings.webhook_secrets:
-            environment["WEBHOOK_SECRET"] = keep_webhook_secret(settings.data_folder)
-        foundation = Foundation(settings, redis, lock, listener, environment)
-        return asyncio.run(_serve(foundation, commands, say))
+            environment["WEBHOOK_SECRET"] = keep_webhook_secret(folder)
+        context = StartContext(settings, redis, lock, listener, environment)
+        return asyncio.run(_serve(context, commands, show))
 
 
-async def _serve(foundation: Foundation, commands: PartCommands, say: Say) -> int:
-    keeper = await Keeper.start(kill_order=("api", "worker", "webhooks", "redis"), lock=foundation.lock)
-    redis = plan_redis(foundation)
+async def _serve(context: StartContext, commands: PartCommands, show: Show) -> int:
+    began_s = time.monotonic()
+    redis = plan_redis(context)
     parts = Parts(
-        redis=None if redis is None else Part(redis, keeper),
-        worker=Part(plan_worker(foundation, commands.worker, say), keeper),
-        webhooks=Part(plan_webhooks(foundation, commands.webhooks, say), keeper),
-        api=Part(plan_api(foundation, commands.api, say), keeper),
+        redis=None if redis is None else Part(redis),
+        worker=Part(plan_worker(context, commands.worker, show)),
+        webhooks=Part(plan_webhooks(context, commands.webhooks, show)),
+        api=Part(plan_api(context, commands.api, show)),
     )
-    supervisor = Supervisor(
-        parts, listener=foundation.listener, redis_url=foundation.redis.url, keeper=keeper, say=say
+    supervisor = Supervisor(parts, listener=context.listener, redis_url=context.redis.url, show=show)
+    url = base_url(context.listener)
+    return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
+
+
+def _describe_choices(
+    settings: LocalServerSettings, choice: EngineChoice, *, redis_source: str, needs_keys: bool
+) -> str:
+    """Return the engine, the data folder and the Redis, with warnings about access by others."""
+    lines = [f"engine: {choice.engine}", f"data:   {settings.data_folder}", f"redis:  {redis_source}"]
+    if settings.engine == "auto":
+        lines[0] += f" (ENGINE=auto: {choice.reason})"
+    if settings.data_folder.stat().st_mode & 0o077:
+        lines.append("        other users of this machine can read it; `chmod 700` makes it private")
+    if needs_keys:
+        lines.append('keys:   each request needs one of API_KEYS: curl -H "Authorization: Bearer KEY" ...')
+    elif not _is_loopback(settings.host):
+        lines.append(f"HOST={settings.host}: other machines can use the server without a key; set API_KEYS")
+    return "\n".join(lines)
+
+
+def _describe_use(url: str, *, started_in_s: float) -> str:
+    """Return the address, the place of the documentation, and a command that works as pasted."""
+    upload = shlex.quote(f"file=@{CLIP if CLIP.exists() else 'recording.wav'}")
+    return (
+        f"Ready after {started_in_s:.1f} s: {url} (documentation: {url}/docs). Try it:\n"
+        f"  curl -F {upload} {url}/v1/audio/transcriptions\n"
+        "Ctrl-C stops the server."
     )
-    return await supervisor.run()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,4 +1,4 @@
-"""The data folder: made private, and locked so that no two servers write to the same one."""
+"""The data folder: private, and locked so that two servers never write to the same one."""
 
 import fcntl
 import os
@@ -9,57 +9,57 @@ from pathlib import Path
 import psutil
 
 from cli.up.descendants import is_alive
-from cli.up.start_errors import CannotStart
+from cli.up.errors import CannotStart
 
 LEFTOVERS_END_WITHIN_S = 10.0
 
 
 def prepare_data_folder(folder: Path) -> None:
-    """Create `folder` and its rooms for Redis and logs, readable by their owner alone.
+    """Create `folder` with its subfolders for Redis and logs, readable only by its owner.
 
-    A folder that exists keeps its permissions: it may be one that was made for more than this.
+    An existing folder keeps its permissions, since it may have other uses.
 
     Raises:
-        CannotStart: it cannot be created or written to.
+        CannotStart: the folder cannot be created or written to.
     """
     try:
-        for room in (folder, folder / "redis", folder / "logs"):
-            room.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=room):
+        for path in (folder, folder / "redis", folder / "logs"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
                 pass
     except OSError as problem:
-        raise CannotStart(_tell_refusal(folder, problem)) from problem
+        raise CannotStart(_describe_refusal(folder, problem)) from problem
 
 
 def lock_data_folder(folder: Path) -> int:
     """Lock the prepared `folder` and return the descriptor that holds the lock.
 
-    The lock lasts until every process that inherited the descriptor has ended. So the Redis of a server that
-    was killed keeps the next one from writing to the same files, and is waited for here.
+    The lock lasts until every process that inherited the descriptor has ended. Redis inherits it. So a Redis
+    that is left by a killed server blocks the next start, which waits for it here.
 
     Raises:
-        CannotStart: another server holds it, or its file system has no locks.
+        CannotStart: another server holds the lock, or the file system has no locks.
     """
     try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _await_lock(lock, folder)
+        _wait_for_lock(lock, folder)
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError as problem:
-        raise CannotStart(_tell_refusal(folder, problem)) from problem
+        raise CannotStart(_describe_refusal(folder, problem)) from problem
     return lock
 
 
-def _await_lock(lock: int, folder: Path) -> None:
+def _wait_for_lock(lock: int, folder: Path) -> None:
     give_up = time.monotonic() + LEFTOVERS_END_WITHIN_S
-    while not _try_lock(lock):
+    while not _take_lock(lock):
         holder = _read_holder(lock)
         if holder is None or _is_alive(holder) or time.monotonic() > give_up:
-            raise CannotStart(_tell_holder(folder, holder))
+            raise CannotStart(_describe_holder(folder, holder))
         time.sleep(0.05)
 
 
-def _try_lock(lock: int) -> bool:
+def _take_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -79,15 +79,18 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _tell_refusal(folder: Path, problem: OSError) -> str:
-    return f"DATA_DIR={folder} cannot be used ({problem.strerror}): choose another folder with DATA_DIR."
+def _describe_refusal(folder: Path, problem: OSError) -> str:
+    return f"DATA_DIR={folder} cannot be used ({problem.strerror}). Choose another folder with DATA_DIR."
 
 
-def _tell_holder(folder: Path, holder: int | None) -> str:
+def _describe_holder(folder: Path, holder: int | None) -> str:
     if holder is not None and not _is_alive(holder):
-        return f"DATA_DIR={folder} is still used by what the killed server (process {holder}) left running."
+        return (
+            f"DATA_DIR={folder} is still in use by parts of a killed server (process {holder}). "
+            "End its redis-server or valkey-server, or choose another folder with DATA_DIR."
+        )
     process = "" if holder is None else f" (process {holder})"
     return (
-        f"DATA_DIR={folder} is in use by another server{process}: "
-        "stop that one, or choose another folder with DATA_DIR."
+        f"DATA_DIR={folder} is in use by another server{process}. "
+        "Stop that server, or choose another folder with DATA_DIR."
     )

@@ -1,4 +1,4 @@
-"""The last look before leaving: nothing that a part has started may outlive the server."""
+"""The processes below the supervisor: none of them may outlive it."""
 
 import contextlib
 import time
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import psutil
 
-# The model process and the decoder's fork server end by the end of their stdin when their parent is gone.
-END_BY_THEMSELVES_S = 2.0
+# Model processes and the decoders' fork server end when their stdin closes, after the end of their parent.
+END_WITHIN_S = 2.0
 
 
-def list_descendants(*, besides: int) -> list[psutil.Process]:
-    """Every process below this one, however deep, but for the one whose process id is `besides`."""
-    return [process for process in psutil.Process().children(recursive=True) if process.pid != besides]
+def list_descendants() -> list[psutil.Process]:
+    """Return every process below this one, at any depth."""
+    return psutil.Process().children(recursive=True)
 
 
 def end_survivors(processes: Sequence[psutil.Process]) -> list[int]:
-    """Give `processes` a moment to end, kill those that do not, and return the process ids of these."""
-    give_up = time.monotonic() + END_BY_THEMSELVES_S
+    """Wait a moment for `processes` to end, kill the others, and return the process ids of those killed."""
+    give_up = time.monotonic() + END_WITHIN_S
     alive = [process for process in processes if is_alive(process)]
     while alive and time.monotonic() < give_up:
         time.sleep(0.02)
@@ -29,7 +29,7 @@ def end_survivors(processes: Sequence[psutil.Process]) -> list[int]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; a zombie does not, it only waits for a parent that may be slow to notice."""
+    """Return whether the process still runs. A zombie does not; it waits for its parent to notice its end."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

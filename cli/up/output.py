@@ -1,4 +1,4 @@
-"""What is read from the parts and what is written to the terminal, neither ever waiting for the other."""
+"""The lines of the parts and the lines on the terminal; neither waits for the other."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,14 @@ from collections.abc import Callable
 MAX_LINE_BYTES = 1 << 16
 MAX_UNWRITTEN_LINES = 10_000
 
+Show = Callable[[str], None]
+"""Shows a line to the user."""
+
 
 class Console:
-    """Writes lines to a descriptor from a thread of its own.
+    """A writer of lines to a descriptor, with a thread of its own.
 
-    So a terminal or pipe that is gone, or that nobody reads, neither ends the server nor keeps it from
-    stopping; lines are dropped instead.
+    The server neither ends nor hangs when the terminal or pipe is closed or full; lines are dropped instead.
     """
 
     def __init__(self, descriptor: int = 1) -> None:
@@ -24,13 +26,13 @@ class Console:
         self._writer = threading.Thread(target=self._write_lines, name="console", daemon=True)
         self._writer.start()
 
-    def say(self, line: str) -> None:
-        """Write `line`, soon."""
+    def show(self, line: str) -> None:
+        """Write `line` soon."""
         if self._lines.qsize() < MAX_UNWRITTEN_LINES:
             self._lines.put(line)
 
     def close(self) -> None:
-        """Write what is left, as far as somebody reads it."""
+        """Write the remaining lines; give up after a second if the descriptor does not take them."""
         self._lines.put(None)
         self._writer.join(timeout=1)
 
@@ -43,12 +45,12 @@ class Console:
 
 
 class PartOutput:
-    """Reads the lines of a part from a pipe until the last process that holds its other end has ended."""
+    """A reader of the lines of a part, from a pipe, until no process holds its other end."""
 
-    def __init__(self, pipe: int, on_line: Callable[[str], None]) -> None:
+    def __init__(self, pipe: int, on_line: Show) -> None:
         self._pipe = pipe
         self._on_line = on_line
-        self._begun = b""
+        self._open_line = b""
         self._loop = asyncio.get_running_loop()
         os.set_blocking(pipe, False)
         self._loop.add_reader(pipe, self._read)
@@ -58,23 +60,18 @@ class PartOutput:
         if self._pipe >= 0:
             self._read()
 
-    def close(self) -> None:
-        """Stop reading. Can be called twice."""
-        if self._pipe >= 0:
-            self._loop.remove_reader(self._pipe)
-            os.close(self._pipe)
-            self._pipe = -1
-
     def _read(self) -> None:
         try:
             chunk = os.read(self._pipe, MAX_LINE_BYTES)
         except BlockingIOError:
             return
-        *lines, self._begun = (self._begun + chunk).split(b"\n")
-        if self._begun and (not chunk or len(self._begun) > MAX_LINE_BYTES):
-            lines.append(self._begun)
-            self._begun = b""
+        *lines, self._open_line = (self._open_line + chunk).split(b"\n")
+        if self._open_line and (not chunk or len(self._open_line) > MAX_LINE_BYTES):
+            lines.append(self._open_line)
+            self._open_line = b""
         for line in lines:
             self._on_line(line.decode(errors="replace").rstrip("\r"))
         if not chunk:
-            self.close()
+            self._loop.remove_reader(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1

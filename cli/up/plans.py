@@ -1,24 +1,23 @@
-"""How each part is started and how long it may take to stop."""
+"""The plan of each part: its command, its environment and its time to stop."""
 
 import contextlib
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cli.up.output import Show
 from cli.up.parts import PartPlan
-from cli.up.redis_choice import RedisChoice
+from cli.up.redis_server import RedisChoice
 from cli.up.settings import SECRETS, LocalServerSettings
 
-# What the api and the worker need to end, after the time that requests and the running job are given.
+# The time to end after the grace time for requests and the running job.
 API_ENDS_WITHIN_S = 3.0
 WORKER_ENDS_WITHIN_S = 6.0
 WEBHOOKS_END_WITHIN_S = 5.0
 REDIS_ENDS_WITHIN_S = 10.0
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class PartCommands:
 
 
 @dataclass(frozen=True)
-class Foundation:
-    """What is settled and held before anything starts: `lock` and `listener` are inherited by parts."""
+class StartContext:
+    """The decisions and resources of a start. Parts inherit `lock` and `listener`."""
 
     settings: LocalServerSettings
     redis: RedisChoice
@@ -41,53 +40,53 @@ class Foundation:
     environment: Mapping[str, str]
 
 
-def plan_redis(foundation: Foundation) -> PartPlan | None:
-    """How Redis is started; None where one is used that runs already. Its lines go to a file."""
-    if foundation.redis.command is None:
+def plan_redis(context: StartContext) -> PartPlan | None:
+    """Return the plan of Redis, whose lines go to a file, or None if a running one is used."""
+    if context.redis.command is None:
         return None
     return PartPlan(
         name="redis",
-        command=foundation.redis.command,
-        environment=_without_secrets(foundation.environment),
+        command=context.redis.command,
+        environment=_without_secrets(context.environment),
         stop_within_s=REDIS_ENDS_WITHIN_S,
-        # Redis is what the lock protects: two servers on the same files would ruin them.
-        inherited=(foundation.lock,),
-        on_line=partial(_append_line, foundation.settings.data_folder / "logs" / "redis.log"),
+        # The lock protects the files of Redis: two servers on the same files would corrupt them.
+        inherited=(context.lock,),
+        on_line=partial(_append_line, context.settings.data_folder / "logs" / "redis.log"),
     )
 
 
-def plan_worker(foundation: Foundation, command: Sequence[str], say: Say) -> PartPlan:
-    """How the worker is started; its lines go to `say`."""
+def plan_worker(context: StartContext, command: Sequence[str], show: Show) -> PartPlan:
+    """Return the plan of the worker, whose lines are shown."""
     return PartPlan(
         name="worker",
         command=command,
-        environment=_without_secrets(foundation.environment),
-        stop_within_s=foundation.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
-        on_line=lambda line: say(f"worker | {line}"),
+        environment=_without_secrets(context.environment),
+        stop_within_s=context.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
+        on_line=lambda line: show(f"worker | {line}"),
     )
 
 
-def plan_webhooks(foundation: Foundation, command: Sequence[str], say: Say) -> PartPlan:
-    """How the process that delivers webhooks is started. It knows the secrets, since it signs with them."""
+def plan_webhooks(context: StartContext, command: Sequence[str], show: Show) -> PartPlan:
+    """Return the plan of the process that delivers webhooks. It gets the secrets to sign them."""
     return PartPlan(
         name="webhooks",
         command=command,
-        environment=foundation.environment,
+        environment=context.environment,
         stop_within_s=WEBHOOKS_END_WITHIN_S,
-        on_line=lambda line: say(f"hooks  | {line}"),
+        on_line=lambda line: show(f"hooks  | {line}"),
     )
 
 
-def plan_api(foundation: Foundation, command: Sequence[str], say: Say) -> PartPlan:
-    """How the api is started; its lines go to `say`. It listens on the descriptor in LISTEN_FD."""
-    descriptor = foundation.listener.fileno()
+def plan_api(context: StartContext, command: Sequence[str], show: Show) -> PartPlan:
+    """Return the plan of the api, whose lines are shown. It listens on the descriptor in LISTEN_FD."""
+    descriptor = context.listener.fileno()
     return PartPlan(
         name="api",
         command=command,
-        environment={**foundation.environment, "LISTEN_FD": str(descriptor)},
-        stop_within_s=foundation.settings.drain_s + API_ENDS_WITHIN_S,
+        environment={**context.environment, "LISTEN_FD": str(descriptor)},
+        stop_within_s=context.settings.drain_s + API_ENDS_WITHIN_S,
         inherited=(descriptor,),
-        on_line=lambda line: say(f"api    | {line}"),
+        on_line=lambda line: show(f"api    | {line}"),
     )
 
 
@@ -96,6 +95,6 @@ def _without_secrets(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _append_line(log: Path, line: str) -> None:
-    # A full disk is no reason to stop; Redis itself says what it thinks of that.
+    # A full disk does not stop the server here; Redis reports its own errors.
     with contextlib.suppress(OSError), log.open("a") as opened:
         opened.write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""Waiting for Redis and for the api: asked again and again, with a word to the user when it takes long."""
+"""Waiting until Redis and the api are ready, with a message when that takes long."""
 
 import asyncio
 import time
@@ -10,28 +10,28 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-ASK_EVERY_S = 0.05
-TELL_EVERY_S = 5.0
+from cli.up.output import Show
+
+CHECK_INTERVAL_S = 0.05
+MESSAGE_INTERVAL_S = 5.0
 ANSWER_WITHIN_S = 5.0
 
-Obstacle = str | None  # what is still missing, None: nothing
+Obstacle = str | None  # what is still missing, or None
 
 
-async def wait_until(
-    ask: Callable[[], Awaitable[Obstacle]], *, what: str, say: Callable[[str], None]
-) -> None:
-    """Return when `ask` finds no obstacle; until then tell now and then what `what` is waiting for."""
-    began = told = time.monotonic()
-    while (obstacle := await ask()) is not None:
+async def wait_until(check: Callable[[], Awaitable[Obstacle]], *, name: str, show: Show) -> None:
+    """Return when `check` finds no obstacle; show the obstacle of `name` every few seconds."""
+    began = shown = time.monotonic()
+    while (obstacle := await check()) is not None:
         now = time.monotonic()
-        if now - told >= TELL_EVERY_S:
-            told = now
-            say(f"Still waiting for {what} after {now - began:.0f} s: {obstacle}")
-        await asyncio.sleep(ASK_EVERY_S)
+        if now - shown >= MESSAGE_INTERVAL_S:
+            shown = now
+            show(f"Still waiting for {name} after {now - began:.0f} s: {obstacle}")
+        await asyncio.sleep(CHECK_INTERVAL_S)
 
 
-async def ask_redis(url: str) -> Obstacle:
-    """Whether the Redis at `url` answers; a server that still loads its data does not."""
+async def check_redis(url: str) -> Obstacle:
+    """Check that the Redis at `url` answers, which it does not while it loads its data."""
     once = Retry(NoBackoff(), retries=0)
     client = Redis.from_url(
         url, retry=once, socket_connect_timeout=ANSWER_WITHIN_S, socket_timeout=ANSWER_WITHIN_S
@@ -45,8 +45,8 @@ async def ask_redis(url: str) -> Obstacle:
     return None
 
 
-async def ask_api(base_url: str) -> Obstacle:
-    """Whether the api at `base_url` would serve a request now, which it says by 200 at /ready."""
+async def check_api(base_url: str) -> Obstacle:
+    """Check that the api at `base_url` would accept a request now: /ready answers 200."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             status, body = await _get(base_url, "/ready")
@@ -56,7 +56,7 @@ async def ask_api(base_url: str) -> Obstacle:
 
 
 async def _get(base_url: str, path: str) -> tuple[str, str]:
-    """Status code and body; a few lines of HTTP start faster than any client can be imported."""
+    """Return status code and body. These few lines start faster than an HTTP client can be imported."""
     address = urlsplit(base_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:

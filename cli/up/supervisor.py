@@ -1,6 +1,7 @@
-"""The supervisor: brings the parts up, starts again what crashes, and ends everything in order."""
+"""The supervisor: starts the parts, restarts those that crash, and stops all in order."""
 
 import asyncio
+import signal
 import socket
 import time
 from collections import deque
@@ -9,27 +10,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from cli.up.descendants import end_survivors, list_descendants
-from cli.up.keeper import Keeper
+from cli.up.errors import CannotContinue
+from cli.up.output import Show
 from cli.up.parts import Part
 from cli.up.port import base_url
-from cli.up.readiness import ask_api, ask_redis, wait_until
-from cli.up.stop_signals import StopAsked, StopSignals
-from cli.up.welcome import tell_welcome
+from cli.up.readiness import check_api, check_redis, wait_until
 
 MAX_RESTARTS = 3
 RESTARTS_WITHIN_S = 60.0
 FIRST_BACK_OFF_S = 0.25
 
-Say = Callable[[str], None]
-
-
-class CannotGoOn(Exception):
-    """Raised when something that the server needs has ended for good; the message says what and why."""
+# `make` forwards a SIGTERM that its whole group has received, and a closing terminal sends SIGHUP twice. Such
+# an echo of the first signal does not count as a second one.
+ECHO_S = 1.0
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the server is made of; `redis` is None where one is used that runs already."""
+    """The parts of the server; `redis` is None if a running Redis is used."""
 
     redis: Part | None
     worker: Part
@@ -38,104 +36,129 @@ class Parts:
 
     @property
     def in_stop_order(self) -> list[Part]:
-        """The worker is needed until no request comes in any more, and Redis until all others have let go."""
+        """The api first, so that no request lacks a worker; Redis last, because all others use it."""
         parts = (self.api, self.worker, self.webhooks, self.redis)
         return [part for part in parts if part is not None]
 
 
-class Supervisor:
-    """Runs the parts until a signal or a failure ends them; made inside a running event loop."""
+class StopRequested(Exception):
+    """Raised by `StopSignals.wait` when the first signal comes."""
 
-    def __init__(
-        self, parts: Parts, *, listener: socket.socket, redis_url: str, keeper: Keeper, say: Say
-    ) -> None:
+
+class StopSignals:
+    """A listener for SIGINT, SIGTERM and SIGHUP; create it inside a running event loop.
+
+    The first signal requests a stop in order, a second one calls `on_second`.
+    """
+
+    def __init__(self, *, on_second: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._first = asyncio.Event()
+        self._first_at_s = 0.0
+        self._on_second = on_second
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup, SIGHUP is ignored: the server is meant to outlive the terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._loop.add_signal_handler(number, self._on_signal)
+
+    async def wait(self) -> None:
+        """Wait for the first signal.
+
+        Raises:
+            StopRequested: the signal has come.
+        """
+        await self._first.wait()
+        raise StopRequested
+
+    def _on_signal(self) -> None:
+        if not self._first.is_set():
+            self._first_at_s = self._loop.time()
+            self._first.set()
+        elif self._loop.time() - self._first_at_s >= ECHO_S:
+            self._on_second()
+
+
+class Supervisor:
+    """The parts at work until a signal or a failure ends them; create it inside a running event loop."""
+
+    def __init__(self, parts: Parts, *, listener: socket.socket, redis_url: str, show: Show) -> None:
         self._parts = parts
         self._listener = listener
         self._redis_url = redis_url
-        self._keeper = keeper
-        self._say = say
+        self._show = show
         self._exit_code = 0
-        self._began_s = time.monotonic()
-        self._signals = StopSignals(on_insist=self._kill_all)
+        self._signals = StopSignals(on_second=self._kill_all)
 
-    async def run(self) -> int:
-        """Start the parts, keep them running, and stop them; returns the exit code."""
+    async def run(self, on_ready: Callable[[], None]) -> int:
+        """Start the parts, keep them running, and stop them; return the exit code."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._signals.wait())
-                tasks.create_task(self._watch_keeper())
                 await self._bring_up(tasks)
-        except* StopAsked:
-            self._say(
-                "Stopping: the api, then the worker, the webhooks, then Redis. Ctrl-C again ends all at once."
-            )
-        except* CannotGoOn as failures:
+                on_ready()
+        except* StopRequested:
+            self._show("Stopping: the api, then the worker, the webhooks, then Redis. Ctrl-C kills them all.")
+        except* CannotContinue as failures:
             self._exit_code = 1
             for failure in failures.exceptions:
-                self._say(f"Stopping, because {failure}")
+                self._show(f"Stopping, because {failure}")
         finally:
             await self._stop_all()
         return self._exit_code
 
     async def _bring_up(self, tasks: asyncio.TaskGroup) -> None:
         if self._parts.redis is not None:
-            tasks.create_task(keep_running(self._parts.redis, say=self._say))
-        await wait_until(partial(ask_redis, self._redis_url), what="Redis", say=self._say)
+            tasks.create_task(keep_running(self._parts.redis, show=self._show))
+        await wait_until(partial(check_redis, self._redis_url), name="Redis", show=self._show)
         for part in (self._parts.worker, self._parts.webhooks, self._parts.api):
-            tasks.create_task(keep_running(part, say=self._say))
-        url = base_url(self._listener)
-        await wait_until(partial(ask_api, url), what="the api and the worker", say=self._say)
-        self._say(tell_welcome(url, started_in_s=time.monotonic() - self._began_s))
-
-    async def _watch_keeper(self) -> None:
-        await self._keeper.wait()
-        raise CannotGoOn("the keeper process was killed, and nothing would end the parts if this one were.")
+            tasks.create_task(keep_running(part, show=self._show))
+        check = partial(check_api, base_url(self._listener))
+        await wait_until(check, name="the api and the worker", show=self._show)
 
     async def _stop_all(self) -> None:
-        # Who connects from now on is refused at once, instead of waiting for an api that does not come back.
+        # New clients are refused at once, instead of waiting for an api that does not come back.
         self._listener.close()
-        descendants = list_descendants(besides=self._keeper.pid)
+        descendants = list_descendants()
         for part in self._parts.in_stop_order:
             await part.stop()
         for pid in await asyncio.to_thread(end_survivors, descendants):
-            self._say(f"Killed process {pid}, which had outlived the part that started it.")
-        await self._keeper.dismiss()
-        self._say("Stopped. Jobs that are queued are done after the next start.")
+            self._show(f"Killed process {pid}, which had outlived its parent.")
+        self._show("Stopped. Queued jobs continue after the next start.")
 
     def _kill_all(self) -> None:
         self._exit_code = 1
-        self._say("Ending all at once.")
+        self._show("Killing all parts.")
         for part in self._parts.in_stop_order:
             part.kill()
 
 
-async def keep_running(part: Part, *, say: Say) -> None:
-    """Start `part`, and start it again whenever it ends, after a pause that grows.
+async def keep_running(part: Part, *, show: Show) -> None:
+    """Start `part`, and start it again whenever it ends, after a growing pause.
 
     Raises:
-        CannotGoOn: it has ended too often within a short time.
+        CannotContinue: the part cannot be started, or needs more than MAX_RESTARTS in RESTARTS_WITHIN_S.
     """
     restarts: deque[float] = deque()
     while True:
         try:
             await part.start()
         except OSError as problem:
-            raise CannotGoOn(f"{part.name} cannot be started: {problem}") from problem
+            raise CannotContinue(f"{part.name} cannot be started: {problem}") from problem
         reason = await part.wait()
         now = time.monotonic()
         while restarts and now - restarts[0] > RESTARTS_WITHIN_S:
             restarts.popleft()
         if len(restarts) >= MAX_RESTARTS:
-            raise CannotGoOn(_tell_failure(part, reason))
+            raise CannotContinue(_describe_failure(part, reason))
         back_off_s = FIRST_BACK_OFF_S * 2 ** len(restarts)
         restarts.append(now)
-        say(f"{part.name} ended unexpectedly ({reason}); it is started again in {back_off_s:g} s.")
+        show(f"{part.name} ended unexpectedly ({reason}); it restarts in {back_off_s:g} s.")
         await asyncio.sleep(back_off_s)
 
 
-def _tell_failure(part: Part, reason: str) -> str:
+def _describe_failure(part: Part, reason: str) -> str:
     last_lines = "".join(f"\n  {line}" for line in part.last_lines)
     return (
-        f"{part.name} has ended {MAX_RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s, "
-        f"at last with {reason}. The last it wrote:{last_lines or ' nothing.'}"
+        f"{part.name} ended {MAX_RESTARTS + 1} times within {RESTARTS_WITHIN_S:g} s, the last time with "
+        f"{reason}. Its last lines:{last_lines or ' none.'}"
     )

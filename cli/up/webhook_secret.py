@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from api.webhooks.signing_secrets import PREFIX, BadWebhookSecret, check_secret
-from cli.up.start_errors import CannotStart
+from cli.up.errors import CannotStart
 
 SECRET_FILE = "webhook_secret"  # noqa: S105 - the name of the file
 SECRET_BYTES = 32

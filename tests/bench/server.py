@@ -15,10 +15,9 @@ import psutil
 
 from api.settings import ApiSettings
 from cli.up.data_folder import lock_data_folder, prepare_data_folder
-from cli.up.keeper import Keeper
 from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
-from cli.up.readiness import ask_api, ask_redis, wait_until
+from cli.up.readiness import check_api, check_redis, wait_until
 from cli.up.redis_server import choose_socket, redis_command, socket_url
 from shared.record.connection import open_async_connection, run_async_on
 from shared.record.scripts import ScriptCall
@@ -38,9 +37,8 @@ Answer = TypeVar("Answer")
 class BenchServer:
     """The parts, each started as `make run` starts it; what is killed stays dead until started again."""
 
-    def __init__(self, folder: Path, keeper: Keeper, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self._folder = folder
-        self._keeper = keeper
         self._listener = open_port("127.0.0.1", 0)
         self._socket = choose_socket(folder / "redis")
         self._settings = settings
@@ -64,7 +62,7 @@ class BenchServer:
     async def start_front(self) -> None:
         """Start Redis and the api; returns when both answer."""
         await self._start("redis", redis_command(self._folder / "redis", "everysec", socket=self._socket))
-        await wait_until(partial(ask_redis, self.redis_url), what="Redis", say=print)
+        await wait_until(partial(check_redis, self.redis_url), name="Redis", show=print)
         descriptor = self._listener.fileno()
         settings = {"LISTEN_FD": str(descriptor)}
         await self._start("api", _python("api"), settings=settings, inherited=(descriptor,))
@@ -73,7 +71,7 @@ class BenchServer:
     async def start_worker(self) -> None:
         """Start the worker; returns when a request would be served."""
         await self._start("worker", _python("worker"))
-        await wait_until(partial(ask_api, self.base_url), what="the worker", say=print)
+        await wait_until(partial(check_api, self.base_url), name="the worker", show=print)
 
     def kill_worker(self) -> None:
         """Kill -9 the worker alone; returns at once."""
@@ -106,7 +104,6 @@ class BenchServer:
             if name in self._parts:
                 await self._parts[name].stop()
         self._listener.close()
-        await self._keeper.dismiss()
 
     async def _start(
         self,
@@ -124,7 +121,7 @@ class BenchServer:
             inherited=inherited,
             on_line=partial(_append_line, self._folder / "logs" / f"{name}.log"),
         )
-        part = self._parts[name] = Part(plan, self._keeper)
+        part = self._parts[name] = Part(plan)
         await part.start()
 
     def _environment(self) -> dict[str, str]:
@@ -137,8 +134,8 @@ class BenchServer:
 async def serve(folder: Path, **settings: str) -> AsyncIterator[BenchServer]:
     """Redis and the api with these settings and the scripted engine if no other; all ends with the block."""
     prepare_data_folder(folder)
-    keeper = await Keeper.start(kill_order=("api", "worker", "redis"), lock=lock_data_folder(folder))
-    server = BenchServer(folder, keeper, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})
+    lock_data_folder(folder)
+    server = BenchServer(folder, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await server.start_front()

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from cli.up.data_folder import lock_data_folder, prepare_data_folder
-from cli.up.keeper import Keeper
 from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
-from cli.up.readiness import ask_api, ask_redis, wait_until
+from cli.up.readiness import check_api, check_redis, wait_until
 from cli.up.redis_server import redis_command, socket_url
 from tests.chaos.clips import WINDOW_S
 from tests.chaos.faults import WORKERS
@@ -103,18 +102,17 @@ class TestBed:
         (self._folder / "logs").mkdir(exist_ok=True)
         self._listener = open_port("127.0.0.1", 0)
         self.base_url = base_url(self._listener)
-        order = ("api", *WORKERS, "redis")
-        self._keeper = await Keeper.start(kill_order=order, lock=lock_data_folder(self.data))
+        lock_data_folder(self.data)
         command = redis_command(self.data / "redis", "everysec", socket=self._socket)
         self._run("redis", command, os.environ)
-        await wait_until(partial(ask_redis, self.redis_url), what="Redis", say=print)
+        await wait_until(partial(check_redis, self.redis_url), name="Redis", show=print)
         for name in WORKERS:
             self._run(name, self._python("worker"), await self._environment(name))
         shell = ("/bin/sh", "-c", LIMITED_API, str(self.full_disk_flag), *self._python("api"))
         descriptor = self._listener.fileno()
         environment = {**await self._environment("api"), "LISTEN_FD": str(descriptor)}
         self._run("api", shell, environment, (descriptor,))
-        await wait_until(partial(ask_api, self.base_url), what="the api and the workers", say=print)
+        await wait_until(partial(check_api, self.base_url), name="the api and the workers", show=print)
 
     async def stop(self) -> None:
         """End all."""
@@ -124,7 +122,6 @@ class TestBed:
         for proxy in self.proxies.values():
             await proxy.stop()
         self._listener.close()
-        await self._keeper.dismiss()
 
     @property
     def unexpected_ends(self) -> list[str]:
@@ -143,7 +140,7 @@ class TestBed:
             inherited=tuple(inherited),
             on_line=partial(_append_line, log),
         )
-        self.parts[name] = RunningPart(Part(plan, self._keeper))
+        self.parts[name] = RunningPart(Part(plan))
 
     async def _environment(self, name: str) -> Mapping[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in {"API_KEYS", "PORT", "HOST"}}

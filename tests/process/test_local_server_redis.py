@@ -1,4 +1,4 @@
-"""The Redis that comes without set-up: found, started, private, and durable."""
+"""The private Redis of a local server: found, started, reachable only by its owner, and durable."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import redis
 from kombu import Connection
 
 from cli.up import redis_server
+from cli.up.errors import CannotStart
 from cli.up.redis_server import (
-    RedisServerMissing,
     choose_socket,
     find_packaged_server,
     find_redis_server,
@@ -65,13 +65,13 @@ def test_the_packaged_server_is_a_valkey_that_is_new_enough() -> None:
     assert redis_server.read_version(packaged) >= redis_server.MINIMUM_VERSION
 
 
-def test_no_server_at_all_is_an_error_that_says_what_to_do(
+def test_without_any_server_the_error_names_the_remedy(
     path_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not list(path_folder.iterdir())
     monkeypatch.setattr(redis_server, "find_packaged_server", lambda: None)
 
-    with pytest.raises(RedisServerMissing, match="REDIS_URL"):
+    with pytest.raises(CannotStart, match="REDIS_URL"):
         find_redis_server()
 
 

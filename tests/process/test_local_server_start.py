@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from cli.up.data_folder import prepare_data_folder
+from cli.up.errors import CannotStart
 from cli.up.redis_server import redis_command, socket_url
 from cli.up.settings import BAD_SETTING_EXIT_CODE
-from cli.up.start_errors import CannotStart
 from shared.engine_choice import choose_engine_for_machine
 from tests.process.local_server_driver import (
     PATIENCE_S,
@@ -133,14 +133,14 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
 
         assert refusal(tmp_path, PORT=str(port)) == (
             1,
-            f"PORT={port} is in use by another program: stop that one, or choose another with PORT.\n",
+            f"PORT={port} is in use by another program. Stop that program, or choose another PORT.\n",
         )
 
 
 def test_a_host_that_is_not_of_this_machine_is_refused(tmp_path: Path) -> None:
     _, why = refusal(tmp_path, HOST="192.0.2.1")
 
-    assert why.startswith("HOST=192.0.2.1 is no address to listen on")
+    assert why.startswith("HOST=192.0.2.1 is not an address of this machine")
 
 
 def test_a_data_folder_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 
         assert ended.returncode == 1
         assert ended.stderr == (
-            f"DATA_DIR={tmp_path} is in use by another server (process {first.pid}): "
-            "stop that one, or choose another folder with DATA_DIR.\n"
+            f"DATA_DIR={tmp_path} is in use by another server (process {first.pid}). "
+            "Stop that server, or choose another folder with DATA_DIR.\n"
         )
         first.terminal.sendintr()
         assert first.wait() == 0
@@ -199,7 +199,7 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_an_engine_that_is_not_there_is_refused_and_not_replaced(tmp_path: Path, engine: str) -> None:
     assert refusal(tmp_path, ENGINE=engine) == (
         2,
-        f"ENGINE={engine}: this version has no such engine; choose one of auto, {', '.join(EngineName)}.\n",
+        f"ENGINE={engine} does not exist in this version. Choose one of auto, {', '.join(EngineName)}.\n",
     )
 
 

@@ -1,8 +1,9 @@
-"""However the local server is ended, its parts end in order and nothing is left running."""
+"""The parts of a local server stop in order, and no end of the server leaves a process behind."""
 
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,11 @@ from tests.process.local_server_driver import (
     REPOSITORY,
     STAND_INS,
     LocalServer,
+    command_of,
     server_environment,
 )
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties children to their parent")
 
 ORDERLY = [
     "api was asked to stop",
@@ -55,7 +59,7 @@ def test_a_signal_to_the_server_or_its_group_stops_it_in_order(
         assert server.survivors() == []
 
 
-def test_the_echo_of_a_signal_does_not_end_all_at_once(tmp_path: Path) -> None:
+def test_the_echo_of_a_signal_does_not_kill_the_parts(tmp_path: Path) -> None:
     with LocalServer(tmp_path) as server:
         server.expect_ready()
 
@@ -66,7 +70,7 @@ def test_the_echo_of_a_signal_does_not_end_all_at_once(tmp_path: Path) -> None:
         assert server.journal()[-3:] == ORDERLY
 
 
-def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_kills_all_parts(tmp_path: Path) -> None:
     with LocalServer(tmp_path, MISBEHAVIOUR="worker ignores SIGTERM", STOP_GRACE_S="600") as server:
         server.expect_ready()
         server.signal_after_look(signal.SIGINT)
@@ -76,7 +80,7 @@ def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
         server.terminal.sendintr()
 
         assert server.wait() == 1
-        assert "Ending all at once." in server.said
+        assert "Killing all parts." in server.said
         assert server.survivors() == []
 
 
@@ -90,7 +94,23 @@ def test_a_signal_during_the_start_stops_what_has_been_started(tmp_path: Path) -
         assert server.survivors() == []
 
 
-def test_a_killed_supervisor_leaves_nothing_and_the_folder_can_be_used_at_once(tmp_path: Path) -> None:
+@only_linux
+def test_the_kernel_kills_all_parts_of_a_killed_supervisor(tmp_path: Path) -> None:
+    with LocalServer(tmp_path) as killed:
+        killed.expect_ready()
+        parts = psutil.Process(killed.pid).children()
+        assert any("redis.sock" in command_of(part) for part in parts)
+        # Frozen parts cannot end on their own.
+        for part in parts:
+            part.suspend()
+
+        killed.signal_after_look(signal.SIGKILL)
+
+        assert killed.survivors() == []
+
+
+@only_linux
+def test_the_data_folder_of_a_killed_server_can_be_used_at_once(tmp_path: Path) -> None:
     with LocalServer(tmp_path) as killed:
         killed.expect_ready()
         killed.signal_after_look(signal.SIGKILL)
@@ -102,10 +122,11 @@ def test_a_killed_supervisor_leaves_nothing_and_the_folder_can_be_used_at_once(t
             assert server.wait() == 0
 
 
+@only_linux
 def test_a_supervisor_killed_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     for moment in range(6):
         with LocalServer(tmp_path / str(moment)) as server:
-            while len(server.look()) <= moment // 2:  # the keeper, Redis, a part
+            while len(server.look()) <= moment // 2:  # Redis, then the other parts
                 pass
             server.signal_after_look(signal.SIGKILL)
             assert server.survivors() == []
@@ -123,7 +144,7 @@ def test_a_closed_terminal_stops_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pipe", ["closed", "full"])
-def test_an_output_that_nobody_reads_keeps_nothing_from_stopping(tmp_path: Path, pipe: str) -> None:
+def test_an_output_without_a_reader_does_not_keep_the_server_from_stopping(tmp_path: Path, pipe: str) -> None:
     with subprocess.Popen(
         STAND_INS,
         cwd=REPOSITORY,

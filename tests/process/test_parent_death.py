@@ -1,5 +1,6 @@
 """A process that is tied to its parent dies with it, and one that was let go does not."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from shared import parent_death
 from shared.parent_death import is_left_alone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes so")
@@ -62,6 +64,28 @@ def test_a_process_that_was_let_go_lives_until_its_channel_ends(parents: list[su
     parents[-1].stdin.close()
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running()
+
+
+def test_a_program_that_cannot_tie_itself_is_started_tied(parents: list[subprocess.Popen[str]]) -> None:
+    become = "import os; from shared.parent_death import become_tied; "
+    script = f"{become}become_tied(os.getppid(), ['/bin/sh', '-c', 'echo ready; exec sleep 60'])"
+    command = [sys.executable, "-P", "-c", PARENT, script]
+    parents.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    assert parents[-1].stdout is not None
+    program = psutil.Process(int(parents[-1].stdout.readline()))
+    parents[-1].kill()
+    parents[-1].wait()
+    psutil.wait_procs([program], timeout=30)
+    assert not program.is_running()
+
+
+def test_a_program_whose_parent_is_dead_already_is_not_started() -> None:
+    another_parent = str(os.getpid() + 1)
+    command = [sys.executable, "-I", "-S", parent_death.__file__, another_parent, "echo", "started"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout == ""
 
 
 def test_a_process_whose_parent_died_before_it_was_tied_sees_it_by_the_channel() -> None:

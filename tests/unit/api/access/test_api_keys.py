@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from api.access.api_key_source import read_api_keys
 from api.access.api_keys import MIN_KEY_CHARACTERS, ApiKey, ApiKeys, BadApiKeys, KeyLimits, parse_api_keys
 from api.settings import ApiSettings
+from cli.up.errors import CannotStart
 from cli.up.settings import check_settings_of_parts
-from cli.up.start_errors import CannotStart
 from tests.support.documents import find_block
 
 KEY = "k3y-0123456789abcdef"

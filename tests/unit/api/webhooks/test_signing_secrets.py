@@ -16,7 +16,7 @@ from api.webhooks.signing_secrets import (
     check_secret,
     parse_server_secrets,
 )
-from cli.up.start_errors import CannotStart
+from cli.up.errors import CannotStart
 from cli.up.webhook_secret import keep_webhook_secret
 
 
