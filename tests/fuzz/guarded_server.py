@@ -181,7 +181,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_STOP_WITHIN_S)
     except subprocess.TimeoutExpired:
-        process.kill()  # its keeper ends all the parts
+        process.kill()  # the kernel then kills all its parts
         process.wait()
 
 
