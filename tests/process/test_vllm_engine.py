@@ -14,7 +14,7 @@ from shared.media.pcm_frames import PcmWriter
 from tests.support.model_reports import receive_until
 from tests.support.server import wait_for
 from tests.support.tiny_qwen3 import SAMPLES, TINY
-from worker.engines.qwen3.vllm_requests import ENGINE_LOST_EXIT_CODE
+from worker.engines.qwen3.vllm_model import ENGINE_LOST_EXIT_CODE
 from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
 

@@ -25,10 +25,10 @@ from worker.audio.windows import cut_windows
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_WORD_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window, WordsUnsupported
 from worker.engines.qwen3.aligner import load_aligner
-from worker.engines.qwen3.aligner_words import find_words
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.words import find_words
 from worker.model.decoding import JobDecoder, JobListener
 from worker.model.messages import DecodeJob, JobFailed
 
@@ -302,7 +302,7 @@ import numpy as np
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.aligner_words import make_words
+from worker.engines.qwen3.words import make_words
 
 class Listener:
     def on_partial(self, window, delta, tail, language=None): pass
@@ -342,7 +342,7 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPa
     aligner = load_aligner(str(ALIGNER), CPU)
     monkeypatch.setitem(sys.modules, "soynlp.tokenizer", None)
 
-    with pytest.raises(ModelUnavailable, match=r"words in Korean need a tokenizer.*soynlp"):
+    with pytest.raises(ModelUnavailable, match=r"Word timestamps in Korean need a tokenizer.*soynlp"):
         aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "안녕", "ko")
 
 

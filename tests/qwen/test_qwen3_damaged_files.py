@@ -69,7 +69,7 @@ def test_a_damaged_model_is_refused_with_the_reason(tmp_path: Path, damage: Call
     shutil.copytree(TINY / "checkpoint", folder)
     damage(folder)
 
-    with pytest.raises(ModelUnavailable, match=f"model in {folder} cannot be loaded .*Set MODEL_ID .*anew"):
+    with pytest.raises(ModelUnavailable, match=f"model in {folder} cannot be loaded .*Set MODEL_ID .*again"):
         Qwen3Engine(Qwen3Config(str(folder), device="cpu")).load(lambda _phase: None)
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_model_fails_the_job_at_once_with_the_remedy(
 def find_weights(cache: Path, endpoint: str) -> str:
     """What the hub's client of Qwen's environment makes of the default model."""
     program = (
-        "from worker.engines.qwen3.weights import find_qwen3_weights\n"
+        "from worker.engines.qwen3.loading import find_qwen3_weights\n"
         "from worker.engines.protocol import ModelUnavailable\n"
         f"try: print(find_qwen3_weights({MODEL!r}))\n"
         "except ModelUnavailable as error: print(error)"

@@ -31,7 +31,7 @@ from worker.engines.protocol import (
     WindowTranscript,
 )
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.row import RowRules
+from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.text import LoopRule
 
 DETECT = TranscriptionRequest()
@@ -40,27 +40,27 @@ DETECT = TranscriptionRequest()
 class Listener:
     """Notes the partials, and says stop once it was asked as often as it is told."""
 
-    def __init__(self, *, patience: int = 1_000_000) -> None:
+    def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.deltas: dict[int, str] = {}
-        self.told: list[tuple[str, str]] = []
-        self.asked = 0
-        self._patience = patience
+        self.partials: list[tuple[str, str]] = []
+        self.stop_checks = 0
+        self._max_checks = max_checks
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         self.deltas[window] = self.deltas.get(window, "") + delta
-        self.told.append((delta, tail))
+        self.partials.append((delta, tail))
 
     def is_stopped(self) -> bool:
-        self.asked += 1
-        return self.asked > self._patience
+        self.stop_checks += 1
+        return self.stop_checks > self._max_checks
 
 
-def make_engine(rules: RowRules | None = None) -> Qwen3Engine:
+def make_engine(rules: SequenceRules | None = None) -> Qwen3Engine:
     """The engine for the tiny model, not loaded yet."""
-    return Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=8, rules=rules or RowRules()))
+    return Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=8, rules=rules or SequenceRules()))
 
 
-def give_rules(engine: Qwen3Engine, rules: RowRules) -> Qwen3Engine:
+def give_rules(engine: Qwen3Engine, rules: SequenceRules) -> Qwen3Engine:
     """A second engine with the model of `engine`, under other rules."""
     other = make_engine(rules)
     other._model = engine._model
@@ -139,7 +139,7 @@ def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
     (transcript,) = engine.decode_windows([take_whole(SAMPLES[name].read())], DETECT, listener)
 
     assert (transcript.segments, transcript.warnings, transcript.is_complete) == ((), (), True)
-    assert listener.told == []
+    assert listener.partials == []
 
 
 @pytest.mark.parametrize("length", [1, 200, 201, 4_000])
@@ -160,7 +160,7 @@ def test_what_was_streamed_is_the_text(engine: Qwen3Engine, vad: SileroVad, name
 
     texts = {number: join_segments(made.segments) for number, made in enumerate(transcripts) if made.segments}
     assert listener.deltas == texts
-    assert len(listener.told) > len(windows)
+    assert len(listener.partials) > len(windows)
 
 
 def test_windows_decoded_together_are_as_those_decoded_alone(engine: Qwen3Engine, vad: SileroVad) -> None:
@@ -217,19 +217,19 @@ def test_markup_in_the_context_does_not_take_the_prompt_apart(engine: Qwen3Engin
 
 @pytest.mark.parametrize("asked", [1, 2, 9])
 def test_stop_is_heard_at_the_next_token(engine: Qwen3Engine, asked: int) -> None:
-    listener = Listener(patience=asked)
+    listener = Listener(max_checks=asked)
     window = take_whole(SAMPLES["en_fox"].read())
 
     with pytest.raises(DecodingStopped):
         engine.decode_windows([window], DETECT, listener)
 
-    assert listener.asked == asked + 1
+    assert listener.stop_checks == asked + 1
     assert decode_sample(engine, "en_fox") == SAMPLES["en_fox"].text
 
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str) -> None:
-    tiny_limit = give_rules(engine, RowRules(max_new_tokens=5, truncation_repairs=6))
+    tiny_limit = give_rules(engine, SequenceRules(max_new_tokens=5, truncation_repairs=6))
     window = take_whole(SAMPLES[name].read())
     listener = Listener()
 
@@ -241,7 +241,7 @@ def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str
 
 
 def test_a_text_that_stays_cut_is_warned_of_with_its_time(engine: Qwen3Engine) -> None:
-    tiny_limit = give_rules(engine, RowRules(max_new_tokens=3, truncation_repairs=1))
+    tiny_limit = give_rules(engine, SequenceRules(max_new_tokens=3, truncation_repairs=1))
 
     window = take_whole(SAMPLES["en_fox"].read())
     (transcript,) = tiny_limit.decode_windows([window], DETECT, Listener())
@@ -254,7 +254,7 @@ def test_a_text_that_stays_cut_is_warned_of_with_its_time(engine: Qwen3Engine) -
 
 
 def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> None:
-    loops_soon = give_rules(engine, RowRules(loop=LoopRule(min_repeats=2, min_characters=10)))
+    loops_soon = give_rules(engine, SequenceRules(loop=LoopRule(min_repeats=2, min_characters=10)))
     listener = Listener()
 
     (transcript,) = loops_soon.decode_windows([take_whole(SAMPLES["en_repeat"].read())], DETECT, listener)
@@ -308,7 +308,7 @@ def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: 
 
 @pytest.mark.parametrize("name", ["en_fox", "de_umlaut", "zh_tea"])
 def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine, name: str) -> None:
-    sample, tokenizer = SAMPLES[name], engine._model._processor.tokenizer
+    sample, tokenizer = SAMPLES[name], engine._model._processor._processor.tokenizer
     audio = sample.read()
 
     (transcript,) = engine.decode_windows(
@@ -317,7 +317,8 @@ def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine
 
     counts = transcript.token_counts
     assert counts is not None
-    assert counts.text_input == len(tokenizer(engine._model.build_prompt("Ada", None))["input_ids"]) - 1
+    prompt = engine._model._processor.build_prompt("Ada", None)
+    assert counts.text_input == len(tokenizer(prompt)["input_ids"]) - 1
     assert counts.audio_input == pytest.approx(13 * len(audio) / SAMPLE_RATE_HZ, abs=1)
     said = f"language {sample.language}<asr_text>{join_segments(transcript.segments)}<|im_end|>"
     assert counts.output == len(tokenizer(said)["input_ids"])
@@ -325,7 +326,7 @@ def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine
 
 def test_a_text_that_takes_two_generations_is_said_once_and_heard_twice(engine: Qwen3Engine) -> None:
     window = take_whole(SAMPLES["en_fox"].read())
-    two_steps = give_rules(engine, RowRules(max_new_tokens=8, truncation_repairs=6))
+    two_steps = give_rules(engine, SequenceRules(max_new_tokens=8, truncation_repairs=6))
 
     (whole,) = engine.decode_windows([window], DETECT, Listener())
     (repaired,) = two_steps.decode_windows([window], DETECT, Listener())
@@ -338,10 +339,11 @@ def test_a_text_that_takes_two_generations_is_said_once_and_heard_twice(engine: 
 
 
 def test_the_prompt_is_the_one_that_qwens_package_builds(engine: Qwen3Engine) -> None:
-    package = Qwen3ASRModel("transformers", torch.nn.Linear(1, 1), engine._model._processor)
+    processor = engine._model._processor
+    package = Qwen3ASRModel("transformers", torch.nn.Linear(1, 1), processor._processor)
 
     for context, language in (("", None), ("Ada, Bob", None), ("", "English"), ("Ada", "German")):
-        assert engine._model.build_prompt(context, language) == package._build_text_prompt(context, language)
+        assert processor.build_prompt(context, language) == package._build_text_prompt(context, language)
 
 
 def test_the_languages_are_those_of_qwens_package() -> None:

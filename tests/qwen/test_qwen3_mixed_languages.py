@@ -207,5 +207,5 @@ def test_with_the_language_given_nothing_is_cut(
     blind_segments, blind_listener = decode(blind_engine, windows, request)
 
     assert segments == blind_segments
-    assert listener.asked == blind_listener.asked
+    assert listener.stop_checks == blind_listener.stop_checks
     assert {segment.language for segment in segments} == {"de"}

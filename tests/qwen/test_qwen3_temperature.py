@@ -12,7 +12,7 @@ from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.row import Prompt
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 
 # Far above what a request may ask for: the tiny model is so sure of its tokens that 1 changes few of them.
 HOT = 20.0
@@ -35,7 +35,7 @@ def draw(engine: Qwen3Engine, *, temperature: float, seed: int) -> list[int]:
         return [len(tokens) == 8]
 
     prompt = Prompt(SAMPLES[EXACT[0]].read(), "", None, ())
-    engine._model.generate([prompt], follow, max_new_tokens=8, avoid_repeats=False, temperature=temperature)
+    engine._model.generate([prompt], follow, GenerationOptions(max_new_tokens=8, temperature=temperature))
     return tokens
 
 

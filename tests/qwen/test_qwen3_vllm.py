@@ -15,7 +15,8 @@ from tests.support.tiny_qwen3 import SAMPLES, TINY
 from tests.support.vllm_stand_in import Request, VllmStandIn
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.row import END_TOKENS, RowRules
+from worker.engines.qwen3.inputs import END_TOKENS
+from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
 
 NAMES = ("de_digits5", "zh_digits4", "en_digits6")
@@ -88,9 +89,9 @@ def make_windows() -> list[Window]:
     return windows
 
 
-@pytest.mark.parametrize("rules", [RowRules(), RowRules(max_new_tokens=9, truncation_repairs=3)])
+@pytest.mark.parametrize("rules", [SequenceRules(), SequenceRules(max_new_tokens=9, truncation_repairs=3)])
 def test_texts_are_those_of_the_model_even_if_they_have_to_be_gone_on_with(
-    vllm: VllmStandIn, rules: RowRules
+    vllm: VllmStandIn, rules: SequenceRules
 ) -> None:
     config = Qwen3VllmConfig(str(TINY), rules=rules, language_changes=LanguageChanges.OFF)
     engine = Qwen3VllmEngine(config)

@@ -2,18 +2,18 @@
 
 
 class Listener:
-    """Notes the partials, and says stop after as many as it is told."""
+    """A listener that collects texts, and asks for a stop after `max_partials`."""
 
-    def __init__(self, *, patience: int = 1_000) -> None:
+    def __init__(self, *, max_partials: int = 1_000) -> None:
         self.texts: dict[int, str] = {}
-        self._patience = patience
+        self._partials_left = max_partials
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
-        """Note the text of a window."""
+        """Append to the text of a window."""
         assert tail == ""
         self.texts[window] = self.texts.get(window, "") + delta
-        self._patience -= 1
+        self._partials_left -= 1
 
     def is_stopped(self) -> bool:
-        """Whether it has heard enough."""
-        return self._patience <= 0
+        """Return whether all partials that it allows have come."""
+        return self._partials_left <= 0

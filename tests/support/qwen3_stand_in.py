@@ -8,7 +8,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TokenCounts
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.decoding import FollowTokens, OutOfDeviceMemory
-from worker.engines.qwen3.row import Prompt
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 
 END = 151_645
 ENGLISH = "language English<asr_text>"
@@ -20,12 +20,12 @@ Script = Callable[[Prompt, bool], str]
 class ModelStandIn:
     """Says its scripts byte by byte, and goes on from what it said; a window's number is its first sample."""
 
-    def __init__(self, *scripts: str | Script, most_rows: int = 100, is_counting: bool = False) -> None:
+    def __init__(self, *scripts: str | Script, max_sequences: int = 100, is_counting: bool = False) -> None:
         self.calls: list[list[int]] = []
         self.contexts: list[str] = []
         self.temperatures: list[float] = []
         self._scripts = scripts
-        self._most_rows = most_rows
+        self._most_rows = max_sequences
         self._is_counting = is_counting
 
     def decode_tokens(self, tokens: list[int]) -> str:
@@ -33,22 +33,16 @@ class ModelStandIn:
         return bytes(tokens).decode("utf-8", errors="replace")
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        follow: FollowTokens,
-        *,
-        max_new_tokens: int,
-        avoid_repeats: bool,
-        temperature: float = 0.0,
+        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
     ) -> list[TokenCounts | None]:
         """Go on with the script of each prompt."""
-        self.temperatures.append(temperature)
+        self.temperatures.append(options.temperature)
         self.calls.append([int(prompt.samples[0]) for prompt in prompts])
         self.contexts += [prompt.context for prompt in prompts]
         if len(prompts) > self._most_rows:
             raise OutOfDeviceMemory
-        texts = [self._continue(prompt, avoid_repeats=avoid_repeats) for prompt in prompts]
-        for step in range(max_new_tokens):
+        texts = [self._continue(prompt, avoid_repeats=options.avoid_repeats) for prompt in prompts]
+        for step in range(options.max_new_tokens):
             if all(follow([text[step] if step < len(text) else END for text in texts])):
                 break
         return [self._count(prompt) for prompt in prompts]
@@ -58,7 +52,7 @@ class ModelStandIn:
         if not self._is_counting:
             return None
         return TokenCounts(
-            text_input=len(prompt.context) + len(prompt.said),
+            text_input=len(prompt.context) + len(prompt.generated),
             audio_input=len(prompt.samples) // SAMPLE_RATE_HZ,
         )
 
@@ -66,30 +60,30 @@ class ModelStandIn:
         script = self._scripts[int(prompt.samples[0])]
         text = script if isinstance(script, str) else script(prompt, avoid_repeats)
         spoken = text.partition("<asr_text>")[2] if prompt.language else text
-        return spoken.encode()[len(prompt.said) :]
+        return spoken.encode()[len(prompt.generated) :]
 
 
 class Listener:
     """Notes what is told, and says stop when asked too often."""
 
-    def __init__(self, *, patience: int = 1_000_000) -> None:
+    def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.texts: dict[int, str] = {}
-        self.told: list[tuple[int, str, str]] = []
+        self.partials: list[tuple[int, str, str]] = []
         self.languages: dict[int, set[str | None]] = {}
-        self.asked = 0
-        self._patience = patience
+        self.stop_checks = 0
+        self._max_checks = max_checks
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         """Note what is told."""
         self.texts[window] = self.texts.get(window, "") + delta
-        self.told.append((window, delta, tail))
+        self.partials.append((window, delta, tail))
         if delta:
             self.languages.setdefault(window, set()).add(language)
 
     def is_stopped(self) -> bool:
-        """Whether it was asked more often than it has patience."""
-        self.asked += 1
-        return self.asked > self._patience
+        """Whether it was asked more often than it has max_checks."""
+        self.stop_checks += 1
+        return self.stop_checks > self._max_checks
 
 
 def make_window(number: int, *, seconds: int = 4, index: int | None = None) -> Window:

@@ -89,7 +89,7 @@ def test_a_cancel_ends_a_model_process_that_does_not_come_to_the_end_of_loading(
     ("trouble", "status", "code", "reason"),
     [
         ("die_in_load", 500, "engine_crash", "died"),
-        ("fail_load", 503, "model_unavailable", "told to fail to load"),
+        ("fail_load", 503, "model_unavailable", "fails to load"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(

@@ -1,1 +1,1 @@
-"""The speech recognition engines, each behind the protocol in `protocol.py`."""
+"""The speech recognition engines: a protocol, the catalog, the registry, and a package for each engine."""

@@ -1,4 +1,7 @@
-"""The engines there are and what each can do, known without importing any of them."""
+"""The names of the engines and their capabilities, known without importing any engine.
+
+Settings and heartbeats need these before anything is loaded; `registry` has the engines themselves.
+"""
 
 from enum import StrEnum
 
@@ -13,7 +16,7 @@ class EngineName(StrEnum):
     QWEN3 = "qwen3"  # Qwen3-ASR by Qwen's own package, on a GPU or the CPU
     QWEN3_VLLM = "qwen3-vllm"  # the same model by vLLM, on a GPU
     WHISPER = "whisper"  # faster-whisper on the CPU
-    SCRIPTED = "scripted"  # says what tests expect
+    SCRIPTED = "scripted"  # for tests; its text follows from the samples
 
 
 class LanguageChanges(StrEnum):
@@ -24,7 +27,7 @@ class LanguageChanges(StrEnum):
     OFF = "off"  # never
 
 
-# The languages of every multilingual Whisper model, by their codes in the API.
+# The languages of every multilingual Whisper model, as codes of the API.
 # fmt: off
 WHISPER_LANGUAGES = frozenset({
     "af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de",
@@ -36,41 +39,19 @@ WHISPER_LANGUAGES = frozenset({
 })
 # fmt: on
 
-# The languages of Qwen3-ASR, by their codes in the API, and the names it knows them by.
+# The languages of Qwen3-ASR: their codes in the API, and the names that the model uses.
+# fmt: off
 QWEN3_LANGUAGE_NAMES = {
-    "ar": "Arabic",
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "es": "Spanish",
-    "fa": "Persian",
-    "fi": "Finnish",
-    "fil": "Filipino",
-    "fr": "French",
-    "hi": "Hindi",
-    "hu": "Hungarian",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "mk": "Macedonian",
-    "ms": "Malay",
-    "nl": "Dutch",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "sv": "Swedish",
-    "th": "Thai",
-    "tr": "Turkish",
-    "vi": "Vietnamese",
-    "yue": "Cantonese",
-    "zh": "Chinese",
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fil": "Filipino",
+    "fr": "French", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean", "mk": "Macedonian", "ms": "Malay", "nl": "Dutch",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish",
+    "th": "Thai", "tr": "Turkish", "vi": "Vietnamese", "yue": "Cantonese", "zh": "Chinese",
 }
+# fmt: on
 
-# The languages in which Qwen's forced aligner finds the word timestamps.
+# The languages for which Qwen's forced aligner finds word timestamps.
 QWEN3_WORD_LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"})
 
 DEFAULT_ALIGNER_ID = "Qwen/Qwen3-ForcedAligner-0.6B"
@@ -86,7 +67,7 @@ def describe_capabilities(
     aligner_id: str = DEFAULT_ALIGNER_ID,
     max_context_bytes: int | None = None,
 ) -> Capabilities:
-    """What `engine` can do; the others are the settings of that name, where it needs them."""
+    """Return what `engine` can do with these settings; each argument is the setting of its name."""
     match engine:
         case EngineName.QWEN3 | EngineName.QWEN3_VLLM:
             words = find_word_languages(aligner_id) if engine is EngineName.QWEN3 else frozenset()
@@ -99,7 +80,7 @@ def describe_capabilities(
 
 
 def find_word_languages(aligner_id: str) -> frozenset[str]:
-    """The languages with word timestamps, given what ALIGNER_ID names; none without an aligner."""
+    """Return the languages with word timestamps for this ALIGNER_ID; an empty one means no aligner."""
     return QWEN3_WORD_LANGUAGES if aligner_id else frozenset()
 
 

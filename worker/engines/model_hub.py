@@ -1,4 +1,8 @@
-"""Asks the model hub only for what its cache lacks, and does not wait long for it."""
+"""Downloads from the model hub: only what its cache lacks, and with a limit on the wait.
+
+A model whose files are all cached is loaded without a request. So a slow or silent hub delays no start, and
+a worker does not return from an idle unload with other weights.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,53 +16,52 @@ _WEIGHTS_NAME = "model.safetensors"
 
 
 class _WeightsIndex(msgspec.Struct, frozen=True):
-    """In which file each tensor is."""
+    """The index of a model in several files: the file of each tensor."""
 
     weight_map: dict[str, str]
 
 
 class HubDownload(Protocol):
-    """Has the hub's client find a model, in its cache alone or wherever it is."""
+    """A call of the hub's client that finds a model, in its cache alone or also on the hub."""
 
     def __call__(self, *, local_files_only: bool) -> str:
-        """The folder in the cache; raises errors of many libraries where it cannot be had."""
+        """Return the folder in the cache; raise errors of many libraries if the model cannot be found."""
 
 
 def fetch_model(name: str, download: HubDownload, is_whole: Callable[[Path], bool]) -> Path:
-    """The folder of the model `name`: what is in the hub's cache, if it `is_whole`, or what the hub gives.
-
-    The client waits without limit for the list of a model's files. So the hub is asked first whether it knows
-    the model, and may be silent for HF_HUB_ETAG_TIMEOUT.
+    """Return the folder of the model `name`: the cached one if it `is_whole`, else a download.
 
     Raises:
-        Exception: it cannot be had; of many libraries, as the client lets them pass.
+        Exception: the model cannot be found or downloaded; the client lets errors of many libraries pass.
     """
     from huggingface_hub import HfApi, constants
 
     folder = _look_into_cache(download)
     if folder is not None and is_whole(folder):
         return folder
+    # The client has no limit on its request for the list of files. This request has one, so a silent hub
+    # fails here after HF_HUB_ETAG_TIMEOUT seconds.
     if not constants.HF_HUB_OFFLINE and "/" in name:
         HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     return Path(download(local_files_only=False))
 
 
 def has_safetensors_model(folder: Path) -> bool:
-    """Whether all is in `folder` that a model needs, as an interrupted download leaves only some of it."""
+    """Return whether `folder` has all files of a model; an interrupted download leaves only some."""
     has_tokenizer = _has_files(folder, ["tokenizer.json"]) or _has_files(folder, ["vocab.json", "merges.txt"])
     others = [_CONFIG_NAME, "preprocessor_config.json", "tokenizer_config.json"]
     return has_tokenizer and _has_files(folder, [*others, *_name_weights(folder)])
 
 
 def has_ctranslate2_model(folder: Path) -> bool:
-    """Whether all is in `folder` that a model of CTranslate2 needs."""
+    """Return whether `folder` has all files of a CTranslate2 model."""
     return _has_files(folder, [_CONFIG_NAME, "model.bin", "tokenizer.json"])
 
 
 def _look_into_cache(download: HubDownload) -> Path | None:
     try:
         return Path(download(local_files_only=True))
-    except (OSError, ValueError):  # it is not there, or the name is none that the hub could have
+    except (OSError, ValueError):  # it is not cached, or the hub could have no such name
         return None
 
 

@@ -1,6 +1,6 @@
-"""What every engine offers to the model process, and what it is told while it decodes."""
+"""The protocol between the model process and an engine, and the values that they exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -14,27 +14,30 @@ from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 Samples = npt.NDArray[np.float32]
 
 LOADED = "loaded"
-"""The phase that ends the loading of a second model; the end of `Engine.load` is that of the first."""
+"""The phase that ends the loading of a second model. The first model is loaded when `Engine.load` returns."""
+
+# An interval that reaches at most this far into a span only touches the silence at the span's edge.
+_TOUCH_S = 0.4
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A stretch of the upload, in samples at 16 kHz: start inclusive, end exclusive."""
+    """A range of the upload, in samples at 16 kHz: start inclusive, end exclusive."""
 
     start: int
     end: int
 
     @property
     def length(self) -> int:
-        """How many samples it spans."""
+        """The number of samples."""
         return self.end - self.start
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A slice of audio decoded at once: the samples of `spans`, one behind the other.
+    """A slice of audio that is decoded at once: the samples of `spans`, one after the other.
 
-    `samples` is float32 in -1..1 at 16 kHz, shape (sum of span lengths,). `end_sample` is where in the
-    upload the next window may begin: all audio before it is either in this window or earlier, or silence.
-    `pauses` are where in `samples`, in mid-silence, one stretch of speech ends and another begins.
+    `samples` is float32 in -1..1 at 16 kHz, shape (sum of span lengths,). `end_sample` is the place in the
+    upload where the next window may begin: all audio before it is in this window, in an earlier one, or
+    silence. `pauses` are the places in `samples`, in mid-silence, between two speech regions.
     """
 
     index: int
@@ -44,9 +47,9 @@ class Window(msgspec.Struct, frozen=True):
     pauses: tuple[int, ...] = ()
 
     def to_upload_s(self, window_s: float) -> float:
-        """The time in the upload, in seconds, of a moment `window_s` seconds into this window.
+        """Return the time in the upload of a moment in this window, both in seconds.
 
-        A moment at the seam of two spans belongs to the earlier; moments outside are clamped.
+        A moment between two spans belongs to the earlier span. Moments outside the window are clamped.
         """
         position = max(0.0, window_s * SAMPLE_RATE_HZ)
         for span in self.spans:
@@ -55,61 +58,95 @@ class Window(msgspec.Struct, frozen=True):
             position -= span.length
         return self.spans[-1].end / SAMPLE_RATE_HZ
 
+    def to_upload_interval_s(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Return an interval of this window as (start, end) in seconds of the upload.
+
+        Engines give rough times. An interval that only touches a span ends before that span. Otherwise it
+        would include all the silence that the window leaves out between the two spans.
+        """
+        shares = list(self._share_out(start_s * SAMPLE_RATE_HZ, end_s * SAMPLE_RATE_HZ))
+        if not shares:
+            moment = self.to_upload_s(start_s)
+            return moment, moment
+        longest = max(shares, key=_length_s)
+        held = [share for share in shares if share is longest or _length_s(share) > _TOUCH_S]
+        return held[0][0], held[-1][1]
+
+    def _share_out(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """Yield the share of each span in the samples `start`..`end`, in seconds of the upload."""
+        offset = 0
+        for span in self.spans:
+            first, last = max(start, offset), min(end, offset + span.length)
+            if first < last:
+                shift = span.start - offset
+                yield (first + shift) / SAMPLE_RATE_HZ, (last + shift) / SAMPLE_RATE_HZ
+            offset += span.length
+
+
+def _length_s(interval: tuple[float, float]) -> float:
+    return interval[1] - interval[0]
+
 
 class WindowTranscript(msgspec.Struct, frozen=True):
-    """What an engine made of one window; the segments' times are seconds of the upload, not of the window."""
+    """The transcript of one window. Its times are seconds of the upload, not of the window."""
 
     segments: tuple[Segment, ...]
     warnings: tuple[TranscriptWarning, ...] = ()
-    is_complete: bool = True  # false where speech may be missing from the text
-    token_counts: TokenCounts | None = None  # None where the engine does not know
+    is_complete: bool = True  # false if speech may be missing from the text
+    token_counts: TokenCounts | None = None  # None if the engine does not count them
 
 
 class DecodingListener(Protocol):
-    """Whoever follows the decoding of one job, called from the decoding thread."""
+    """A follower of the decoding of one job, called from the decoding thread."""
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
-        """`delta` is appended to the text of `window`; `tail` comes after it and may still change.
+        """Append `delta` to the text of `window`. `tail` comes after it and may still change.
 
-        Nothing is appended to a window before the ones ahead of it are complete. `language` is that in which
-        the text of the window begins, if it is known: whether a space belongs before it depends on that.
+        A window gets deltas only after all earlier windows are complete. `language` is the language in which
+        the window's text begins, if known: it decides if a space belongs before the text.
         """
 
     def is_stopped(self) -> bool:
-        """Whether the engine must stop as soon as it can; it then raises DecodingStopped."""
+        """Return whether the engine must stop as soon as it can. The engine then raises DecodingStopped."""
 
 
 class DecodingStopped(Exception):
-    """Raised by an engine out of `decode_windows` because its listener said stop."""
+    """Raised out of `decode_windows` after the listener asked for a stop."""
 
 
 class WordsUnsupported(Exception):
-    """Raised by an engine out of `decode_windows`: word timestamps are required, for a language without them.
+    """Raised out of `decode_windows`: word timestamps are required for a language that has none.
 
-    The message says which language that is, and what to do.
+    The message names the language and the remedy.
     """
 
 
 class ModelUnavailable(Exception):
-    """Raised where the weights of a model cannot be had; the message names the remedy."""
+    """Raised when the weights of a model are missing or cannot be loaded. The message names the remedy."""
+
+
+def raise_if_stopped(listener: DecodingListener) -> None:
+    """Raise DecodingStopped if the listener asks for a stop."""
+    if listener.is_stopped():
+        raise DecodingStopped
 
 
 class Engine(Protocol):
-    """One speech recognition engine in the model process. Nothing is imported or loaded before `load`."""
+    """A speech recognition engine in the model process. It imports and loads nothing before `load`."""
 
     @property
     def batch_windows(self) -> int:
-        """How many windows `decode_windows` takes at once at the most; at least 1."""
+        """The most windows that `decode_windows` takes at once; at least 1."""
 
     @property
     def needs_speech(self) -> bool:
-        """Whether windows are cut from speech found by the VAD (true) or at fixed lengths (false)."""
+        """Whether windows are cut from speech that the VAD found (true) or at fixed lengths (false)."""
 
     def load(self, report_phase: "PhaseReporter") -> str:
-        """Bring the weights into memory and return the device they are on, such as `cpu` or `cuda:0`.
+        """Load the weights into memory and return their device, such as `cpu` or `cuda:0`.
 
         Raises:
-            ModelUnavailable: the weights cannot be had.
+            ModelUnavailable: the weights are missing or cannot be loaded.
         """
 
     def decode_windows(
@@ -120,31 +157,32 @@ class Engine(Protocol):
         *,
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
-        """Transcribe the windows of one upload and return one transcript each, in order.
+        """Transcribe the windows of one upload and return one transcript for each, in order.
 
-        `previous_language` is that of the speech before these windows, for one whose own is in doubt.
+        `previous_language` is the language of the speech before these windows. It is used for text whose own
+        language is in doubt.
 
         Raises:
-            DecodingStopped: the listener said stop.
-            WordsUnsupported: the request requires word timestamps, and a language was detected that has none.
-            ModelUnavailable: it needs a second model, such as one that times words, which cannot be had.
+            DecodingStopped: the listener asked for a stop.
+            WordsUnsupported: the request requires word timestamps, and a detected language has none.
+            ModelUnavailable: a second model is needed, such as an aligner, and cannot be loaded.
         """
 
 
 @runtime_checkable
 class DraftingEngine(Protocol):
-    """An engine that has no text before a window is done, but a way to guess it sooner."""
+    """An engine that has no text before a window is done, but can guess the text earlier."""
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        """Tell the listener a draft of the window's text, as a tail; `decode_windows` is asked for it next.
+        """Publish a draft of the window's text as a tail. `decode_windows` decodes that window next.
 
         Raises:
-            DecodingStopped: the listener said stop.
+            DecodingStopped: the listener asked for a stop.
         """
 
 
 class PhaseReporter(Protocol):
-    """Told when a phase of loading begins: in `load`, or later of a second model, which ends with LOADED."""
+    """A callback for the phases of loading, in `load` and later while a second model is loaded."""
 
     def __call__(self, phase: str, /) -> None:
-        """`phase` names what is done now, in a word or two."""
+        """Report that `phase` begins, in a word or two; LOADED ends the loading of a second model."""

@@ -1,4 +1,8 @@
-"""The engines in code: which class serves under which name, and with which settings."""
+"""The engines themselves: creates the one that the settings name. No other module imports an engine.
+
+It cannot be part of `catalog`, which the settings import: a server must know the engines before it imports
+one.
+"""
 
 from worker.engines.catalog import EngineName
 from worker.engines.protocol import Engine
@@ -11,10 +15,10 @@ from worker.settings import WorkerSettings
 
 
 def create_engine(settings: WorkerSettings) -> Engine:
-    """The engine that `settings` name; nothing is loaded yet.
+    """Return the engine that `settings` name, with nothing loaded yet.
 
     Raises:
-        ValueError: there is no such misbehaviour as SCRIPTED_MISBEHAVIOUR names.
+        ValueError: SCRIPTED_MISBEHAVIOUR names an unknown misbehaviour.
     """
     match settings.chosen_engine:
         case EngineName.QWEN3:

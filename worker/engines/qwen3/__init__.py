@@ -1,1 +1,1 @@
-"""Qwen3-ASR on transformers and on vLLM."""
+"""Qwen3-ASR on torch and on vLLM, and Qwen's forced aligner. Only this package imports torch, in `load`."""

@@ -1,4 +1,4 @@
-"""Qwen's forced aligner on torch: when each word of a text was said in the audio it is of."""
+"""Qwen's forced aligner on torch: finds the times of each word of a text in its audio."""
 
 import json
 from pathlib import Path
@@ -7,39 +7,40 @@ from typing import Any
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import ModelUnavailable, Samples
-from worker.engines.qwen3.aligner_words import AlignedUnit
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import DeviceTooSmall, Placement
-from worker.engines.qwen3.inputs import pad_samples
-from worker.engines.qwen3.loading import place_weights
-from worker.engines.qwen3.weights import find_qwen3_weights
+from worker.engines.qwen3.inputs import load_processor, pad_samples
+from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, place_weights
+from worker.engines.qwen3.words import AlignedUnit
 
-_FOLDER = "aligner"  # where a folder that holds more than the model keeps it
-_CONFIG_NAME = "config.json"
-_MARK_OF_ALIGNERS = "timestamp_token_id"  # in the configuration of every one
-_WITHOUT = "Or ask for no word timestamps."
+_FOLDER = "aligner"  # in a folder that holds more than the model
+_ALIGNER_FIELD = "timestamp_token_id"  # in the configuration of every aligner
+_WITHOUT = "Or request no word timestamps."
 
 
 class Qwen3Aligner:
-    """The aligner on its device. One text is aligned at a time: it takes a single step of the model."""
+    """The aligner on its device.
+
+    It aligns one text at a time, which takes a single step of the model. So times do not depend on the other
+    texts of a batch, and a stop takes effect between two texts.
+    """
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         from qwen_asr import Qwen3ForcedAligner
-        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
         from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
 
-        # Put together here, as its own `from_pretrained` sets the flag below for local folders as well.
+        # Assembled from parts, because its own `from_pretrained` sets the flag that `load_processor` clears.
         self._aligner: Any = Qwen3ForcedAligner(
             Qwen3ASRForConditionalGeneration.from_pretrained(
                 str(folder), dtype=placement.dtype, device_map=placement.device
             ).eval(),
-            # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
-            Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False),
+            load_processor(folder),
             Qwen3ForceAlignProcessor(),
         )
 
     def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
-        """The words of `text`, without its punctuation, and their times; `language` is an ISO code.
+        """Return the words of `text`, without its punctuation, and their times; `language` is an ISO code.
 
         Raises:
             OutOfDeviceMemory: the device has too little memory for that much audio.
@@ -65,18 +66,18 @@ class Qwen3Aligner:
 
 
 def choose_aligner(aligner_id: str, model_id: str) -> str:
-    """The aligner that ALIGNER_ID means: by default the one in the folder MODEL_ID, where there is one."""
+    """Return the aligner that ALIGNER_ID means: by default the one in the folder MODEL_ID, if it has one."""
     beside = Path(model_id) / _FOLDER
-    if aligner_id == DEFAULT_ALIGNER_ID and (beside / _CONFIG_NAME).is_file():
+    if aligner_id == DEFAULT_ALIGNER_ID and (beside / CONFIG_NAME).is_file():
         return str(beside)
     return aligner_id
 
 
 def load_aligner(aligner_id: str, placement: Placement) -> Qwen3Aligner:
-    """Find or fetch the aligner's weights, and bring them to the `placement`.
+    """Find or download the aligner's weights, and load them onto the `placement`.
 
     Raises:
-        ModelUnavailable: they cannot be had, are those of something else, or do not fit.
+        ModelUnavailable: the weights are missing, damaged, not an aligner's, or too large for the device.
     """
     import torch
 
@@ -89,24 +90,24 @@ def load_aligner(aligner_id: str, placement: Placement) -> Qwen3Aligner:
 
 def _find_weights(aligner_id: str) -> Path:
     folder = Path(aligner_id)
-    if not (folder / _CONFIG_NAME).is_file():
+    if not (folder / CONFIG_NAME).is_file():
         try:
             folder = find_qwen3_weights(aligner_id)
         except ModelUnavailable as error:
-            reason = error.__cause__ or f"there is no {_CONFIG_NAME} in this folder"
+            reason = error.__cause__ or f"there is no {CONFIG_NAME} in this folder"
             raise ModelUnavailable(
-                f"Word timestamps need the aligner ALIGNER_ID={aligner_id}, which cannot be had ({reason}). "
-                f"Fetch it once where the hub can be reached (`hf download {DEFAULT_ALIGNER_ID}`) and set "
+                f"Word timestamps need the aligner ALIGNER_ID={aligner_id}, which is missing ({reason}). "
+                f"Fetch it where the hub can be reached (`hf download {DEFAULT_ALIGNER_ID}`) and set "
                 f"ALIGNER_ID to the folder, or HF_HOME to the cache. {_WITHOUT}"
             ) from error
     if not _is_aligner(folder):
-        raise _refuse(folder, "it is no aligner")
+        raise _refuse(folder, "it is not an aligner")
     return folder
 
 
 def _is_aligner(folder: Path) -> bool:
     try:
-        return _MARK_OF_ALIGNERS in json.loads((folder / _CONFIG_NAME).read_bytes())
+        return _ALIGNER_FIELD in json.loads((folder / CONFIG_NAME).read_bytes())
     except (OSError, ValueError, TypeError):  # it is damaged
         return False
 
@@ -114,5 +115,5 @@ def _is_aligner(folder: Path) -> bool:
 def _refuse(folder: Path, reason: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"The aligner in {folder} cannot be loaded ({reason}). Set ALIGNER_ID to {DEFAULT_ALIGNER_ID}, or to "
-        f"a folder with all its files; if it is one, fetch them anew: one is damaged or missing. {_WITHOUT}"
+        f"a folder with all its files. Fetch damaged or missing files again. {_WITHOUT}"
     )

@@ -1,4 +1,7 @@
-"""A batch of windows through Qwen3-ASR: generations and their repairs, and what is told meanwhile."""
+"""The decoding of a batch of windows: generations, their repairs, and partials meanwhile.
+
+Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
@@ -7,49 +10,42 @@ from typing import Protocol
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import DecodingListener, DecodingStopped, Window
-from worker.engines.qwen3.parts import DecodedPart
-from worker.engines.qwen3.row import Prompt, Row, RowRules
+from worker.engines.protocol import DecodingListener, Window, raise_if_stopped
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.sequence import SequenceRules, SequenceState
 from worker.engines.qwen3.text import clean_context
+from worker.engines.qwen3.transcripts import DecodedPart
 
 _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
 
 FollowTokens = Callable[[Sequence[int]], Sequence[bool]]
-"""Told the next token of each row; answers for which rows no more are needed."""
+"""A callback that takes the next token of each sequence, and returns which sequences need no more."""
 
 
 class OutOfDeviceMemory(Exception):
-    """Raised by a generator where the device had too little memory for so many rows."""
+    """Raised by a generator if the device has too little memory for so many sequences."""
 
 
 class TokenGenerator(Protocol):
     """The model, as far as it concerns decoding."""
 
     def decode_tokens(self, tokens: list[int]) -> str:
-        """The text of `tokens`; a character of which bytes are missing is U+FFFD."""
+        """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        follow: FollowTokens,
-        *,
-        max_new_tokens: int,
-        avoid_repeats: bool,
-        temperature: float = 0.0,
+        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
     ) -> Sequence[TokenCounts | None]:
-        """Continue all `prompts` at once, telling `follow` each step, until no row needs more tokens.
+        """Continue all `prompts` at once and call `follow` at each step, until no sequence needs more tokens.
 
-        Answers how many tokens of text and audio each prompt has, None where that is not known.
-
-        With a `temperature` of 0 the likeliest tokens are taken, with a higher one they are drawn.
+        Return the text and audio tokens of each prompt, or None if they were not counted.
 
         Raises:
-            OutOfDeviceMemory: with fewer prompts it may work.
+            OutOfDeviceMemory: the device has too little memory for so many prompts.
         """
 
 
 class BatchDecoding:
-    """The decoding of some windows of one upload, at once."""
+    """The decoding of some windows of one upload at once."""
 
     def __init__(
         self,
@@ -57,15 +53,15 @@ class BatchDecoding:
         windows: Sequence[Window],
         request: TranscriptionRequest,
         listener: DecodingListener,
-        rules: RowRules,
+        rules: SequenceRules,
     ) -> None:
         self._generator = generator
         self._listener = listener
         self._hint = request.language_hint
         self._temperature = request.temperature or 0.0
         forced = QWEN3_LANGUAGE_NAMES[self._hint] if self._hint else None
-        self._rows = [
-            Row(
+        self._sequences = [
+            SequenceState(
                 window,
                 context=clean_context(request.context),
                 language=forced,
@@ -74,100 +70,115 @@ class BatchDecoding:
             )
             for window in windows
         ]
-        # Parts of windows are decoded by as many at once as there are windows, which take at least as much.
-        self._most_rows = len({window.index for window in windows})
-        self._told = {window.index: ("", "") for window in windows}  # the deltas so far, the last tail
+        # Parts of windows are shorter than windows. So as many of them as there are windows fit into memory.
+        self._max_sequences = len({window.index for window in windows})
+        self._published = {window.index: ("", "") for window in windows}  # all deltas, and the last tail
         self._previous_language: str | None = None
 
     def decode(self, *, previous_language: str | None) -> list[DecodedPart]:
-        """What was said in each window, in order; `previous_language` is for text whose own nobody knows.
+        """Return the text of each window, in order.
+
+        `previous_language` is the language of text for which the model names none.
 
         Raises:
-            DecodingStopped: the listener said stop.
-            OutOfDeviceMemory: not even half of the windows fit.
+            DecodingStopped: the listener asked for a stop.
+            OutOfDeviceMemory: not even half of the windows fit into memory.
         """
         self._previous_language = previous_language
-        while open_rows := [row for row in self._rows if not row.is_accepted]:
-            open_rows.sort(key=_avoids_repeats)
-            for _, rows in groupby(open_rows, key=_avoids_repeats):
-                while some := list(islice(rows, self._most_rows)):
-                    self._generate_or_halve(some)
-            self._tell()
+        while waiting := [sequence for sequence in self._sequences if not sequence.is_accepted]:
+            # The repetition penalty holds for a whole generation.
+            waiting.sort(key=_avoids_repeats)
+            for _, sequences in groupby(waiting, key=_avoids_repeats):
+                while batch := list(islice(sequences, self._max_sequences)):
+                    self._generate_or_halve(batch)
+            self._publish()
         return [
-            DecodedPart(row.window, row.text, language, tuple(row.faults), token_counts=row.token_counts)
-            for row, language in zip(self._rows, self._find_languages(), strict=True)
+            DecodedPart(
+                sequence.window,
+                sequence.text,
+                language,
+                tuple(sequence.faults),
+                token_counts=sequence.token_counts,
+            )
+            for sequence, language in zip(self._sequences, self._find_languages(), strict=True)
         ]
 
     def _find_languages(self) -> Iterator[str | None]:
-        """The language of each row; of one that has none of its own, that of the text before it."""
+        """Yield the language of each sequence, or the language of the text before it."""
         previous = self._previous_language
-        for row in self._rows:
-            language = self._hint or language_code(row.language) or previous
+        for sequence in self._sequences:
+            language = self._hint or language_code(sequence.language) or previous
             yield language
-            previous = language if row.text else previous
+            previous = language if sequence.text else previous
 
-    def _generate_or_halve(self, rows: Sequence[Row]) -> None:
+    def _generate_or_halve(self, sequences: Sequence[SequenceState]) -> None:
+        """Generate at once, or in halves if memory is short.
+
+        The batch size is an estimate from the memory that was free after loading. Other programs on the GPU
+        or a long context can use that memory. Halves that do not fit fail, with the settings to lower.
+        """
         try:
-            self._generate(rows)
+            self._generate(sequences)
         except OutOfDeviceMemory:
-            middle = len(rows) // 2
+            middle = len(sequences) // 2
             if not middle:
                 raise
-            for row in rows:
-                row.settle()
-            for half in (rows[:middle], rows[middle:]):
-                self._generate([row for row in half if not row.is_accepted])
+            for sequence in sequences:
+                sequence.end_generation()
+            for half in (sequences[:middle], sequences[middle:]):
+                self._generate([sequence for sequence in half if not sequence.is_accepted])
 
-    def _generate(self, rows: Sequence[Row]) -> None:
+    def _generate(self, sequences: Sequence[SequenceState]) -> None:
         def follow(tokens: Sequence[int]) -> list[bool]:
-            self._stop_if_told()
-            for row, token in zip(rows, tokens, strict=True):
-                if not row.is_over:
-                    row.push(token)
-            self._tell()
-            return [row.is_over for row in rows]
+            raise_if_stopped(self._listener)
+            for sequence, token in zip(sequences, tokens, strict=True):
+                if not sequence.is_finished:
+                    sequence.push(token)
+            self._publish()
+            return [sequence.is_finished for sequence in sequences]
 
-        self._stop_if_told()
-        if not rows:
+        raise_if_stopped(self._listener)
+        if not sequences:
             return
-        inputs = self._generator.generate(
-            [row.prompt for row in rows],
+        prompt_counts = self._generator.generate(
+            [sequence.prompt for sequence in sequences],
             follow,
-            max_new_tokens=max(row.budget for row in rows),
-            avoid_repeats=rows[0].avoids_repeats,
-            temperature=self._temperature,
+            GenerationOptions(
+                max_new_tokens=max(sequence.tokens_left for sequence in sequences),
+                avoid_repeats=sequences[0].avoids_repeats,
+                temperature=self._temperature,
+            ),
         )
-        for row, counts in zip(rows, inputs, strict=True):
-            row.note_input(counts)
-            row.settle()
+        for sequence, counts in zip(sequences, prompt_counts, strict=True):
+            sequence.count_prompt(counts)
+            sequence.end_generation()
 
-    def _stop_if_told(self) -> None:
-        if self._listener.is_stopped():
-            raise DecodingStopped
+    def _publish(self) -> None:
+        """Publish new text. Text after a sequence that is not accepted yet is only a tail.
 
-    def _tell(self) -> None:
-        """Tell what is new; of what is behind a row that is still open, nothing is final yet."""
+        A delta belongs to the end of the transcript so far, so all text before it must be complete.
+        """
         is_first_open = True
-        pairs = zip(self._rows, self._find_languages(), strict=True)
+        pairs = zip(self._sequences, self._find_languages(), strict=True)
         for index, parts in groupby(pairs, key=lambda pair: pair[0].window.index):
             texts, final = [], []
-            for row, language in parts:
-                texts.append((row.text, language))
-                final.append((row.released if is_first_open else "", language))
-                is_first_open = is_first_open and row.is_accepted
-            told, last_tail = self._told[index]
+            for sequence, language in parts:
+                texts.append((sequence.text, language))
+                final.append((sequence.released if is_first_open else "", language))
+                is_first_open = is_first_open and sequence.is_accepted
+            published, last_tail = self._published[index]
             released = join_texts(final)
-            delta, tail = released[len(told) :], join_texts(texts)[len(released) :]
+            delta, tail = released[len(published) :], join_texts(texts)[len(released) :]
             if delta or tail != last_tail:
-                begins_in = next((language for text, language in final if text), None)
-                self._listener.on_partial(index, delta, tail, begins_in)
-                self._told[index] = (released, tail)
+                first_language = next((language for text, language in final if text), None)
+                self._listener.on_partial(index, delta, tail, first_language)
+                self._published[index] = (released, tail)
 
 
 def language_code(name: str | None) -> str | None:
-    """The ISO code of a language that Qwen names; None where it is none of its own."""
+    """Return the ISO code of a language by Qwen's name, or None if the model has no such language."""
     return _CODES.get(name.strip().lower()) if name else None
 
 
-def _avoids_repeats(row: Row) -> bool:
-    return row.avoids_repeats
+def _avoids_repeats(sequence: SequenceState) -> bool:
+    return sequence.avoids_repeats

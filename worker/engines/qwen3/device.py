@@ -1,25 +1,33 @@
-"""Where Qwen3-ASR runs and with which numbers, decided from what torch says of the machine."""
+"""The device of Qwen3-ASR: which one, with which numbers, whether it has memory, and whether it is lost.
 
-from contextlib import suppress
+All functions get torch as an argument, so that nothing here imports it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
 import msgspec
+import structlog
 
 from worker.engines.protocol import ModelUnavailable
 
+DEVICE_LOST_EXIT_CODE = 70
+
 _GIB = 1 << 30
 
-# Beside the weights: the device's context, and the buffers for one window of 30 s.
+# Needed beside the weights: the device's context, and the buffers for one window of 30 s.
 _WORKING_BYTES = _GIB
-# What a window of 30 s takes at most, by arithmetic: the scores of its prompt's tokens, and its cache.
+# The most that a window of 30 s takes, by arithmetic: the attention scores of its prompt, and its cache.
 _WINDOW_BYTES = _GIB // 2
 _MAX_BATCH_WINDOWS = 16
 
-# From this compute capability on (Ampere) GPUs compute in bfloat16 themselves, and flash-attention runs.
+# From this compute capability on (Ampere), GPUs compute in bfloat16 natively, and flash-attention runs.
 _AMPERE = (8, 0)
 
-# What CUDA's errors have in common: torch raises a RuntimeError for each of them, older releases a plain one.
+# The marks of CUDA errors: torch raises a RuntimeError for each of them, older releases a plain one.
 _DEVICE_ERROR_TYPES = frozenset({"AcceleratorError"})
 _DEVICE_ERROR_TEXTS = (
     "CUDA error",
@@ -35,23 +43,25 @@ _DEVICE_ERROR_TEXTS = (
 _SHORTAGE_TEXT = "out of memory"
 _LESS_MEMORY = "Free memory there, choose a smaller MODEL_ID, or set DEVICE=cpu."
 
+_logger = structlog.get_logger(__name__)
+
 
 class DeviceTooSmall(ModelUnavailable):
-    """Raised where a model does not fit into the memory of its device; the message has the figures."""
+    """Raised if a model does not fit into the memory of its device; the message has the figures."""
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """On which device a model computes, and with which of torch's dtypes."""
+    """The device on which a model computes, and its torch dtype."""
 
     device: str
     dtype: Any
 
 
 def choose_device(torch: Any, asked: str) -> str:
-    """The device that DEVICE=`asked` means on this machine, such as `cuda:0`.
+    """Return the device that DEVICE=`asked` means on this machine, such as `cuda:0`.
 
     Raises:
-        ModelUnavailable: there is no such device.
+        ModelUnavailable: this machine has no such device.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
@@ -71,7 +81,7 @@ def choose_device(torch: Any, asked: str) -> str:
 
 
 def choose_dtype(torch: Any, asked: str, device: str) -> Any:
-    """The torch dtype that DTYPE=`asked` means on `device`."""
+    """Return the torch dtype that DTYPE=`asked` means on `device`."""
     if asked != "auto":
         return getattr(torch, asked)
     if not device.startswith("cuda"):
@@ -80,16 +90,29 @@ def choose_dtype(torch: Any, asked: str, device: str) -> Any:
 
 
 def choose_attention(torch: Any, placement: Placement) -> str:
-    """The attention, by transformers' names: flash-attention where it is installed and runs."""
+    """Return transformers' name of the attention: flash-attention if it is installed and runs, else SDPA."""
     is_fit = placement.dtype in {torch.bfloat16, torch.float16} and _is_ampere(torch, placement.device)
     return "flash_attention_2" if is_fit and find_spec("flash_attn") is not None else "sdpa"
 
 
+def choose_batch_windows(torch: Any, device: str) -> int:
+    """Return how many windows to decode at once, from the memory that is free with the model loaded."""
+    if not device.startswith("cuda"):
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_MAX_BATCH_WINDOWS, int(free) // _WINDOW_BYTES))
+
+
+def _is_ampere(torch: Any, device: str) -> bool:
+    # `is_bf16_supported` checks the current device, and is also true if bfloat16 is emulated.
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= _AMPERE
+
+
 def check_free_memory(torch: Any, device: str, weights_bytes: int) -> None:
-    """See that the weights and the work on one window fit on the GPU `device`; others are not asked.
+    """Check that the weights and the work on one window fit on a GPU; other devices are not checked.
 
     Raises:
-        DeviceTooSmall: they do not.
+        DeviceTooSmall: the free memory of `device` is too small.
     """
     if not device.startswith("cuda"):
         return
@@ -99,17 +122,17 @@ def check_free_memory(torch: Any, device: str, weights_bytes: int) -> None:
 
 
 def describe_shortage(torch: Any, device: str, weights_bytes: int, reason: str) -> DeviceTooSmall:
-    """What to raise where memory ended while the weights came to `device`, all of it given back since."""
+    """Return the error for memory that ran out while weights were loaded; that memory is free again."""
     figures = _LESS_MEMORY
     if device.startswith("cuda"):
-        with suppress(RuntimeError):  # even to be asked takes memory
+        with suppress(RuntimeError):  # this call takes memory as well
             free, total = torch.cuda.mem_get_info(device)
             figures = _compare_memory(device, free, total, weights_bytes)
     return DeviceTooSmall(f"{device} ran out of memory while the model was loaded ({reason}). {figures}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that the device has too little memory."""
+    """Return whether `error` means that the device has too little memory."""
     return type(error).__name__ == "OutOfMemoryError" or _SHORTAGE_TEXT in str(error)
 
 
@@ -120,20 +143,24 @@ def _compare_memory(device: str, free: int, total: int, weights_bytes: int) -> s
     )
 
 
-def _is_ampere(torch: Any, device: str) -> bool:
-    # Not `is_bf16_supported`, which asks of the current device and says yes where bfloat16 is emulated.
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= _AMPERE
-
-
-def choose_batch_windows(torch: Any, device: str) -> int:
-    """How many windows to decode at once, given what is free on `device` with the model loaded."""
-    if not device.startswith("cuda"):
-        return 1
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MAX_BATCH_WINDOWS, int(free) // _WINDOW_BYTES))
-
-
 def is_device_lost(error: BaseException) -> bool:
-    """Whether after `error` nothing works on the GPU any more, in this process."""
+    """Return whether nothing works on the GPU any more in this process after `error`."""
     text = str(error)
     return type(error).__name__ in _DEVICE_ERROR_TYPES or any(sign in text for sign in _DEVICE_ERROR_TEXTS)
+
+
+@contextmanager
+def watch_device() -> Iterator[None]:
+    """End this process after an error that leaves its GPU context unusable; a new process takes its job."""
+    try:
+        yield
+    except RuntimeError as error:
+        end_if_lost(error)
+        raise
+
+
+def end_if_lost(error: BaseException) -> None:
+    """End this process if `error` leaves its GPU context unusable."""
+    if is_device_lost(error):
+        _logger.critical("device_lost", error=str(error))
+        os._exit(DEVICE_LOST_EXIT_CODE)

@@ -1,6 +1,7 @@
-"""The inputs of Qwen3-ASR for a batch: rows that were prepared one by one, padded to a common shape."""
+"""The inputs of Qwen3-ASR: prompts, and sequences prepared one by one and padded to a common shape."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,18 +11,51 @@ import numpy.typing as npt
 from shared.transcripts import TokenCounts
 from worker.engines.protocol import Samples
 
+END_TOKENS = frozenset({151_643, 151_645})
+"""The ids of `<|endoftext|>` and `<|im_end|>`, which `qwen_asr` also has as constants."""
+
 PAD_TOKEN = 151_643
-"""The id of `<|endoftext|>`, which pads rows of tokens."""
+"""The id of `<|endoftext|>`, which pads sequences of tokens."""
 
 AUDIO_TOKEN = 151_676
 """The id of `<|audio_pad|>`, which stands in a prompt for each vector of its audio."""
 
-# Half a second, as `qwen_asr` has it; the feature extractor fails on less than 201 samples.
+_REPETITION_PENALTY = 1.2
+
+# Half a second, as in `qwen_asr`. The feature extractor fails on less than 201 samples.
 _MIN_SAMPLES = 8_000
 
 
-class PreparedRow(msgspec.Struct, frozen=True):
-    """One prompt as numbers: its tokens, and its features of shape (bands, frames or more)."""
+class Prompt(msgspec.Struct, frozen=True):
+    """The input of a generation: `language` is Qwen's name of a forced language.
+
+    `generated` are the tokens of the output so far, from which the model goes on.
+    """
+
+    samples: Samples
+    context: str
+    language: str | None
+    generated: tuple[int, ...]
+
+
+class GenerationOptions(msgspec.Struct, frozen=True):
+    """The options of a generation.
+
+    A `temperature` of 0 takes the likeliest tokens; with a higher one tokens are drawn.
+    """
+
+    max_new_tokens: int
+    avoid_repeats: bool = False
+    temperature: float = 0.0
+
+    @property
+    def repetition_penalty(self) -> float:
+        """The penalty for tokens that came before."""
+        return _REPETITION_PENALTY if self.avoid_repeats else 1.0
+
+
+class PreparedSequence(msgspec.Struct, frozen=True):
+    """A prompt as numbers: its tokens, and its features of shape (bands, at least `frames`)."""
 
     tokens: list[int]
     features: npt.NDArray[np.float32]
@@ -29,33 +63,84 @@ class PreparedRow(msgspec.Struct, frozen=True):
 
     @property
     def token_counts(self) -> TokenCounts:
-        """How many tokens are text, and how many stand for audio."""
+        """The numbers of text tokens and audio tokens."""
         audio_tokens = self.tokens.count(AUDIO_TOKEN)
         return TokenCounts(len(self.tokens) - audio_tokens, audio_tokens)
 
 
+class PromptProcessor:
+    """Qwen's processor of a model: its chat template, its tokenizer and its feature extractor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._processor: Any = load_processor(folder)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
+        return self._processor.tokenizer.decode(  # type: ignore[no-any-return]
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def build_prompt(self, context: str, language: str | None) -> str:
+        """Return the prompt up to the model's answer, with one audio token for all of the audio.
+
+        `language` is Qwen's name of a forced language: the answer then begins after its language tag.
+        """
+        messages = [
+            {"role": "system", "content": context},
+            {"role": "user", "content": [{"type": "audio", "audio": ""}]},
+        ]
+        opened: str = self._processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        return f"{opened}language {language}<asr_text>" if language else opened
+
+    def tokenize(self, prompt: Prompt) -> list[int]:
+        """Return the tokens of `prompt`, with one audio token for all of its audio."""
+        text = self.build_prompt(prompt.context, prompt.language)
+        return [*self._processor.tokenizer(text)["input_ids"], *prompt.generated]
+
+    def prepare(self, prompt: Prompt) -> PreparedSequence:
+        """Return the tokens and features of `prompt`, with an audio token for each vector of its audio."""
+        text = self.build_prompt(prompt.context, prompt.language)
+        inputs = self._processor(text=[text], audio=[pad_samples(prompt.samples)], return_tensors="np")
+        return PreparedSequence(
+            tokens=[*inputs["input_ids"][0].tolist(), *prompt.generated],
+            features=inputs["input_features"][0],
+            frames=int(inputs["feature_attention_mask"][0].sum()),
+        )
+
+
+def load_processor(folder: Path) -> Any:
+    """Return Qwen's processor of the model in `folder`."""
+    from qwen_asr.core.transformers_backend import Qwen3ASRProcessor
+
+    # With the flag, transformers would split the words of a local model as Mistral's tokenizer does.
+    return Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False)
+
+
 def pad_samples(samples: Samples) -> Samples:
-    """The samples, with silence behind them where they are too few for features."""
+    """Return the samples, followed by silence if they are too few for features."""
     return np.pad(samples, (0, max(0, _MIN_SAMPLES - len(samples))))
 
 
-def collate_rows(rows: Sequence[PreparedRow]) -> dict[str, npt.NDArray[np.generic]]:
-    """The rows by the names that the model takes: tokens padded on the left, features on the right.
+def collate(sequences: Sequence[PreparedSequence]) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the sequences by the model's names of inputs, shapes (sequences, tokens) and (…, bands, frames).
 
-    Each row is as it would be alone. The processor takes batches as well, but the features at the end of a
-    row then depend on how long the others are.
+    Tokens are padded on the left, features on the right. Each sequence stays as it would be alone. The
+    processor takes batches as well, but then the features at the end of a sequence depend on the length of
+    the others.
     """
-    length = max(len(row.tokens) for row in rows)
-    frames = max(row.frames for row in rows)
-    input_ids = np.full((len(rows), length), PAD_TOKEN)
-    attention_mask = np.zeros((len(rows), length), np.int64)
-    features = np.zeros((len(rows), len(rows[0].features), frames), np.float32)
-    feature_mask = np.zeros((len(rows), frames), np.int64)
-    for number, row in enumerate(rows):
-        input_ids[number, -len(row.tokens) :] = row.tokens
-        attention_mask[number, -len(row.tokens) :] = 1
-        features[number, :, : row.frames] = row.features[:, : row.frames]
-        feature_mask[number, : row.frames] = 1
+    length = max(len(sequence.tokens) for sequence in sequences)
+    frames = max(sequence.frames for sequence in sequences)
+    input_ids = np.full((len(sequences), length), PAD_TOKEN)
+    attention_mask = np.zeros((len(sequences), length), np.int64)
+    features = np.zeros((len(sequences), len(sequences[0].features), frames), np.float32)
+    feature_mask = np.zeros((len(sequences), frames), np.int64)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, -len(sequence.tokens) :] = sequence.tokens
+        attention_mask[row, -len(sequence.tokens) :] = 1
+        features[row, :, : sequence.frames] = sequence.features[:, : sequence.frames]
+        feature_mask[row, : sequence.frames] = 1
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
@@ -65,7 +150,7 @@ def collate_rows(rows: Sequence[PreparedRow]) -> dict[str, npt.NDArray[np.generi
 
 
 def choose_sampling(temperature: float) -> dict[str, Any]:
-    """What `generate` takes: from all tokens by their probability, whatever the model's own settings."""
+    """Return the sampling options of `generate`, which replace the model's own: draw from all tokens."""
     if not temperature:
         return {"do_sample": False}
     return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}

@@ -1,21 +1,123 @@
-"""Brings the weights of Qwen's models to a device, and tells apart why that may fail."""
+"""The loading of Qwen's models: lean imports, the search for weights, and their way to a device."""
 
-from collections.abc import Callable
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any, TypeVar, cast
 
+from worker.engines.model_hub import fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.device import (
     DeviceTooSmall,
     Placement,
     check_free_memory,
     describe_shortage,
+    end_if_lost,
     is_out_of_memory,
 )
-from worker.engines.qwen3.device_loss import end_if_lost
-from worker.engines.qwen3.weights import measure_weights
+
+CONFIG_NAME = "config.json"
+_CHECKPOINT_FOLDER = "checkpoint"  # in a folder that holds more than the model
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
+_NAGISA = "nagisa"
+# Packages that transformers imports if they are installed, for other ways to generate and for training.
+_UNUSED = ("pandas", "scipy", "sklearn")
 
 Model = TypeVar("Model")
+
+
+class _DeferredNagisa(ModuleType):
+    """A placeholder for `nagisa` that is replaced by the real module at its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        # The import system and inspection read names like `__path__` of every module.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(_NAGISA) is self:
+            del sys.modules[_NAGISA]
+        return getattr(importlib.import_module(_NAGISA), name)
+
+
+def defer_nagisa() -> None:
+    """Make the next `import nagisa` load nothing: only Japanese word timestamps need its 200 MB.
+
+    This also saves a third of the time of loading. `importlib.util.LazyLoader` saved nothing.
+    """
+    if _NAGISA not in sys.modules:
+        deferred = _DeferredNagisa(_NAGISA)
+        deferred.__spec__ = ModuleSpec(_NAGISA, None)
+        sys.modules[_NAGISA] = deferred
+
+
+@contextmanager
+def hide_unused_packages() -> Iterator[None]:
+    """Hide from transformers, imported within, the packages that recognition never uses.
+
+    This takes a fifth off the time and a seventh off the memory of loading. transformers looks for them only
+    while it is imported; afterwards they can be imported as usual.
+    """
+    hidden = [name for name in _UNUSED if name not in sys.modules]
+    # None is the import system's own mark for a module that cannot be found.
+    cast("dict[str, ModuleType | None]", sys.modules).update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def silence_transformers() -> None:
+    """Keep the advice to developers that transformers logs at each call out of the log."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def find_qwen3_weights(model_id: str) -> Path:
+    """Return the folder of the model that `model_id` names: a folder, or a name on the hub.
+
+    Downloads are kept in the hub's cache (HF_HUB_CACHE). A complete model there needs no request to the hub.
+    With HF_HUB_OFFLINE=1 only the cache is searched.
+
+    Raises:
+        ModelUnavailable: no model is in the folder, or the hub cannot provide the name.
+    """
+    folder = Path(model_id)
+    for candidate in (folder, folder / _CHECKPOINT_FOLDER):
+        if (candidate / CONFIG_NAME).is_file():
+            return candidate
+    if folder.is_dir() or folder.is_absolute() or model_id.startswith("."):
+        raise ModelUnavailable(
+            f"MODEL_ID={model_id}: there is no {CONFIG_NAME} in this folder. "
+            "Name the folder of a Qwen3-ASR model, or a model on the hub such as Qwen/Qwen3-ASR-0.6B."
+        )
+    return _fetch_from_hub(model_id)
+
+
+def _fetch_from_hub(model_id: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    download = partial(snapshot_download, model_id, allow_patterns=_PATTERNS)
+    try:
+        return fetch_model(model_id, download, has_safetensors_model)
+    except Exception as error:  # the border to the hub's client, which raises errors of many libraries
+        is_offline = constants.HF_HUB_OFFLINE
+        source = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"
+        raise ModelUnavailable(
+            f"MODEL_ID={model_id} is neither a folder here nor available from {source} ({error}). "
+            f"Fetch it where the hub can be reached (`hf download {model_id} --local-dir FOLDER`) and set "
+            f"MODEL_ID to that folder. The cache of the hub is {constants.HF_HUB_CACHE}."
+        ) from error
+
+
+def measure_weights(folder: Path) -> int:
+    """Return the size of the weights in `folder`, in bytes as they are stored."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def place_weights(
@@ -25,20 +127,24 @@ def place_weights(
     load: Callable[[Path, Placement], Model],
     refuse: Callable[[Path, str], ModelUnavailable],
 ) -> Model:
-    """What `load` makes of the weights in `folder`; an error that leaves the GPU unusable ends this process.
+    """Return what `load` makes of the weights in `folder`.
+
+    Damaged files raise errors of many libraries, some of plain `Exception`. All of them become the error
+    that `refuse` makes of the reason. An error that leaves the GPU unusable ends this process instead: a new
+    process tries the job again.
 
     Raises:
-        DeviceTooSmall: the memory of the device is too little.
-        ModelUnavailable: the files are damaged or those of something else; made by `refuse` of the reason.
+        DeviceTooSmall: the device has too little memory.
+        ModelUnavailable: the files are damaged, or they are not a model of this kind.
     """
-    # They are stored in two bytes each.
+    # Weights are stored with two bytes each.
     needed_bytes = measure_weights(folder) * placement.dtype.itemsize // 2
     try:
         check_free_memory(torch, placement.device, needed_bytes)
         return load(folder, placement)
     except DeviceTooSmall:
         raise
-    except Exception as error:  # border: damaged files raise errors of many libraries
+    except Exception as error:  # border: see above
         reason = f"{type(error).__name__}: {error}"
         if not is_out_of_memory(error):
             end_if_lost(error)

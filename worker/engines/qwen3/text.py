@@ -1,4 +1,4 @@
-"""What Qwen3-ASR's output looks like: its head, loops in it, a prompt said back, and how long it may get."""
+"""The output of Qwen3-ASR: its language tag, loops, echoes of the context, and text by the token."""
 
 import re
 import unicodedata
@@ -7,30 +7,28 @@ from collections.abc import Callable
 
 import msgspec
 
-from shared.audio_format import SAMPLE_RATE_HZ
-
 _TEXT_TAG = "<asr_text>"
 _LANGUAGE = re.compile(r"^\s*language\s+(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 _MARKUP = re.compile(r"<\|[^|<>]*\|>|<asr_text>|<timestamp>")
 
-# A character is at most four bytes, so no more tokens than these can be waiting for the rest of one.
-_CHARACTER_TOKENS = 4
+# A character has at most four bytes, so at most four tokens can wait for the rest of one.
+_MAX_CHARACTER_TOKENS = 4
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
-# So many bytes of the context, letters and digits alone, are no coincidence: some five English words or
-# eight Chinese characters. A single technical term, which is what the context is for, is shorter.
+# This many bytes of the context, letters and digits alone, do not recur by chance: about five English words
+# or # eight Chinese characters. A single technical term, which the context is meant for, is shorter.
 _ECHO_BYTES = 24
 _ECHO_LOOKBACK_CHARACTERS = 96
-# Of a context that is shorter than that, a text which is nothing else has at least so much.
-_MAX_OF_CONTEXT = 0.8
+# A text that consists of a shorter context alone is an echo from this share of that context on.
+_MIN_CONTEXT_SHARE = 0.8
 
 
 class LoopRule(msgspec.Struct, frozen=True):
-    """When text counts as a loop: a period of at most `max_period` characters, said again and again.
+    """The limits from which repeated text counts as a loop, in characters.
 
-    It takes both `min_repeats` repeats and `min_characters` in all. Whole sentences, with a period of up to
-    `max_sentence`, are a loop when they come `sentence_repeats` times, and under suspicion as soon as
-    `suspicious` characters of one have come again.
+    A loop has a period of at most `max_period`, at least `min_repeats` repeats and at least `min_characters`
+    in all. Whole sentences, with a period of up to `max_sentence`, are a loop after `sentence_repeats`
+    repeats. They are suspicious as soon as `suspicious` characters of one have come again.
     """
 
     max_period: int = 40
@@ -40,48 +38,51 @@ class LoopRule(msgspec.Struct, frozen=True):
     sentence_repeats: int = 4
     suspicious: int = 40
 
-    def least_length(self, period: int) -> int:
-        """How many characters, repeated with that period, are a loop."""
+    def min_length(self, period: int) -> int:
+        """Return the number of characters from which text repeated with this period is a loop."""
         if period > self.max_period:
             return self.sentence_repeats * period
         return max(self.min_characters, self.min_repeats * period)
 
 
 class Loop(msgspec.Struct, frozen=True):
-    """The repeats at the end of a text: where they start, and how many characters each has."""
+    """The repeats at the end of a text: the place where they start, and the characters of each."""
 
     start: int
     period: int
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What precedes the text: Qwen's name of the language, None for no speech, and where the text starts."""
+class LanguageTag(msgspec.Struct, frozen=True):
+    """The tag before the text: Qwen's name of the language, and the place where the text starts.
+
+    The language is None if the model heard no speech.
+    """
 
     language: str | None
     text_start: int
 
 
-def find_head(raw: str) -> Head | None:
-    """The head `language X<asr_text>` of a model's output; None where there is none, or not all of it yet."""
-    end = raw.find(_TEXT_TAG)
+def find_language_tag(output: str) -> LanguageTag | None:
+    """Return the tag `language X<asr_text>` of a model's output, or None while it is not complete."""
+    end = output.find(_TEXT_TAG)
     if end < 0:
         return None
-    found = _LANGUAGE.search(raw[:end])
+    found = _LANGUAGE.search(output[:end])
     name = found.group(1) if found else ""
-    return Head(name if name.lower() not in {"", "none"} else None, end + len(_TEXT_TAG))
+    return LanguageTag(name if name.lower() not in {"", "none"} else None, end + len(_TEXT_TAG))
 
 
 def find_loop(text: str, rule: LoopRule) -> Loop | None:
-    """The loop that `text` ends with, if it does, by its shortest period."""
+    """Return the loop with the shortest period at the end of `text`, or None."""
     for period in range(1, min(rule.max_sentence, len(text) - 1) + 1):
         length = _repeated_length(text, period)
-        if length >= rule.least_length(period):
+        if length >= rule.min_length(period):
             return Loop(len(text) - length, period)
     return None
 
 
 def find_first_repeat(text: str, rule: LoopRule) -> int | None:
-    """Where the first repeat begins in a `text` that ends with what may become a loop of sentences."""
+    """Return the start of the first repeat if `text` ends with suspicious repeats of a sentence, or None."""
     for period in range(rule.max_period + 1, min(rule.max_sentence, len(text) - 1) + 1):
         length = _repeated_length(text, period)
         if length >= period + rule.suspicious:
@@ -97,37 +98,37 @@ def _repeated_length(text: str, period: int) -> int:
 
 
 def clean_context(context: str | None) -> str:
-    """`context` without the model's own markup, which would take the prompt apart."""
+    """Return `context` without the model's own markup, which would break the prompt."""
     return _MARKUP.sub(" ", context or "").strip()
 
 
 class EchoFinder:
-    """Finds where a text says the context back, as models do that hear nothing else."""
+    """A search for echoes of the context. Models repeat their context when they hear nothing else."""
 
     def __init__(self, context: str) -> None:
         letters = _letters(context)
-        self._stretches = {
+        self._passages = {
             letters[start : start + _ECHO_BYTES] for start in range(len(letters) - _ECHO_BYTES + 1)
         }
         self._letters = letters
-        # A single term is what a clip may well consist of.
+        # A clip may well consist of a single term.
         self._has_terms = len(context.split()) > 1
 
     def is_all_of(self, text: str) -> bool:
-        """Whether `text` is nothing but the context, or most of it, however short that is."""
+        """Return whether `text` is the context alone, or most of it, however short the context is."""
         letters = _letters(text)
-        is_most = len(letters) >= _MAX_OF_CONTEXT * len(self._letters)
+        is_most = len(letters) >= _MIN_CONTEXT_SHARE * len(self._letters)
         return self._has_terms and bool(letters) and is_most and letters in self._letters
 
     def is_at_end(self, text: str) -> bool:
-        """Whether there is one in the last words of `text`."""
-        return bool(self._stretches) and self.is_in(text[-_ECHO_LOOKBACK_CHARACTERS:])
+        """Return whether the last words of `text` contain an echo."""
+        return bool(self._passages) and self.is_in(text[-_ECHO_LOOKBACK_CHARACTERS:])
 
     def is_in(self, text: str) -> bool:
-        """Whether there is one anywhere in `text`."""
+        """Return whether `text` contains an echo anywhere."""
         letters = _letters(text)
-        starts = range(len(letters) - _ECHO_BYTES + 1) if self._stretches else ()
-        return any(letters[start : start + _ECHO_BYTES] in self._stretches for start in starts)
+        starts = range(len(letters) - _ECHO_BYTES + 1) if self._passages else ()
+        return any(letters[start : start + _ECHO_BYTES] in self._passages for start in starts)
 
 
 def _letters(text: str) -> bytes:
@@ -136,19 +137,19 @@ def _letters(text: str) -> bytes:
 
 
 class TokenText:
-    """The text of tokens that come one at a time; a character shows when its last byte is there.
+    """The text of tokens that arrive one at a time. A character appears with its last byte.
 
-    A token may complete one character and begin the next: there, the text has no seam.
+    A token may complete one character and begin the next. There is no boundary of the text at such a token.
     """
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
         self.tokens: list[int] = []
         self.text = ""
         self._decode = decode
-        self._lengths: list[int] = []  # of the text, up to the last seam behind each token
-        self._pending: list[int] = []  # since that seam
+        self._lengths: list[int] = []  # for each token: the length of the text at the last boundary
+        self._pending: list[int] = []  # tokens since that boundary
         self._shown = 0  # characters of the pending tokens
-        self._stalled = 0  # tokens since the last of them
+        self._stalled = 0  # tokens since the last of these characters
 
     def push(self, token: int) -> None:
         """Take the next token."""
@@ -157,31 +158,26 @@ class TokenText:
         found = self._decode(self._pending)
         complete = found.rstrip(_INCOMPLETE)
         self._stalled = 0 if len(complete) > self._shown else self._stalled + 1
-        is_seam = complete == found or self._stalled == _CHARACTER_TOKENS
-        self.text += (found if is_seam else complete)[self._shown :]
+        is_boundary = complete == found or self._stalled == _MAX_CHARACTER_TOKENS
+        self.text += (found if is_boundary else complete)[self._shown :]
         self._shown = len(complete)
-        if is_seam:
-            self._begin_behind_seam()
+        if is_boundary:
+            self._begin_after_boundary()
         self._lengths.append(len(self.text) - self._shown)
 
-    def _begin_behind_seam(self) -> None:
+    def _begin_after_boundary(self) -> None:
         self._pending, self._shown, self._stalled = [], 0, 0
 
-    def seam_before(self, length: int) -> int:
-        """The last seam of two tokens within the first `length` characters."""
+    def find_boundary(self, length: int) -> int:
+        """Return the last boundary between two tokens within the first `length` characters."""
         index = bisect_right(self._lengths, length)
         return self._lengths[index - 1] if index else 0
 
     def cut(self, length: int) -> None:
-        """Keep the fewest tokens that make up the first `length` characters."""
+        """Keep the fewest tokens that contain the first `length` characters."""
         kept = bisect_left(self._lengths, length) + 1 if length > 0 else 0
         if kept > len(self.tokens):
-            return  # the last of them are behind the last seam
+            return  # the last of these characters come after the last boundary
         del self.tokens[kept:], self._lengths[kept:]
         self.text = self.text[: self._lengths[-1]] if self._lengths else ""
-        self._begin_behind_seam()
-
-
-def token_limit(samples: int, *, tokens_per_s: float, least: int) -> int:
-    """How many tokens so many samples of audio may take before something must be wrong."""
-    return least + round(samples / SAMPLE_RATE_HZ * tokens_per_s)
+        self._begin_after_boundary()

@@ -1,10 +1,8 @@
-"""Qwen3-ASR by vLLM: the only module that imports it, once it has to load."""
+"""The engine `qwen3-vllm`: Qwen3-ASR on vLLM, which is imported in `load`."""
 
-import itertools
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,31 +17,29 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
-from worker.engines.qwen3.aligner_timing import Aligner, WordTimer
 from worker.engines.qwen3.decoding import BatchDecoding
-from worker.engines.qwen3.imports import defer_nagisa, silence_transformers
-from worker.engines.qwen3.inputs import pad_samples
-from worker.engines.qwen3.parts import compose_transcripts
-from worker.engines.qwen3.probe import cut_at_language_changes
-from worker.engines.qwen3.prompts import build_prompt
-from worker.engines.qwen3.row import END_TOKENS, Prompt, RowRules
-from worker.engines.qwen3.text import token_limit
-from worker.engines.qwen3.vllm_requests import StoppableGenerator
-from worker.engines.qwen3.weights import find_qwen3_weights
+from worker.engines.qwen3.language_changes import cut_at_language_changes
+from worker.engines.qwen3.loading import defer_nagisa, find_qwen3_weights, silence_transformers
+from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.transcripts import compose_transcripts
+from worker.engines.qwen3.vllm_model import StoppableGenerator, VllmModel
+from worker.engines.qwen3.words import Aligner, WordTimer
 
 REQUIREMENTS = "requirements/qwen-vllm.txt"
 
 _ARCHITECTURE = "Qwen3ASRForConditionalGeneration"
 _BATCH_WINDOWS = 16
-_MAX_REQUESTS = 64  # at once: for its language a window is asked of in pieces; more wait their turn
-_REPETITION_PENALTY = 1.2
+# At once: language detection takes a window in pieces. vLLM queues further requests.
+_MAX_REQUESTS = 64
 
 _AUDIO_TOKENS_PER_S = 13
-# What frames the client's context, of which each byte may be a token.
+# The frame around the client's context, of which each byte may be a token.
 _FRAME_TOKENS = 64
 
-# What vLLM reads from the environment. Its process is started afresh: a fork would lack our threads and hold
-# the channel to our host open. Either way it is in our group and ends with it. It reports to nobody.
+# vLLM reads these from the environment. `spawn` starts its process afresh: a fork would lack our threads
+# and hold
+# the channel to our host open. Either way the process is in our group and ends with it. Usage reports are
+# off.
 _VLLM_ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_NO_USAGE_STATS": "1",
@@ -52,11 +48,11 @@ _VLLM_ENVIRONMENT = {
 
 
 class Qwen3VllmConfig(msgspec.Struct, frozen=True):
-    """Which model, and how much of the GPU it gets.
+    """The model, and its share of the GPU.
 
-    `model_id` is a name on the hub or a folder; `gpu_memory` is the share of the GPU's memory that vLLM takes
-    for weights and cache; `window_s` is the longest window; `batch_windows` of 0 means as many as usual;
-    there is room for a context of `max_context_bytes`.
+    `model_id` is a name on the hub or a folder; `gpu_memory` is the share of the GPU's memory that vLLM
+    takes for weights and cache; `window_s` is the longest window; `batch_windows` of 0 means the default.
+    There is room for a context of `max_context_bytes`.
     """
 
     model_id: str
@@ -67,14 +63,14 @@ class Qwen3VllmConfig(msgspec.Struct, frozen=True):
     batch_windows: int = 0
     max_context_bytes: int = 4096
     language_changes: LanguageChanges = LanguageChanges.PAUSES
-    rules: RowRules = RowRules()
+    rules: SequenceRules = SequenceRules()
 
 
 class Qwen3VllmEngine:
-    """The engine `qwen3-vllm`; its methods are described at `worker.engines.protocol.Engine`."""
+    """The engine `qwen3-vllm`; `worker.engines.protocol.Engine` describes its methods."""
 
     needs_speech = True
-    _model: "VllmModel"  # since `load`
+    _model: VllmModel  # since `load`
 
     def __init__(self, config: Qwen3VllmConfig) -> None:
         self._config = config
@@ -82,11 +78,11 @@ class Qwen3VllmEngine:
 
     @property
     def batch_windows(self) -> int:
-        """How many windows are decoded at once at the most; vLLM itself sees what memory allows."""
+        """The most windows decoded at once. vLLM itself keeps within its memory."""
         return self._config.batch_windows or _BATCH_WINDOWS
 
     def load(self, report_phase: PhaseReporter) -> str:
-        """Import vLLM, find or fetch the weights, and have vLLM start its process with them."""
+        """Import vLLM, find or download the weights, and start vLLM's process with them."""
         _check_device(self._config.device)
         report_phase("importing libraries")
         _import_vllm()
@@ -94,14 +90,25 @@ class Qwen3VllmEngine:
         folder = find_qwen3_weights(self._config.model_id)
         report_phase("starting vLLM")
         try:
-            self._model = VllmModel(folder, self._config)
+            self._model = VllmModel(folder, self._choose_options())
         except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
-                f"vLLM cannot start with the model in {folder} ({error}); what it logged before says why. "
-                f"It wants {self._config.gpu_memory:.0%} of the GPU's memory to be free: where less is, free "
-                "some or lower VLLM_GPU_MEMORY."
+                f"vLLM cannot start with the model in {folder} ({error}). Its log has the reason. If less "
+                f"than {self._config.gpu_memory:.0%} of the GPU's memory is free, free some or lower "
+                "VLLM_GPU_MEMORY."
             ) from error
         return "cuda:0"
+
+    def _choose_options(self) -> dict[str, Any]:
+        """Return the options of vLLM that depend on the settings."""
+        config = self._config
+        window_tokens = count_window_tokens(config.window_s, config.rules)
+        return {
+            "dtype": config.dtype,
+            "gpu_memory_utilization": config.gpu_memory,
+            "max_model_len": _FRAME_TOKENS + config.max_context_bytes + window_tokens,
+            "max_num_seqs": _MAX_REQUESTS,
+        }
 
     def decode_windows(
         self,
@@ -111,89 +118,21 @@ class Qwen3VllmEngine:
         *,
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
-        """Transcribe the windows at once; partials come by the token."""
+        """Transcribe the windows at once, with a partial for each token."""
         generator = StoppableGenerator(self._model, listener.is_stopped)
         changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
         cut = cut_at_language_changes(generator, windows, listener, changes)
         decoding = BatchDecoding(generator, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)
-        transcripts = compose_transcripts(windows, self._timer.time_words(parts, request, listener))
-        return cut.warn(windows, transcripts)
+        return compose_transcripts(windows, self._timer.add_words(parts, request, listener), cut.warnings)
 
 
-class VllmModel:
-    """vLLM with the model in a process of its own, and Qwen's processor in this one."""
-
-    def __init__(self, folder: Path, config: Qwen3VllmConfig) -> None:
-        from qwen_asr.core.transformers_backend import Qwen3ASRProcessor
-        from vllm import LLM
-
-        # With the flag, transformers would cut the words of a local model as Mistral's tokenizer does.
-        self._processor: Any = Qwen3ASRProcessor.from_pretrained(str(folder), fix_mistral_regex=False)
-        self._engine: Any = LLM(
-            model=str(folder),
-            dtype=config.dtype,
-            gpu_memory_utilization=config.gpu_memory,
-            max_model_len=_FRAME_TOKENS
-            + config.max_context_bytes
-            + count_most_tokens(config.window_s, config.rules),
-            max_num_seqs=_MAX_REQUESTS,
-            limit_mm_per_prompt={"audio": 1},
-            mm_processor_cache_gb=0,  # of features of windows, which never come again
-        ).llm_engine
-        self._request_ids = itertools.count(1)
-
-    def decode_tokens(self, tokens: list[int]) -> str:
-        """The text of `tokens`; a character of which bytes are missing is U+FFFD."""
-        return self._processor.tokenizer.decode(  # type: ignore[no-any-return]
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-
-    def add_request(
-        self, prompt: Prompt, *, max_new_tokens: int, avoid_repeats: bool, temperature: float
-    ) -> str:
-        """Have vLLM continue `prompt`, and return the name of the request."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        request_id = str(next(self._request_ids))
-        text = build_prompt(self._processor, prompt.context, prompt.language)
-        tokens = self._processor.tokenizer(text)["input_ids"]
-        self._engine.add_request(
-            request_id,
-            {
-                "prompt_token_ids": [*tokens, *prompt.said],
-                "multi_modal_data": {"audio": [pad_samples(prompt.samples)]},
-            },
-            SamplingParams(
-                temperature=temperature,
-                max_tokens=max_new_tokens,
-                stop_token_ids=sorted(END_TOKENS),
-                repetition_penalty=_REPETITION_PENALTY if avoid_repeats else 1.0,
-                detokenize=False,
-                output_kind=RequestOutputKind.DELTA,
-            ),
-        )
-        return request_id
-
-    def step(self) -> Sequence[Any]:
-        """Wait for new tokens: vLLM's RequestOutput for each request that has some."""
-        return self._engine.step()  # type: ignore[no-any-return]
-
-    def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; those that have ended already are passed over."""
-        if request_ids:
-            self._engine.abort_request(list(request_ids))
-
-
-def count_most_tokens(window_s: float, rules: RowRules) -> int:
-    """How many tokens a window of `window_s` seconds and its text take, when all repairs are needed."""
-    limit = rules.max_new_tokens or token_limit(
-        round(window_s * SAMPLE_RATE_HZ), tokens_per_s=rules.tokens_per_s, least=rules.least_tokens
-    )
-    # Each going on takes twice as many as the last one, and a loop or an echo two limits more.
+def count_window_tokens(window_s: float, rules: SequenceRules) -> int:
+    """Return the most tokens that a window of `window_s` seconds and its text take, with all repairs."""
+    max_tokens = rules.count_max_tokens(round(window_s * SAMPLE_RATE_HZ))
+    # Each repair of a truncation doubles the tokens: 1 + 2 + 4 … A loop and an echo take a limit each.
     limits: int = 2 ** (rules.truncation_repairs + 1) + 1
-    return round(window_s * _AUDIO_TOKENS_PER_S) + limit * limits
+    return round(window_s * _AUDIO_TOKENS_PER_S) + max_tokens * limits
 
 
 def _load_no_aligner() -> Aligner:
@@ -203,18 +142,18 @@ def _load_no_aligner() -> Aligner:
 def _check_device(device: str) -> None:
     if device not in {"auto", "cuda", "cuda:0"}:
         raise ModelUnavailable(
-            f"DEVICE={device}: ENGINE=qwen3-vllm runs on the first CUDA device that it is shown. "
-            "Choose that by CUDA_VISIBLE_DEVICES and leave DEVICE alone, or set ENGINE=qwen3."
+            f"DEVICE={device}: ENGINE=qwen3-vllm runs on the first visible CUDA device. "
+            "Choose it by CUDA_VISIBLE_DEVICES and do not set DEVICE, or set ENGINE=qwen3."
         )
 
 
 def _import_vllm() -> None:
-    """Import vLLM and Qwen's package, which makes its model known to vLLM."""
+    """Import vLLM and Qwen's package, which registers its model with vLLM."""
     for name, setting in _VLLM_ENVIRONMENT.items():
         os.environ.setdefault(name, setting)
     defer_nagisa()
     try:
-        import qwen_asr  # noqa: F401 - this is what makes it known
+        import qwen_asr  # noqa: F401 - the import registers the model
         import vllm
     except ImportError as error:
         raise ModelUnavailable(
@@ -222,9 +161,9 @@ def _import_vllm() -> None:
             f"({error}). `make run ENGINE=qwen3-vllm` sets up an environment from {REQUIREMENTS}."
         ) from error
     silence_transformers()
-    # Qwen's package keeps silent where its model does not fit the vLLM that is installed.
+    # Qwen's package reports nothing if its model does not fit the installed vLLM.
     if _ARCHITECTURE not in vllm.ModelRegistry.get_supported_archs():
         raise ModelUnavailable(
-            f"vLLM {vllm.__version__} does not know {_ARCHITECTURE}: Qwen's package fits one version of vLLM "
-            f"alone, that in {REQUIREMENTS}."
+            f"vLLM {vllm.__version__} does not support {_ARCHITECTURE}. Qwen's package fits one version of "
+            f"vLLM: install the one in {REQUIREMENTS}."
         )

@@ -1,1 +1,1 @@
-"""An engine for tests: it makes words from the audio and misbehaves on request."""
+"""An engine for tests, without a model: it derives words from the audio and misbehaves on request."""

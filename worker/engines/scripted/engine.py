@@ -1,4 +1,4 @@
-"""An engine for tests: it says one word per second of audio, at a given speed, and misbehaves when told."""
+"""The engine `scripted`, for tests: a word per second of audio, at a given speed, with faults on request."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, Word
 from worker.engines.protocol import (
     DecodingListener,
-    DecodingStopped,
     ModelUnavailable,
     PhaseReporter,
     Samples,
     Window,
     WindowTranscript,
+    raise_if_stopped,
 )
 
 WORDS = (  # noqa: SIM905 - a literal of as many lines as words is no easier to read
@@ -31,30 +31,30 @@ WORDS = (  # noqa: SIM905 - a literal of as many lines as words is no easier to 
 
 _LANGUAGE = "en"
 
-# How long a waiting engine takes at most to hear that it must stop.
+# The longest that a waiting engine takes to notice a stop.
 _POLL_S = 0.02
 _INT16_SCALE = 32_768
 
 
 class Misbehaviour(StrEnum):
-    """What the engine does instead of transcribing."""
+    """A fault of the engine in place of a transcription."""
 
-    NONE = "none"  # nothing of the kind
+    NONE = "none"  # transcribes as usual
     DIE_IN_LOAD = "die_in_load"  # kills its process while loading
-    FAIL_LOAD = "fail_load"  # says that it cannot load
+    FAIL_LOAD = "fail_load"  # raises an error in `load`
     DIE_IN_DECODE = "die_in_decode"  # kills its process in the middle of a window
-    HANG = "hang"  # never comes back from a window, and hears nothing
-    IGNORE_STOP = "ignore_stop"  # goes on at its speed when told to stop
+    HANG = "hang"  # never returns from a window, and ignores stops
+    IGNORE_STOP = "ignore_stop"  # ignores stops, and goes on at its speed
     RAISE = "raise"  # raises an error in the middle of a window
-    PRINT_GARBAGE = "print_garbage"  # writes to standard output, then goes on as usual
+    PRINT_GARBAGE = "print_garbage"  # writes to standard output, then transcribes as usual
 
 
 class ScriptedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the engine behaves. A request overrides any field by JSON in its `context`.
+    """The behaviour of the engine. A request overrides any field by JSON in its `context`.
 
-    `speed` is seconds of audio per second, 0 for at once. A misbehaviour in decoding shows in the window
-    of index `window`, or in each where that is None. Where `marker` names a file it shows only once: that
-    file is made before, and nothing is done wrong where it is there already.
+    `speed` is seconds of audio per second, 0 for at once. A fault in decoding occurs in the window of index
+    `window`, or in each window if that is None. If `marker` names a file, the fault occurs only once: the
+    file is created before it, and an existing file prevents it.
     """
 
     speed: float = 0.0
@@ -65,7 +65,7 @@ class ScriptedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptedEngine:
-    """The engine `scripted`; its methods are described at `worker.engines.protocol.Engine`."""
+    """The engine `scripted`; `worker.engines.protocol.Engine` describes its methods."""
 
     batch_windows = 1
     needs_speech = False
@@ -78,7 +78,7 @@ class ScriptedEngine:
         report_phase("reading the script")
         match self._config.misbehaviour:
             case Misbehaviour.FAIL_LOAD:
-                raise ModelUnavailable("The scripted engine was told to fail to load.")
+                raise ModelUnavailable("The scripted engine fails to load, as configured.")
             case Misbehaviour.DIE_IN_LOAD:
                 _die()
         time.sleep(self._config.load_s)
@@ -92,13 +92,13 @@ class ScriptedEngine:
         *,
         previous_language: str | None = None,  # noqa: ARG002 - every word is in English
     ) -> list[WindowTranscript]:
-        """Say the words of the windows, each after the time that its second of audio takes."""
+        """Return the words of the windows, each after the time that its second of audio takes."""
         config = _override(self._config, request.context)
-        return [_Speech(window, config, listener).give(request) for window in windows]
+        return [_WindowDecoding(window, config, listener).transcribe(request) for window in windows]
 
 
-class _Speech:
-    """What the engine says of one window."""
+class _WindowDecoding:
+    """The decoding of one window."""
 
     def __init__(self, window: Window, config: ScriptedConfig, listener: DecodingListener) -> None:
         self._window = window
@@ -106,7 +106,7 @@ class _Speech:
         self._listener = listener
         self._misbehaviour = _due_misbehaviour(config, window.index)
 
-    def give(self, request: TranscriptionRequest) -> WindowTranscript:
+    def transcribe(self, request: TranscriptionRequest) -> WindowTranscript:
         texts = expected_words(self._window.samples)
         for number, text in enumerate(texts):
             if number == len(texts) // 2:
@@ -124,11 +124,11 @@ class _Speech:
         return Word(self._window.to_upload_s(second), self._window.to_upload_s(second + 1), text)
 
     def _wait_for_word(self) -> None:
-        said_at = time.monotonic() + self._second_s
+        due_at = time.monotonic() + self._second_s
         while True:
-            if self._misbehaviour is not Misbehaviour.IGNORE_STOP and self._listener.is_stopped():
-                raise DecodingStopped
-            left_s = said_at - time.monotonic()
+            if self._misbehaviour is not Misbehaviour.IGNORE_STOP:
+                raise_if_stopped(self._listener)
+            left_s = due_at - time.monotonic()
             if left_s <= 0:
                 return
             time.sleep(min(left_s, _POLL_S))
@@ -141,15 +141,15 @@ class _Speech:
                 while True:
                     time.sleep(_POLL_S)
             case Misbehaviour.RAISE:
-                raise RuntimeError("The scripted engine was told to raise an error.")
+                raise RuntimeError("The scripted engine raises an error, as configured.")
             case Misbehaviour.PRINT_GARBAGE:
                 os.write(1, b"\x00garbage\n{" * 1_000)
 
 
 def expected_words(samples: Samples) -> list[str]:
-    """The word for each whole second of `samples`, float32 in -1..1 at 16 kHz, shape (n,).
+    """Return the word for each whole second of `samples`, float32 in -1..1 at 16 kHz, shape (n,).
 
-    It is the second's CRC-32, over its samples as 16-bit little-endian integers, that picks the word.
+    The CRC-32 of a second, over its samples as 16-bit little-endian integers, selects its word.
     """
     integers = np.clip(np.round(samples * _INT16_SCALE), -_INT16_SCALE, _INT16_SCALE - 1).astype("<i2")
     seconds = range(0, len(integers) - SAMPLE_RATE_HZ + 1, SAMPLE_RATE_HZ)
@@ -161,10 +161,10 @@ def _pick_word(second: bytes) -> str:
 
 
 def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:
-    """`config` with the fields that `context` gives; a context that is no JSON object changes nothing.
+    """Return `config` with the fields of `context`; a context that is not a JSON object changes nothing.
 
     Raises:
-        msgspec.ValidationError: the object has a field or a value that `ScriptedConfig` has not.
+        msgspec.ValidationError: the object has a field or a value that `ScriptedConfig` does not allow.
     """
     try:
         fields = msgspec.json.decode(context or "{}", type=dict[str, object])
@@ -174,7 +174,7 @@ def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:
 
 
 def _due_misbehaviour(config: ScriptedConfig, window: int) -> Misbehaviour:
-    """What to do wrong now, in the window of index `window`."""
+    """Return the fault that is due in the window of index `window`."""
     if config.misbehaviour is Misbehaviour.NONE or config.window not in (None, window):
         return Misbehaviour.NONE
     if config.marker is not None:

@@ -1,1 +1,1 @@
-"""Whisper on the CPU by faster-whisper."""
+"""Whisper on the CPU by faster-whisper. Only this package imports it, in `load`."""

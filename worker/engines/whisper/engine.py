@@ -11,14 +11,13 @@ import msgspec
 
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, Word, join_segments, separator
-from worker.engines.placement import place_interval
 from worker.engines.protocol import (
     DecodingListener,
-    DecodingStopped,
     ModelUnavailable,
     PhaseReporter,
     Window,
     WindowTranscript,
+    raise_if_stopped,
 )
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
@@ -28,22 +27,22 @@ from worker.engines.whisper.model import (
 )
 from worker.engines.whisper.weights import find_weights
 
-# Whisper names Javanese by a code that ISO withdrew.
+# Whisper names Javanese by a code that ISO has withdrawn.
 _WHISPER_CODES = {"jv": "jw"}
 _API_CODES = {theirs: ours for ours, theirs in _WHISPER_CODES.items()}
 
-# Its unit of `seek`.
+# The unit of `seek` in faster-whisper's segments.
 _FRAMES_PER_S = 100
 
-# A language detected with less probability than this is a guess.
+# Below this probability, a detected language is a guess.
 _SURE_PROBABILITY = 0.5
 
 
 class WhisperConfig(msgspec.Struct, frozen=True):
-    """Which model, and how it decodes.
+    """The model, and the options of its decoding.
 
-    `model` is a folder, a hub name, or empty for `base`, which is kept in `weights_dir`. A wider
-    `beam_size` errs less and is slower. `cpu_threads` of 0 means one per core.
+    `model` is a folder, a hub name, or empty for `base`, which is kept in `weights_dir`. A wider `beam_size`
+    makes fewer errors and is slower. `cpu_threads` of 0 means one per core.
     """
 
     weights_dir: Path
@@ -53,7 +52,7 @@ class WhisperConfig(msgspec.Struct, frozen=True):
 
 
 class WhisperEngine:
-    """The engine `whisper`; its methods are described at `worker.engines.protocol.Engine`."""
+    """The engine `whisper`; `worker.engines.protocol.Engine` describes its methods."""
 
     batch_windows = 1
     needs_speech = True
@@ -63,7 +62,7 @@ class WhisperEngine:
         self._config = config
 
     def load(self, report_phase: PhaseReporter) -> str:
-        """Find or fetch the weights, then bring them into memory."""
+        """Find or download the weights, and load them into memory."""
         report_phase("finding weights")
         folder = find_weights(self._config.model, self._config.weights_dir)
         report_phase("loading weights")
@@ -72,7 +71,7 @@ class WhisperEngine:
         except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
                 f"The Whisper model in {folder} cannot be loaded ({error}). "
-                "Set WHISPER_MODEL to a folder with a CTranslate2 model, or to nothing for the default."
+                "Set WHISPER_MODEL to a folder with a CTranslate2 model, or leave it empty for the default."
             ) from error
         return "cpu"
 
@@ -84,7 +83,7 @@ class WhisperEngine:
         *,
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
-        """Transcribe one window after the other; partials come by the segment."""
+        """Transcribe the windows one by one, with a partial for each segment."""
         transcripts = []
         for window in windows:
             decoding = _WindowDecoding(self._model, window, self._config.beam_size)
@@ -95,8 +94,12 @@ class WhisperEngine:
         return transcripts
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        """Tell what a hurried look at the window finds; see `worker.engines.protocol.DraftingEngine`."""
-        _stop_if_told(listener)
+        """Publish a quick guess at the text; see `worker.engines.protocol.DraftingEngine`.
+
+        Whisper encodes 30 s whatever the window holds, so the first text of a stream would come late. The
+        draft is a loop now and then. So it is only a tail, which the window's own text replaces.
+        """
+        raise_if_stopped(listener)
         hint = request.language_hint
         draft = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
         if draft.text:
@@ -115,7 +118,7 @@ class _WindowDecoding:
     def transcribe(
         self, request: TranscriptionRequest, listener: DecodingListener, *, previous_language: str | None
     ) -> tuple[Segment, ...]:
-        _stop_if_told(listener)
+        raise_if_stopped(listener)
         encoded = self._model.encode(self._window.samples)
         language = request.language_hint or self._detect_language(encoded, previous_language)
         options = DecodingOptions(
@@ -127,7 +130,7 @@ class _WindowDecoding:
         )
         segments: list[Segment] = []
         for found in self._model.generate(encoded, options):
-            _stop_if_told(listener)
+            raise_if_stopped(listener)
             segment = place_segment(self._window, found, language=language, earlier=segments)
             gap = separator(join_segments(segments), segment.text, language)
             listener.on_partial(self._window.index, gap + segment.text, "", language)
@@ -142,7 +145,10 @@ class _WindowDecoding:
 
 
 def place_segment(window: Window, found: Any, *, language: str, earlier: Sequence[Segment]) -> Segment:
-    """The segment that faster-whisper `found`, in seconds of the upload and not before the `earlier` ones."""
+    """Return the segment that faster-whisper `found`, in seconds of the upload, after the `earlier` ones.
+
+    `found` is a faster-whisper `Segment`; its times are seconds of the window.
+    """
     floor_s = earlier[-1].end_s if earlier else 0.0
     words: list[Word] = []
     for word in (word for word in found.words or () if word.word.strip()):
@@ -165,24 +171,19 @@ def _describe_decoding(window: Window, found: Any) -> SegmentDecoding:
 
 
 def _to_finite(number: Any) -> float:
-    # Neither numpy's numbers nor an infinity are for the wire.
+    # JSON has no infinity, and the encoder refuses numpy's numbers.
     return round(float(number), 4) if math.isfinite(number) else 0.0
 
 
 def _place_after(floor_s: float, window: Window, found: Any) -> tuple[float, float]:
-    # faster-whisper times words by numpy numbers, which no wire takes.
-    start_s, end_s = place_interval(window, float(found.start), float(found.end))
+    # The times of faster-whisper's words are numpy numbers.
+    start_s, end_s = window.to_upload_interval_s(float(found.start), float(found.end))
     start_s = max(floor_s, round(start_s, 3))
     return start_s, max(start_s, round(end_s, 3))
 
 
 def count_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _stop_if_told(listener: DecodingListener) -> None:
-    if listener.is_stopped():
-        raise DecodingStopped

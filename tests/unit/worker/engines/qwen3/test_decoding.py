@@ -15,8 +15,9 @@ from worker.engines.qwen3.decoding import (
     OutOfDeviceMemory,
     language_code,
 )
-from worker.engines.qwen3.parts import compose_transcripts
-from worker.engines.qwen3.row import Prompt, RowRules
+from worker.engines.qwen3.inputs import Prompt
+from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.transcripts import compose_transcripts
 
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
 
@@ -26,7 +27,7 @@ def decode(
     windows: int = 1,
     *,
     listener: Listener | None = None,
-    rules: RowRules | None = None,
+    rules: SequenceRules | None = None,
     request: TranscriptionRequest | None = None,
 ) -> list[WindowTranscript]:
     slices = [make_window(number) for number in range(windows)]
@@ -35,7 +36,7 @@ def decode(
         slices,
         request or TranscriptionRequest(),
         listener or Listener(),
-        rules or RowRules(max_new_tokens=1_000),
+        rules or SequenceRules(max_new_tokens=1_000),
     )
     return compose_transcripts(slices, decoding.decode(previous_language="fi"))
 
@@ -53,7 +54,7 @@ def test_the_head_gives_the_language_and_is_no_part_of_the_text() -> None:
     assert (segment.text, segment.language) == ("Grüße aus Köln.", "de")
     assert (segment.start_s, segment.end_s) == (100, 104)
     assert listener.texts == {0: "Grüße aus Köln."}
-    assert not any("language" in delta + tail for _, delta, tail in listener.told)
+    assert not any("language" in delta + tail for _, delta, tail in listener.partials)
 
 
 @pytest.mark.parametrize("said", ["language None<asr_text>", "", ENGLISH])
@@ -61,7 +62,7 @@ def test_a_window_without_speech_has_no_segments(said: str) -> None:
     listener = Listener()
 
     assert decode(ModelStandIn(said), listener=listener) == [WindowTranscript(())]
-    assert listener.told == []
+    assert listener.partials == []
 
 
 def test_a_forced_language_is_that_of_the_segment() -> None:
@@ -89,7 +90,7 @@ def test_tokens_are_counted_over_all_generations_of_a_window_the_end_token_too()
     in_two = ModelStandIn(said, is_counting=True)
 
     transcripts = decode(whole, 2, request=TranscriptionRequest(context="abc"))
-    (repaired,) = decode(in_two, rules=RowRules(max_new_tokens=30))
+    (repaired,) = decode(in_two, rules=SequenceRules(max_new_tokens=30))
 
     counted = TokenCounts(text_input=3, audio_input=4, output=len(said) + 1)
     assert [transcript.token_counts for transcript in transcripts] == [counted, counted]
@@ -126,11 +127,11 @@ def test_the_end_of_the_text_is_a_tail_until_it_can_no_longer_change() -> None:
 
     final = "The tide is out. " * 5 + "And we wait."
     deltas = ""
-    for _, delta, tail in listener.told:
+    for _, delta, tail in listener.partials:
         deltas += delta
         assert final.startswith((deltas + tail).strip())
         assert deltas == final or len(final) - len(deltas) > 0
-    assert max(len(tail) for _, _, tail in listener.told) <= RowRules().hold_back + 1
+    assert max(len(tail) for _, _, tail in listener.partials) <= SequenceRules().hold_back + 1
     assert deltas == final
 
 
@@ -139,10 +140,10 @@ def test_nothing_of_a_window_is_final_before_the_one_ahead_of_it_is() -> None:
 
     decode(ModelStandIn(f"{ENGLISH}{'slow ' * 9}", f"{ENGLISH}quick"), 2, listener=listener)
 
-    last_of_first = max(place for place, told in enumerate(listener.told) if told[0] == 0 and told[1])
-    first_of_second = min(place for place, told in enumerate(listener.told) if told[0] == 1 and told[1])
+    last_of_first = max(place for place, told in enumerate(listener.partials) if told[0] == 0 and told[1])
+    first_of_second = min(place for place, told in enumerate(listener.partials) if told[0] == 1 and told[1])
     assert last_of_first < first_of_second
-    assert (1, "", "quick") in listener.told
+    assert (1, "", "quick") in listener.partials
     assert listener.texts == {0: ("slow " * 9).strip(), 1: "quick"}
 
 
@@ -157,18 +158,18 @@ def test_what_is_final_comes_with_the_language_of_its_window() -> None:
 
 
 def test_stop_is_heard_at_the_next_token() -> None:
-    listener = Listener(patience=40)
+    listener = Listener(max_checks=40)
 
     with pytest.raises(DecodingStopped):
         decode(ModelStandIn(f"{ENGLISH}{'and so on ' * 3}"), listener=listener)
 
-    assert listener.asked == 41
+    assert listener.stop_checks == 41
 
 
 def test_a_truncated_text_goes_on_from_what_was_said() -> None:
     model = ModelStandIn(f"{ENGLISH}The tide is out.", f"{ENGLISH}Yes.")
 
-    transcripts = decode(model, 2, rules=RowRules(max_new_tokens=35))
+    transcripts = decode(model, 2, rules=SequenceRules(max_new_tokens=35))
 
     assert [text_of(transcript) for transcript in transcripts] == ["The tide is out.", "Yes."]
     assert [transcript.warnings for transcript in transcripts] == [(), ()]
@@ -176,7 +177,7 @@ def test_a_truncated_text_goes_on_from_what_was_said() -> None:
 
 
 def test_a_text_that_cannot_be_completed_is_warned_of_with_its_time() -> None:
-    (transcript,) = decode(ModelStandIn(f"{ENGLISH}The tide is out."), rules=RowRules(max_new_tokens=5))
+    (transcript,) = decode(ModelStandIn(f"{ENGLISH}The tide is out."), rules=SequenceRules(max_new_tokens=5))
 
     assert "language English<asr_text>The tide is out.".startswith(f"{ENGLISH}{text_of(transcript)}")
     assert text_of(transcript) == "The tide"[: 5 + 10 + 20 - len(ENGLISH)].strip()
@@ -250,8 +251,14 @@ def test_what_is_said_without_the_context_as_well_was_spoken(context: str) -> No
     assert transcript.warnings == ()
 
 
+def test_longer_audio_may_take_more_tokens() -> None:
+    assert SequenceRules().count_max_tokens(16_000 * 30) == 514
+    assert SequenceRules().count_max_tokens(0) == 64
+    assert SequenceRules(max_new_tokens=9).count_max_tokens(16_000 * 30) == 9
+
+
 def test_without_memory_for_a_batch_its_halves_are_tried() -> None:
-    model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three")], most_rows=2)
+    model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three")], max_sequences=2)
 
     transcripts = decode(model, 3)
 
@@ -259,10 +266,10 @@ def test_without_memory_for_a_batch_its_halves_are_tried() -> None:
     assert model.calls == [[0, 1, 2], [0], [1, 2]]
 
 
-@pytest.mark.parametrize(("windows", "most_rows"), [(1, 0), (8, 3)])
-def test_without_memory_for_half_of_a_batch_it_fails(windows: int, most_rows: int) -> None:
+@pytest.mark.parametrize(("windows", "max_sequences"), [(1, 0), (8, 3)])
+def test_without_memory_for_half_of_a_batch_it_fails(windows: int, max_sequences: int) -> None:
     with pytest.raises(OutOfDeviceMemory):
-        decode(ModelStandIn(*[f"{ENGLISH}Yes."] * windows, most_rows=most_rows), windows)
+        decode(ModelStandIn(*[f"{ENGLISH}Yes."] * windows, max_sequences=max_sequences), windows)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +288,7 @@ def test_a_later_part_of_a_window_begins_with_what_belongs_between_the_texts() -
     listener = Listener()
     parts = [make_window(number, index=7) for number in range(3)]
 
-    decoded = BatchDecoding(model, parts, TranscriptionRequest(), listener, RowRules()).decode(
+    decoded = BatchDecoding(model, parts, TranscriptionRequest(), listener, SequenceRules()).decode(
         previous_language=None
     )
 
@@ -298,7 +305,9 @@ def test_parts_are_decoded_by_as_many_at_once_as_there_are_windows() -> None:
     model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three", "Four", "Five")])
     parts = [make_window(number, index=index) for number, index in enumerate([0, 0, 0, 1, 1])]
 
-    BatchDecoding(model, parts, TranscriptionRequest(), Listener(), RowRules()).decode(previous_language=None)
+    BatchDecoding(model, parts, TranscriptionRequest(), Listener(), SequenceRules()).decode(
+        previous_language=None
+    )
 
     assert model.calls == [[0, 1], [2, 3], [4]]
 
@@ -344,7 +353,7 @@ def test_whatever_is_repaired_what_was_told_is_the_beginning_of_the_text(
         model,
         len(texts),
         listener=listener,
-        rules=RowRules(max_new_tokens=max_new_tokens),
+        rules=SequenceRules(max_new_tokens=max_new_tokens),
         request=request,
     )
 
@@ -384,11 +393,11 @@ def test_whatever_is_repaired_what_was_told_of_parts_is_their_texts_joined(
         [make_window(number, index=index) for number, (index, _) in enumerate(texts)],
         TranscriptionRequest(context=context, language_hint=hint),
         listener,
-        RowRules(max_new_tokens=max_new_tokens),
+        SequenceRules(max_new_tokens=max_new_tokens),
     ).decode(previous_language="ja")
 
     for index in range(len(windows)):
         joined = join_texts((part.text, part.language) for part in decoded if part.window.index == index)
         assert listener.texts.get(index, "") == joined
-    told = [window for window, delta, _ in listener.told if delta]
+    told = [window for window, delta, _ in listener.partials if delta]
     assert all(before <= after for before, after in pairwise(told))

@@ -3,14 +3,14 @@
 import numpy as np
 
 from shared.transcripts import TokenCounts
-from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedRow, collate_rows, pad_samples
+from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedSequence, collate, pad_samples
 
 
 def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
-    short = PreparedRow([7], np.ones((2, 3), np.float32), frames=2)
-    long = PreparedRow([1, 2, 3], np.full((2, 4), 5, np.float32), frames=4)
+    short = PreparedSequence([7], np.ones((2, 3), np.float32), frames=2)
+    long = PreparedSequence([1, 2, 3], np.full((2, 4), 5, np.float32), frames=4)
 
-    inputs = collate_rows([short, long])
+    inputs = collate([short, long])
 
     assert inputs["input_ids"].tolist() == [[PAD_TOKEN, PAD_TOKEN, 7], [1, 2, 3]]
     assert inputs["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
@@ -19,7 +19,7 @@ def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
 
 
 def test_what_is_not_audio_in_a_prompt_is_text() -> None:
-    row = PreparedRow([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
+    row = PreparedSequence([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
 
     assert row.token_counts == TokenCounts(text_input=3, audio_input=2)
 

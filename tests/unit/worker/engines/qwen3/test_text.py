@@ -5,15 +5,14 @@ from hypothesis import strategies as st
 
 from worker.engines.qwen3.text import (
     EchoFinder,
-    Head,
+    LanguageTag,
     Loop,
     LoopRule,
     TokenText,
     clean_context,
     find_first_repeat,
-    find_head,
+    find_language_tag,
     find_loop,
-    token_limit,
 )
 
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
@@ -24,14 +23,14 @@ def decode_bytes(tokens: list[int]) -> str:
 
 
 def test_the_head_names_the_language_and_ends_where_the_text_starts() -> None:
-    assert find_head("language German<asr_text>Guten Tag") == Head("German", 25)
-    assert find_head("language None<asr_text>") == Head(None, 23)
-    assert find_head("<asr_text>Guten Tag") == Head(None, 10)
+    assert find_language_tag("language German<asr_text>Guten Tag") == LanguageTag("German", 25)
+    assert find_language_tag("language None<asr_text>") == LanguageTag(None, 23)
+    assert find_language_tag("<asr_text>Guten Tag") == LanguageTag(None, 10)
 
 
 def test_half_a_head_is_none() -> None:
-    assert find_head("language Ger") is None
-    assert find_head("Guten Tag") is None
+    assert find_language_tag("language Ger") is None
+    assert find_language_tag("Guten Tag") is None
 
 
 def test_a_loop_is_found_by_its_shortest_period() -> None:
@@ -153,9 +152,4 @@ def test_a_cut_keeps_exactly_the_tokens_of_the_text_it_keeps(text: str, data: st
 
     assert spoken.text == text[:length]
     assert bytes(spoken.tokens).decode() == spoken.text
-    assert spoken.seam_before(length) == length
-
-
-def test_longer_audio_may_take_more_tokens() -> None:
-    assert token_limit(16_000 * 30, tokens_per_s=15, least=64) == 514
-    assert token_limit(0, tokens_per_s=15, least=64) == 64
+    assert spoken.find_boundary(length) == length

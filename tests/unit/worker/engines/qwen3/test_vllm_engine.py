@@ -21,9 +21,15 @@ from worker.engines.protocol import (
     WindowTranscript,
     WordsUnsupported,
 )
-from worker.engines.qwen3.row import Prompt, RowRules
-from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmConfig, Qwen3VllmEngine, count_most_tokens
-from worker.engines.qwen3.vllm_requests import StoppableGenerator
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.vllm_engine import (
+    REQUIREMENTS,
+    Qwen3VllmConfig,
+    Qwen3VllmEngine,
+    count_window_tokens,
+)
+from worker.engines.qwen3.vllm_model import StoppableGenerator
 
 ENGLISH = "language English<asr_text>"
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
@@ -35,18 +41,18 @@ Script = Callable[[Request, str], str]
 class Listener:
     """Notes what is told, and says stop when it was asked so often."""
 
-    def __init__(self, *, patience: int = 1_000_000) -> None:
+    def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.texts: dict[int, str] = {}
-        self.told = 0
-        self._patience = patience
+        self.partials = 0
+        self._max_checks = max_checks
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         self.texts[window] = self.texts.get(window, "") + delta
-        self.told += 1
+        self.partials += 1
 
     def is_stopped(self) -> bool:
-        self._patience -= 1
-        return self._patience < 0
+        self._max_checks -= 1
+        return self._max_checks < 0
 
 
 def speak(*scripts: str | Script) -> Callable[[Request], list[int]]:
@@ -83,16 +89,16 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
 
 
 def make_engine(
-    rules: RowRules | None = None, *, device: str = "auto", model_id: str = ""
+    rules: SequenceRules | None = None, *, device: str = "auto", model_id: str = ""
 ) -> Qwen3VllmEngine:
-    rules = rules or RowRules(max_new_tokens=400)
+    rules = rules or SequenceRules(max_new_tokens=400)
     return Qwen3VllmEngine(Qwen3VllmConfig(model_id or str(TINY), device, gpu_memory=0.5, rules=rules))
 
 
 def decode(
     windows: int = 1,
     *,
-    rules: RowRules | None = None,
+    rules: SequenceRules | None = None,
     listener: Listener | None = None,
     request: TranscriptionRequest | None = None,
 ) -> list[WindowTranscript]:
@@ -115,7 +121,7 @@ def test_windows_are_decoded_at_once_and_told_by_the_token(vllm: VllmStandIn) ->
     assert [text_of(transcript) for transcript in transcripts] == ["One two.", "Grüße.", ""]
     assert [[segment.language for segment in one.segments] for one in transcripts] == [["en"], ["de"], []]
     assert listener.texts == {0: "One two.", 1: "Grüße."}
-    assert listener.told > len("One two.")
+    assert listener.partials > len("One two.")
     assert len(vllm.requests) == 3
 
 
@@ -161,7 +167,7 @@ def test_a_truncated_text_is_gone_on_with_from_what_was_said(vllm: VllmStandIn) 
     vllm.speak = speak(ENGLISH + text)
     listener = Listener()
 
-    (transcript,) = decode(rules=RowRules(max_new_tokens=40), listener=listener)
+    (transcript,) = decode(rules=SequenceRules(max_new_tokens=40), listener=listener)
 
     assert text_of(transcript) == listener.texts[0] == text
     assert (transcript.is_complete, transcript.warnings) == (True, ())
@@ -200,15 +206,15 @@ def test_a_prompt_said_back_is_left_out_the_next_time(vllm: VllmStandIn) -> None
     assert len(transcript.warnings) == 1
 
 
-@pytest.mark.parametrize("patience", [1, 2, 5, 20])
-def test_a_wanted_stop_aborts_all_requests_before_the_next_step(vllm: VllmStandIn, patience: int) -> None:
+@pytest.mark.parametrize("max_checks", [1, 2, 5, 20])
+def test_a_wanted_stop_aborts_all_requests_before_the_next_step(vllm: VllmStandIn, max_checks: int) -> None:
     vllm.speak = speak(*(f"{ENGLISH}A rather long sentence, number {number}." for number in range(3)))
     vllm.delay = 4
 
     with pytest.raises(DecodingStopped):
-        decode(3, listener=Listener(patience=patience))
+        decode(3, listener=Listener(max_checks=max_checks))
 
-    assert vllm.steps < patience
+    assert vllm.steps < max_checks
     assert vllm.engine is not None
     assert vllm.engine.running == {}
     assert vllm.aborted == ["1", "2", "3"]
@@ -264,7 +270,7 @@ def test_a_row_that_is_over_is_aborted_while_others_go_on(vllm: VllmStandIn) -> 
         f"{ENGLISH}Well, " + "again " * 20, f"{ENGLISH}{'A long story. ' * 3}{'x y z ' * 4}End."
     )
 
-    decode(2, rules=RowRules(max_new_tokens=140))
+    decode(2, rules=SequenceRules(max_new_tokens=140))
 
     assert "1" in vllm.aborted
     assert "2" not in vllm.aborted
@@ -292,7 +298,7 @@ def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmSta
 
     generator = StoppableGenerator(engine._model, lambda: False)
     prompt = Prompt(make_window(0).samples, "", None, ())
-    generator.generate([prompt], follow, max_new_tokens=5, avoid_repeats=False)  # type: ignore[arg-type]
+    generator.generate([prompt], follow, GenerationOptions(max_new_tokens=5))  # type: ignore[arg-type]
 
     assert bytes(heard) == ENGLISH[:5].encode()
 
@@ -305,17 +311,17 @@ def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmSta
     assert phases == ["importing libraries", "finding weights", "starting vLLM"]
     assert vllm.options["gpu_memory_utilization"] == 0.5
     assert vllm.options["limit_mm_per_prompt"] == {"audio": 1}
-    most = count_most_tokens(30.0, RowRules(max_new_tokens=400))
+    most = count_window_tokens(30.0, SequenceRules(max_new_tokens=400))
     assert vllm.options["max_model_len"] >= most + Qwen3VllmConfig("").max_context_bytes
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_there_is_room_for_all_that_repairs_may_say() -> None:
-    rules = RowRules(max_new_tokens=100, truncation_repairs=2)
+    rules = SequenceRules(max_new_tokens=100, truncation_repairs=2)
 
-    assert count_most_tokens(10.0, rules) >= 130 + 100 + 200 + 400
-    assert count_most_tokens(30.0, RowRules()) > count_most_tokens(5.0, RowRules())
+    assert count_window_tokens(10.0, rules) >= 130 + 100 + 200 + 400
+    assert count_window_tokens(30.0, SequenceRules()) > count_window_tokens(5.0, SequenceRules())
 
 
 @pytest.mark.parametrize("package", ["vllm", "qwen_asr"])

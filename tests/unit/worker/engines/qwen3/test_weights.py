@@ -13,7 +13,7 @@ from tests.support.silent_hub import fill_cache, open_silent_hub
 from worker.engines.model_hub import has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.weights import find_qwen3_weights, measure_weights
+from worker.engines.qwen3.loading import find_qwen3_weights, measure_weights
 
 MODEL = "Qwen/Qwen3-ASR-0.6B"
 FILES = ["config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
@@ -83,7 +83,7 @@ def test_a_name_that_cannot_be_had_is_refused_with_the_remedy(
 def find_in(cache: Path, **environment: str) -> str:
     """What the real client of the hub makes of the default model, with this cache."""
     program = (
-        "from worker.engines.qwen3.weights import find_qwen3_weights\n"
+        "from worker.engines.qwen3.loading import find_qwen3_weights\n"
         "from worker.engines.protocol import ModelUnavailable\n"
         f"try: print(find_qwen3_weights({MODEL!r}))\n"
         "except ModelUnavailable as error: print(error)"
@@ -98,7 +98,7 @@ def find_in(cache: Path, **environment: str) -> str:
 
 
 def test_offline_only_the_cache_of_the_hub_is_asked(tmp_path: Path) -> None:
-    assert "nor to be had from the hub's cache, as HF_HUB_OFFLINE is set" in find_in(
+    assert "nor available from the hub's cache, as HF_HUB_OFFLINE is set" in find_in(
         tmp_path, HF_HUB_OFFLINE="1"
     )
 
@@ -121,7 +121,7 @@ def test_a_hub_that_is_silent_about_what_is_missing_is_given_up(tmp_path: Path, 
     with open_silent_hub() as endpoint:
         said = find_in(tmp_path, HF_ENDPOINT=endpoint, HF_HUB_ETAG_TIMEOUT="1")
 
-    assert "nor to be had from the model hub" in said
+    assert "nor available from the model hub" in said
     assert "timed out" in said
 
 

@@ -94,7 +94,7 @@ def test_the_partials_of_a_window_are_its_text() -> None:
 
 @pytest.mark.parametrize("speed", [0, 1_000])
 def test_a_stop_is_heard_between_two_words(speed: float) -> None:
-    listener = Listener(patience=2)
+    listener = Listener(max_partials=2)
 
     with pytest.raises(DecodingStopped):
         decode(cut(AUDIO, 30), listener=listener, speed=speed)
@@ -104,11 +104,11 @@ def test_a_stop_is_heard_between_two_words(speed: float) -> None:
 
 def test_a_stop_is_heard_while_a_word_is_waited_for() -> None:
     with pytest.raises(DecodingStopped):
-        decode(cut(AUDIO, 30), listener=Listener(patience=0), speed=1e-6)
+        decode(cut(AUDIO, 30), listener=Listener(max_partials=0), speed=1e-6)
 
 
 def test_a_stop_may_be_ignored() -> None:
-    (transcript,) = decode(cut(AUDIO, 30), listener=Listener(patience=0), misbehaviour="ignore_stop")
+    (transcript,) = decode(cut(AUDIO, 30), listener=Listener(max_partials=0), misbehaviour="ignore_stop")
 
     assert transcript.segments[0].text.split() == expected_words(AUDIO)
 
@@ -116,7 +116,7 @@ def test_a_stop_may_be_ignored() -> None:
 def test_an_error_is_raised_in_the_middle_of_a_window() -> None:
     listener = Listener()
 
-    with pytest.raises(RuntimeError, match="told to raise"):
+    with pytest.raises(RuntimeError, match="raises an error"):
         decode(cut(AUDIO, 30), ScriptedConfig(misbehaviour=Misbehaviour.RAISE), listener)
 
     assert listener.texts == {0: " ".join(expected_words(AUDIO)[:6])}

@@ -24,7 +24,7 @@ class WhisperStandIn:
     """Finds what it is told to find in each window, and remembers how it was asked."""
 
     def __init__(self, *windows: list[Found], detected: tuple[str, float] = ("en", 0.9)) -> None:
-        self.asked: list[DecodingOptions] = []
+        self.options: list[DecodingOptions] = []
         self.detections = 0
         self.detected = detected
         self._windows = list(windows)
@@ -37,7 +37,7 @@ class WhisperStandIn:
         return self.detected
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Found]:
-        self.asked.append(options)
+        self.options.append(options)
         yield from self._windows.pop(0)
 
 
@@ -118,7 +118,7 @@ def test_words_are_placed_one_by_one_and_bound_their_segment() -> None:
 
     assert segment.words == (Word(13.2, 13.9, "Left"), Word(74.0, 74.5, "right."), Word(74.5, 75.0, "Up"))
     assert (segment.start_s, segment.end_s) == (13.2, 75.0)
-    assert model.asked[0].word_timestamps
+    assert model.options[0].word_timestamps
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_hint_is_taken_without_detection() -> None:
     ((segment,),) = decode(model, request=TranscriptionRequest(language_hint="de"))
 
     assert segment.language == "de"
-    assert model.asked[0].language == "de"
+    assert model.options[0].language == "de"
     assert model.detections == 0
 
 
@@ -155,7 +155,7 @@ def test_javanese_has_another_code_in_whisper() -> None:
     ((hinted,),) = decode(model, request=TranscriptionRequest(language_hint="jv"))
     ((detected,),) = decode(model)
 
-    assert [options.language for options in model.asked] == ["jw", "jw"]
+    assert [options.language for options in model.options] == ["jw", "jw"]
     assert (hinted.language, detected.language) == ("jv", "jv")
 
 
@@ -188,13 +188,13 @@ def test_the_context_is_the_prompt_of_every_window() -> None:
 
     decode(model, make_window(0), make_window(1), request=TranscriptionRequest(context="Fisichella"))
 
-    assert [options.prompt for options in model.asked] == ["Fisichella", "Fisichella"]
-    assert {options.beam_size for options in model.asked} == {3}
+    assert [options.prompt for options in model.options] == ["Fisichella", "Fisichella"]
+    assert {options.beam_size for options in model.options} == {3}
 
 
 def test_a_stop_is_heard_between_two_segments() -> None:
     model = WhisperStandIn([found(0, 1, " one"), found(1, 2, " two"), found(2, 3, " three")])
-    listener = Listener(patience=1)
+    listener = Listener(max_partials=1)
 
     with pytest.raises(DecodingStopped):
         make_engine(model).decode_windows([make_window()], TranscriptionRequest(), listener)
@@ -206,6 +206,6 @@ def test_a_stop_is_heard_before_a_window_is_begun() -> None:
     model = WhisperStandIn([])
 
     with pytest.raises(DecodingStopped):
-        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), Listener(patience=0))
+        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), Listener(max_partials=0))
 
-    assert model.asked == []
+    assert model.options == []

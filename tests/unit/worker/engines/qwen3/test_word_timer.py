@@ -17,10 +17,9 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
-from worker.engines.qwen3.aligner_timing import WordTimer
-from worker.engines.qwen3.aligner_words import AlignedUnit
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
-from worker.engines.qwen3.parts import DecodedPart, compose_transcripts
+from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts
+from worker.engines.qwen3.words import AlignedUnit, WordTimer
 
 NONE = TranscriptionRequest(word_timestamps=WordTimestamps.NONE)
 WELCOME = TranscriptionRequest(word_timestamps=WordTimestamps.WELCOME)
@@ -31,11 +30,11 @@ class AlignerStandIn:
     """Spreads the words of a text evenly over its audio, unless there is to be too little memory."""
 
     def __init__(self, *, has_memory: bool = True) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, str]] = []
         self._has_memory = has_memory
 
     def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
-        self.asked.append((text, language))
+        self.calls.append((text, language))
         if not self._has_memory:
             raise OutOfDeviceMemory("too little memory")
         words = [word.strip(".,?") for word in text.split()]
@@ -61,15 +60,15 @@ class Loader:
 class Listener:
     """Says stop once it was asked as often as it is told."""
 
-    def __init__(self, *, patience: int = 1_000) -> None:
-        self._patience = patience
+    def __init__(self, *, max_checks: int = 1_000) -> None:
+        self._max_checks = max_checks
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         raise AssertionError
 
     def is_stopped(self) -> bool:
-        self._patience -= 1
-        return self._patience < 0
+        self._max_checks -= 1
+        return self._max_checks < 0
 
 
 def make_part(text: str, language: str | None, *, index: int = 0, start_s: int = 10) -> DecodedPart:
@@ -86,7 +85,7 @@ def test_nothing_is_loaded_for_a_request_without_word_timestamps() -> None:
     load = Loader()
     parts = [make_part("Hello.", "en")]
 
-    assert make_timer(load).time_words(parts, NONE, Listener()) == parts
+    assert make_timer(load).add_words(parts, NONE, Listener()) == parts
     assert load.loads == 0
 
 
@@ -95,7 +94,7 @@ def test_nothing_is_loaded_where_nothing_is_said(request_: TranscriptionRequest)
     load = Loader()
     parts = [make_part("", None), make_part("...", "fi")]
 
-    assert make_timer(load).time_words(parts, request_, Listener()) == parts
+    assert make_timer(load).add_words(parts, request_, Listener()) == parts
     assert load.loads == 0
 
 
@@ -105,11 +104,11 @@ def test_the_aligner_is_loaded_once_and_told_text_and_language(request_: Transcr
     timer = make_timer(load)
     parts = [make_part("Hello, you.", "en"), make_part("", None), make_part("Guten Tag", "de", start_s=20)]
 
-    first, silent, second = timer.time_words(parts, request_, Listener())
-    timer.time_words(parts, request_, Listener())
+    first, silent, second = timer.add_words(parts, request_, Listener())
+    timer.add_words(parts, request_, Listener())
 
     assert load.loads == 1
-    assert load.aligner.asked[:2] == [("Hello, you.", "en"), ("Guten Tag", "de")]
+    assert load.aligner.calls[:2] == [("Hello, you.", "en"), ("Guten Tag", "de")]
     assert [(word.text, word.start_s, word.end_s) for word in first.words] == [
         ("Hello", 10.0, 11.0),
         ("you", 11.0, 12.0),
@@ -118,15 +117,15 @@ def test_the_aligner_is_loaded_once_and_told_text_and_language(request_: Transcr
     assert silent.words == ()
 
 
-@pytest.mark.parametrize(("language", "named"), [("fi", "Finnish"), (None, "was not recognised")])
+@pytest.mark.parametrize(("language", "named"), [("fi", "Finnish"), (None, "an unrecognised language")])
 def test_required_words_in_a_language_without_them_are_refused_before_any_work(
     language: str | None, named: str
 ) -> None:
     load = Loader()
     parts = [make_part("Hello.", "en"), make_part("Hyvää päivää.", language, start_s=20)]
 
-    with pytest.raises(WordsUnsupported, match=rf"20\.00 s to 22\.00 s is in .*{named}.*Ask for none"):
-        make_timer(load).time_words(parts, REQUIRED, Listener())
+    with pytest.raises(WordsUnsupported, match=rf"20\.00 s to 22\.00 s is in .*{named}.*Request none"):
+        make_timer(load).add_words(parts, REQUIRED, Listener())
 
     assert load.loads == 0
 
@@ -134,7 +133,7 @@ def test_required_words_in_a_language_without_them_are_refused_before_any_work(
 def test_welcome_words_are_left_out_in_a_language_without_them() -> None:
     english, finnish = make_part("Hello.", "en"), make_part("Hyvää päivää.", "fi", start_s=20)
 
-    timed = make_timer(Loader()).time_words([english, finnish], WELCOME, Listener())
+    timed = make_timer(Loader()).add_words([english, finnish], WELCOME, Listener())
 
     assert len(timed[0].words) == 1
     assert timed[1] == finnish
@@ -145,9 +144,9 @@ def test_without_an_aligner_no_language_has_words() -> None:
     timer = WordTimer(load, frozenset())
     part = make_part("Hello.", "en")
 
-    assert timer.time_words([part], WELCOME, Listener()) == [part]
+    assert timer.add_words([part], WELCOME, Listener()) == [part]
     with pytest.raises(WordsUnsupported, match="English"):
-        timer.time_words([part], REQUIRED, Listener())
+        timer.add_words([part], REQUIRED, Listener())
     assert load.loads == 0
 
 
@@ -156,13 +155,13 @@ def test_an_aligner_that_cannot_be_had_fails_only_what_needs_it() -> None:
     timer = make_timer(load)
     part = make_part("Hello.", "en")
 
-    assert timer.time_words([part, part], WELCOME, Listener()) == [part, part]
-    assert timer.time_words([part], WELCOME, Listener()) == [part]
+    assert timer.add_words([part, part], WELCOME, Listener()) == [part, part]
+    assert timer.add_words([part], WELCOME, Listener()) == [part]
     assert load.loads == 1
     with pytest.raises(ModelUnavailable, match="no such aligner"):
-        timer.time_words([part], REQUIRED, Listener())
-    assert timer.time_words([part], REQUIRED, Listener())[0].words
-    assert timer.time_words([part], WELCOME, Listener())[0].words
+        timer.add_words([part], REQUIRED, Listener())
+    assert timer.add_words([part], REQUIRED, Listener())[0].words
+    assert timer.add_words([part], WELCOME, Listener())[0].words
     assert load.loads == 3
 
 
@@ -170,9 +169,9 @@ def test_too_little_memory_fails_only_what_needs_words() -> None:
     timer = make_timer(Loader(AlignerStandIn(has_memory=False)))
     part = make_part("Hello.", "en")
 
-    assert timer.time_words([part], WELCOME, Listener()) == [part]
+    assert timer.add_words([part], WELCOME, Listener()) == [part]
     with pytest.raises(OutOfDeviceMemory):
-        timer.time_words([part], REQUIRED, Listener())
+        timer.add_words([part], REQUIRED, Listener())
 
 
 @pytest.mark.parametrize("request_", [WELCOME, REQUIRED])
@@ -180,9 +179,9 @@ def test_stop_is_heard_between_two_alignments(request_: TranscriptionRequest) ->
     load = Loader()
 
     with pytest.raises(DecodingStopped):
-        make_timer(load).time_words([make_part("Hello.", "en")] * 3, request_, Listener(patience=2))
+        make_timer(load).add_words([make_part("Hello.", "en")] * 3, request_, Listener(max_checks=2))
 
-    assert len(load.aligner.asked) == 2
+    assert len(load.aligner.calls) == 2
 
 
 def test_segments_are_sentences_with_words_and_one_for_each_part_without() -> None:
@@ -193,7 +192,7 @@ def test_segments_are_sentences_with_words_and_one_for_each_part_without() -> No
     ]
     windows = [part.window for part in parts[1:]]
 
-    timed = compose_transcripts(windows, make_timer(Loader()).time_words(parts, WELCOME, Listener()))
+    timed = compose_transcripts(windows, make_timer(Loader()).add_words(parts, WELCOME, Listener()))
     plain = compose_transcripts(windows, parts)
 
     assert [segment.text for segment in timed[0].segments] == [

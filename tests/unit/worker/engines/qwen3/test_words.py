@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.aligner_words import AlignedUnit, find_words, is_spoken, make_words, spread_times
+from worker.engines.qwen3.words import AlignedUnit, find_words, is_spoken, make_words, spread_times
 
 
 def make_window(*spans_s: tuple[float, float]) -> Window:

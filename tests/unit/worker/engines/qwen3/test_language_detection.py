@@ -1,4 +1,4 @@
-"""The model is asked for the language of each stretch of speech, and for no more, within its memory."""
+"""The model is asked for the language of each region of speech, and for no more, within its memory."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
-from worker.engines.qwen3.probe import ask_languages, cut_at_language_changes
+from worker.engines.qwen3.language_changes import cut_at_language_changes
+from worker.engines.qwen3.language_detection import LanguageDetector
 
 GERMAN = "language German<asr_text>"
 MANY = 1_000 * SAMPLE_RATE_HZ
@@ -27,6 +28,12 @@ def make_window(index: int, *clips: Samples) -> Window:
     )
 
 
+def detect(
+    model: ModelStandIn, clips: list[Samples], listener: Listener | None = None, *, max_samples: int = MANY
+) -> list[str | None]:
+    return LanguageDetector(model, listener or Listener(), max_samples=max_samples).detect(clips)
+
+
 @pytest.mark.parametrize(
     ("said", "language"),
     [
@@ -38,39 +45,32 @@ def make_window(index: int, *clips: Samples) -> Window:
     ],
 )
 def test_the_language_is_that_of_the_head(said: str, language: str | None) -> None:
-    assert ask_languages(ModelStandIn(said), [make_clip(0)], Listener(), most_samples=MANY) == [language]
+    assert detect(ModelStandIn(said), [make_clip(0)]) == [language]
 
 
 def test_no_more_is_generated_than_the_heads() -> None:
     listener = Listener()
 
-    ask_languages(
-        ModelStandIn(f"{ENGLISH}{'Hello. ' * 99}", f"{GERMAN}Ja."),
-        [make_clip(0), make_clip(1)],
-        listener,
-        most_samples=MANY,
-    )
+    detect(ModelStandIn(f"{ENGLISH}{'Hello. ' * 99}", f"{GERMAN}Ja."), [make_clip(0), make_clip(1)], listener)
 
-    assert listener.asked == 1 + len(ENGLISH)
-    assert listener.told == []
+    assert listener.stop_checks == 1 + len(ENGLISH)
+    assert listener.partials == []
 
 
 def test_clips_of_a_length_are_asked_about_at_once_as_far_as_memory_allows() -> None:
     model = ModelStandIn(ENGLISH, GERMAN, ENGLISH, GERMAN)
     clips = [make_clip(0, seconds=5), make_clip(1), make_clip(2), make_clip(3, seconds=3)]
 
-    languages = ask_languages(model, clips, Listener(), most_samples=6 * SAMPLE_RATE_HZ)
+    languages = detect(model, clips, max_samples=6 * SAMPLE_RATE_HZ)
 
     assert languages == ["English", "German", "English", "German"]
     assert model.calls == [[1, 2], [3], [0]]
 
 
 def test_without_memory_for_all_halves_are_tried() -> None:
-    model = ModelStandIn(ENGLISH, GERMAN, ENGLISH, most_rows=2)
+    model = ModelStandIn(ENGLISH, GERMAN, ENGLISH, max_sequences=2)
 
-    languages = ask_languages(
-        model, [make_clip(number) for number in range(3)], Listener(), most_samples=MANY
-    )
+    languages = detect(model, [make_clip(number) for number in range(3)])
 
     assert languages == ["English", "German", "English"]
     assert model.calls == [[0, 1, 2], [0], [1, 2]]
@@ -78,16 +78,16 @@ def test_without_memory_for_all_halves_are_tried() -> None:
 
 def test_without_memory_for_one_clip_it_fails() -> None:
     with pytest.raises(OutOfDeviceMemory):
-        ask_languages(ModelStandIn(ENGLISH, most_rows=0), [make_clip(0)], Listener(), most_samples=MANY)
+        detect(ModelStandIn(ENGLISH, max_sequences=0), [make_clip(0)])
 
 
 def test_stop_is_heard_at_the_next_token() -> None:
-    listener = Listener(patience=10)
+    listener = Listener(max_checks=10)
 
     with pytest.raises(DecodingStopped):
-        ask_languages(ModelStandIn(ENGLISH), [make_clip(0)], listener, most_samples=MANY)
+        detect(ModelStandIn(ENGLISH), [make_clip(0)], listener)
 
-    assert listener.asked == 11
+    assert listener.stop_checks == 11
 
 
 def test_short_windows_without_pauses_are_not_asked_about() -> None:

@@ -8,8 +8,8 @@ import pytest
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import WarningCode
 from worker.engines.protocol import Samples, Span, Window
-from worker.engines.qwen3.languages import Stretch, name_stretches
-from worker.engines.qwen3.seams import Reading, find_ends, read_stretch
+from worker.engines.qwen3.language_changes import RegionSplit, find_ends, split_region
+from worker.engines.qwen3.language_regions import SpeechRegion, name_regions
 
 QUIET = 0.01
 LOUDNESS = {"English": 0.5, "German": -0.5, None: 0.0}
@@ -49,10 +49,10 @@ class Doubter(Ear):
         return "English" if len(clip) > 3 * SAMPLE_RATE_HZ else super()._name(clip)
 
 
-def read(window: Window, ear: Ear) -> Reading:
-    ends = find_ends(Stretch(0, len(window.samples)))
+def read(window: Window, ear: Ear) -> RegionSplit:
+    ends = find_ends(SpeechRegion(0, len(window.samples)))
     heard = iter(ear([end.read(window) for end in ends]))
-    return read_stretch(window, name_stretches(ends, heard), ear)
+    return split_region(window, name_regions(ends, heard), ear)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_of_speech_that_can_hold_two_languages_the_ends_are_asked_about_and_no_m
 ) -> None:
     window, ear = make_window(speak("English", seconds)), Ear()
 
-    reading = read(window, ear)
+    split = read(window, ear)
 
-    assert reading == Reading((Stretch(0, len(window.samples), "English"),))
+    assert split == RegionSplit((SpeechRegion(0, len(window.samples), "English"),))
     assert [len(clip) / SAMPLE_RATE_HZ for clip in ear.clips] == asked_s
 
 
@@ -76,9 +76,9 @@ def test_speech_is_cut_at_the_quietest_moment_where_its_language_changes(
 ) -> None:
     window = make_window(speak("German", first_s), speak(None, 0.2), speak("English", second_s))
 
-    reading = read(window, Ear())
+    split = read(window, Ear())
 
-    first, second = reading.stretches
+    first, second = split.regions
     assert (first.language, second.language) == ("German", "English")
     assert (first.start, second.end) == (0, len(window.samples))
     assert first.end == second.start
@@ -86,9 +86,9 @@ def test_speech_is_cut_at_the_quietest_moment_where_its_language_changes(
 
 
 def test_a_cut_without_a_pause_is_warned_of_with_its_moment() -> None:
-    reading = read(make_window(speak("German", 4), speak(None, 0.2), speak("English", 3)), Ear())
+    split = read(make_window(speak("German", 4), speak(None, 0.2), speak("English", 3)), Ear())
 
-    (warning,) = reading.warnings
+    (warning,) = split.warnings
     assert (warning.code, warning.start_s, warning.end_s) == (WarningCode.LANGUAGE_CHANGE, 100, 107.2)
     assert "from German to English near 104.1" in warning.message
 
@@ -96,10 +96,10 @@ def test_a_cut_without_a_pause_is_warned_of_with_its_moment() -> None:
 def test_where_the_parts_are_not_heard_as_their_ends_were_it_is_only_warned() -> None:
     window = make_window(speak("English", 4), speak(None, 0.2), speak("German", 4))
 
-    reading = read(window, Doubter())
+    split = read(window, Doubter())
 
-    assert reading.stretches == (Stretch(0, len(window.samples), "English"),)
-    (warning,) = reading.warnings
+    assert split.regions == (SpeechRegion(0, len(window.samples), "English"),)
+    (warning,) = split.warnings
     assert warning.code == WarningCode.LANGUAGE_CHANGE
     assert "may change from English to German" in warning.message
 
@@ -107,10 +107,10 @@ def test_where_the_parts_are_not_heard_as_their_ends_were_it_is_only_warned() ->
 def test_a_part_too_short_to_tell_is_not_cut_off() -> None:
     window = make_window(speak("English", 4), speak(None, 0.2), speak("German", 1.35))
 
-    reading = read(window, Ear())
+    split = read(window, Ear())
 
-    assert len(reading.stretches) == 1
-    assert len(reading.warnings) == 1
+    assert len(split.regions) == 1
+    assert len(split.warnings) == 1
 
 
 @pytest.mark.parametrize("silent_first", [True, False])
@@ -118,4 +118,4 @@ def test_an_end_without_speech_is_in_the_language_of_the_other(*, silent_first: 
     clips = [speak(None, 3), speak("German", 3)]
     window = make_window(*(clips if silent_first else reversed(clips)))
 
-    assert read(window, Ear()) == Reading((Stretch(0, len(window.samples), "German"),))
+    assert read(window, Ear()) == RegionSplit((SpeechRegion(0, len(window.samples), "German"),))

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from worker.engines.placement import place_interval
 from worker.engines.protocol import Span, Window
 
 
@@ -32,34 +31,34 @@ WINDOW = make_window((10.0, 14.0), (74.0, 80.0))
 def test_an_interval_lies_where_its_samples_come_from(
     in_window: tuple[float, float], in_upload: tuple[float, float]
 ) -> None:
-    assert place_interval(WINDOW, *in_window) == in_upload
+    assert WINDOW.to_upload_interval_s(*in_window) == in_upload
 
 
 def test_an_end_that_only_touches_the_next_span_stays_before_the_silence() -> None:
-    assert place_interval(WINDOW, 1.0, 4.3) == (11.0, 14.0)
+    assert WINDOW.to_upload_interval_s(1.0, 4.3) == (11.0, 14.0)
 
 
 def test_a_start_that_only_touches_the_span_before_comes_after_the_silence() -> None:
-    assert place_interval(WINDOW, 3.8, 7.0) == (74.0, 77.0)
+    assert WINDOW.to_upload_interval_s(3.8, 7.0) == (74.0, 77.0)
 
 
 def test_a_short_word_across_a_seam_lies_where_most_of_it_is() -> None:
-    assert place_interval(WINDOW, 3.9, 4.2) == pytest.approx((74.0, 74.2))
-    assert place_interval(WINDOW, 3.8, 4.1) == pytest.approx((13.8, 14.0))
+    assert WINDOW.to_upload_interval_s(3.9, 4.2) == pytest.approx((74.0, 74.2))
+    assert WINDOW.to_upload_interval_s(3.8, 4.1) == pytest.approx((13.8, 14.0))
 
 
 def test_an_interval_beyond_the_window_ends_with_it() -> None:
-    assert place_interval(WINDOW, 9.0, 30.0) == (79.0, 80.0)
-    assert place_interval(WINDOW, 20.0, 30.0) == (80.0, 80.0)
+    assert WINDOW.to_upload_interval_s(9.0, 30.0) == (79.0, 80.0)
+    assert WINDOW.to_upload_interval_s(20.0, 30.0) == (80.0, 80.0)
 
 
 def test_a_moment_has_a_place() -> None:
-    assert place_interval(WINDOW, 5.0, 5.0) == (75.0, 75.0)
+    assert WINDOW.to_upload_interval_s(5.0, 5.0) == (75.0, 75.0)
 
 
 @given(st.floats(0, 40), st.floats(0, 40))
 def test_a_place_is_inside_the_spans_and_not_backwards(one_s: float, other_s: float) -> None:
-    start_s, end_s = place_interval(WINDOW, min(one_s, other_s), max(one_s, other_s))
+    start_s, end_s = WINDOW.to_upload_interval_s(min(one_s, other_s), max(one_s, other_s))
 
     assert start_s <= end_s
     assert all(10 <= moment_s <= 14 or 74 <= moment_s <= 80 for moment_s in (start_s, end_s))

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import WarningCode
-from worker.engines.protocol import Span, Window, WindowTranscript
-from worker.engines.qwen3.languages import (
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3.language_regions import (
     CutWindows,
-    Stretch,
+    SpeechRegion,
     cut_by_language,
-    find_stretches,
-    name_stretches,
+    find_regions,
+    name_regions,
     slice_window,
 )
+from worker.engines.qwen3.transcripts import compose_transcripts
 
 
 def make_window(*lengths_s: float, gap_s: float = 0.0) -> Window:
@@ -36,15 +37,15 @@ def make_window(*lengths_s: float, gap_s: float = 0.0) -> Window:
 
 
 def cut(window: Window, *languages: str | None) -> CutWindows:
-    return cut_by_language(window, name_stretches(find_stretches(window), iter(languages)))
+    return cut_by_language(window, name_regions(find_regions(window), iter(languages)))
 
 
 def lengths_s(cut_windows: CutWindows) -> list[float]:
     return [len(part.samples) / SAMPLE_RATE_HZ for part in cut_windows.parts]
 
 
-def stretch_lengths_s(window: Window) -> list[float]:
-    return [stretch.length / SAMPLE_RATE_HZ for stretch in find_stretches(window)]
+def region_lengths_s(window: Window) -> list[float]:
+    return [region.length / SAMPLE_RATE_HZ for region in find_regions(window)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def stretch_lengths_s(window: Window) -> list[float]:
 def test_what_is_too_short_to_tell_goes_with_its_shorter_neighbour(
     lengths: tuple[float, ...], expected: list[float]
 ) -> None:
-    assert stretch_lengths_s(make_window(*lengths)) == expected
+    assert region_lengths_s(make_window(*lengths)) == expected
 
 
 def test_a_window_in_one_language_stays_whole() -> None:
@@ -135,7 +136,7 @@ def test_warnings_are_added_to_the_transcript_of_their_window() -> None:
     cut_windows = cut(window, "German", "English", "German")
     other = Window(4, window.spans, window.samples, window.end_sample)
 
-    transcripts = cut_windows.warn([window, other], [WindowTranscript(()), WindowTranscript(())])
+    transcripts = compose_transcripts([window, other], [], cut_windows.warnings)
 
     assert [len(transcript.warnings) for transcript in transcripts] == [1, 0]
 
@@ -178,17 +179,17 @@ def test_parts_are_the_window_in_pieces_that_know_their_place(data: st.DataObjec
 )
 def test_whatever_is_heard_nothing_is_lost(lengths: list[float], heard: list[str | None]) -> None:
     window = make_window(*lengths)
-    stretches = find_stretches(window)
+    regions = find_regions(window)
 
-    cut_windows = cut_by_language(window, name_stretches(stretches, iter(heard)))
+    cut_windows = cut_by_language(window, name_regions(regions, iter(heard)))
 
     assert np.array_equal(np.concatenate([part.samples for part in cut_windows.parts]), window.samples)
-    assert all(stretch.start == 0 or stretch.start in window.pauses for stretch in stretches)
-    named = {language for language in heard[: len(stretches)] if language}
+    assert all(region.start == 0 or region.start in window.pauses for region in regions)
+    named = {language for language in heard[: len(regions)] if language}
     assert len(cut_windows.parts) == 1 or len(named) > 1
 
 
 def test_stretches_are_read_from_the_samples_of_their_window() -> None:
     window = make_window(3, 2)
 
-    assert np.array_equal(Stretch(10, 20).read(window), window.samples[10:20])
+    assert np.array_equal(SpeechRegion(10, 20).read(window), window.samples[10:20])

@@ -1,0 +1,236 @@
+"""The state of one window in generation: its text, the part of it that is final, and its faults.
+
+Published text is never contradicted. So only text that cannot change any more is released, and repairs keep
+what was released: a truncated text goes on from there, and a repetition is cut inside the part that was held
+back. The text is therefore the same with and without streaming.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.transcripts import TokenCounts, sum_counts
+from worker.engines.protocol import Window
+from worker.engines.qwen3.inputs import END_TOKENS, Prompt
+from worker.engines.qwen3.text import (
+    EchoFinder,
+    LanguageTag,
+    LoopRule,
+    TokenText,
+    find_first_repeat,
+    find_language_tag,
+    find_loop,
+)
+
+
+class SequenceRules(msgspec.Struct, frozen=True):
+    """The limits of a sequence.
+
+    A window may take `min_tokens` plus `tokens_per_s` for its audio, or `max_new_tokens` if given. A text
+    that is truncated there goes on up to `truncation_repairs` times, each time with twice as many tokens.
+    The last `hold_back` characters are not final: more than the longest period and the shortest length of a
+    loop, and more than a passage of the context that counts as an echo.
+    """
+
+    min_tokens: int = 64
+    tokens_per_s: float = 15.0
+    max_new_tokens: int | None = None
+    truncation_repairs: int = 2
+    hold_back: int = 80
+    loop: LoopRule = LoopRule()
+
+    def count_max_tokens(self, samples: int) -> int:
+        """Return the number of tokens after which a text for so many samples of audio is truncated."""
+        audio_tokens = round(samples / SAMPLE_RATE_HZ * self.tokens_per_s)
+        return self.max_new_tokens or self.min_tokens + audio_tokens
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended for a sequence."""
+
+    STOP = "stop"  # an end token
+    LENGTH = "length"  # no tokens left
+    REPETITION = "repetition"  # the text began to repeat itself
+    STUCK = "stuck"  # it repeated itself after the repair as well; the rest is given up
+    CONTEXT_ECHO = "context_echo"  # the text began to repeat the context
+
+
+class SequenceState:
+    """The decoding of one window. Its final text begins with every value that `released` ever had."""
+
+    def __init__(
+        self,
+        window: Window,
+        *,
+        context: str,
+        language: str | None,
+        decode: Callable[[list[int]], str],
+        rules: SequenceRules,
+    ) -> None:
+        self.window = window
+        self.faults: list[FinishReason] = []  # the lasting ones, which become warnings
+        self.is_accepted = False
+        self.avoids_repeats = False
+        self._context = context
+        self._forced_language = language
+        self._rules = rules
+        self._output = TokenText(decode)
+        self._tag = LanguageTag(language, 0) if language else None
+        self._echoes = EchoFinder(context)
+        self._finish_reason: FinishReason | None = None
+        self._released_to = 0
+        self._max_tokens = rules.count_max_tokens(len(window.samples))
+        self.tokens_left = self._max_tokens
+        self._repairs = 0
+        self._prompt_counts: list[TokenCounts | None] = []  # one for each generation
+        self._pushed = 0
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt of the next generation."""
+        return Prompt(self.window.samples, self._context, self._forced_language, tuple(self._output.tokens))
+
+    @property
+    def token_counts(self) -> TokenCounts | None:
+        """The tokens of all generations, with repairs and text that was cut off; None if not counted."""
+        read = sum_counts(self._prompt_counts)
+        return read and TokenCounts(read.text_input, read.audio_input, self._pushed)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether this generation needs no more tokens for the sequence."""
+        return self._finish_reason is not None
+
+    @property
+    def language(self) -> str | None:
+        """Qwen's name of the language that was forced or found."""
+        return self._tag.language if self._tag else None
+
+    @property
+    def text(self) -> str:
+        """The text so far, without the language tag; empty while the tag may still come."""
+        if self._tag is None and not self.is_accepted:
+            return ""
+        return self._text.strip()
+
+    @property
+    def released(self) -> str:
+        """The part of the text that is final."""
+        return (
+            self.text if self.is_accepted else self._output.text[self._text_start : self._released_to].strip()
+        )
+
+    @property
+    def _text_start(self) -> int:
+        return self._tag.text_start if self._tag else 0
+
+    @property
+    def _text(self) -> str:
+        return self._output.text[self._text_start :]
+
+    def push(self, token: int) -> None:
+        """Take the next token of the generation, which is not finished for this sequence."""
+        self._pushed += 1
+        if token in END_TOKENS:
+            self.is_accepted = not self._is_short_echo()
+            self._finish_reason = FinishReason.STOP if self.is_accepted else FinishReason.CONTEXT_ECHO
+            return
+        self._output.push(token)
+        self.tokens_left -= 1
+        self._tag = self._tag or find_language_tag(self._output.text)
+        self._finish_reason = self._find_fault()
+        if self._finish_reason is None and self._tag is not None:
+            boundary = self._output.find_boundary(self._count_final())
+            self._released_to = max(self._released_to, self._text_start, boundary)
+
+    def count_prompt(self, counts: TokenCounts | None) -> None:
+        """Add the tokens of a generation's prompt; None if they were not counted."""
+        self._prompt_counts.append(counts)
+
+    def end_generation(self) -> None:
+        """Accept the text after a generation, or prepare the sequence for another one."""
+        reason, self._finish_reason = self._finish_reason, None
+        match reason:
+            case FinishReason.LENGTH:
+                self._repair_truncation()
+            case FinishReason.REPETITION:
+                self._repair_repetition()
+            case FinishReason.CONTEXT_ECHO:
+                self._repair_echo()
+            case _:
+                pass
+        is_echo = self._echoes.is_in(self.text) or self._echoes.is_all_of(self.text)
+        if self.is_accepted and FinishReason.CONTEXT_ECHO in self.faults and is_echo:
+            # The same text came without the context: it was spoken.
+            self.faults.remove(FinishReason.CONTEXT_ECHO)
+
+    def _count_final(self) -> int:
+        """Return the number of characters, tag included, that no repair can change any more.
+
+        A loop of long sentences is longer than the hold-back. So text from the first suspicious repeat on is
+        not final either.
+        """
+        repeat = find_first_repeat(self._text, self._rules.loop)
+        final = len(self._output.text) - self._rules.hold_back
+        return final if repeat is None else min(final, self._text_start + repeat)
+
+    def _is_short_echo(self) -> bool:
+        is_unreleased = self._released_to <= self._text_start
+        return bool(self._context) and is_unreleased and self._echoes.is_all_of(self._text)
+
+    def _find_fault(self) -> FinishReason | None:
+        if self._context and self._tag and self._echoes.is_at_end(self._text):
+            return FinishReason.CONTEXT_ECHO
+        if find_loop(self._text, self._rules.loop):
+            return FinishReason.REPETITION
+        return FinishReason.LENGTH if self.tokens_left == 0 else None
+
+    def _repair_truncation(self) -> None:
+        """Go on from the text so far with twice as many tokens, or accept it with a warning.
+
+        A generation from the start would contradict what was released, and pay for the text twice.
+        """
+        if self._repairs == self._rules.truncation_repairs:
+            self._accept_with(FinishReason.LENGTH)
+            return
+        self._repairs += 1
+        self.tokens_left = self._max_tokens << self._repairs
+
+    def _repair_repetition(self) -> None:
+        """Cut the repeats and go on once with a repetition penalty; a second repetition ends the text.
+
+        The penalty harms text that repeats itself for good reason, so no window begins with it.
+        """
+        self._cut_loop()
+        if self.avoids_repeats:
+            self.faults.remove(FinishReason.REPETITION)
+            self._accept_with(FinishReason.STUCK)
+            return
+        self.avoids_repeats = True
+        self.faults.append(FinishReason.REPETITION)
+        self.tokens_left = max(self.tokens_left, self._max_tokens)
+
+    def _repair_echo(self) -> None:
+        """Cut back to what was released, and go on without the context."""
+        self._output.cut(self._released_to)
+        self._context, self.tokens_left = "", self._max_tokens
+        forced = self._forced_language
+        self._tag = LanguageTag(forced, 0) if forced else find_language_tag(self._output.text)
+        self.faults.append(FinishReason.CONTEXT_ECHO)
+
+    def _cut_loop(self) -> None:
+        """Keep one repeat, and as many more as were released."""
+        loop = find_loop(self._text, self._rules.loop)
+        if loop is None:
+            return
+        kept = self._text_start + loop.start + loop.period
+        if kept < self._released_to:
+            kept += -(-(self._released_to - kept) // loop.period) * loop.period
+        self._output.cut(kept)
+
+    def _accept_with(self, fault: FinishReason) -> None:
+        self.is_accepted = True
+        if fault not in self.faults:
+            self.faults.append(fault)

@@ -1,0 +1,210 @@
+"""Word timestamps: which texts get them, and words made from the units of the aligner.
+
+Words are slices of the text. The aligner drops punctuation, and its tokenizers fold width and case. So its
+units only decide where the text is cut, and no letter of it can get lost.
+"""
+
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
+from difflib import SequenceMatcher
+from itertools import accumulate, pairwise
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.languages import language_name
+from shared.transcripts import Word
+from worker.engines.protocol import (
+    DecodingListener,
+    ModelUnavailable,
+    Samples,
+    Window,
+    WordsUnsupported,
+    raise_if_stopped,
+)
+from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.transcripts import DecodedPart, find_bounds_s
+
+_MIN_WORD_S = 0.02
+
+_logger = structlog.get_logger(__name__)
+
+
+class AlignedUnit(msgspec.Struct, frozen=True):
+    """A word or a character in the aligner's spelling, and its times in seconds of the window."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+class Aligner(Protocol):
+    """A model that finds the times of words; see `worker.engines.qwen3.aligner.Qwen3Aligner`."""
+
+    def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
+        """Return the words of `text`, without its punctuation, and their times."""
+
+
+class WordTimer:
+    """The source of word timestamps in some languages; `load` loads the aligner at its first use."""
+
+    def __init__(self, load: Callable[[], Aligner], languages: Collection[str]) -> None:
+        self._load = load
+        self._languages = languages
+        self._aligner: Aligner | None = None
+        self._is_missing = False  # after a failure only a request that requires it loads it again
+
+    def add_words(
+        self, parts: Sequence[DecodedPart], request: TranscriptionRequest, listener: DecodingListener
+    ) -> list[DecodedPart]:
+        """Return the `parts` with words, as far as the request wants them.
+
+        Raises:
+            DecodingStopped: the listener asked for a stop.
+            WordsUnsupported: words are required, and a part is in a language that has none.
+            ModelUnavailable: words are required, and the aligner cannot be loaded.
+            OutOfDeviceMemory: words are required, and the device has too little memory.
+        """
+        match request.word_timestamps:
+            case WordTimestamps.NONE:
+                return list(parts)
+            case WordTimestamps.WELCOME:
+                return [self._align_if_possible(part, listener) for part in parts]
+            case WordTimestamps.REQUIRED:
+                self._check_languages(parts)
+                return [self._align(part, listener) if is_spoken(part.text) else part for part in parts]
+
+    def _align_if_possible(self, part: DecodedPart, listener: DecodingListener) -> DecodedPart:
+        if self._is_missing or part.language not in self._languages or not is_spoken(part.text):
+            return part
+        try:
+            return self._align(part, listener)
+        except ModelUnavailable as error:
+            self._is_missing = self._aligner is None
+            _logger.warning("words_left_out", reason=str(error))
+        except OutOfDeviceMemory as error:
+            _logger.warning("words_left_out", reason=str(error))
+        return part
+
+    def _align(self, part: DecodedPart, listener: DecodingListener) -> DecodedPart:
+        raise_if_stopped(listener)
+        language = part.language or ""  # callers have checked that there is one
+        units = self._find_aligner().align(part.window.samples, part.text, language)
+        return msgspec.structs.replace(part, words=make_words(part.window, part.text, units))
+
+    def _find_aligner(self) -> Aligner:
+        if self._aligner is None:
+            self._aligner = self._load()
+            self._is_missing = False
+        return self._aligner
+
+    def _check_languages(self, parts: Sequence[DecodedPart]) -> None:
+        for part in parts:
+            if is_spoken(part.text) and part.language not in self._languages:
+                start_s, end_s = find_bounds_s(part.window)
+                language = language_name(part.language) if part.language else "an unrecognised language"
+                raise WordsUnsupported(
+                    f"The speech from {start_s:.2f} s to {end_s:.2f} s is in {language}, which has no word "
+                    "timestamps here. Request none, or name the language if it was detected wrongly."
+                )
+
+
+def make_words(window: Window, text: str, units: Sequence[AlignedUnit]) -> tuple[Word, ...]:
+    """Return the words of the `text` of `window`, spelled as in the text but without punctuation."""
+    slices = find_words(text, [unit.text for unit in units])
+    found = [(spelled, unit) for spelled, unit in zip(slices, units, strict=True) if spelled is not None]
+    times = spread_times(
+        [(unit.start_s, unit.end_s) for _, unit in found], limit_s=len(window.samples) / SAMPLE_RATE_HZ
+    )
+    placed = [window.to_upload_interval_s(start_s, end_s) for start_s, end_s in times]
+    return tuple(
+        Word(round(start_s, 3), round(end_s, 3), text[spelled])
+        for (spelled, _), (start_s, end_s) in zip(found, placed, strict=True)
+    )
+
+
+def is_spoken(text: str) -> bool:
+    """Return whether `text` has more than punctuation."""
+    return any(map(_is_spoken, text))
+
+
+def find_words(text: str, units: Sequence[str]) -> list[slice | None]:
+    """Return the slice of `text` for each unit, in order; None for units of punctuation alone.
+
+    The aligner leaves punctuation out, and its tokenizers may spell differently from `text`. Every letter
+    and digit of `text` is in one of the slices, whatever the units are, as long as one unit has any.
+    """
+    spoken = [place for place, character in enumerate(text) if _is_spoken(character)]
+    keys = [(_make_key(text[place]), number) for number, place in enumerate(spoken)]
+    owners = [number for key, number in keys for _ in key]
+    unit_keys = ["".join(map(_make_key, unit)) for unit in units]
+    ends = list(accumulate(map(len, unit_keys)))
+    borders = _map_places("".join(unit_keys), "".join(key for key, _ in keys), ends)
+    numbers = [0, *(owners[border] if border < len(owners) else len(spoken) for border in borders)]
+    if ends and ends[-1]:
+        # The last unit with letters takes the rest of the text. Later units, without letters, get nothing.
+        last = bisect_left(ends, ends[-1]) + 1
+        numbers[last:] = [len(spoken)] * (len(numbers) - last)
+    return [_slice_with_marks(text, spoken[first:after]) for first, after in pairwise(numbers)]
+
+
+def spread_times(times: Sequence[tuple[float, float]], *, limit_s: float) -> list[tuple[float, float]]:
+    """Return the `times` in order, inside 0..`limit_s`, and none shorter than 20 ms if there is room.
+
+    The aligner counts in steps of 80 ms. So short words may have no length, or share a moment.
+    """
+    min_s = min(_MIN_WORD_S, limit_s / max(1, len(times)))
+    pushed: list[tuple[float, float]] = []
+    floor_s = 0.0
+    for start_s, end_s in times:
+        begin_s = max(floor_s, start_s)
+        floor_s = max(begin_s + min_s, end_s)
+        pushed.append((begin_s, floor_s))
+    held: list[tuple[float, float]] = []
+    ceiling_s = limit_s
+    for start_s, end_s in reversed(pushed):
+        stop_s = min(ceiling_s, end_s)
+        ceiling_s = max(0.0, min(start_s, stop_s - min_s))
+        held.append((ceiling_s, stop_s))
+    return held[::-1]
+
+
+def _map_places(source: str, target: str, places: Sequence[int]) -> Iterator[int]:
+    """Yield the place in `target` for each of the growing `places` in `source`, by equal text in both."""
+    if source == target:
+        yield from places
+        return
+    blocks = SequenceMatcher(None, source, target, autojunk=False).get_opcodes()
+    for place in places:
+        for _, start, end, target_start, target_end in blocks:
+            if place <= end:
+                share = (place - start) / (end - start) if end > start else 1.0
+                yield target_start + round(share * (target_end - target_start))
+                break
+        else:
+            yield len(target)
+
+
+def _slice_with_marks(text: str, spoken: Sequence[int]) -> slice | None:
+    """Return the slice of `text` over the places `spoken`, with the combining marks after the last one."""
+    if not spoken:
+        return None
+    end = spoken[-1] + 1
+    while end < len(text) and unicodedata.category(text[end]).startswith("M"):
+        end += 1
+    return slice(spoken[0], end)
+
+
+def _make_key(character: str) -> str:
+    """Return the part of a letter or digit that stays the same if a tokenizer folds its width or case."""
+    folded = unicodedata.normalize("NFKD", character).casefold()
+    return "".join(part for part in folded if _is_spoken(part))
+
+
+def _is_spoken(character: str) -> bool:
+    """Return whether the character is a letter or a digit."""
+    return unicodedata.category(character)[0] in "LN"
