@@ -1,13 +1,15 @@
-"""The documents agree with the code: settings, log events, lengths."""
+"""The documents agree with the code: settings, endpoints, error codes, log events, lengths."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from api.app import create_app
+from api.settings import ApiSettings
 from tests.support.documents import REPOSITORY, list_guides, read_document
 from tests.support.settings_table import GROUPS, PAGE, find_settings, render_default, render_page
 
+PACKAGES = ("api", "cli", "shared", "worker")
 MAX_LINES = {"README.md": 200, "ARCHITECTURE.md": 170}
 
 SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
@@ -50,16 +52,36 @@ def test_the_settings_that_a_document_names_exist(name: str) -> None:
     assert set(SETTING.findall(read_document(name))) <= {*find_settings(), *FOREIGN}
 
 
-def test_the_log_events_that_operating_names_exist() -> None:
+def test_readme_lists_the_endpoints_that_exist() -> None:
+    rows = read_table(read_document("README.md"), "| endpoint | purpose |")
+    named = {name.replace("{id}", "{}") for name in re.findall(r"`([A-Z]+ /[^`]+)`", str(rows))}
+    described = {
+        f"{method.upper()} {re.sub(r'{[^}]+}', '{}', path)}"
+        for path, operations in create_app(ApiSettings()).openapi()["paths"].items()
+        for method in operations
+    }
+    assert named - {"GET /docs", "GET /openapi.json"} == described
+
+
+def test_the_log_events_that_operating_names_exist(sources: str) -> None:
     rows = read_table(read_document("docs/operating.md"), "| event | meaning |")
     named = {event for event, _ in rows for event in re.findall(r"`(\w+)`", event)}
-    sources = "".join(
-        path.read_text(encoding="utf-8")
-        for package in ("api", "cli", "shared", "worker")
-        for path in Path(REPOSITORY / package).rglob("*.py")
-    )
     assert named
     assert {event for event in named if f'"{event}"' not in sources} == set()
+
+
+def test_the_error_codes_that_documents_name_exist(sources: str) -> None:
+    texts = "".join(map(read_document, list_guides()))
+    named = set(re.findall(r"\b[45]\d\d `([a-z_]+)`", texts))
+    assert named
+    assert {code for code in named if f'"{code}"' not in sources} == set()
+
+
+@pytest.fixture(scope="module")
+def sources() -> str:
+    """The source text of all packages."""
+    paths = (path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+    return "".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 @pytest.mark.parametrize("name", MAX_LINES)
