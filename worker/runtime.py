@@ -1,4 +1,4 @@
-"""The composition root of the worker: everything that lives as long as its process."""
+"""The composition root of the worker: the objects that live as long as its process."""
 
 import os
 import socket
@@ -22,6 +22,7 @@ from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
 from worker.audio.decoder_start import DecoderStarter
 from worker.engines.catalog import describe_capabilities
+from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import JobClocks, choose_limits
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.recorder import JobRecorder
@@ -35,7 +36,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class WorkerRuntime:
-    """Starts and stops what a worker process consists of, and does what a ticket asks for."""
+    """The parts of a worker process. Starts and stops them, and serves tickets."""
 
     def __init__(self, settings: WorkerSettings, celery: Celery) -> None:
         self._settings = settings
@@ -49,9 +50,9 @@ class WorkerRuntime:
             max_context_bytes=settings.max_context_bytes,
         )
         self._scripts = connect(settings.redis_url)
-        # -P keeps the working directory out of the import path: a folder named `shared` may lie there.
+        # -P keeps the working directory off the import path; it may contain another folder named `shared`.
         command = [sys.executable, "-P", "-m", "worker.model.process_start"]
-        # The model process must load the engine that is published, whatever `auto` would mean by then.
+        # The model process must load the engine that is published, even if `auto` would differ by then.
         self._host = ModelHost(command, environment={"ENGINE": engine})
         self._is_stopping = threading.Event()
         self._job_id: str | None = None
@@ -59,7 +60,12 @@ class WorkerRuntime:
         self._sweeper = Sweeper(self._scripts, celery, settings)
         limits = MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
         self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
-        self._tools = self._put_tools_together()
+        self._tools = JobTools(
+            host=self._host,
+            decoders=DecoderStarter(self._media, UploadStore(settings.uploads_dir)),
+            cancel_grace_s=settings.cancel_grace_ms / 1000,
+            stop_grace_s=settings.stop_grace_s,
+        )
         self._runner = JobRunner(
             self._host,
             self._claim_next,
@@ -69,7 +75,7 @@ class WorkerRuntime:
         )
 
     def start(self) -> None:
-        """Begin to serve: from now on jobs are taken, with or without a ticket."""
+        """Start to claim jobs, with or without tickets."""
         warn_of_former_names()
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
@@ -81,15 +87,15 @@ class WorkerRuntime:
         _logger.info("worker_started", worker_id=self._worker_id, engine=self._capabilities.engine)
 
     def serve_ticket(self) -> None:
-        """Do what is queued; returns when nothing is left for this worker."""
+        """Run the queued jobs; return when none is left for this worker."""
         self._runner.serve_ticket()
 
     def begin_stop(self) -> None:
-        """Take no further job; the one at hand goes back to the queue, with its checkpoint."""
+        """Claim no more jobs, and return the current one to the queue with its checkpoint."""
         self._runner.begin_stop()
 
     def stop(self) -> None:
-        """End everything; returns when the model process is gone."""
+        """End all parts; return when the model process is gone."""
         self.begin_stop()
         self._runner.join(self._settings.stop_grace_s + 5)
         self._sweeper.stop()
@@ -99,8 +105,8 @@ class WorkerRuntime:
     def _start_media(self) -> None:
         try:
             self._media.start()
-        except MediaServiceDown:  # Celery would go on without a runtime
-            _logger.warning("media_service_not_started", consequence="the next job tries again")
+        except MediaServiceDown:  # an error here would leave Celery running without a runtime
+            _logger.warning("media_service_not_started", reason="the next job tries again")
 
     def _claim_next(self) -> Claim | None:
         engine, model = self._capabilities.engine, self._capabilities.model
@@ -108,31 +114,20 @@ class WorkerRuntime:
         return self._scripts.run(claim_job(self._worker_id, engine=engine, model=model, lease_s=lease_s))
 
     def _transcribe(self, claim: Claim) -> None:
+        settings, state = self._settings, ClaimState(claim)
         self._job_id = claim.job_id
-        self._heartbeat.watch(claim)
+        self._heartbeat.watch(state)
         try:
-            settings = self._settings
             recorder = JobRecorder(
-                self._scripts, claim, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
+                self._scripts, state, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
             )
             limits = choose_limits(claim, settings)
             clocks = JobClocks(limits, used_ms=claim.inference_ms, clock=time.monotonic)
-            rules = StopRules(lambda: self._heartbeat.directive, clocks, is_stopping=self._is_stopping)
+            rules = StopRules(state, clocks, is_stopping=self._is_stopping)
             Transcription(claim, self._tools, recorder, rules).run()
         finally:
             self._heartbeat.watch(None)
             self._job_id = None
-
-    def _put_tools_together(self) -> JobTools:
-        uploads = UploadStore(self._settings.uploads_dir)
-        return JobTools(
-            host=self._host,
-            decoders=DecoderStarter(self._media, uploads),
-            uploads=uploads,
-            heartbeat=self._heartbeat,
-            cancel_grace_s=self._settings.cancel_grace_ms / 1000,
-            stop_grace_s=self._settings.stop_grace_s,
-        )
 
     def _describe_worker(self) -> WorkerPresence:
         return WorkerPresence(

@@ -9,13 +9,14 @@ import pytest
 from api.streams.partial_text import PartialText
 from shared.errors import QueueUnavailable
 from shared.events import AnyEvent, Loading, Partial, Progress, SegmentDone
-from shared.jobs import Claim, Directive, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.event_log import LOG_START, read_log
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment
+from worker.jobs.claim_state import ClaimState
 from worker.jobs.recorder import JobRecorder
 
 Answer = TypeVar("Answer")
@@ -51,7 +52,7 @@ def claim(runner: ScriptRunner) -> Claim:
 
 def record_with(runner: ScriptRunner, claim: Claim, *fates: str) -> JobRecorder:
     failing = cast("ScriptRunner", FailingRunner(runner, iter(fates)))
-    return JobRecorder(failing, claim, job_ttl_s=60, batch_turn_s=0)
+    return JobRecorder(failing, ClaimState(claim), job_ttl_s=60, batch_turn_s=0)
 
 
 def read_events(runner: ScriptRunner) -> list[AnyEvent]:
@@ -73,7 +74,7 @@ def finish(window: int, text: str) -> FinishedWindow:
 def test_what_could_not_be_told_comes_with_the_next_partial(runner: ScriptRunner, claim: Claim) -> None:
     recorder = record_with(runner, claim, "answered", "lost", "lost", "lost")
     for delta, tail in (("one", ""), (" two", "th"), (" three", "fo"), (" four", "fi"), (" five", "si")):
-        assert recorder.tell(Partial(0, delta, tail, "en")) is Directive.GO_ON
+        recorder.emit(Partial(0, delta, tail, "en"))
     assert read_partials(runner) == [
         Partial(0, "one", "", "en"),
         Partial(0, " two", "th", "en"),
@@ -84,25 +85,25 @@ def test_what_could_not_be_told_comes_with_the_next_partial(runner: ScriptRunner
 def test_a_partial_whose_answer_was_lost_is_not_told_twice(runner: ScriptRunner, claim: Claim) -> None:
     recorder = record_with(runner, claim, "unanswered", "lost", "unanswered")
     for delta in ("one", " two", " three", " four"):
-        recorder.tell(Partial(0, delta))
+        recorder.emit(Partial(0, delta))
     assert [partial.delta for partial in read_partials(runner)] == ["one", " two three four"]
 
 
 def test_what_could_not_be_told_of_a_window_ends_with_it(runner: ScriptRunner, claim: Claim) -> None:
     recorder = record_with(runner, claim, "answered", "unanswered", "lost", "unanswered", "answered")
     for delta in ("one", " two", " three"):
-        recorder.tell(Partial(0, delta))
-    recorder.keep_window(finish(0, "one two three"))
-    recorder.tell(Partial(1, "four"))
-    recorder.tell(Partial(1, " five"))
+        recorder.emit(Partial(0, delta))
+    recorder.store_window(finish(0, "one two three"))
+    recorder.emit(Partial(1, "four"))
+    recorder.emit(Partial(1, " five"))
     assert [type(event) for event in read_events(runner)[2:]] == [SegmentDone, Progress, Partial, Partial]
     assert [partial.delta for partial in read_partials(runner)] == ["four", " five"]
 
 
 def test_other_events_that_could_not_be_told_are_left_out(runner: ScriptRunner, claim: Claim) -> None:
     recorder = record_with(runner, claim, "lost", "answered")
-    recorder.tell(Loading("weights", 1.0))
-    recorder.tell(Partial(0, "one"))
+    recorder.emit(Loading("weights", 1.0))
+    recorder.emit(Partial(0, "one"))
     assert [type(event) for event in read_events(runner)[2:]] == [Partial]
 
 
@@ -113,23 +114,23 @@ def test_whatever_is_lost_the_text_never_has_a_hole(runner: ScriptRunner, claim:
     fates = draw.choices(["answered", "lost", "unanswered"], k=60)
     recorder = record_with(runner, claim, *fates)
     for number, word in enumerate(words):
-        recorder.tell(Partial(0, f" {word}" if number else word, "?", "en"))
+        recorder.emit(Partial(0, f" {word}" if number else word, "?", "en"))
         text = PartialText(None)
         text.take(read_events(runner))
         assert " ".join(words).startswith(text.settled_text)
     for _ in fates:  # until Redis answers
-        recorder.tell(Partial(0, "", "", "en"))
+        recorder.emit(Partial(0, "", "", "en"))
     text = PartialText(None)
     text.take(read_events(runner))
     assert text.text == " ".join(words)
 
 
 def test_a_new_claim_counts_its_partials_anew(runner: ScriptRunner, claim: Claim) -> None:
-    record_with(runner, claim).tell(Partial(0, "void"))
+    record_with(runner, claim).emit(Partial(0, "void"))
     runner.run(transitions.yield_job(claim, reason="worker_stopping"))
     again = runner.run(transitions.claim_job("w2", engine="scripted", model="m", lease_s=30))
     assert again is not None
     recorder = record_with(runner, again)
-    recorder.tell(Partial(0, "one"))
-    recorder.tell(Partial(0, " two"))
+    recorder.emit(Partial(0, "one"))
+    recorder.emit(Partial(0, " two"))
     assert [partial.delta for partial in read_partials(runner)] == ["one", " two"]

@@ -37,7 +37,7 @@ def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Repor
         send(messages.JobFailed(order.run - 1, FailureCode.ENGINE_ERROR, "of another job"))
         send(messages.JobDecoded(order.run))
     elif behaviour == "load_another":
-        send(messages.Loading("second weights", 0.0))
+        send(messages.LoadPhaseBegun("second weights", 0.0))
         send(messages.Loaded("cpu", 0.1))
         send(messages.JobDecoded(order.run))
     elif behaviour == "die_in_job":
@@ -57,10 +57,10 @@ def main(behaviour: str) -> None:
         sys.exit(3)
     if behaviour == "with_a_grandchild":
         start_stubborn_child()
-    send(messages.Loading("weights", 0.1))
+    send(messages.LoadPhaseBegun("weights", 0.1))
     send(messages.Loaded("cpu", 0.2))
     while (message := channel.receive()) is not None:
-        answer(messages.decode_order(message[0]), behaviour, send)
+        answer(messages.order_decoder.decode(message[0]), behaviour, send)
     if behaviour == "ignore_the_end":
         time.sleep(600)
 

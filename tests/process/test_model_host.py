@@ -14,7 +14,7 @@ from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequ
 from tests.support.model_reports import receive_until
 from tests.support.server import wait_for
 from worker.model import messages
-from worker.model.host import ModelHost, ModelProcessDied, order_job
+from worker.model.host import ModelHost, ModelProcessDied, make_order
 
 STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
@@ -84,7 +84,7 @@ def test_a_draft_is_wanted_by_who_reads_a_stream_of_long_audio_from_its_start(
     claim = msgspec.structs.replace(
         CLAIM, endpoint=endpoint, upload=upload, checkpoint=Checkpoint(windows=windows)
     )
-    assert order_job(1, claim).is_draft_wanted is is_wanted
+    assert make_order(1, claim).is_draft_wanted is is_wanted
 
 
 def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:
@@ -121,7 +121,7 @@ def test_a_process_that_vanishes_takes_along_what_it_has_started(
     process.kill()
     wait_for(lambda: not is_alive(process), what="the end of the model process")
     if is_looked_at:
-        host.notice_death()
+        host.detect_death()
     else:
         begin_job(host)
     assert not is_alive(grandchild)
@@ -154,13 +154,13 @@ def end_the_idle_process(host: ModelHost) -> psutil.Process:
 
 def test_a_process_that_vanishes_while_it_waits_is_noticed_by_a_look(make_host: MakeHost) -> None:
     host = make_host("obey")
-    host.notice_death()
+    host.detect_death()
     assert state_of(host) is ModelState.ABSENT
     end_the_idle_process(host)
     assert state_of(host) is ModelState.READY
-    host.notice_death()
+    host.detect_death()
     assert (state_of(host), child_processes()) == (ModelState.DEAD, [])
-    host.notice_death()
+    host.detect_death()
     assert state_of(host) is ModelState.DEAD
 
 
@@ -179,11 +179,11 @@ def test_a_look_harms_no_process_that_waits_and_hears_none_of_its_next_job(make_
     host.stop_job()  # too late, and answered all the same
     wait_for(lambda: not hears_nothing(host), what="an answer about the earlier run")
     processes = child_processes()
-    host.notice_death()
+    host.detect_death()
     assert (state_of(host), child_processes()) == (ModelState.READY, processes)
     assert hears_nothing(host)
     begin_job(host)
-    host.notice_death()
+    host.detect_death()
     assert receive_until(host, messages.JobDecoded) == [messages.JobDecoded(2)]
 
 
@@ -216,7 +216,7 @@ def test_a_second_model_may_be_loaded_in_the_middle_of_a_job(make_host: MakeHost
     begin_job(host)
     receive_until(host, messages.Loaded)
     assert receive_until(host, messages.Loaded) == [
-        messages.Loading("second weights", 0.0),
+        messages.LoadPhaseBegun("second weights", 0.0),
         messages.Loaded("cpu", 0.1),
     ]
     assert state_of(host) is ModelState.BUSY

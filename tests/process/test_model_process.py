@@ -75,7 +75,7 @@ def test_it_waits_for_leave_behind_each_batch_but_the_last(host: ModelHost) -> N
     begin(host, make_claim())
     assert hear_until(host, messages.BatchDecoded)[-2:] == [messages.WindowDecoded, messages.BatchDecoded]
     assert host.receive(0.3) is None
-    host.go_on()
+    host.continue_job()
     assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
 
 
@@ -92,11 +92,11 @@ def test_a_stop_or_a_leave_that_comes_late_does_not_hit_the_next_job(host: Model
     host.stop_job()
     hear_until(host, messages.JobStopped)
     host.stop_job()
-    host.go_on()
+    host.continue_job()
     begin(host, make_claim())
     assert hear_until(host, messages.BatchDecoded) == [messages.WindowDecoded, messages.BatchDecoded]
     assert host.receive(0.3) is None
-    host.go_on()
+    host.continue_job()
     assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
 
 

@@ -68,7 +68,7 @@ def test_a_job_is_served_and_unloading_ends_the_whole_group(make_host: MakeHost,
 
     reports = receive_until(host, messages.JobDecoded, messages.JobFailed)
 
-    phases = [report.phase for report in reports if isinstance(report, messages.Loading)]
+    phases = [report.phase for report in reports if isinstance(report, messages.LoadPhaseBegun)]
     texts = [
         segment.text
         for report in reports

@@ -12,8 +12,9 @@ from tests.support.partial_times import MAX_SHARE, time_stream
 from tests.support.server import RealServer
 from tests.support.tiny_qwen3 import SAMPLES, TINY, WINDOW_S, read_file
 from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.model.decoding import PARTIAL_INTERVAL_S, JobDecoder, JobListener
+from worker.model.decoding import JobDecoder, JobListener
 from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded, Report, WindowDecoded
+from worker.partials import PARTIAL_INTERVAL_S
 
 BATCH = 8
 ORDER = DecodeJob(1, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
@@ -33,13 +34,13 @@ def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
     decoder = JobDecoder(engine, window_s=WINDOW_S, first_window_s=WINDOW_S)
     sent: list[Report] = []
     began = time.monotonic()
-    listener = JobListener(ORDER.run, sent.append, lambda: False)
+    listener = JobListener(ORDER.run, sent.append, is_stopped=lambda: False)
 
     blocks = [np.pad(SAMPLES["en_fox"].read(), (0, 32_000))] * BATCH
     *windows, last = decoder.decode(ORDER, blocks, listener)
 
     took_s = time.monotonic() - began
-    partials = [report for report in sent if isinstance(report, PartialDecoded)]
+    partials = [report.partial for report in sent if isinstance(report, PartialDecoded)]
     assert last == JobDecoded(ORDER.run)
     assert len(partials) <= 1 + took_s / PARTIAL_INTERVAL_S
     for window in windows:

@@ -65,7 +65,7 @@ async def test_a_restart_of_redis_takes_nothing_out_of_the_text_that_is_streamed
         await wait_until(lambda: follower.heard.shown, within_s=WITHIN_S)
         await asyncio.to_thread(server.redis.kill)
         # When there is some text that nobody could be told
-        await wait_until(lambda: server.log_text().count("event_untold") > 1, within_s=WITHIN_S)
+        await wait_until(lambda: server.log_text().count("event_not_logged") > 1, within_s=WITHIN_S)
         await asyncio.to_thread(server.redis.start)
     (done,) = client.others
     assert done["type"] == "transcript.text.done"

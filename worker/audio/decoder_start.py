@@ -1,4 +1,4 @@
-"""Starting the decoder of a job, through a shortage that leaves no room for one."""
+"""The start of a job's decoder, repeated while the machine has no room for another process."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DecoderStarter:
-    """Starts decoders; waits for room for `patience_s`, as no other job of its worker would find more."""
+    """Starts decoders. Waits up to `patience_s` for room: another job of this worker would find no more."""
 
     media: MediaService
     uploads: UploadStore
@@ -24,10 +24,10 @@ class DecoderStarter:
     retry_s: float = 0.5
 
     def start(self, claim: Claim, pipe_fd: int, *, may_wait: Callable[[], bool]) -> None:
-        """Have the audio that `claim` has left decoded into a pipe, as `MediaService.decode_into` says.
+        """Let a decoder write the audio after the claim's checkpoint into a pipe; see `decode_into`.
 
         Raises:
-            MediaServiceDown: there was no room for that long, or until `may_wait` said no.
+            MediaServiceDown: there was no room for `patience_s`, or until `may_wait` returned false.
             FileNotFoundError: the upload is gone.
         """
         path = self.uploads.path_of(claim.upload.name)

@@ -1,4 +1,4 @@
-"""The worker's pulse: says that it is alive, renews the lease of its claim, and brings back directives."""
+"""The worker's heartbeat: announces the worker, and renews the lease of its claim."""
 
 import threading
 import time
@@ -8,22 +8,22 @@ import structlog
 
 from shared.capabilities import WorkerPresence
 from shared.errors import QueueUnavailable
-from shared.jobs import Claim, Directive
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import beat_claim
 from shared.record.workers import announce_worker, retire_worker
+from worker.jobs.claim_state import ClaimState
 
 BEAT_INTERVAL_S = 0.25
-"""How often a claim is beaten: so that a cancel is known soon enough to stop any engine within a second."""
+"""Seconds between two renewals. Each returns a directive, so a cancel stops any engine within a second."""
 
 PRESENCE_INTERVAL_S = 3.0
-"""How often a worker says that it is alive; a change, such as a loaded model, is told with the next beat."""
+"""Seconds between two announcements of the worker. A change, such as a loaded model, is announced at once."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """A thread that beats from `start` to `stop`; `watch` names the claim to be kept."""
+    """A thread that writes to the record from `start` to `stop`; `watch` sets the claim that it renews."""
 
     def __init__(
         self, runner: ScriptRunner, describe_worker: Callable[[], WorkerPresence], *, lease_s: float
@@ -31,52 +31,36 @@ class Heartbeat:
         self._runner = runner
         self._describe_worker = describe_worker
         self._lease_s = lease_s
-        self._claim: Claim | None = None
-        self._directive = Directive.GO_ON
-        self._lock = threading.Lock()
+        self._watched: ClaimState | None = None
         self._stopped = threading.Event()
         self._announced: WorkerPresence | None = None
         self._announced_at = 0.0
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin beating."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End beating and take the worker off the list of those alive."""
+        """End the thread, and remove the worker from the live workers."""
         self._stopped.set()
         self._thread.join(timeout=1)
         try:
             self._runner.run(retire_worker(self._describe_worker().worker_id))
         except QueueUnavailable:
-            _logger.info("not_retired", reason="the queue does not answer; the presence expires by itself")
+            _logger.info("worker_not_retired", reason="Redis does not answer; the presence will expire")
 
-    def watch(self, claim: Claim | None) -> None:
-        """Keep this claim from now on, or none."""
-        with self._lock:
-            self._claim = claim
-            self._directive = Directive.GO_ON
-
-    @property
-    def directive(self) -> Directive:
-        """What the record said last about the claim that is watched."""
-        return self._directive
-
-    def note_directive(self, directive: Directive) -> None:
-        """Remember what another call about the same claim was told; to yield is the least of it."""
-        if directive is Directive.YIELD and self._directive is not Directive.GO_ON:
-            return
-        if directive is not Directive.GO_ON:
-            self._directive = directive
+    def watch(self, state: ClaimState | None) -> None:
+        """Renew this claim from now on, and apply the directives to it; None for no claim."""
+        self._watched = state
 
     def _beat_until_stopped(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._announce()
-                self._beat()
+                self._renew_lease()
             except QueueUnavailable:
-                _logger.warning("beat_missed", reason="the queue does not answer")
+                _logger.warning("beat_missed", reason="Redis does not answer")
             except Exception:  # border of the thread: without it the worker would count as dead
                 _logger.exception("beat_failed")
             self._stopped.wait(BEAT_INTERVAL_S)
@@ -88,11 +72,7 @@ class Heartbeat:
         self._runner.run(announce_worker(presence))
         self._announced, self._announced_at = presence, now
 
-    def _beat(self) -> None:
-        claim = self._claim
-        if claim is None:
-            return
-        directive = self._runner.run(beat_claim(claim, lease_s=self._lease_s))
-        with self._lock:
-            if self._claim is claim:
-                self.note_directive(directive)
+    def _renew_lease(self) -> None:
+        watched = self._watched
+        if watched is not None:
+            watched.apply(self._runner.run(beat_claim(watched.claim, lease_s=self._lease_s)))

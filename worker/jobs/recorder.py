@@ -1,4 +1,4 @@
-"""What a worker writes into the record of the job it holds, through an outage of Redis if need be."""
+"""Writes of one job to the record, repeated through an outage of Redis."""
 
 import time
 from typing import TypeVar
@@ -7,14 +7,15 @@ import structlog
 
 from shared.errors import QueueUnavailable
 from shared.events import Event, Partial
-from shared.jobs import Claim, Directive, Failure
+from shared.jobs import Failure
 from shared.record import transitions
 from shared.record.scripts import ScriptCall, ScriptRunner
-from worker.jobs.unpublished_partials import UntoldPartials
+from worker.jobs.claim_state import ClaimState
+from worker.partials import PartialOutbox
 
 RETRY_INTERVAL_S = 0.5
 RETRY_LIMIT_S = 600.0
-"""How long a transition is tried again while Redis does not answer; then the lease has long decided."""
+"""Seconds that a transition is repeated while Redis does not answer. By then the lease is long over."""
 
 Answer = TypeVar("Answer")
 
@@ -22,76 +23,78 @@ _logger = structlog.get_logger(__name__)
 
 
 class JobRecorder:
-    """Writes for one claim; every method that changes the job may be repeated without harm.
+    """The record of one claimed job. Directives that its answers carry are applied to the claim's state.
 
-    What takes the job from its claim answers how that went, as the call of `job_store` says: `cancelled` for
-    any of them, where the job was to be cancelled.
+    Every transition is safe to repeat. A job that was to be cancelled ends as cancelled by any of them.
     """
 
-    def __init__(self, runner: ScriptRunner, claim: Claim, *, job_ttl_s: float, batch_turn_s: float) -> None:
+    def __init__(
+        self, runner: ScriptRunner, state: ClaimState, *, job_ttl_s: float, batch_turn_s: float
+    ) -> None:
         self._runner = runner
-        self._claim = claim
+        self._state = state
+        self._claim = state.claim
         self._job_ttl_s = job_ttl_s
         self._batch_turn_s = batch_turn_s
-        self._untold = UntoldPartials()
+        self._outbox = PartialOutbox()
 
-    def tell(self, event: Event) -> Directive:
-        """Log an event; while Redis does not answer it is dropped, since the record is what counts.
+    def emit(self, event: Event) -> None:
+        """Log an event. While Redis does not answer, the event is dropped: the record holds the truth.
 
-        Partials are kept for the next one, until their window is: they are read by joining them.
+        Partials are kept until the next one or the end of their window, since clients join them.
         """
+        is_partial = isinstance(event, Partial)
         try:
             if isinstance(event, Partial):
-                return self._tell_partial(event)
-            return self._runner.run(transitions.emit_event(self._claim, event))
+                self._publish_partial(event)
+            else:
+                self._state.apply(self._runner.run(transitions.emit_event(self._claim, event)))
         except QueueUnavailable:
-            is_kept = isinstance(event, Partial)
-            _logger.warning("event_untold", job_id=self._claim.job_id, event_type=event.type, is_kept=is_kept)
-            return Directive.GO_ON
+            _logger.warning(
+                "event_not_logged", job_id=self._claim.job_id, event_type=event.type, is_kept=is_partial
+            )
 
-    def keep_window(self, finished: transitions.FinishedWindow) -> Directive:
-        """Set the checkpoint behind a finished window."""
+    def store_window(self, finished: transitions.FinishedWindow) -> None:
+        """Store a finished window, and set the checkpoint after it."""
         call = transitions.finish_window(self._claim, finished, batch_turn_s=self._batch_turn_s)
-        directive = self._insist(call)
-        self._untold.forget()
-        return directive
+        self._state.apply(self._run_with_retries(call))
+        self._outbox.clear()
 
-    def succeed(self) -> str:
+    def succeed(self) -> None:
         """End the job as succeeded."""
         call = transitions.finish_succeeded(self._claim, ttl_s=self._job_ttl_s)
-        return self._log("succeeded", self._insist(call))
+        self._log_outcome(self._run_with_retries(call), state="succeeded")
 
-    def fail(self, failure: Failure) -> str:
+    def fail(self, failure: Failure) -> None:
         """End the job as failed."""
         call = transitions.finish_failed(self._claim, failure, ttl_s=self._job_ttl_s)
-        return self._log("failed", self._insist(call), code=failure.code, reason=failure.message)
+        outcome = self._run_with_retries(call)
+        self._log_outcome(outcome, state="failed", code=failure.code, reason=failure.message)
 
-    def cancel(self) -> str:
+    def cancel(self) -> None:
         """End the job as cancelled."""
         call = transitions.finish_cancelled(self._claim, ttl_s=self._job_ttl_s)
-        return self._log("cancelled", self._insist(call))
+        self._log_outcome(self._run_with_retries(call), state="cancelled")
 
-    def give_back(self, reason: str, *, inference_ms: int) -> str:
-        """Put the job back into the queue, with its checkpoint and what inference has taken."""
+    def requeue(self, reason: str, *, inference_ms: int) -> None:
+        """Return the job to the queue, with its checkpoint and the inference time so far."""
         call = transitions.yield_job(self._claim, reason=reason, inference_ms=inference_ms)
-        return self._log("yielded", self._insist(call), reason=reason)
+        self._log_outcome(self._run_with_retries(call), reason=reason)
 
-    def report_crash(self, *, inference_ms: int) -> str:
-        """Count a crash of the model process: the job is queued again, or fails at the limit."""
+    def report_crash(self, *, inference_ms: int) -> None:
+        """Count a crash of the model process. The job is queued again, or fails at the limit."""
         ttl_s = self._job_ttl_s
         call = transitions.report_engine_crash(self._claim, ttl_s=ttl_s, inference_ms=inference_ms)
-        return self._log("crashed", self._insist(call))
+        self._log_outcome(self._run_with_retries(call), state="failed", reason="engine_crash")
 
-    def _tell_partial(self, partial: Partial) -> Directive:
-        self._untold.add(partial)
-        directive = Directive.GO_ON
-        while (due := self._untold.take_next()) is not None:
-            call = transitions.emit_event(self._claim, due, published_partials=self._untold.told)
-            directive = self._runner.run(call)
-            self._untold.note_told()
-        return directive
+    def _publish_partial(self, partial: Partial) -> None:
+        self._outbox.add(partial)
+        while (due := self._outbox.find_next()) is not None:
+            call = transitions.emit_event(self._claim, due, published_partials=self._outbox.published)
+            self._state.apply(self._runner.run(call))
+            self._outbox.confirm()
 
-    def _insist(self, call: ScriptCall[Answer]) -> Answer:
+    def _run_with_retries(self, call: ScriptCall[Answer]) -> Answer:
         deadline = time.monotonic() + RETRY_LIMIT_S
         while True:
             try:
@@ -102,6 +105,14 @@ class JobRecorder:
                 _logger.warning("transition_retried", job_id=self._claim.job_id, script=call.script)
                 time.sleep(RETRY_INTERVAL_S)
 
-    def _log(self, action: str, outcome: str, **fields: str) -> str:
-        _logger.info("job_ended", action=action, outcome=outcome, job_id=self._claim.job_id, **fields)
-        return outcome
+    def _log_outcome(self, outcome: str, *, state: str = "", **fields: str) -> None:
+        job_id = self._claim.job_id
+        match outcome:
+            case "requeued":
+                _logger.info("job_requeued", job_id=job_id, **fields)
+            case "stale":
+                _logger.warning("claim_lost", job_id=job_id)
+            case "cancelled":
+                _logger.info("job_ended", job_id=job_id, state="cancelled")
+            case _:
+                _logger.info("job_ended", job_id=job_id, state=state, **fields)

@@ -1,7 +1,7 @@
-"""The thread that does a worker's jobs, one at a time, and gives the model's memory back when idle.
+"""The thread that runs a worker's jobs, one at a time, and unloads the model when idle.
 
-Claiming, running and unloading all happen here and nowhere else, so none of them needs a lock, and the model
-process is started by a thread that lives as long as the worker (PR_SET_PDEATHSIG would follow the thread).
+All claims, runs and unloads happen on this thread, so they need no lock. It lives as long as the worker: the
+kernel's parent-death signal to the model process follows the thread that started it.
 """
 
 import queue
@@ -15,15 +15,15 @@ from shared.errors import QueueUnavailable
 from shared.jobs import Claim
 from worker.model.host import ModelHost
 
-BELT_INTERVAL_S = 2.0
-"""How often the queue is looked at without a ticket, should tickets be lost or the broker be slow; and an
-idle model process, should it have vanished."""
+POLL_INTERVAL_S = 2.0
+"""Seconds between two looks at the queue, in case tickets are lost or slow, and at an idle model process, in
+case it has died."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class JobRunner:
-    """Runs jobs from `start` until `begin_stop` has let the job at hand go."""
+    """Runs jobs from `start` until `begin_stop`, after which the current job goes back to the queue."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class JobRunner:
         self._thread = threading.Thread(target=self._serve, name="job-runner", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for jobs."""
+        """Start the thread."""
         self._thread.start()
 
     def serve_ticket(self) -> None:
-        """Look into the queue now; returns when nothing in it is left for this worker."""
+        """Check the queue now; return when it has no more jobs for this worker."""
         served = threading.Event()
         self._tickets.put(served)
         while not served.wait(timeout=1):
@@ -56,18 +56,18 @@ class JobRunner:
                 return
 
     def begin_stop(self) -> None:
-        """Take no further job and let the one at hand go back to the queue at its next checkpoint."""
+        """Claim no more jobs, and return the current one to the queue at its next checkpoint."""
         self._is_stopping.set()
         self._tickets.put(None)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until the thread has ended, with the model process."""
+        """Wait until the thread and the model process have ended."""
         self._thread.join(timeout_s)
 
     def _serve(self) -> None:
         while not self._is_stopping.is_set():
             ticket = self._next_ticket()
-            self._look_at_model()
+            self._detect_model_death()
             while not self._is_stopping.is_set() and self._run_next_job():
                 self._idle_since = time.monotonic()
             if ticket is not None:
@@ -75,19 +75,19 @@ class JobRunner:
             self._unload_when_idle()
         self._host.unload()
 
-    def _look_at_model(self) -> None:
-        """Notice a model process that has vanished while idle: nobody shall be told that it is loaded."""
+    def _detect_model_death(self) -> None:
+        """Detect a model process that died while idle, so that it is not announced as loaded."""
         try:
-            self._host.notice_death()
-        except Exception:  # border of the thread: the next job must find it alive
-            _logger.exception("model_not_looked_at")
+            self._host.detect_death()
+        except Exception:  # border of the thread: the next job needs it
+            _logger.exception("model_check_failed")
 
     def _unload_when_idle(self) -> None:
         try:
             if self._is_idle_for_too_long():
                 self._host.unload()
-        except Exception:  # border of the thread: the next job must find it alive
-            _logger.exception("not_unloaded")
+        except Exception:  # border of the thread: the next job needs it
+            _logger.exception("model_unload_failed")
 
     def _next_ticket(self) -> threading.Event | None:
         try:
@@ -97,9 +97,9 @@ class JobRunner:
 
     def _wait_s(self) -> float:
         if not self._host.state.is_loaded or self._idle_timeout_s == 0:
-            return BELT_INTERVAL_S
+            return POLL_INTERVAL_S
         until_unload_s = self._idle_since + self._idle_timeout_s - time.monotonic()
-        return min(BELT_INTERVAL_S, max(0.0, until_unload_s))
+        return min(POLL_INTERVAL_S, max(0.0, until_unload_s))
 
     def _is_idle_for_too_long(self) -> bool:
         if not self._host.state.is_loaded or self._idle_timeout_s == 0:
@@ -118,7 +118,7 @@ class JobRunner:
         except QueueUnavailable:
             _logger.warning("queue_unavailable")
             return False
-        except Exception:  # border of the thread: one job's trouble must not end the worker
-            _logger.exception("job_abandoned")
+        except Exception:  # border of the thread: an error in one job must not end the worker
+            _logger.exception("job_run_failed")
             return False
         return True

@@ -1,42 +1,40 @@
-"""Why and when a running job has to stop before its audio is done."""
+"""The reasons for which a running job stops before its audio is done."""
 
 import threading
-from collections.abc import Callable
 from enum import StrEnum
 
 from shared.jobs import Directive
+from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import JobClocks
 
 
 class StopReason(StrEnum):
-    """Why a running job is stopped."""
+    """The reason to stop a running job."""
 
-    STALE = "stale"  # the claim is another's: say nothing more about the job
-    CANCELLED = "cancelled"  # somebody asked for it
-    TIMED_OUT = "timed_out"  # inference took longer than its deadline
-    STALLED = "stalled"  # the engine gives no sign of life: its process has to end
+    STALE = "stale"  # another worker has the claim: write nothing more about the job
+    CANCELLED = "cancelled"  # a client cancelled the job
+    TIMED_OUT = "timed_out"  # inference exceeded its deadline
+    STALLED = "stalled"  # the engine is silent: its process has to end
     STOPPING = "stopping"  # the worker is about to end: the job goes back to the queue
-    YIELDING = "yielding"  # something more urgent waits: the job goes back, and the worker takes that
+    YIELDING = "yielding"  # a more urgent job waits: this one goes back to the queue
 
     @property
     def is_at_boundary(self) -> bool:
-        """Whether the engine finishes the windows it is at, and stops before the next."""
+        """Return whether the engine finishes its current windows, and stops before the next."""
         return self in (StopReason.STOPPING, StopReason.YIELDING)
 
 
 class StopRules:
-    """Watches over one job: its directive, its clocks, and whether the worker is stopping."""
+    """The stop conditions of one job: its directive, its clocks, and the stop of the worker."""
 
-    def __init__(
-        self, read_directive: Callable[[], Directive], clocks: JobClocks, *, is_stopping: threading.Event
-    ) -> None:
-        self._read_directive = read_directive
+    def __init__(self, state: ClaimState, clocks: JobClocks, *, is_stopping: threading.Event) -> None:
+        self._state = state
         self.clocks = clocks
         self._is_stopping = is_stopping
 
     def find_reason(self) -> StopReason | None:
-        """The gravest reason to stop now, if there is one."""
-        directive = self._read_directive()
+        """Return the gravest reason to stop now; None if there is none."""
+        directive = self._state.directive
         reasons = {
             StopReason.STALE: directive is Directive.STALE,
             StopReason.CANCELLED: directive is Directive.CANCEL,

@@ -1,4 +1,4 @@
-"""The child's side of one job: audio through windows and the engine, reports out."""
+"""The decoding of one job in the model process: audio through windows and the engine, reports out."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +7,7 @@ from itertools import islice
 import msgspec
 import structlog
 
+from shared.events import Partial
 from shared.jobs import FailureCode, SpeechDetection
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import main_language
@@ -22,81 +23,74 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
-from worker.jobs.unsent_partials import UnsentPartials
 from worker.model import messages
+from worker.partials import PartialThrottle
 
-PARTIAL_INTERVAL_S = 0.05
-"""Seconds of a job for each partial that is sent of it, of all its windows; what comes sooner is joined."""
+ALIVE_INTERVAL_S = 5.0
+"""Seconds between two signs of life while there is nothing to decode, as in long silence."""
 
-# As Silero does it: speech ends at a probability this much below where it begins, but not at nothing at all.
+# As in Silero: speech ends at a probability this much below the threshold, but never at zero.
 _HYSTERESIS = 0.15
 _MIN_SILENCE = 0.01
 
 _logger = structlog.get_logger(__name__)
 
-ALIVE_INTERVAL_S = 5.0
-"""How often the process says that it is alive while it finds nothing to decode, as in long silence."""
-
 SendReport = Callable[[messages.Report], None]
 
 
-class JobListener:
-    """Follows an engine through one run: joins partials that come fast, and tells it when to stop.
+def _continue_at_once() -> None:
+    """Wait for nothing between two batches."""
 
-    `wait_for_leave` returns when the next batch of windows may be decoded, or the run was stopped. `clock`
-    counts seconds.
+
+class JobListener:
+    """The listener of an engine for one run: sends partials, and reports when to stop.
+
+    `wait_to_continue` returns when the next batch may be decoded, or the run is stopped. `clock` returns
+    seconds.
     """
 
     def __init__(
         self,
         run: int,
         send: SendReport,
+        *,
         is_stopped: Callable[[], bool],
-        wait_for_leave: Callable[[], None] = lambda: None,
+        wait_to_continue: Callable[[], None] = _continue_at_once,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
-        self._wait_for_leave = wait_for_leave
+        self._wait_to_continue = wait_to_continue
         self._clock = clock
         self._alive_at = clock()
-        self._unsent = UnsentPartials()
-        self._sent_at = float("-inf")
+        self._partials = PartialThrottle(
+            lambda partial: send(messages.PartialDecoded(run, partial)), clock=clock
+        )
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
-        """Send what is new, or keep it for the next time if the last was just now.
+        """Send new text of a window, or join it to later text if the last partial was just sent."""
+        self._partials.add(Partial(window, delta, tail, language))
 
-        Of many windows, each time as much is sent as the time since the last allows.
-        """
-        self._unsent.add(messages.PartialDecoded(self._run, window, delta, tail, language))
-        now = self._clock()
-        since_s = now - self._sent_at
-        while since_s >= PARTIAL_INTERVAL_S and (partial := self._unsent.take_next()) is not None:
-            self._send(partial)
-            since_s -= PARTIAL_INTERVAL_S
-            # What waits still may go as soon as if this had gone on time.
-            self._sent_at = now - since_s if self._unsent else now
-
-    def forget_unsent(self) -> None:
-        """Never send what was kept, since its windows are finished."""
-        self._unsent.forget()
+    def discard_partials(self) -> None:
+        """Drop the partials that wait, since their windows are finished."""
+        self._partials.discard()
 
     def is_stopped(self) -> bool:
-        """Whether the engine must stop."""
+        """Return whether the engine must stop."""
         return self._is_stopped()
 
-    def ask_leave(self) -> None:
+    def wait_for_next_batch(self) -> None:
         """Return when the next batch may be decoded.
 
         Raises:
-            DecodingStopped: it may not.
+            DecodingStopped: the run was stopped.
         """
-        self._wait_for_leave()
+        self._wait_to_continue()
         self._raise_if_stopped()
 
     def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """`blocks` until a stop, which is heard in long silence as well; says now and then that it is alive.
+        """Yield `blocks`, and report now and then that the process is alive. Works in long silence too.
 
         Raises:
             DecodingStopped: the run was stopped.
@@ -115,7 +109,7 @@ class JobListener:
 
 
 class JobDecoder:
-    """Takes the audio of jobs through windows and engine, and says what came out of it."""
+    """Takes the audio of jobs through windows and the engine."""
 
     def __init__(self, engine: Engine, *, window_s: float, first_window_s: float) -> None:
         self._engine = engine
@@ -124,10 +118,10 @@ class JobDecoder:
         self._vad: SileroVad | None = None
 
     def prepare(self) -> None:
-        """Load what is needed beside the engine, so that no job has to wait for it where it hears no stop.
+        """Load the speech detector if the engine needs it. Within a job, this load could not be stopped.
 
         Raises:
-            ModelUnavailable: the model that finds speech cannot be had.
+            ModelUnavailable: the speech detector is not installed.
         """
         if self._engine.needs_speech:
             self._vad = SileroVad()
@@ -135,7 +129,7 @@ class JobDecoder:
     def decode(
         self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
     ) -> Iterator[messages.Report]:
-        """Transcribe one job, and yield its reports: finished windows, then how it ended."""
+        """Transcribe one job, and yield its reports: finished windows, then the end."""
         try:
             yield from self._decode_windows(order, blocks, listener)
             yield messages.JobDecoded(order.run)
@@ -143,11 +137,11 @@ class JobDecoder:
             yield messages.JobStopped(order.run)
         except WordsUnsupported as error:
             yield messages.JobFailed(order.run, FailureCode.WORDS_UNSUPPORTED, str(error))
-        except ModelUnavailable as error:  # of a second model, such as the one that times words
+        except ModelUnavailable as error:  # of a second model, such as the aligner
             yield messages.JobFailed(order.run, FailureCode.MODEL_UNAVAILABLE, str(error))
         except DecodingFailed as error:
             yield messages.JobFailed(order.run, error.code, error.message)
-        except Exception as error:  # border: what an engine raises fails the job, not the process
+        except Exception as error:  # border: an error of the engine fails the job, not the process
             _logger.exception("engine_failed", run=order.run)
             yield messages.JobFailed(order.run, FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
 
@@ -158,15 +152,15 @@ class JobDecoder:
         windows = self._cut(order, listener.watch(blocks))
         batches = _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted)
         for number, batch in enumerate(batches):
-            # Here and nowhere else a run can be left without loss: all that was decoded has been reported.
+            # Only here can a run end without loss: all decoded windows are reported.
             if number > 0:
-                listener.ask_leave()
+                listener.wait_for_next_batch()
             elif order.is_draft_wanted and isinstance(self._engine, DraftingEngine):
                 self._engine.draft_window(batch[0], order.request, listener)
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )
-            listener.forget_unsent()
+            listener.discard_partials()
             for window, transcript in zip(batch, transcripts, strict=True):
                 language = main_language(transcript.segments) or language
                 yield messages.WindowDecoded(
@@ -204,7 +198,7 @@ class JobDecoder:
 
 
 def _configure(config: WindowConfig, detection: SpeechDetection | None) -> WindowConfig:
-    """`config` with the numbers that a client gave; what follows from them keeps its relation to them."""
+    """Return `config` with a client's numbers. Values derived from them keep their relation to them."""
     if detection is None:
         return config
     shortest_s = min(config.window_s, config.first_window_s or config.window_s)

@@ -1,7 +1,7 @@
-"""The parent's side of the model process: start it, give it a job, hear from it, end it.
+"""The model host: the parent's side of the model process, which it starts, sends jobs to and ends.
 
 absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--> ready
-loading | ready | busy --process vanishes--> dead --begin_job--> loading (while ready: once it is looked at)
+loading | ready | busy --process dies--> dead --begin_job--> loading (while ready: on the next detect_death)
 any --unload--> absent
 any --give_up--> dead
 """
@@ -22,8 +22,8 @@ from shared.capabilities import ModelState
 from shared.fd_channel import FdChannel
 from shared.jobs import Claim, Endpoint
 from worker.model.messages import (
+    ContinueJob,
     DecodeJob,
-    GoOn,
     JobDecoded,
     JobFailed,
     JobStopped,
@@ -31,29 +31,29 @@ from worker.model.messages import (
     Order,
     Report,
     StopJob,
-    decode_report,
     encode_message,
+    report_decoder,
 )
 
 EXIT_GRACE_S = 2.0
-"""Seconds a model process gets to end by itself once its channel is closed."""
+"""Seconds for a model process to exit after its channel is closed. Then it is killed."""
 
 MAX_RESTARTS = 3
 RESTART_PERIOD_S = 60.0
-"""A model process that died is started again so often in so many seconds; then its worker takes no job."""
+"""The restarts allowed within RESTART_PERIOD_S seconds. After more deaths the worker claims no job."""
 
 DRAFT_FROM_S = 30.0
-"""Of audio shorter than this, in seconds, the text itself comes soon, and a draft would delay it."""
+"""Seconds of audio from which a draft helps. It would delay the text of shorter audio, which comes soon."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class ModelProcessDied(Exception):
-    """The model process vanished without being asked to."""
+    """Raised if the model process died."""
 
 
 class ModelHost:
-    """Owns at most one model process. All methods are called from one long-lived thread."""
+    """The owner of at most one model process. All methods are called from one long-lived thread."""
 
     def __init__(
         self,
@@ -77,46 +77,46 @@ class ModelHost:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no engine is at work: there is no process, or it waits for a job."""
+        """Return whether no engine is at work: there is no process, or it waits for a job."""
         return self.state in (ModelState.ABSENT, ModelState.READY, ModelState.DEAD)
 
     @property
     def may_start(self) -> bool:
-        """Whether a job may be begun: false while the process has died too often of late."""
+        """Return whether a job may begin: false while the process has died too often."""
         if self.state is not ModelState.DEAD or len(self._restarts) < MAX_RESTARTS:
             return True
         return self._clock() - self._restarts[0] >= RESTART_PERIOD_S
 
     def begin_job(self, claim: Claim, audio_fd: int) -> None:
-        """Hand over a job and the pipe its audio comes from; starts a process where none is alive.
+        """Send a job with the pipe of its audio, and start a process first if there is none.
 
-        Needs a state other than busy. The caller closes his `audio_fd`.
+        Needs a state other than busy. The caller closes its own copy of `audio_fd`.
 
         Raises:
-            ModelProcessDied: the process ended before it took the job.
+            ModelProcessDied: the process ended before it received the job.
         """
-        self.notice_death()
+        self.detect_death()
         if self._channel is None:
             self._start_process()
         else:
             self.state = ModelState.BUSY
         self._run = next(self._runs)
-        self._send(order_job(self._run, claim), audio_fd)
+        self._send(make_order(self._run, claim), audio_fd)
 
-    def notice_death(self) -> None:
-        """See whether the process has vanished while it waited for a job; needs no particular state.
+    def detect_death(self) -> None:
+        """Detect a process that died while it waited for a job. Needs no particular state.
 
-        What it may still say of an earlier job is dropped.
+        Late reports about an earlier job are dropped.
         """
         while self.state is ModelState.READY and self._channel is not None and self._channel.is_readable(0):
             if self._channel.receive() is None:
-                self._died()
+                self._on_death()
 
     def receive(self, timeout_s: float) -> Report | None:
-        """The next report about the job at hand, or None after `timeout_s`. Needs a job begun.
+        """Return the next report on the current job, or None after `timeout_s`. Needs a job that has begun.
 
         Raises:
-            ModelProcessDied: the process vanished.
+            ModelProcessDied: the process died.
         """
         if self._channel is None:
             raise ModelProcessDied
@@ -124,38 +124,38 @@ class ModelHost:
             return None
         message = self._channel.receive()
         if message is None:
-            raise self._died()
-        report = decode_report(message[0])
+            raise self._on_death()
+        report = report_decoder.decode(message[0])
         if getattr(report, "run", self._run) != self._run:
             return None
-        self._note(report)
+        self._update_state(report)
         return report
 
-    def go_on(self) -> None:
-        """Let the process, which asked by BatchDecoded, decode the next windows of the job at hand."""
-        with contextlib.suppress(ModelProcessDied):  # the next `receive` says so
-            self._send(GoOn(self._run))
+    def continue_job(self) -> None:
+        """Let the process, which has sent BatchDecoded, decode the next windows of the current job."""
+        with contextlib.suppress(ModelProcessDied):  # the next `receive` raises it
+            self._send(ContinueJob(self._run))
 
     def stop_job(self) -> None:
-        """Ask the engine to stop the job at hand; it answers JobStopped, or is too busy to."""
+        """Request that the engine stops the current job. It answers JobStopped, unless it is too busy."""
         with contextlib.suppress(ModelProcessDied):
             self._send(StopJob(self._run))
 
     def unload(self) -> None:
-        """End the process and all it started: gently, then by force. Needs no particular state."""
+        """End the process and its children, by force if it does not exit. Needs no particular state."""
         self._end_process(EXIT_GRACE_S if self.state is ModelState.READY else 0.0)
         self.state = ModelState.ABSENT
 
     def give_up(self) -> None:
-        """End a process that stands still or cannot be trusted; it counts as one that has died."""
+        """Kill a process that is stalled or in an unknown state. It counts as one that died."""
         self._end_process(0.0)
         self.state = ModelState.DEAD
 
-    def _note(self, report: Report) -> None:
+    def _update_state(self, report: Report) -> None:
         match report:
             case Loaded(device=device):
                 self.device = device
-                if self.state is ModelState.LOADING:  # and not at work, when a second model was loaded
+                if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state = ModelState.BUSY
                     self._log_load()
             case JobDecoded() | JobFailed() | JobStopped():
@@ -176,7 +176,7 @@ class ModelHost:
         self.state = ModelState.LOADING
         self._channel = FdChannel(ours)
         with theirs:
-            # It leads a group of its own, so that the processes it may start can be ended with it.
+            # It leads its own process group, so that its children can be killed with it.
             self._process = subprocess.Popen(
                 self._command,
                 stdin=theirs.fileno(),
@@ -191,9 +191,9 @@ class ModelHost:
         try:
             self._channel.send(encode_message(order), descriptors)
         except OSError as error:
-            raise self._died() from error
+            raise self._on_death() from error
 
-    def _died(self) -> ModelProcessDied:
+    def _on_death(self) -> ModelProcessDied:
         process = self._process
         self._end_process(0.0)
         self.state = ModelState.DEAD
@@ -214,12 +214,12 @@ class ModelHost:
         _logger.info("model_process_ended", pid=process.pid)
 
 
-def order_job(run: int, claim: Claim) -> DecodeJob:
-    """What the process is told to do for `claim`."""
+def make_order(run: int, claim: Claim) -> DecodeJob:
+    """Return the order to transcribe `claim`."""
     is_early_text_wanted = (
         claim.endpoint in (Endpoint.SYNC, Endpoint.STREAM) and claim.checkpoint.windows == 0
     )
-    # By the other endpoint only text that stays is sent on.
+    # The sync endpoint sends on final text only, so a draft would be of no use.
     is_draft_wanted = (
         is_early_text_wanted and claim.endpoint is Endpoint.STREAM and claim.upload.duration_s >= DRAFT_FROM_S
     )
@@ -227,7 +227,7 @@ def order_job(run: int, claim: Claim) -> DecodeJob:
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its whole group, and wait until none is left to hold memory of the device."""
+    """Kill a process group, and wait until no process is left that could hold memory of the device."""
     deadline = time.monotonic() + EXIT_GRACE_S
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader.pid, signal.SIGKILL)

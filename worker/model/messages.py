@@ -1,18 +1,21 @@
-"""The wire between model host and model process: a closed union of small classes for each direction.
+"""The messages between model host and model process: a closed union of small classes for each direction.
 
-Every message of a job carries the `run` the host gave it, so that nothing late can hit the next job.
+Every message about a job carries the `run` that the host assigned. So a late one cannot affect the next job.
 """
 
 import msgspec
 
+from shared.events import Partial
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
+# From the host to the process.
+
 
 class DecodeJob(msgspec.Struct, frozen=True, tag=True):
-    """To the process: transcribe the PCM frames that come out of the descriptor sent along.
+    """Transcribe the PCM frames from the descriptor that comes with this message.
 
-    Early text is that of a short first window; a draft of it may come before, and be wrong.
+    Early text comes from a short first window. A draft comes before that text, and may be wrong.
     """
 
     run: int
@@ -23,24 +26,27 @@ class DecodeJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True):
-    """To the process: stop this run as soon as the engine can."""
+    """Stop this run as soon as the engine can."""
 
     run: int
 
 
-class GoOn(msgspec.Struct, frozen=True, tag=True):
-    """To the process: decode the next batch of windows of this run."""
+class ContinueJob(msgspec.Struct, frozen=True, tag=True):
+    """Decode the next batch of windows of this run."""
 
     run: int
 
 
-Order = DecodeJob | StopJob | GoOn
+Order = DecodeJob | StopJob | ContinueJob
 
 
-class Loading(msgspec.Struct, frozen=True, tag=True):
-    """From the process: a phase of loading began, `elapsed_s` after the loading did.
+# From the process to the host.
 
-    The first loading begins with the process; a second model may be loaded in the middle of a job.
+
+class LoadPhaseBegun(msgspec.Struct, frozen=True, tag=True):
+    """A phase of loading began, `elapsed_s` after the start of loading.
+
+    The first load begins with the process. A second model may be loaded during a job.
     """
 
     phase: str
@@ -48,32 +54,29 @@ class Loading(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: the model, or a second one, is in memory on `device`, `elapsed_s` after it began."""
+    """The model, or a second one, is in memory on `device`, `elapsed_s` after the start of loading."""
 
     device: str
     elapsed_s: float
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """From the process, which then ends: the model cannot be had."""
+    """The model is unavailable. The process ends after this message."""
 
     message: str
 
 
 class PartialDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: more text of the open window, which begins in this language as far as is known."""
+    """The open window has more text."""
 
     run: int
-    window: int
-    delta: str
-    tail: str
-    language: str | None = None
+    partial: Partial
 
 
 class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: a window is final; the next may begin at `end_sample` (16 kHz) of the upload.
+    """A window is final. The next one may begin at `end_sample` (16 kHz) of the upload.
 
-    Where it is not complete, speech may be missing from its segments.
+    If `is_complete` is false, speech may be missing from its segments.
     """
 
     run: int
@@ -86,31 +89,31 @@ class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
 
 
 class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process, which waits for GoOn or StopJob: windows are done, and the next are ready."""
+    """A batch is done and the next one is ready. The process waits for ContinueJob or StopJob."""
 
     run: int
 
 
 class AudioRead(msgspec.Struct, frozen=True, tag=True):
-    """From the process: it is alive, and has found nothing to decode for some seconds."""
+    """The process is alive, and has found nothing to decode for some seconds."""
 
     run: int
 
 
 class JobDecoded(msgspec.Struct, frozen=True, tag=True):
-    """From the process: all of the audio is done."""
+    """All of the audio is decoded."""
 
     run: int
 
 
 class JobStopped(msgspec.Struct, frozen=True, tag=True):
-    """From the process: the run ended because it was told to stop."""
+    """The run ended because of a StopJob."""
 
     run: int
 
 
 class JobFailed(msgspec.Struct, frozen=True, tag=True):
-    """From the process, which lives on: this job cannot be transcribed."""
+    """This job cannot be transcribed. The process is ready for the next one."""
 
     run: int
     code: FailureCode
@@ -118,22 +121,12 @@ class JobFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 RunReport = PartialDecoded | WindowDecoded | BatchDecoded | AudioRead | JobDecoded | JobStopped | JobFailed
-Report = Loading | Loaded | LoadFailed | RunReport
+Report = LoadPhaseBegun | Loaded | LoadFailed | RunReport
 
-_orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
-_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+order_decoder: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+report_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
 def encode_message(message: Order | Report) -> bytes:
-    """The message as bytes."""
+    """Return the message as JSON."""
     return msgspec.json.encode(message)
-
-
-def decode_order(raw: bytes) -> Order:
-    """The message to the process that `raw` holds."""
-    return _orders.decode(raw)
-
-
-def decode_report(raw: bytes) -> Report:
-    """The message from the process that `raw` holds."""
-    return _reports.decode(raw)

@@ -1,14 +1,19 @@
-"""The model process: loads the engine and transcribes what the model host sends, until the host is gone.
+"""The model process: loads the engine and transcribes the jobs of the model host, until the host is gone.
 
-Standard input is the channel to the host; its end is the end of this process, whatever it does at the time.
+Standard input is the channel to the host. When it closes, this process ends, whatever it is doing.
 """
 
 import os
 import queue
+import select
 import signal
 import socket
 import threading
+import time
+from collections.abc import Callable
 from functools import partial
+from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -16,68 +21,139 @@ from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
 from shared.media.pcm_frames import read_pcm
 from shared.parent_death import outlive_parent
-from worker.audio.pipe import AudioPipe
-from worker.engines.protocol import Engine, ModelUnavailable
+from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable
 from worker.engines.registry import create_engine
 from worker.model import messages
-from worker.model.decoding import JobDecoder, JobListener
-from worker.model.load_reports import LoadReporter
+from worker.model.decoding import JobDecoder, JobListener, SendReport
 from worker.settings import WorkerSettings
+
+AUDIO_POLL_S = 0.05
+"""Seconds that a stop may go unnoticed while a decoder writes nothing."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class OrderInbox:
-    """Receives orders on a thread of its own, so that a stop is known while the engine is at work."""
+    """A thread that receives orders, so that a stop is known while the engine is at work."""
 
     def __init__(self, channel: FdChannel) -> None:
         self._channel = channel
         self._jobs: queue.SimpleQueue[tuple[messages.DecodeJob, int]] = queue.SimpleQueue()
         self._stopped_run = 0
-        self._leave_for_run = 0
+        self._continued_run = 0
         self._changed = threading.Condition()
         threading.Thread(target=self._receive_orders, name="orders", daemon=True).start()
 
     def wait_for_job(self) -> tuple[messages.DecodeJob, int]:
-        """The next job and the descriptor its audio comes out of."""
+        """Return the next job and the descriptor of its audio."""
         return self._jobs.get()
 
     def is_stopped(self, run: int) -> bool:
-        """Whether this run was told to stop. Runs only grow, so an old order cannot hit a new run."""
+        """Return whether this run was stopped. Runs only grow, so an old order cannot stop a new run."""
         return self._stopped_run >= run
 
-    def wait_for_leave(self, run: int) -> None:
-        """Return when this run was told to go on, which counts once, or to stop."""
+    def wait_to_continue(self, run: int) -> None:
+        """Return after a ContinueJob for this run, which counts once, or a StopJob."""
         with self._changed:
-            self._changed.wait_for(lambda: self._leave_for_run == run or self.is_stopped(run))
-            self._leave_for_run = 0
+            self._changed.wait_for(lambda: self._continued_run == run or self.is_stopped(run))
+            self._continued_run = 0
 
     def _receive_orders(self) -> None:
         try:
             self._follow_orders()
-        except Exception:  # border of the thread: a process that hears no stop any more is of no use
+        except Exception:  # border of the thread: a process that receives no stop is useless
             _logger.exception("orders_broken")
-        # The host is gone or wants no more: end now, with all that an engine may have started.
+        # The host is gone or wants no more. End now, with all children of the engine.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def _follow_orders(self) -> None:
         while (message := self._channel.receive()) is not None:
             payload, descriptors = message
-            match messages.decode_order(payload):
+            match messages.order_decoder.decode(payload):
                 case messages.DecodeJob() as order:
                     self._jobs.put((order, descriptors[0]))
                 case messages.StopJob(run=run):
                     with self._changed:
                         self._stopped_run = run
                         self._changed.notify_all()
-                case messages.GoOn(run=run):
+                case messages.ContinueJob(run=run):
                     with self._changed:
-                        self._leave_for_run = run
+                        self._continued_run = run
                         self._changed.notify_all()
 
 
+class AudioPipe:
+    """The reading end of a job's audio. The end of the `with` block closes it, and the decoder ends.
+
+    Reading notices a stop although a decoder may take long for its next sample: to reach a checkpoint late in
+    the upload, it decodes everything before it.
+    """
+
+    def __init__(self, descriptor: int, is_stopped: Callable[[], bool]) -> None:
+        self._descriptor = descriptor
+        self._is_stopped = is_stopped
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes, as soon as there are any; none at the end.
+
+        Raises:
+            DecodingStopped: `is_stopped` returned true while there was nothing to read.
+        """
+        while not self._poll.poll(AUDIO_POLL_S * 1000):
+            if self._is_stopped():
+                raise DecodingStopped
+        return os.read(self._descriptor, size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+class LoadReporter:
+    """A `PhaseReporter` that sends the host each phase of loading, with the time since loading began.
+
+    The first load begins with the reporter. A second model's load begins with its first phase.
+    """
+
+    def __init__(self, send: SendReport, clock: Callable[[], float] = time.monotonic) -> None:
+        self._send = send
+        self._clock = clock
+        self._began_at: float | None = clock()
+        self._device = ""
+
+    def __call__(self, phase: str, /) -> None:
+        """Report that a phase begins, or that a second model is loaded."""
+        if phase == LOADED:
+            self.end(self._device)
+        else:
+            self._send(messages.LoadPhaseBegun(phase, self._elapsed_s()))
+
+    def end(self, device: str) -> None:
+        """Report that the model is in memory on `device`."""
+        self._device = device
+        self._send(messages.Loaded(device, self._elapsed_s()))
+        self._began_at = None
+
+    def reset(self) -> None:
+        """Forget a load that failed, so that the next one is timed from its own start."""
+        self._began_at = None
+
+    def _elapsed_s(self) -> float:
+        now = self._clock()
+        if self._began_at is None:
+            self._began_at = now
+        return round(now - self._began_at, 3)
+
+
 class ModelProcess:
-    """Serves one host: loads the engine, then does its jobs one after the other."""
+    """The server of one host: loads the engine, then decodes its jobs one after the other."""
 
     def __init__(self, channel: FdChannel, engine: Engine, decoder: JobDecoder) -> None:
         self._channel = channel
@@ -88,7 +164,7 @@ class ModelProcess:
     def serve(self) -> None:
         """Load, then transcribe until the host closes the channel, which ends the process."""
         inbox = OrderInbox(self._channel)
-        outlive_parent()  # the inbox hears it, and ends all that the engine may have started
+        outlive_parent()  # the inbox detects the parent's death, and ends the engine's children too
         if not self._load():
             return
         while True:
@@ -106,24 +182,26 @@ class ModelProcess:
         return True
 
     def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
-        run = order.run
-        is_stopped = partial(inbox.is_stopped, run)
-        listener = JobListener(run, self._send, is_stopped, partial(self._ask_leave, run, inbox))
+        is_stopped = partial(inbox.is_stopped, order.run)
+
+        def wait_to_continue() -> None:
+            self._send(messages.BatchDecoded(order.run))
+            inbox.wait_to_continue(order.run)
+
+        listener = JobListener(
+            order.run, self._send, is_stopped=is_stopped, wait_to_continue=wait_to_continue
+        )
         with AudioPipe(audio_fd, is_stopped) as audio:
             for report in self._decoder.decode(order, read_pcm(audio), listener):
                 self._send(report)
-        self._report_phase.forget()  # where a second model could not be loaded
-
-    def _ask_leave(self, run: int, inbox: OrderInbox) -> None:
-        self._send(messages.BatchDecoded(run))
-        inbox.wait_for_leave(run)
+        self._report_phase.reset()  # in case a second model could not be loaded
 
     def _send(self, report: messages.Report) -> None:
         self._channel.send(messages.encode_message(report))
 
 
 def take_over_stdin() -> FdChannel:
-    """The channel on descriptor 0, moved to where no library can touch it; prints go to standard error."""
+    """Return the channel of descriptor 0, moved away from libraries. Prints go to standard error."""
     channel = FdChannel(socket.socket(fileno=os.dup(0)))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -137,7 +215,7 @@ def main() -> None:
     channel = take_over_stdin()
     settings = WorkerSettings()
     configure_logging(settings.log_level)
-    # Before anything imports the hub's client, which reads it once, and for what an engine may start.
+    # The hub's client reads it once, at its import. Child processes of an engine read it too.
     os.environ["HF_HUB_CACHE"] = str(settings.hub_cache_dir)
     engine = create_engine(settings)
     decoder = JobDecoder(engine, window_s=settings.window_s, first_window_s=settings.first_window_s)

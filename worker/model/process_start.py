@@ -1,4 +1,4 @@
-"""The entry of the model process: dies with its worker even while it only imports what it is made of."""
+"""The entry of the model process. It dies with its worker even during its imports, which take a second."""
 
 from shared.parent_death import die_with_parent, is_left_alone
 
@@ -8,7 +8,7 @@ def main() -> None:
     die_with_parent()
     if is_left_alone(0):
         return
-    from worker.model.process import main as run_model_process  # noqa: PLC0415 - takes a second
+    from worker.model.process import main as run_model_process  # noqa: PLC0415 - see above
 
     run_model_process()
 

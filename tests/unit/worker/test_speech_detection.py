@@ -30,9 +30,11 @@ def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float =
     order = messages.DecodeJob(
         1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False
     )
-    received = messages.decode_order(messages.encode_message(order))
+    received = messages.order_decoder.decode(messages.encode_message(order))
     assert isinstance(received, messages.DecodeJob)
-    reports = list(decoder.decode(received, [speech], JobListener(1, lambda _: None, lambda: False)))
+    reports = list(
+        decoder.decode(received, [speech], JobListener(1, lambda _: None, is_stopped=lambda: False))
+    )
     assert reports[-1] == messages.JobDecoded(1)
     return engine.windows
 

@@ -3,10 +3,10 @@
 import pytest
 
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
-from worker.jobs.clocks import ClockLimits, JobClocks, choose_limits, inference_limit_s
+from worker.jobs.clocks import ClockLimits, JobClocks, choose_limits
 from worker.settings import WorkerSettings
 
-LIMITS = ClockLimits(inference_s=100, window_s=20, load_s=50)
+LIMITS = ClockLimits(inference_s=100, stall_s=20, load_s=50)
 
 
 class Time:
@@ -129,8 +129,8 @@ def test_a_phase_of_loading_may_take_longer(time: Time, clocks: JobClocks) -> No
 def test_only_jobs_get_more_time_for_longer_audio() -> None:
     settings = WorkerSettings(request_timeout=300, job_timeout_factor=4, stall_timeout_s=7, load_timeout_s=8)
     hour_s = 3600.0
-    assert inference_limit_s(make_claim(Endpoint.SYNC, hour_s), settings) == 300
-    assert inference_limit_s(make_claim(Endpoint.STREAM, hour_s), settings) == 300
-    assert inference_limit_s(make_claim(Endpoint.JOBS, hour_s), settings) == 4 * hour_s
-    assert inference_limit_s(make_claim(Endpoint.JOBS, 1.0), settings) == 300
+    assert choose_limits(make_claim(Endpoint.SYNC, hour_s), settings).inference_s == 300
+    assert choose_limits(make_claim(Endpoint.STREAM, hour_s), settings).inference_s == 300
+    assert choose_limits(make_claim(Endpoint.JOBS, hour_s), settings).inference_s == 4 * hour_s
+    assert choose_limits(make_claim(Endpoint.JOBS, 1.0), settings).inference_s == 300
     assert choose_limits(make_claim(Endpoint.JOBS, 1.0), settings) == ClockLimits(300, 7, 8)

@@ -19,7 +19,7 @@ class UnendingHost:
         self.state = ModelState.READY
         self.tries = 0
 
-    def notice_death(self) -> None:
+    def detect_death(self) -> None:
         pass
 
     def unload(self) -> None:
@@ -39,7 +39,7 @@ class MortalHost:
         self.is_gone = False
         self.looked = threading.Event()
 
-    def notice_death(self) -> None:
+    def detect_death(self) -> None:
         if self.is_gone:
             self.looked.set()
 
@@ -50,7 +50,7 @@ class MortalHost:
 def test_an_idle_process_that_vanishes_is_noticed_though_no_job_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.jobs.runner.BELT_INTERVAL_S", 0.01)
+    monkeypatch.setattr("worker.jobs.runner.POLL_INTERVAL_S", 0.01)
     host = MortalHost()
     runner = JobRunner(
         cast(ModelHost, host),

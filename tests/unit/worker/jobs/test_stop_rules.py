@@ -2,21 +2,27 @@
 
 import threading
 
-from shared.jobs import Directive
+import pytest
+
+from shared.jobs import Checkpoint, Claim, Directive, Endpoint, Priority, TranscriptionRequest, Upload
+from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import ClockLimits, JobClocks
 from worker.jobs.stop_rules import StopReason, StopRules
 
+UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
+CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+
 
 class Situation:
-    """What the rules look at, set by a test."""
+    """The state that the rules check, set by a test."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.directive = Directive.GO_ON
+        self.state = ClaimState(CLAIM)
         self.is_stopping = threading.Event()
-        limits = ClockLimits(inference_s=10, window_s=5, load_s=20)
+        limits = ClockLimits(inference_s=10, stall_s=5, load_s=20)
         self.clocks = JobClocks(limits, used_ms=0, clock=lambda: self.now)
-        self.rules = StopRules(lambda: self.directive, self.clocks, is_stopping=self.is_stopping)
+        self.rules = StopRules(self.state, self.clocks, is_stopping=self.is_stopping)
 
 
 def test_an_undisturbed_job_goes_on() -> None:
@@ -26,7 +32,7 @@ def test_an_undisturbed_job_goes_on() -> None:
 def test_the_gravest_reason_wins() -> None:
     situation = Situation()
     situation.clocks.begin_inference()
-    situation.directive = Directive.YIELD
+    situation.state.apply(Directive.YIELD)
     assert situation.rules.find_reason() is StopReason.YIELDING
     situation.is_stopping.set()
     assert situation.rules.find_reason() is StopReason.STOPPING
@@ -34,7 +40,21 @@ def test_the_gravest_reason_wins() -> None:
     assert situation.rules.find_reason() is StopReason.STALLED
     situation.now += 5
     assert situation.rules.find_reason() is StopReason.TIMED_OUT
-    situation.directive = Directive.CANCEL
+    situation.state.apply(Directive.CANCEL)
     assert situation.rules.find_reason() is StopReason.CANCELLED
-    situation.directive = Directive.STALE
+    situation.state.apply(Directive.STALE)
     assert situation.rules.find_reason() is StopReason.STALE
+
+
+@pytest.mark.parametrize("graver", [Directive.CANCEL, Directive.STALE])
+def test_a_late_yield_takes_back_no_graver_directive(graver: Directive) -> None:
+    state = ClaimState(CLAIM)
+    for applied, remembered in [
+        (Directive.GO_ON, Directive.GO_ON),
+        (Directive.YIELD, Directive.YIELD),
+        (Directive.GO_ON, Directive.YIELD),
+        (graver, graver),
+        (Directive.YIELD, graver),
+    ]:
+        state.apply(applied)
+        assert state.directive is remembered

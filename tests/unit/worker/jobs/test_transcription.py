@@ -1,6 +1,7 @@
 """A job ends in the record however its transcription breaks, and no model process is left at work on it."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -25,8 +26,8 @@ from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker.audio.decoder_start import DecoderStarter
+from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import ClockLimits, JobClocks
-from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopRules
 from worker.jobs.transcription import JobTools, Transcription
@@ -38,45 +39,41 @@ CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionReq
 
 
 class FakeRecorder:
-    """Notes how a job ended."""
+    """A record that collects windows and endings. It answers a stored window with `directive`."""
 
-    def __init__(self, outcome: str = "finished") -> None:
-        self._outcome = outcome
+    def __init__(self, directive: Directive = Directive.GO_ON) -> None:
+        self.state = ClaimState(CLAIM)
         self.endings: list[object] = []
-        self.kept: list[FinishedWindow] = []
-        self.directive = Directive.GO_ON
+        self.stored: list[FinishedWindow] = []
+        self._directive = directive
 
-    def keep_window(self, finished: FinishedWindow) -> Directive:
-        self.kept.append(finished)
-        return self.directive
+    def store_window(self, finished: FinishedWindow) -> None:
+        self.stored.append(finished)
+        self.state.apply(self._directive)
 
-    def tell(self, event: object) -> Directive:
-        return Directive.GO_ON
+    def emit(self, event: object) -> None:
+        pass
 
-    def succeed(self) -> str:
-        return self._note("succeeded")
+    def succeed(self) -> None:
+        self.endings.append("succeeded")
 
-    def fail(self, failure: Failure) -> str:
-        return self._note(failure.code)
+    def fail(self, failure: Failure) -> None:
+        self.endings.append(failure.code)
 
-    def report_crash(self, *, inference_ms: int) -> str:
-        return self._note("crashed")
+    def report_crash(self, *, inference_ms: int) -> None:
+        self.endings.append("crashed")
 
-    def give_back(self, reason: str, *, inference_ms: int) -> str:
-        return self._note((reason, inference_ms))
+    def requeue(self, reason: str, *, inference_ms: int) -> None:
+        self.endings.append((reason, inference_ms))
 
-    def cancel(self) -> str:
-        return self._note("cancelled")
-
-    def _note(self, ending: object) -> str:
-        self.endings.append(ending)
-        return self._outcome
+    def cancel(self) -> None:
+        self.endings.append("cancelled")
 
 
 class RecorderWithoutRedis(FakeRecorder):
-    """Gives up on an outage."""
+    """A record that an outage outlasts."""
 
-    def keep_window(self, finished: FinishedWindow) -> Directive:
+    def store_window(self, finished: FinishedWindow) -> None:
         raise QueueUnavailable
 
 
@@ -106,21 +103,11 @@ class FakeHost:
     def give_up(self) -> None:
         self.is_given_up = True
 
-    def go_on(self) -> None:
-        self.orders.append("go on")
+    def continue_job(self) -> None:
+        self.orders.append("continue")
 
     def stop_job(self) -> None:
         self.orders.append("stop")
-
-
-class FakeHeartbeat:
-    """Remembers the directive noted last."""
-
-    def __init__(self) -> None:
-        self.directive = Directive.GO_ON
-
-    def note_directive(self, directive: Directive) -> None:
-        self.directive = directive
 
 
 class FakeMedia:
@@ -138,38 +125,53 @@ class FakeMedia:
             raise self._errors.pop(0)
 
 
+class Clock:
+    """A clock that is a tenth of a second later each time it is read."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += 0.1
+        return self._now
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def transcribe(host: FakeHost, media: FakeMedia | None = None) -> list[object]:
-    """How the record says that the job ended."""
+    """Return how the job ended in the record."""
     return record(host, media).endings
 
 
-def record(host: FakeHost, media: FakeMedia | None = None) -> FakeRecorder:
-    """What was written into the record of the job."""
-    recorder = FakeRecorder()
-    tools = put_tools_together(host, media or FakeMedia(), Path("uploads"))
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.GO_ON)).run()
+def record(
+    host: FakeHost,
+    media: FakeMedia | None = None,
+    recorder: FakeRecorder | None = None,
+    clocks: JobClocks | None = None,
+) -> FakeRecorder:
+    """Run a transcription, and return the record of the job."""
+    recorder = recorder or FakeRecorder()
+    starter = DecoderStarter(
+        cast(MediaService, media or FakeMedia()), UploadStore(Path("uploads")), patience_s=0.05, retry_s=0.001
+    )
+    tools = JobTools(cast(ModelHost, host), starter, cancel_grace_s=1, stop_grace_s=1)
+    clocks = clocks or make_clocks(lambda: 0.0)
+    rules = StopRules(recorder.state, clocks, is_stopping=threading.Event())
+    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
     return recorder
 
 
-def put_tools_together(
-    host: FakeHost, media: FakeMedia, uploads: Path, heartbeat: FakeHeartbeat | None = None
-) -> JobTools:
-    return JobTools(
-        host=cast(ModelHost, host),
-        decoders=DecoderStarter(
-            cast(MediaService, media), UploadStore(uploads), patience_s=0.05, retry_s=0.001
-        ),
-        uploads=UploadStore(uploads),
-        heartbeat=cast(Heartbeat, heartbeat or FakeHeartbeat()),
-        cancel_grace_s=1,
-        stop_grace_s=1,
-    )
-
-
-def rules_that_say(directive: Directive) -> StopRules:
-    limits = ClockLimits(inference_s=60, window_s=60, load_s=60)
-    clocks = JobClocks(limits, used_ms=0, clock=lambda: 0.0)
-    return StopRules(lambda: directive, clocks, is_stopping=threading.Event())
+def make_clocks(
+    clock: Callable[[], float], *, inference_s: float = 60, stall_s: float = 60, used_ms: int = 0
+) -> JobClocks:
+    return JobClocks(ClockLimits(inference_s, stall_s, load_s=stall_s), used_ms=used_ms, clock=clock)
 
 
 def test_audio_that_is_done_makes_the_job_succeed() -> None:
@@ -183,7 +185,7 @@ def test_whether_a_window_is_complete_is_kept_with_its_warnings_and_counts(*, is
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
     decoded = messages.WindowDecoded(1, 0, 16_000, segments, warnings, is_complete, counts)
     recorder = record(FakeHost(decoded, messages.JobDecoded(1)))
-    assert recorder.kept == [
+    assert recorder.stored == [
         FinishedWindow(
             0,
             16_000,
@@ -226,49 +228,26 @@ WINDOWS = [
 def test_an_engine_goes_on_when_all_it_has_decoded_is_kept() -> None:
     host = FakeHost(*WINDOWS[:2], messages.BatchDecoded(1), WINDOWS[2], messages.JobDecoded(1))
     recorder = record(host)
-    assert host.orders == ["go on"]
-    assert [finished.window for finished in recorder.kept] == [0, 1, 2]
+    assert host.orders == ["continue"]
+    assert [finished.window for finished in recorder.stored] == [0, 1, 2]
 
 
 def test_a_job_that_yields_keeps_every_window_that_was_decoded_and_the_process() -> None:
     host = FakeHost(*WINDOWS, messages.JobStopped(1))
-    recorder, heartbeat, clock = FakeRecorder(), FakeHeartbeat(), Clock()
-    recorder.directive = Directive.YIELD
-    tools = put_tools_together(host, FakeMedia(), Path("uploads"), heartbeat)
-    limits = ClockLimits(inference_s=60, window_s=60, load_s=60)
-    clocks = JobClocks(limits, used_ms=500, clock=clock)
-    rules = StopRules(lambda: heartbeat.directive, clocks, is_stopping=threading.Event())
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    recorder = record(host, recorder=FakeRecorder(Directive.YIELD), clocks=make_clocks(Clock(), used_ms=500))
     assert host.orders == ["stop"]
-    assert [finished.window for finished in recorder.kept] == [0, 1, 2]
-    first_ms, *_, last_ms = [finished.inference_ms for finished in recorder.kept]
+    assert [finished.window for finished in recorder.stored] == [0, 1, 2]
+    first_ms, *_, last_ms = [finished.inference_ms for finished in recorder.stored]
     ((reason, inference_ms),) = cast(list[tuple[str, int]], recorder.endings)
     assert reason == "yielded"
     assert 500 < first_ms < last_ms < inference_ms
     assert not host.is_unloaded
 
 
-def test_an_engine_that_stands_still_loses_its_process_and_counts_as_crashed() -> None:
+def test_a_stalled_engine_loses_its_process_and_counts_as_crashed() -> None:
     host = FakeHost(*[None] * 1000)
-    clock = Clock()
-    clocks = JobClocks(ClockLimits(inference_s=600, window_s=60, load_s=60), used_ms=0, clock=clock)
-    rules = StopRules(lambda: Directive.GO_ON, clocks, is_stopping=threading.Event())
-    recorder = FakeRecorder()
-    tools = put_tools_together(host, FakeMedia(), Path("uploads"))
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
-    assert recorder.endings == ["crashed"]
+    assert record(host, clocks=make_clocks(Clock(), inference_s=600)).endings == ["crashed"]
     assert host.is_given_up
-
-
-class Clock:
-    """A clock that is a tenth of a second later each time it is looked at."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-
-    def __call__(self) -> float:
-        self._now += 0.1
-        return self._now
 
 
 @pytest.mark.parametrize(
@@ -293,72 +272,36 @@ def test_a_shortage_that_lasts_counts_as_a_crash() -> None:
 
 def test_a_job_that_waits_for_a_decoder_can_be_cancelled() -> None:
     recorder, media = FakeRecorder(), FakeMedia(*[MediaServiceDown()] * 1000)
-    tools = put_tools_together(FakeHost(), media, Path("uploads"))
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.CANCEL)).run()
-    assert recorder.endings == ["cancelled"]
+    recorder.state.apply(Directive.CANCEL)
+    assert record(FakeHost(), media, recorder).endings == ["cancelled"]
     assert media.calls == 1
 
 
-def test_a_record_that_is_away_for_too_long_is_no_crash_and_leaves_no_engine_at_work() -> None:
+def test_an_outage_that_lasts_is_no_crash_and_leaves_no_engine_at_work() -> None:
     host, recorder = FakeHost(WINDOWS[0]), RecorderWithoutRedis()
     host.is_idle = False
-    tools = put_tools_together(host, FakeMedia(), Path("uploads"))
-    work = Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(Directive.GO_ON))
     with pytest.raises(QueueUnavailable):
-        work.run()
+        record(host, recorder=recorder)
     assert recorder.endings == []
     assert host.is_unloaded
 
 
 class SlowRecorder(FakeRecorder):
-    """Keeps a window after an outage of a minute."""
+    """A record that stores a window after an outage of a minute."""
 
-    def __init__(self, clock: "SetClock") -> None:
+    def __init__(self, clock: SetClock) -> None:
         super().__init__()
         self._clock = clock
 
-    def keep_window(self, finished: FinishedWindow) -> Directive:
+    def store_window(self, finished: FinishedWindow) -> None:
         self._clock.now += 60
-        return super().keep_window(finished)
+        super().store_window(finished)
 
 
-class SetClock:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_an_outage_of_the_record_is_no_inference() -> None:
+def test_an_outage_of_the_record_does_not_count_as_inference() -> None:
     clock = SetClock()
-    recorder = SlowRecorder(clock)
-    tools = put_tools_together(FakeHost(*WINDOWS, messages.JobDecoded(1)), FakeMedia(), Path("uploads"))
-    clocks = JobClocks(ClockLimits(inference_s=50, window_s=50, load_s=50), used_ms=7, clock=clock)
-    rules = StopRules(lambda: Directive.GO_ON, clocks, is_stopping=threading.Event())
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
+    host = FakeHost(*WINDOWS, messages.JobDecoded(1))
+    clocks = make_clocks(clock, inference_s=50, stall_s=50, used_ms=7)
+    recorder = record(host, recorder=SlowRecorder(clock), clocks=clocks)
     assert recorder.endings == ["succeeded"]
-    assert [finished.inference_ms for finished in recorder.kept] == [7, 7, 7]
-
-
-WAYS_OUT: dict[str, tuple[messages.Report | Exception, Directive]] = {
-    "cancelled": (messages.JobStopped(1), Directive.CANCEL),
-    "succeeded": (messages.JobDecoded(1), Directive.GO_ON),
-    "failed": (messages.JobFailed(1, FailureCode.AUDIO_UNDECODABLE, "garbage"), Directive.GO_ON),
-    "crashed": (ModelProcessDied(), Directive.GO_ON),
-    "yielded": (messages.JobStopped(1), Directive.YIELD),
-}
-
-
-@pytest.mark.parametrize("outcome", ["cancelled", "finished", "requeued", "stale"])
-@pytest.mark.parametrize(("report", "directive"), WAYS_OUT.values(), ids=WAYS_OUT.keys())
-def test_audio_goes_with_a_job_that_the_record_says_is_cancelled_and_with_no_other(
-    tmp_path: Path, report: messages.Report | Exception, directive: Directive, outcome: str
-) -> None:
-    (tmp_path / UPLOAD.name).write_bytes(b"x")
-    recorder = FakeRecorder(outcome)
-    tools = put_tools_together(FakeHost(report), FakeMedia(), tmp_path)
-    Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules_that_say(directive)).run()
-    assert len(recorder.endings) == 1
-    assert (tmp_path / UPLOAD.name).exists() is (outcome != "cancelled")
+    assert [finished.inference_ms for finished in recorder.stored] == [7, 7, 7]

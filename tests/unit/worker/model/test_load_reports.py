@@ -1,8 +1,8 @@
 """Whoever waits for a model hears how long its loading has taken, and no other."""
 
 from worker.engines.protocol import LOADED
-from worker.model.load_reports import LoadReporter
-from worker.model.messages import Loaded, Loading, Report
+from worker.model.messages import Loaded, LoadPhaseBegun, Report
+from worker.model.process import LoadReporter
 
 
 def test_each_loading_is_timed_from_its_own_beginning_and_its_end_is_told() -> None:
@@ -22,10 +22,10 @@ def test_each_loading_is_timed_from_its_own_beginning_and_its_end_is_told() -> N
     report_phase(LOADED)
 
     assert sent == [
-        Loading("loading weights", 1.0),
+        LoadPhaseBegun("loading weights", 1.0),
         Loaded("cuda:0", 3.5),
-        Loading("finding aligner", 0.0),
-        Loading("loading aligner", 1.0),
+        LoadPhaseBegun("finding aligner", 0.0),
+        LoadPhaseBegun("loading aligner", 1.0),
         Loaded("cuda:0", 4.25),
     ]
 
@@ -37,8 +37,8 @@ def test_a_loading_that_failed_does_not_count_in_the_next() -> None:
     report_phase.end("cpu")
 
     report_phase("loading aligner")
-    report_phase.forget()
+    report_phase.reset()
     now_s = 60.0
     report_phase("loading aligner")
 
-    assert sent[1:] == [Loading("loading aligner", 0.0)] * 2
+    assert sent[1:] == [LoadPhaseBegun("loading aligner", 0.0)] * 2
