@@ -1,4 +1,4 @@
-"""Capabilities: what an engine can do, as a worker says it before any model is loaded."""
+"""Capabilities of an engine, which a worker publishes before any model is loaded."""
 
 from enum import StrEnum
 
@@ -8,22 +8,22 @@ import msgspec
 class ModelState(StrEnum):
     """The state of a worker's model process."""
 
-    ABSENT = "absent"  # no process: no memory of the device is used
-    LOADING = "loading"  # the process is there, the weights not yet
+    ABSENT = "absent"  # no process, and no device memory in use
+    LOADING = "loading"  # the process runs, and loads its weights
     READY = "ready"  # waits for a job
     BUSY = "busy"  # transcribes
-    DEAD = "dead"  # ended unasked; the next job starts a new one
+    DEAD = "dead"  # the process died; the next job starts a new one
 
     @property
     def is_loaded(self) -> bool:
-        """Whether weights are in memory."""
+        """Return whether weights are in memory."""
         return self in (ModelState.READY, ModelState.BUSY)
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What an engine can do. Languages are ISO codes; `word_languages` are those with word times.
+    """The abilities of an engine. Languages are ISO codes; `word_languages` are those with word timestamps.
 
-    A context may have `max_context_bytes` of UTF-8; None where any length will do.
+    A context may have `max_context_bytes` bytes of UTF-8, or any length if that is None.
     """
 
     engine: str
@@ -36,9 +36,9 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class WorkerPresence(msgspec.Struct, frozen=True):
-    """What a live worker says of itself every few seconds.
+    """The state that a live worker announces every few seconds.
 
-    It `takes_jobs` unless it is about to stop, or its model process has died too often of late.
+    `takes_jobs` is false if the worker is stopping, or if its model process has died too often.
     """
 
     worker_id: str

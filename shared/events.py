@@ -1,6 +1,6 @@
-"""Events: what the log of a job tells its listeners, as a closed union of small classes.
+"""The events in a job's log, as a closed union of small classes.
 
-Events only tell; the truth is the job record. Whoever missed them all still gets the answer from it.
+The job record is the truth. A client that missed every event still gets the answer from the record.
 """
 
 import msgspec
@@ -10,23 +10,23 @@ from shared.transcripts import Segment, TranscriptWarning
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
-    """Base of all events; the class name in lower case is the `type` on the wire."""
+    """The base of all events. The class name in lower case is the `type` in JSON."""
 
     @property
     def is_final(self) -> bool:
-        """Whether this is the last event of its job."""
+        """Return whether this is the last event of its job."""
         return isinstance(self, Succeeded | Failed | Cancelled)
 
     @property
     def type(self) -> str:
-        """The event's name on the wire."""
+        """Return the event's name in JSON."""
         return type(self).__name__.lower()
 
 
 class Queued(Event, frozen=True):
-    """The job was accepted; `position` counts the jobs ahead of it.
+    """The job was accepted. `position` is the number of jobs ahead of it.
 
-    `eta_s` are the seconds until it is done, as far as could be told then; None where it could not.
+    `eta_s` is the estimate at that time of the seconds until it is done; None if there was no estimate.
     """
 
     position: int
@@ -34,7 +34,7 @@ class Queued(Event, frozen=True):
 
 
 class Started(Event, frozen=True):
-    """A worker claimed the job, to transcribe it with this engine and model."""
+    """A worker claimed the job, and will transcribe it with this engine and model."""
 
     attempt: int
     engine: str
@@ -42,16 +42,16 @@ class Started(Event, frozen=True):
 
 
 class Loading(Event, frozen=True):
-    """The model is being loaded; `elapsed_s` since its loading began, and `phase` is `loaded` at the end."""
+    """A phase of loading the model began, `elapsed_s` after its start. The last phase is `loaded`."""
 
     phase: str
     elapsed_s: float
 
 
 class Partial(Event, frozen=True):
-    """What is new in the open window: `delta` is appended, `tail` may still change.
+    """New text of an open window: `delta` is appended, `tail` may still change.
 
-    `language` is that in which the text of the window begins, if the engine knows it by now.
+    `language` is the language at the start of the window's text, if the engine knows it by now.
     """
 
     window: int
@@ -61,31 +61,31 @@ class Partial(Event, frozen=True):
 
 
 class SegmentDone(Event, frozen=True, tag="segment"):
-    """A segment of a finished window; it replaces that window's partials."""
+    """A segment of a finished window. It replaces the partials of that window."""
 
     segment: Segment
 
     @property
     def type(self) -> str:
-        """The event's name on the wire."""
+        """Return the event's name in JSON."""
         return "segment"
 
 
 class Progress(Event, frozen=True):
-    """How much of the audio is done, in seconds of it."""
+    """The seconds of audio that are done, and the seconds in all."""
 
     processed_s: float
     duration_s: float
 
 
 class Requeued(Event, frozen=True):
-    """The job is queued again and goes on at its checkpoint; partials of the open window are void."""
+    """The job is queued again, and will resume at its checkpoint. Partials of open windows are void."""
 
     reason: str
 
 
 class Succeeded(Event, frozen=True):
-    """Final: the transcript is in the job; what is said here of it is what the job says."""
+    """Final: the transcript is in the job record, with the same warnings."""
 
     is_complete: bool = True
     warnings: tuple[TranscriptWarning, ...] = ()
@@ -111,14 +111,14 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode_event(event: Event) -> bytes:
-    """The event as JSON on one line."""
+    """Return the event as one line of JSON."""
     return _encoder.encode(event)
 
 
 def decode_event(raw: bytes) -> AnyEvent:
-    """The event that `raw` holds.
+    """Return the event in `raw`.
 
     Raises:
-        msgspec.ValidationError: `raw` is no event.
+        msgspec.ValidationError: `raw` is not an event.
     """
     return _decoder.decode(raw)

@@ -1,4 +1,4 @@
-"""Messages over a unix stream socket, each with the file descriptors that go with it."""
+"""Messages with file descriptors over a unix stream socket."""
 
 import os
 import select
@@ -12,14 +12,14 @@ _MAX_DESCRIPTORS = 4
 
 
 class FdChannel:
-    """One end of a socket pair. Several threads may send; one receives."""
+    """One end of a socket pair. Several threads may send; one thread receives."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._sending = threading.Lock()
 
     def send(self, payload: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send one message; the descriptors are duplicated, the caller keeps and closes his own.
+        """Send one message with duplicates of `descriptors`. The caller closes its own copies.
 
         Raises:
             OSError: the other end is closed.
@@ -27,11 +27,11 @@ class FdChannel:
         frame = _LENGTH.pack(len(payload)) + payload
         with self._sending:
             sent = socket.send_fds(self._socket, [frame], list(descriptors)) if descriptors else 0
-            if unsent := frame[sent:]:  # who has all of it may be gone by now, which is no error then
+            if unsent := frame[sent:]:  # after a full send the peer may be gone, which is not an error
                 self._socket.sendall(unsent)
 
     def receive(self) -> tuple[bytes, list[int]] | None:
-        """Wait for the next message and its descriptors; None where the other end is closed."""
+        """Wait for the next message, and return it with its descriptors; None if the other end is closed."""
         try:
             header, descriptors, _, _ = socket.recv_fds(self._socket, _LENGTH.size, _MAX_DESCRIPTORS)
         except ConnectionResetError:
@@ -46,13 +46,13 @@ class FdChannel:
         return (payload, descriptors) if len(payload) == length else None
 
     def is_readable(self, timeout_s: float) -> bool:
-        """Whether a message, or the end, arrives within `timeout_s`."""
-        poll = select.poll()  # unlike `select`, for descriptors of 1024 and more too
+        """Return whether a message or the end of the channel arrives within `timeout_s`."""
+        poll = select.poll()  # `select` cannot watch descriptors of 1024 and more
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
     def close(self) -> None:
-        """Close this end; the other then receives None."""
+        """Close this end; the other end then receives None."""
         self._socket.close()
 
     def _receive_exactly(self, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Jobs: what is asked for, the states a transcription goes through, and what a worker claims."""
+"""Jobs: the request, the states that a transcription goes through, and the claim of a worker."""
 
 from enum import StrEnum
 from typing import Any
@@ -11,63 +11,63 @@ from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 
 class JobState(StrEnum):
-    """The states of a job; see ARCHITECTURE.md for the transitions between them."""
+    """The states of a job. ARCHITECTURE.md shows the transitions between them."""
 
     QUEUED = "queued"  # waits for a worker
-    RUNNING = "running"  # claimed by a worker that holds a lease on it
+    RUNNING = "running"  # a worker has claimed it and holds a lease
     SUCCEEDED = "succeeded"  # final: its segments are the transcript
-    FAILED = "failed"  # final: carries a failure code and a message
-    CANCELLED = "cancelled"  # final: somebody asked for that
+    FAILED = "failed"  # final: has a failure code and a message
+    CANCELLED = "cancelled"  # final: a client cancelled it, or no longer listens
 
     @property
     def is_final(self) -> bool:
-        """Whether the job will never change again."""
+        """Return whether the job will never change again."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 class Endpoint(StrEnum):
-    """By which of the three ways of use a job came in."""
+    """The endpoint that submitted a job: one of the three ways of use."""
 
-    SYNC = "sync"  # the answer to the request is the transcript
-    STREAM = "stream"  # the answer to the request is a stream of partials
+    SYNC = "sync"  # the response is the transcript
+    STREAM = "stream"  # the response is a stream of partials
     JOBS = "jobs"  # submit and poll
 
 
 class Priority(StrEnum):
-    """The class a job is served in."""
+    """The scheduling class of a job."""
 
-    INTERACTIVE = "interactive"  # somebody waits for it
-    BATCH = "batch"  # served when nothing interactive waits
+    INTERACTIVE = "interactive"  # a client waits for it
+    BATCH = "batch"  # served when no interactive job waits
 
 
 class FailureCode(StrEnum):
-    """Why a job failed."""
+    """The code of a failure."""
 
     AUDIO_UNDECODABLE = "audio_undecodable"  # the decoder gave up in the middle of the file
-    AUDIO_TOO_LONG = "audio_too_long"  # there was more audio than the file told, or than is allowed
+    AUDIO_TOO_LONG = "audio_too_long"  # more audio than declared or allowed
     UPLOAD_MISSING = "upload_missing"  # the stored file is gone
     MODEL_UNAVAILABLE = "model_unavailable"  # the engine could not load its model
     ENGINE_ERROR = "engine_error"  # the engine raised an error; the model process lives
-    ENGINE_CRASH = "engine_crash"  # the model process died under this job, or no decoder started, too often
-    WORKER_LOST = "worker_lost"  # the worker vanished under this job too often
-    WORDS_UNSUPPORTED = "words_unsupported_for_language"  # found only by detecting the language
+    ENGINE_CRASH = "engine_crash"  # too often, the model process died on this job or no decoder started
+    WORKER_LOST = "worker_lost"  # its worker was lost too often
+    WORDS_UNSUPPORTED = "words_unsupported_for_language"  # found only by language detection
     TIMEOUT = "timeout"  # inference took longer than the job's deadline
     EXPIRED = "expired"  # no worker claimed the job within QUEUE_TTL_S
 
 
 class WordTimestamps(StrEnum):
-    """Whether a client needs the word timestamps."""
+    """The client's need for word timestamps."""
 
-    NONE = "none"  # they would go unused
-    WELCOME = "welcome"  # they make the times of segments or cues better; do without where there are none
-    REQUIRED = "required"  # a transcript without them is of no use
+    NONE = "none"  # they would not be used
+    WELCOME = "welcome"  # they improve the times of segments and cues, but may be missing
+    REQUIRED = "required"  # a transcript without them is useless
 
 
 class SpeechDetection(msgspec.Struct, frozen=True):
-    """How speech is told from silence, where a client wants that otherwise than it is done by default.
+    """A client's settings for telling speech from silence, in place of the defaults.
 
-    Speech begins at a probability of `threshold`; `padding_s` of audio are kept around it, and a pause is
-    at least `pause_s` long.
+    Speech begins at a probability of `threshold`. `padding_s` seconds of audio around it are kept. A pause
+    lasts at least `pause_s` seconds.
     """
 
     threshold: float
@@ -76,9 +76,9 @@ class SpeechDetection(msgspec.Struct, frozen=True):
 
 
 class TranscriptionRequest(msgspec.Struct, frozen=True):
-    """What the client asked for. `language_hint` is an ISO code; None means: detect it.
+    """The options of the client. `language_hint` is an ISO code; None means to detect the language.
 
-    A `temperature` of 0 takes the likeliest tokens, a higher one draws them; None leaves it to the engine.
+    A `temperature` of 0 takes the likeliest tokens, a higher one samples; None leaves it to the engine.
     """
 
     language_hint: str | None = None
@@ -89,7 +89,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A stored file: `name` in the upload store, the client's `filename` for display only."""
+    """A stored file. `name` is its name in the upload store; `filename` is the client's, for display only."""
 
     name: str
     filename: str
@@ -99,10 +99,10 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job about to be submitted. `key_name` is that of its API key, or empty.
+    """A job about to be submitted. `key_name` is the name of its API key, or empty.
 
-    `metadata` is the client's own, given back with the same values; `webhook_url` is told how the job ended.
-    With `has_own_secret` its API key had a webhook secret of its own when the job came.
+    `metadata` belongs to the client and is returned unchanged. `webhook_url` is notified of the end of the
+    job. `has_own_secret` records that the API key had its own webhook secret at submission.
     """
 
     job_id: str
@@ -117,14 +117,14 @@ class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def receiver(self) -> str:
-        """The host, whatever the port, that is told how the job ended; empty where none is."""
+        """Return the host of the webhook URL without its port; empty if there is no webhook."""
         return urlsplit(self.webhook_url).hostname or "" if self.webhook_url else ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a job goes on after a crash, a yield or a restart: behind its last finished window.
+    """The place after the last finished window, where a job resumes after a crash, a yield or a restart.
 
-    `language` is that of the last text before it, if there is any.
+    `language` is the language of the last text before it, if there is any.
     """
 
     windows: int = 0
@@ -133,9 +133,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A worker's right to a job until its lease ends. `claim_no` is the fence each later call carries.
+    """A worker's right to a job until its lease ends. `claim_no` is the fence: each later call carries it.
 
-    `inference_ms` is what inference for the job has taken so far, under earlier claims.
+    `inference_ms` is the time of inference under earlier claims.
     """
 
     job_id: str
@@ -150,7 +150,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a job failed, in a code for programs and a sentence for people."""
+    """The reason for a failed job: a code for programs and a sentence for people."""
 
     code: FailureCode
     message: str
@@ -176,13 +176,13 @@ class DeliveryTry(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as it stands. Times are milliseconds of the Redis server's clock since the epoch.
+    """The current state of a job. Times are milliseconds of the Redis server's clock since the epoch.
 
-    `engine` and `model` are those of the worker that claimed it last; None before the first claim.
-    `token_counts` are those of all windows so far; None where one of them has none, or there are none.
-    `eta_s` are the seconds until it is done, None where that cannot be told; `model_state` is that of the
-    worker that has it or, while it is queued, of the one that is nearest to being loaded. `inference_ms` is
-    what inference has taken so far.
+    `engine` and `model` are those of the last worker that claimed it; None before the first claim.
+    `token_counts` is the sum over all windows so far; None if a window has no counts, or there is no window.
+    `eta_s` is the estimate of the seconds until it is done; None if there is no estimate. `model_state`
+    belongs to the worker that runs the job. For a queued job it is the most advanced state of any worker.
+    `inference_ms` is the time of inference so far.
     """
 
     job_id: str
@@ -212,7 +212,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
-    """The job that comes of `new_job`, before anything is known of its place in the queue."""
+    """Return the queued job that `new_job` becomes, without its place in the queue."""
     return Job(
         job_id=new_job.job_id,
         state=JobState.QUEUED,
@@ -232,9 +232,9 @@ def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
 
 
 class Directive(StrEnum):
-    """What the job record tells a worker that reports on its claim."""
+    """The record's answer to a worker that reports on its claim."""
 
-    GO_ON = "go_on"  # nothing to note
-    YIELD = "yield"  # give the job back at this boundary of windows: something else is due
-    CANCEL = "cancel"  # stop generating, then finish the job as cancelled
-    STALE = "stale"  # the claim is no longer this worker's: stop, and report nothing more
+    GO_ON = "go_on"  # continue
+    YIELD = "yield"  # return the job to the queue after this window: another job is due
+    CANCEL = "cancel"  # stop the engine, then end the job as cancelled
+    STALE = "stale"  # another worker has the claim: stop, and report nothing more

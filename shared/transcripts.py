@@ -1,4 +1,4 @@
-"""Transcripts: words, segments, and the rules by which their texts are joined."""
+"""Transcripts: words, segments, and the rules that join their texts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,9 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class SegmentDecoding(msgspec.Struct, frozen=True):
-    """How an engine that tells such things came to the text of a segment, in the terms of Whisper.
+    """Decoding details of a segment in Whisper's terms, from engines that have them.
 
-    `window_start_s` is where in the upload the stretch begins that the engine decoded at once.
+    `window_start_s` is the start in the upload of the audio that the engine decoded at once.
     """
 
     tokens: tuple[int, ...]
@@ -32,7 +32,7 @@ class SegmentDecoding(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A stretch of speech and its text; times in seconds from the start of the upload."""
+    """A piece of speech and its text; times in seconds from the start of the upload."""
 
     start_s: float
     end_s: float
@@ -43,22 +43,22 @@ class Segment(msgspec.Struct, frozen=True):
 
     @property
     def duration_s(self) -> float:
-        """How long the segment lasts, in seconds."""
+        """Return the length of the segment in seconds."""
         return self.end_s - self.start_s
 
 
 class WarningCode(StrEnum):
-    """What may be wrong with a stretch of a transcript."""
+    """The kind of possible error in a part of a transcript."""
 
-    TRUNCATED = "truncated"  # the model did not come to the end of its text: speech may be missing
+    TRUNCATED = "truncated"  # the model hit its token limit: speech may be missing
     REPETITION = "repetition"  # the model repeated itself, and the repeats were cut
-    CONTEXT_ECHO = "context_echo"  # the model said the prompt back, so the text was decoded without it
+    CONTEXT_ECHO = "context_echo"  # the model repeated the prompt, so the text was decoded without it
     LANGUAGE_CHANGE = "language_change"  # without a pause: the text is cut there, or decoded as one
-    ENGINE_CHANGED = "engine_changed"  # decoded before the job went to another engine or model
+    ENGINE_CHANGED = "engine_changed"  # decoded before another engine or model took the job over
 
 
 class TranscriptWarning(msgspec.Struct, frozen=True):
-    """What may be wrong between two times of the upload: a code for programs, a sentence for people."""
+    """A possible error between two times of the upload: a code for programs, a sentence for people."""
 
     code: WarningCode
     message: str
@@ -67,9 +67,9 @@ class TranscriptWarning(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True):
-    """The text of one upload; `warnings` say what may be wrong with it.
+    """The text of one upload. `warnings` list possible errors in it.
 
-    It is not complete where speech may be missing from the text.
+    `is_complete` is false if speech may be missing from the text.
     """
 
     text: str
@@ -81,9 +81,9 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 class TokenCounts(msgspec.Struct, frozen=True):
-    """What an engine read and said, in tokens of its model, over all generations that a text took.
+    """The tokens that a model read and generated, over all generations for a text.
 
-    Looking for changes of language before is not counted.
+    The search for language changes is not counted.
     """
 
     text_input: int = 0
@@ -92,7 +92,7 @@ class TokenCounts(msgspec.Struct, frozen=True):
 
 
 def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:
-    """The sum of `counts`; None where one of them is not known, or there are none."""
+    """Return the sum of `counts`; None if one of them is unknown, or there are none."""
     total = None
     for one in counts:
         if one is None:
@@ -110,7 +110,7 @@ def _add_counts(one: TokenCounts, other: TokenCounts) -> TokenCounts:
 
 
 def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
-    """Join (text, language) pairs in order: one space between them, none inside an unspaced script."""
+    """Join (text, language) pairs in order, with one space between them, or none in an unspaced script."""
     joined = ""
     for text, language in texts:
         joined += separator(joined, text, language) + text.strip()
@@ -118,19 +118,19 @@ def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
 
 
 def separator(before: str, after: str, language: str | None) -> str:
-    """What belongs between `before` and the text `after`, which is in `language`: a space or nothing."""
+    """Return the separator between `before` and `after`, a text in `language`: a space or nothing."""
     if not before or not after.strip() or language in UNSPACED_LANGUAGES:
         return ""
     return " "
 
 
 def join_segments(segments: Iterable[Segment]) -> str:
-    """The running text of `segments`."""
+    """Return the running text of `segments`."""
     return join_texts((segment.text, segment.language) for segment in segments)
 
 
 def main_language(segments: Iterable[Segment]) -> str | None:
-    """The language with the most speech, by seconds; None where no segment names one."""
+    """Return the language with the most seconds of speech; None if no segment has one."""
     spoken_s: defaultdict[str, float] = defaultdict(float)
     for segment in segments:
         if segment.language is not None:
@@ -145,7 +145,7 @@ def compose_transcript(
     warnings: Sequence[TranscriptWarning] = (),
     is_complete: bool = True,
 ) -> Transcript:
-    """The transcript that `segments`, in order, make up."""
+    """Return the transcript of `segments`, which are in order."""
     return Transcript(
         text=join_segments(segments),
         language=main_language(segments),

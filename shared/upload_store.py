@@ -1,4 +1,4 @@
-"""Uploads on disk: written once while they arrive, complete or not there at all."""
+"""Uploads on disk: written once as they arrive, and visible only when complete."""
 
 import errno
 import hashlib
@@ -25,40 +25,40 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class UploadStore:
-    """The folder of uploads; `name` is always the id of the job that the upload is for."""
+    """The folder of uploads. The `name` of an upload is the id of its job."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def prepare(self) -> None:
-        """Create the folder, readable by its owner alone."""
+        """Create the folder, readable only by its owner."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path_of(self, name: str) -> Path:
-        """Where the upload `name` is, whether or not it exists."""
+        """Return the path of the upload `name`, whether or not it exists."""
         return self._folder / name
 
     def begin(self, name: str) -> "UploadWriter":
         """Start writing the upload `name`.
 
         Raises:
-            StorageFull: there is no room for another file.
+            StorageFull: the disk has no room for another file.
         """
         with _storage_errors():
             return UploadWriter(self._folder / name)
 
     def delete(self, name: str) -> None:
-        """Remove an upload; one that is not there is no error."""
+        """Remove an upload, if it exists."""
         self.path_of(name).unlink(missing_ok=True)
 
     def list_older_than(self, age_s: float) -> Iterator[str]:
-        """The names of complete uploads older than `age_s` seconds."""
+        """Yield the names of complete uploads older than `age_s` seconds."""
         for path in self._find_older_than(age_s):
             if path.suffix != _PART_SUFFIX:
                 yield path.name
 
     def remove_unfinished(self, age_s: float) -> None:
-        """Remove unfinished uploads that nothing was written to for `age_s` seconds: their api was killed."""
+        """Remove unfinished uploads without a write for `age_s` seconds: their api process was killed."""
         for path in self._find_older_than(age_s):
             if path.suffix == _PART_SUFFIX:
                 path.unlink(missing_ok=True)
@@ -66,14 +66,14 @@ class UploadStore:
     def _find_older_than(self, age_s: float) -> Iterator[Path]:
         limit = time.time() - age_s
         for path in self._folder.iterdir():
-            # Others finish and delete files meanwhile.
+            # Other processes finish and delete files meanwhile.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime <= limit:
                     yield path
 
 
 class UploadWriter:
-    """One upload being written; `commit` makes it visible, `abort` leaves nothing of it."""
+    """An upload that is being written. `commit` makes it visible; `abort` removes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -86,7 +86,7 @@ class UploadWriter:
         """Append a chunk.
 
         Raises:
-            StorageFull: there is no room; the caller aborts.
+            StorageFull: the disk is full. The caller must abort.
         """
         unwritten = memoryview(chunk)
         while unwritten:
@@ -97,14 +97,14 @@ class UploadWriter:
 
     @property
     def sha256(self) -> str:
-        """The digest of what has been written."""
+        """Return the digest of the bytes written so far."""
         return self._digest.hexdigest()
 
     def commit(self) -> StoredFile:
         """Make the upload durable and visible under its name.
 
         Raises:
-            StorageFull: there is no room; the caller aborts.
+            StorageFull: the disk is full. The caller must abort.
         """
         with _storage_errors():
             os.fsync(self._descriptor)
@@ -114,7 +114,7 @@ class UploadWriter:
         return StoredFile(self._path.name, self._path, self.size_bytes, self.sha256)
 
     def abort(self) -> None:
-        """Remove what was written. Does nothing after a commit."""
+        """Remove the written bytes. Do nothing after a commit."""
         self._close()
         self._part.unlink(missing_ok=True)
 
@@ -125,7 +125,7 @@ class UploadWriter:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, as `fsync` of a file makes its content."""
+    """Make the names in `folder` durable; `fsync` of a file only covers its content."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The worker's Celery app: its signals start and stop the runtime, which does the work."""
+"""The worker's Celery app, whose signals start and stop the runtime that does the work."""
 
 from shared.broker import create_celery
 from shared.celery_process import connect_runtime

@@ -1,4 +1,4 @@
-"""The one Celery task: a ticket without meaning, which only says that a job may be waiting."""
+"""The only Celery task: a ticket, which means that a job may be waiting."""
 
 from shared.broker import TASK_NAME
 from worker.celery_app import app, runtime
@@ -6,5 +6,5 @@ from worker.celery_app import app, runtime
 
 @app.task(name=TASK_NAME)
 def transcribe() -> None:
-    """Do what is queued. Which job that is the queue says, not the ticket."""
+    """Run the queued jobs. The job record decides which; the ticket names none."""
     runtime.serve_ticket()

@@ -1,4 +1,4 @@
-"""Voice activity: how likely each 32 ms of a stream hold speech, by Silero VAD, block by block."""
+"""Voice activity: the probability of speech in each 32 ms of a stream, by Silero VAD, block by block."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,20 +10,20 @@ from worker.engines.protocol import ModelUnavailable, Samples
 
 CHUNK_SAMPLES = 512
 
-# The model sees the end of the chunk before; these three sizes belong to the ONNX file.
+# The model also sees the end of the previous chunk. All three sizes belong to the ONNX file.
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
-# Longer runs are slower: the encoder's activations no longer fit the caches.
+# Longer runs are slower, since the encoder's activations no longer fit into the caches.
 _CHUNKS_PER_RUN = 64
 
 Probabilities = npt.NDArray[np.float32]
 
 
 class SileroVad:
-    """The Silero VAD model, loaded once; `open_stream` begins one upload.
+    """The Silero VAD model, loaded once. `open_stream` begins one upload.
 
     Raises:
-        ModelUnavailable: the package that brings the model file is not installed.
+        ModelUnavailable: the package with the model file is not installed.
     """
 
     def __init__(self) -> None:
@@ -32,18 +32,18 @@ class SileroVad:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # The arena keeps the largest buffers it ever used; the model needs almost none.
+        # The arena would keep the largest buffers it ever used, but the model needs almost none.
         options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(
             str(_locate_model()), options, providers=["CPUExecutionProvider"]
         )
 
     def open_stream(self) -> "SileroStream":
-        """A detector for one stream of samples from its start."""
+        """Return a detector for one stream of samples from its start."""
         return SileroStream(self)
 
     def run(self, chunks: Samples, hidden: Samples, cell: Samples) -> tuple[Probabilities, Samples, Samples]:
-        """The speech probabilities of `chunks`, shape (n, 576), and the state (1, 1, 128) behind them."""
+        """Return the speech probabilities of `chunks`, shape (n, 576), and the next state (1, 1, 128)."""
         probabilities, hidden, cell = self._session.run(None, {"input": chunks, "h": hidden, "c": cell})
         return probabilities, hidden, cell
 
@@ -58,8 +58,8 @@ class SileroStream:
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
         self._rest = np.zeros(0, np.float32)
 
-    def push(self, samples: Samples) -> Probabilities:
-        """The probabilities, in 0..1, of the 512-sample chunks that `samples` complete, in order.
+    def detect(self, samples: Samples) -> Probabilities:
+        """Return the probabilities, in 0..1, of the 512-sample chunks that `samples` complete, in order.
 
         `samples` is float32 in -1..1 at 16 kHz, shape (n,) of any length.
         """
@@ -68,16 +68,16 @@ class SileroStream:
         self._rest = pending[whole:].copy()
         runs = range(0, whole, _CHUNKS_PER_RUN * CHUNK_SAMPLES)
         ends = (min(start + runs.step, whole) for start in runs)
-        found = [self._detect(pending[start:end]) for start, end in zip(runs, ends, strict=True)]
+        found = [self._run_chunks(pending[start:end]) for start, end in zip(runs, ends, strict=True)]
         return np.concatenate(found) if found else np.zeros(0, np.float32)
 
     def finish(self) -> Probabilities:
-        """The probability of the last, incomplete chunk, padded with silence; empty where there is none."""
+        """Return the probability of the last, incomplete chunk, padded with silence; may be empty."""
         if not len(self._rest):
             return np.zeros(0, np.float32)
-        return self.push(np.zeros(CHUNK_SAMPLES - len(self._rest), np.float32))
+        return self.detect(np.zeros(CHUNK_SAMPLES - len(self._rest), np.float32))
 
-    def _detect(self, samples: Samples) -> Probabilities:
+    def _run_chunks(self, samples: Samples) -> Probabilities:
         fresh = samples.reshape(-1, CHUNK_SAMPLES)
         tails = np.vstack((self._context, fresh[:-1, -_CONTEXT_SAMPLES:]))
         self._context = fresh[-1, -_CONTEXT_SAMPLES:].copy()
@@ -88,7 +88,7 @@ class SileroStream:
 
 
 def _locate_model() -> Path:
-    # Found, not imported: importing faster_whisper would load CTranslate2 for the sake of a path.
+    # Importing faster_whisper would load CTranslate2, only to get a path.
     package = find_spec("faster_whisper")
     if package is None or not package.submodule_search_locations:
         raise ModelUnavailable("The speech detector is missing: install the package faster-whisper.")

@@ -1,4 +1,4 @@
-"""Which stretches of an upload go into which window, decided from speech probabilities alone."""
+"""The plan of windows: the spans of an upload that go into each, decided by speech probabilities alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,18 +9,18 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from worker.audio.vad import CHUNK_SAMPLES
 from worker.engines.protocol import Span
 
-# A split takes the quietest moment in the last third of the window, looking at about 0.2 s at a time.
+# A split takes the quietest moment in the last third of the window, smoothed over about 0.2 s.
 _SPLIT_FROM = 2 / 3
 _SMOOTHED_CHUNKS = 7
 
 
 class WindowConfig(msgspec.Struct, frozen=True):
-    """How speech is packed into windows.
+    """The rules for packing speech into windows.
 
-    `first_window_s` limits the first window where given, so that its text comes early. `edge_silence_s`
-    is the silence kept at each edge of a speech region. Regions are told apart by pauses of at least
-    `min_pause_s`; sounds shorter than `min_speech_s` are no speech. Speech begins at a probability of
-    `speech_threshold` and ends below `silence_threshold`.
+    `first_window_s`, if given, limits the first window, so that its text comes early. `edge_silence_s` is the
+    silence kept at each edge of a speech region. Pauses of at least `min_pause_s` separate regions. Sounds
+    shorter than `min_speech_s` are ignored. Speech begins at a probability of `speech_threshold`, and ends
+    below `silence_threshold`.
     """
 
     window_s: float = 30.0
@@ -33,9 +33,9 @@ class WindowConfig(msgspec.Struct, frozen=True):
 
 
 class WindowPlan(msgspec.Struct, frozen=True):
-    """A window that is settled: its spans, and where in the upload the next one may begin.
+    """A settled window: its spans, and the sample of the upload where the next one may begin.
 
-    `pauses` are the moments of the upload, in samples, in the middle between two of its speech regions.
+    `pauses` are samples of the upload, each in the middle between two speech regions of the window.
     """
 
     spans: tuple[Span, ...]
@@ -44,7 +44,7 @@ class WindowPlan(msgspec.Struct, frozen=True):
 
 
 class WindowPlanner:
-    """Packs whole speech regions into windows, given one probability per 512 samples of the upload."""
+    """Packs whole speech regions into windows, by one probability per 512 samples of the upload."""
 
     def __init__(self, config: WindowConfig, *, start_sample: int = 0) -> None:
         self._config = config
@@ -54,26 +54,26 @@ class WindowPlanner:
         self._now = start_sample
         self._floor = start_sample  # all audio before it belongs to earlier windows
         self._speaking = False
-        self._packed: list[Span] = []  # the open window: its regions, without silence behind the last
+        self._packed: list[Span] = []  # the open window: its regions, without silence after the last
         self._pauses: list[int] = []  # in the middle between them
-        self._region: Span | None = None  # the speech that has not come to its pause yet
+        self._region: Span | None = None  # the speech that no pause has ended yet
         self._levels: list[float] = []  # the probabilities since that region's start
 
     @property
     def spare(self) -> Span:
-        """The silence that no window will need, though windows before and behind it are open."""
+        """Return the silence that neither the open window nor the next region needs."""
         kept_until = self._packed[-1].end + self._edge if self._packed else 0
         kept_again = (self._region.start if self._region else self._now) - self._edge
         return Span(kept_until, max(kept_until, kept_again))
 
     def add(self, probabilities: Iterable[float]) -> Iterator[WindowPlan]:
-        """Take the probabilities of the next 512 samples each and give the windows which they settle."""
+        """Take the probabilities of the next 512-sample chunks, and yield the windows that they settle."""
         for probability in probabilities:
             self._take_chunk(probability)
             yield from self._settle_full_windows()
 
     def finish(self, probabilities: Iterable[float], *, end_sample: int) -> Iterator[WindowPlan]:
-        """Take what is left up to the end of the upload, at `end_sample`, and give the last windows."""
+        """Take the last probabilities, up to `end_sample` of the upload, and yield the last windows."""
         for probability in probabilities:
             self._take_chunk(probability)
         # The last chunk was padded with silence.
@@ -106,7 +106,7 @@ class WindowPlanner:
         self._region, self._levels = None, []
 
     def _pack(self, region: Span) -> list[Span]:
-        """The open window's spans with `region` behind them; a gap shorter than two edges stays whole."""
+        """Return the open window's spans with `region` added. A gap shorter than two edges is kept whole."""
         edge = self._edge
         if not self._packed:
             return [Span(max(self._floor, region.start - edge), region.end)]
@@ -116,7 +116,7 @@ class WindowPlanner:
         return [*earlier, Span(last.start, last.end + edge), Span(region.start - edge, region.end)]
 
     def _settle_full_windows(self) -> Iterator[WindowPlan]:
-        # Without a region: could even the shortest one that begins now still be packed?
+        # Without a region, this checks whether even the shortest one that begins now would fit.
         while (self._packed or self._region) and self._length_with(self._upcoming()) > self._limit:
             yield self._end_in_silence() if self._packed else self._split(self._upcoming())
 
@@ -130,7 +130,7 @@ class WindowPlanner:
         return self._end_window(_find_middle(self._packed[-1].end, self._upcoming().start))
 
     def _split(self, region: Span) -> WindowPlan:
-        """End the window inside a region longer than it, at the moment with the least speech."""
+        """End the window within a region that is longer, at the moment with the least speech."""
         (whole,) = self._pack(region)
         first = (whole.start + int(self._limit * _SPLIT_FROM) - region.start) // CHUNK_SAMPLES + 1
         last = (whole.start + self._limit - region.start) // CHUNK_SAMPLES
@@ -152,7 +152,7 @@ class WindowPlanner:
 
 
 def find_quietest(levels: Sequence[float], first: int, last: int) -> int:
-    """The index in `first`..`last`, both inclusive, around which `levels` are lowest."""
+    """Return the index in `first`..`last`, both inclusive, around which `levels` are lowest."""
     padded = np.pad(np.asarray(levels), _SMOOTHED_CHUNKS // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED_CHUNKS, 1 / _SMOOTHED_CHUNKS), mode="valid")
     return first + int(np.argmin(smooth[first : last + 1]))
@@ -163,5 +163,5 @@ def _find_middle(before: int, after: int) -> int:
 
 
 def to_samples(seconds: float) -> int:
-    """`seconds` in samples at 16 kHz, rounded down."""
+    """Return `seconds` in samples at 16 kHz, rounded down."""
     return int(seconds * SAMPLE_RATE_HZ)

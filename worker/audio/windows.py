@@ -1,4 +1,4 @@
-"""Windows: a stream of samples cut into the slices that an engine decodes at once."""
+"""The cutting of a stream of samples into windows, the slices that an engine decodes at once."""
 
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -10,18 +10,18 @@ from worker.audio.vad import Probabilities
 from worker.audio.window_plan import WindowConfig, WindowPlan, WindowPlanner, to_samples
 from worker.engines.protocol import Samples, Span, Window
 
-# Audio is taken, and silence forgotten, by pieces of a quarter of a second.
+# Audio is taken, and silence dropped, in pieces of a quarter of a second.
 _PIECE_SAMPLES = 4_096
 
 
 class SpeechDetector(Protocol):
-    """Tells how likely each 512 samples of a stream hold speech; see `worker.audio.vad.SileroStream`."""
+    """A detector of speech in each 512 samples of a stream, such as `worker.audio.vad.SileroStream`."""
 
-    def push(self, samples: Samples) -> Probabilities:
-        """The probabilities of the chunks that `samples` complete."""
+    def detect(self, samples: Samples) -> Probabilities:
+        """Return the probabilities of the chunks that `samples` complete."""
 
     def finish(self) -> Probabilities:
-        """The probability of the last, incomplete chunk; empty where there is none."""
+        """Return the probability of the last, incomplete chunk; empty if there is none."""
 
 
 def cut_windows(
@@ -32,19 +32,19 @@ def cut_windows(
     start_sample: int = 0,
     first_index: int = 0,
 ) -> Iterator[Window]:
-    """Cut the speech in `blocks` into windows, each given as soon as later audio cannot change it.
+    """Cut the speech in `blocks` into windows, and yield each as soon as later audio cannot change it.
 
-    `blocks` are float32 in -1..1 at 16 kHz, shape (n,) of any length, and begin at `start_sample` of the
-    upload; the windows count from `first_index`. About one window is held in memory, without its silence.
+    `blocks` are float32 in -1..1 at 16 kHz, shape (n,) of any length. They begin at `start_sample` of the
+    upload. Windows count from `first_index`. Memory holds about one window, without its silence.
     """
     planner = WindowPlanner(config, start_sample=start_sample)
     buffer = _SampleBuffer(start_sample)
     indices = count(first_index)
     for piece in _regroup(blocks):
         buffer.append(piece)
-        for plan in planner.add(detector.push(piece)):
+        for plan in planner.add(detector.detect(piece)):
             yield buffer.take_window(plan, next(indices))
-        buffer.forget(planner.spare)
+        buffer.drop(planner.spare)
     for plan in planner.finish(detector.finish(), end_sample=buffer.end_sample):
         yield buffer.take_window(plan, next(indices))
 
@@ -52,7 +52,7 @@ def cut_windows(
 def cut_fixed_windows(
     blocks: Iterable[Samples], window_s: float, *, start_sample: int = 0, first_index: int = 0
 ) -> Iterator[Window]:
-    """Cut `blocks` into consecutive windows of `window_s` seconds, the last one shorter."""
+    """Cut `blocks` into consecutive windows of `window_s` seconds. The last one may be shorter."""
     buffer = _SampleBuffer(start_sample)
     indices = count(first_index)
     start, length = start_sample, to_samples(window_s)
@@ -66,22 +66,22 @@ def cut_fixed_windows(
 
 
 class _SampleBuffer:
-    """The samples that a window may still need, in pieces that know their place in the upload."""
+    """The samples that a window may still need, in pieces with their place in the upload."""
 
     def __init__(self, start_sample: int) -> None:
         self.end_sample = start_sample
         self._pieces: list[tuple[Span, Samples]] = []
 
     def append(self, piece: Samples) -> None:
-        """Take the next samples of the upload."""
+        """Append the next samples of the upload."""
         span = Span(self.end_sample, self.end_sample + len(piece))
         self._pieces.append((span, piece))
         self.end_sample = span.end
 
     def take_window(self, plan: WindowPlan, index: int) -> Window:
-        """The window that `plan` describes; the samples before its end are forgotten."""
+        """Return the window of `plan`, and drop the samples before its end."""
         samples = np.concatenate([part for span in plan.spans for part in self._read(span)])
-        self.forget(Span(0, plan.end_sample))
+        self.drop(Span(0, plan.end_sample))
         return Window(
             index=index,
             spans=plan.spans,
@@ -90,8 +90,8 @@ class _SampleBuffer:
             pauses=tuple(_count_before(pause, plan.spans) for pause in plan.pauses),
         )
 
-    def forget(self, spare: Span) -> None:
-        """Drop the pieces that lie inside `spare`."""
+    def drop(self, spare: Span) -> None:
+        """Drop the pieces that lie within `spare`."""
         self._pieces = [
             (span, piece) for span, piece in self._pieces if span.start < spare.start or span.end > spare.end
         ]
@@ -103,7 +103,7 @@ class _SampleBuffer:
 
 
 def _count_before(moment: int, spans: Iterable[Span]) -> int:
-    """How many samples of `spans` lie before a moment of the upload."""
+    """Return the number of samples of `spans` before a moment of the upload."""
     return sum(min(max(0, moment - span.start), span.length) for span in spans)
 
 
@@ -112,13 +112,13 @@ def _plan_whole(start: int, end: int) -> WindowPlan:
 
 
 def _regroup(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """The samples of `blocks` in pieces of one size, the last one shorter."""
+    """Yield the samples of `blocks` in pieces of one size. The last one may be shorter."""
     rest = np.zeros(0, np.float32)
     for block in blocks:
         pending = np.concatenate((rest, block))
         whole = len(pending) - len(pending) % _PIECE_SAMPLES
         for start in range(0, whole, _PIECE_SAMPLES):
-            yield pending[start : start + _PIECE_SAMPLES].copy()  # a view would hold the whole block
+            yield pending[start : start + _PIECE_SAMPLES].copy()  # a view would keep the whole block
         rest = pending[whole:].copy()
     if len(rest):
         yield rest

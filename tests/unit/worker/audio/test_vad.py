@@ -27,7 +27,7 @@ def speech() -> Samples:
 def detect(vad: SileroVad, samples: Samples, *, block_samples: int) -> Probabilities:
     stream = vad.open_stream()
     starts = range(0, len(samples), block_samples)
-    found = [stream.push(samples[start : start + block_samples]) for start in starts]
+    found = [stream.detect(samples[start : start + block_samples]) for start in starts]
     return np.concatenate([*found, stream.finish()])
 
 
@@ -67,7 +67,7 @@ def test_a_stream_starts_afresh(vad: SileroVad, speech: Samples) -> None:
 def test_nothing_comes_of_nothing(vad: SileroVad) -> None:
     stream = vad.open_stream()
 
-    assert len(stream.push(np.zeros(0, np.float32))) == 0
+    assert len(stream.detect(np.zeros(0, np.float32))) == 0
     assert len(stream.finish()) == 0
 
 

@@ -26,7 +26,7 @@ class LoudnessDetector:
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
 
-    def push(self, samples: Samples) -> Probabilities:
+    def detect(self, samples: Samples) -> Probabilities:
         pending = np.concatenate((self._rest, samples))
         whole = len(pending) - len(pending) % CHUNK_SAMPLES
         self._rest = pending[whole:]
