@@ -53,12 +53,12 @@ GROUPS: Mapping[str, Sequence[str]] = {
 _SECONDS_WITHOUT_SUFFIX = frozenset({"IDLE_TIMEOUT", "REQUEST_TIMEOUT"})
 
 
-def find_settings() -> dict[str, tuple[str, FieldInfo]]:
-    """Return the first reader and the field of each setting, by its environment variable."""
-    found: dict[str, tuple[str, FieldInfo]] = {}
-    for reader, settings_class in CLASSES.items():
+def find_settings() -> dict[str, FieldInfo]:
+    """Return the field of each setting, by its environment variable; the first reader's field comes first."""
+    found: dict[str, FieldInfo] = {}
+    for settings_class in CLASSES.values():
         for name, field in settings_class.model_fields.items():
-            found.setdefault(name.upper(), (reader, field))
+            found.setdefault(name.upper(), field)
     return found
 
 
@@ -66,7 +66,7 @@ def render_settings_tables() -> str:
     """Return one Markdown table per group, with every setting once."""
     settings = find_settings()
     return "\n\n".join(
-        "\n".join([f"## {title}", "", *_HEAD, *(_render_row(name, *settings[name]) for name in names)])
+        "\n".join([f"## {title}", "", *_HEAD, *(_render_row(name, settings[name]) for name in names)])
         for title, names in GROUPS.items()
     )
 
@@ -76,16 +76,27 @@ def render_default(name: str, field: FieldInfo) -> str:
     default = field.default
     if default is None or str(default) == "":
         return "–"
-    shown = int(default) if isinstance(default, float) and default.is_integer() else default
+    match default:
+        case bool():
+            shown = str(default).lower()
+        case float() if default.is_integer():
+            shown = str(int(default))
+        case _:
+            shown = str(default)
     return f"`{shown}`{_find_unit(name)}"
 
 
 _HEAD = ("| setting | default | read by | meaning |", "|---|---|---|---|")
 
 
-def _render_row(name: str, reader: str, field: FieldInfo) -> str:
+def _render_row(name: str, field: FieldInfo) -> str:
     meaning = " ".join((field.description or "").split())
-    return f"| `{name}` | {render_default(name, field)} | {reader} | {meaning} |"
+    return f"| `{name}` | {render_default(name, field)} | {_list_readers(name)} | {meaning} |"
+
+
+def _list_readers(name: str) -> str:
+    readers = [reader for reader, cls in CLASSES.items() if name.lower() in cls.__annotations__]
+    return "all" if "all" in readers else ", ".join(readers)
 
 
 def _find_unit(name: str) -> str:
