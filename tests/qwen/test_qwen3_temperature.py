@@ -30,8 +30,8 @@ def draw(engine: Qwen3Engine, *, temperature: float, seed: int) -> list[int]:
     torch.manual_seed(seed)
     tokens: list[int] = []
 
-    def follow(row: Sequence[int]) -> list[bool]:
-        tokens.extend(row)
+    def follow(new: Sequence[tuple[int, int]]) -> list[bool]:
+        tokens.extend(token for _, token in new)
         return [len(tokens) == 8]
 
     prompt = Prompt(SAMPLES[EXACT[0]].read(), "", None, ())

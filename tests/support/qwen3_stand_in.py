@@ -43,7 +43,8 @@ class ModelStandIn:
             raise OutOfDeviceMemory
         texts = [self._continue(prompt, avoid_repeats=options.avoid_repeats) for prompt in prompts]
         for step in range(options.max_new_tokens):
-            if all(follow([text[step] if step < len(text) else END for text in texts])):
+            tokens = [text[step] if step < len(text) else END for text in texts]
+            if all(follow(list(enumerate(tokens)))):
                 break
         return [self._count(prompt) for prompt in prompts]
 

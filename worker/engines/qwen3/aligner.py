@@ -8,7 +8,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
-from worker.engines.qwen3.device import DeviceTooSmall, Placement
+from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.inputs import load_processor, pad_samples
 from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, place_weights
 from worker.engines.qwen3.words import AlignedUnit
@@ -81,28 +81,13 @@ def load_aligner(aligner_id: str, placement: Placement) -> Qwen3Aligner:
     """
     import torch
 
-    folder = _find_weights(aligner_id)
     try:
+        folder = find_qwen3_weights(aligner_id, setting="ALIGNER_ID", example=DEFAULT_ALIGNER_ID)
+        if not _is_aligner(folder):
+            raise _refuse(folder, "it is not an aligner")
         return place_weights(torch, folder, placement, Qwen3Aligner, _refuse)
-    except DeviceTooSmall as error:
+    except ModelUnavailable as error:
         raise ModelUnavailable(f"Word timestamps: {error} {_WITHOUT}") from error
-
-
-def _find_weights(aligner_id: str) -> Path:
-    folder = Path(aligner_id)
-    if not (folder / CONFIG_NAME).is_file():
-        try:
-            folder = find_qwen3_weights(aligner_id)
-        except ModelUnavailable as error:
-            reason = error.__cause__ or f"there is no {CONFIG_NAME} in this folder"
-            raise ModelUnavailable(
-                f"Word timestamps need the aligner ALIGNER_ID={aligner_id}, which is missing ({reason}). "
-                f"Fetch it where the hub can be reached (`hf download {DEFAULT_ALIGNER_ID}`) and set "
-                f"ALIGNER_ID to the folder, or HF_HOME to the cache. {_WITHOUT}"
-            ) from error
-    if not _is_aligner(folder):
-        raise _refuse(folder, "it is not an aligner")
-    return folder
 
 
 def _is_aligner(folder: Path) -> bool:
@@ -115,5 +100,5 @@ def _is_aligner(folder: Path) -> bool:
 def _refuse(folder: Path, reason: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"The aligner in {folder} cannot be loaded ({reason}). Set ALIGNER_ID to {DEFAULT_ALIGNER_ID}, or to "
-        f"a folder with all its files. Fetch damaged or missing files again. {_WITHOUT}"
+        "a folder with all its files. Fetch damaged or missing files again."
     )

@@ -5,7 +5,7 @@ Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, join_texts
@@ -18,8 +18,13 @@ from worker.engines.qwen3.transcripts import DecodedPart
 
 _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
 
-FollowTokens = Callable[[Sequence[int]], Sequence[bool]]
-"""A callback that takes the next token of each sequence, and returns which sequences need no more."""
+Item = TypeVar("Item")
+
+FollowTokens = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+"""A callback that takes new tokens as (number of the prompt, token) in the order of generation.
+
+It returns for each prompt whether its sequence is finished. Tokens of finished sequences are ignored.
+"""
 
 
 class OutOfDeviceMemory(Exception):
@@ -128,30 +133,31 @@ class BatchDecoding:
             for half in (sequences[:middle], sequences[middle:]):
                 self._generate([sequence for sequence in half if not sequence.is_accepted])
 
-    def _generate(self, sequences: Sequence[SequenceState]) -> None:
-        def follow(tokens: Sequence[int]) -> list[bool]:
+    def _generate(self, batch: Sequence[SequenceState]) -> None:
+        def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
             raise_if_stopped(self._listener)
-            for sequence, token in zip(sequences, tokens, strict=True):
-                if not sequence.is_finished:
-                    sequence.push(token)
+            for number, token in tokens:
+                if not sequences[number].is_finished:
+                    sequences[number].push(token)
             self._publish()
             return [sequence.is_finished for sequence in sequences]
 
         raise_if_stopped(self._listener)
+        sequences = [sequence for sequence in batch if not sequence.is_accepted]
         if not sequences:
             return
-        prompt_counts = self._generator.generate(
-            [sequence.prompt for sequence in sequences],
-            follow,
-            GenerationOptions(
-                max_new_tokens=max(sequence.tokens_left for sequence in sequences),
-                avoid_repeats=sequences[0].avoids_repeats,
-                temperature=self._temperature,
-            ),
+        options = GenerationOptions(
+            max_new_tokens=max(sequence.tokens_left for sequence in sequences),
+            avoid_repeats=sequences[0].avoids_repeats,
+            temperature=self._temperature,
         )
-        for sequence, counts in zip(sequences, prompt_counts, strict=True):
-            sequence.count_prompt(counts)
-            sequence.end_generation()
+        try:
+            counts = self._generator.generate([sequence.prompt for sequence in sequences], follow, options)
+        finally:  # halves go on from the tokens that came before memory ran out
+            for sequence in sequences:
+                sequence.end_generation()
+        for sequence, prompt_counts in zip(sequences, counts, strict=True):
+            sequence.count_prompt(prompt_counts)
 
     def _publish(self) -> None:
         """Publish new text. Text after a sequence that is not accepted yet is only a tail.
@@ -173,6 +179,25 @@ class BatchDecoding:
                 first_language = next((language for text, language in final if text), None)
                 self._listener.on_partial(index, delta, tail, first_language)
                 self._published[index] = (released, tail)
+
+
+def run_or_halve(run: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:
+    """Run a generation on all `items` at once, or on each half if the device has too little memory.
+
+    The batch size is an estimate from the memory that was free after loading. Other programs on the GPU or a
+    long context can use that memory.
+
+    Raises:
+        OutOfDeviceMemory: there is only one item, or a half does not fit either.
+    """
+    try:
+        run(items)
+    except OutOfDeviceMemory:
+        middle = len(items) // 2
+        if not middle:
+            raise
+        run(items[:middle])
+        run(items[middle:])
 
 
 def language_code(name: str | None) -> str | None:

@@ -20,33 +20,10 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
+from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, load_aligner
 from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory
-from worker.engines.qwen3.device import (
-    Placement,
-    choose_attention,
-    choose_batch_windows,
-    choose_device,
-    choose_dtype,
-    watch_device,
-)
-from worker.engines.qwen3.inputs import (
-    END_TOKENS,
-    PAD_TOKEN,
-    GenerationOptions,
-    Prompt,
-    PromptProcessor,
-    choose_sampling,
-    collate,
-)
 from worker.engines.qwen3.language_changes import cut_at_language_changes
-from worker.engines.qwen3.loading import (
-    defer_nagisa,
-    find_qwen3_weights,
-    hide_unused_packages,
-    place_weights,
-    silence_transformers,
-)
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 from worker.engines.qwen3.words import WordTimer
@@ -91,18 +68,20 @@ class Qwen3Engine:
         self._report_phase = report_phase
         report_phase("importing libraries")
         torch = _import_torch()
-        device = choose_device(torch, self._config.device)
+        device_name = device.choose_device(torch, self._config.device)
         if self._config.cpu_threads:
             torch.set_num_threads(self._config.cpu_threads)
         report_phase("finding weights")
-        folder = find_qwen3_weights(self._config.model_id)
+        folder = loading.find_qwen3_weights(self._config.model_id)
         report_phase("loading weights")
-        with watch_device():
-            placement = Placement(device, choose_dtype(torch, self._config.dtype, device))
-        self._model = place_weights(torch, folder, placement, Qwen3Model, _refuse)
+        with device.watch_device():
+            placement = device.Placement(
+                device_name, device.choose_dtype(torch, self._config.dtype, device_name)
+            )
+        self._model = loading.place_weights(torch, folder, placement, Qwen3Model, _refuse)
         if not self._config.batch_windows:
-            self._batch_windows = choose_batch_windows(torch, device)
-        return device
+            self._batch_windows = device.choose_batch_windows(torch, device_name)
+        return device_name
 
     def decode_windows(
         self,
@@ -117,7 +96,7 @@ class Qwen3Engine:
         cut = cut_at_language_changes(self._model, windows, listener, changes)
         decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)
-        with watch_device():
+        with device.watch_device():
             parts = self._timer.add_words(parts, request, listener)
         return compose_transcripts(windows, parts, cut.warnings)
 
@@ -131,7 +110,7 @@ class Qwen3Engine:
 class Qwen3Model:
     """The model on its device, and its processor: a `worker.engines.qwen3.decoding.TokenGenerator`."""
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, folder: Path, placement: device.Placement) -> None:
         import torch
         from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
 
@@ -139,33 +118,33 @@ class Qwen3Model:
             str(folder),
             dtype=placement.dtype,
             device_map=placement.device,
-            attn_implementation=choose_attention(torch, placement),
+            attn_implementation=device.choose_attention(torch, placement),
         ).eval()
         self.placement = placement
-        self._processor = PromptProcessor(folder)
+        self._processor = inputs.PromptProcessor(folder)
 
     def decode_tokens(self, tokens: list[int]) -> str:
         """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
         return self._processor.decode(tokens)
 
     def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
+        self, prompts: Sequence[inputs.Prompt], follow: FollowTokens, options: inputs.GenerationOptions
     ) -> Sequence[TokenCounts]:
         """Continue all `prompts` at once; end this process if its GPU is lost."""
         import torch
 
         steps = _Steps(follow)
         try:
-            with watch_device():
+            with device.watch_device():
                 sequences = [self._processor.prepare(prompt) for prompt in prompts]
                 self._model.generate(
-                    **self._move(collate(sequences)),
+                    **self._move(inputs.collate(sequences)),
                     streamer=steps,
                     stopping_criteria=[steps.find_finished],
                     max_new_tokens=options.max_new_tokens,
-                    eos_token_id=sorted(END_TOKENS),
-                    pad_token_id=PAD_TOKEN,
-                    **choose_sampling(options.temperature),
+                    eos_token_id=sorted(inputs.END_TOKENS),
+                    pad_token_id=inputs.PAD_TOKEN,
+                    **inputs.choose_sampling(options.temperature),
                     repetition_penalty=options.repetition_penalty,
                 )
         except torch.OutOfMemoryError as error:
@@ -179,12 +158,12 @@ class Qwen3Model:
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
 
-    def _move(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Any]:
-        """Return the `inputs` as tensors on the device, the features in the model's dtype."""
+    def _move(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Any]:
+        """Return the `arrays` as tensors on the device, the features in the model's dtype."""
         import torch
 
-        device, dtype = self._model.device, self._model.dtype
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+        target, dtype = self._model.device, self._model.dtype
+        tensors = {name: torch.from_numpy(array).to(target) for name, array in arrays.items()}
         return tensors | {"input_features": tensors["input_features"].to(dtype)}
 
 
@@ -196,7 +175,7 @@ class _Steps:
         self._finished: Sequence[bool] | None = None  # None until `generate` has handed over the prompt
 
     def put(self, tokens: Any) -> None:
-        self._finished = () if self._finished is None else self._follow(tokens.tolist())
+        self._finished = () if self._finished is None else self._follow(list(enumerate(tokens.tolist())))
 
     def end(self) -> None:
         """Do nothing: all tokens are with `follow` already."""
@@ -209,9 +188,9 @@ class _Steps:
 
 def _import_torch() -> Any:
     """Import torch and Qwen's package, without the unused packages that it would import."""
-    defer_nagisa()
+    loading.defer_nagisa()
     try:
-        with hide_unused_packages():
+        with loading.hide_unused_packages():
             import qwen_asr  # noqa: F401 - so that the slow import counts for the phase of this name
         import torch
     except (ImportError, OSError) as error:  # an OSError if a library of the system is missing
@@ -219,7 +198,7 @@ def _import_torch() -> Any:
             f"ENGINE=qwen3 needs the package {getattr(error, 'name', None) or 'torch'}, which cannot be "
             f"imported in {sys.prefix} ({error}). `make run ENGINE=qwen3` sets up an environment that has it."
         ) from error
-    silence_transformers()
+    loading.silence_transformers()
     return torch
 
 

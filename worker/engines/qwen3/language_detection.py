@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from worker.engines.protocol import DecodingListener, Samples, raise_if_stopped
-from worker.engines.qwen3.decoding import OutOfDeviceMemory, TokenGenerator, language_code
+from worker.engines.qwen3.decoding import TokenGenerator, language_code, run_or_halve
 from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt
 from worker.engines.qwen3.text import TokenText, find_language_tag
 
@@ -32,10 +32,14 @@ class LanguageDetector:
             OutOfDeviceMemory: not even half of a batch fits into memory.
         """
         languages: list[str | None] = [None] * len(clips)
-        for numbers in self._batch_by_length(clips):
-            detected = self._detect_or_halve([clips[number] for number in numbers])
+
+        def detect(numbers: Sequence[int]) -> None:
+            detected = self._detect([clips[number] for number in numbers])
             for number, language in zip(numbers, detected, strict=True):
                 languages[number] = language
+
+        for batch in self._batch_by_length(clips):
+            run_or_halve(detect, batch)
         return languages
 
     def _batch_by_length(self, clips: Sequence[Samples]) -> Iterator[list[int]]:
@@ -49,47 +53,25 @@ class LanguageDetector:
         if batch:
             yield batch
 
-    def _detect_or_halve(self, clips: Sequence[Samples]) -> list[str | None]:
-        try:
-            return self._detect(clips)
-        except OutOfDeviceMemory:
-            middle = len(clips) // 2
-            if not middle:
-                raise
-        return [language for half in (clips[:middle], clips[middle:]) for language in self._detect(half)]
-
     def _detect(self, clips: Sequence[Samples]) -> list[str | None]:
-        answers = [_Answer(TokenText(self._generator.decode_tokens)) for _ in clips]
+        outputs = [TokenText(self._generator.decode_tokens) for _ in clips]
+        languages: list[str | None] = [None] * len(clips)
+        is_finished = [False] * len(clips)
 
-        def follow(tokens: Sequence[int]) -> list[bool]:
+        def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
             raise_if_stopped(self._listener)
-            for answer, token in zip(answers, tokens, strict=True):
-                answer.push(token)
-            return [answer.is_finished for answer in answers]
+            for number, token in tokens:
+                if is_finished[number] or token in END_TOKENS:
+                    is_finished[number] = True
+                    continue
+                outputs[number].push(token)
+                if tag := find_language_tag(outputs[number].text):
+                    is_finished[number] = True
+                    languages[number] = tag.language if language_code(tag.language) else None
+            return list(is_finished)
 
         raise_if_stopped(self._listener)
         self._generator.generate(
             [Prompt(clip, "", None, ()) for clip in clips], follow, GenerationOptions(_MAX_TAG_TOKENS)
         )
-        return [answer.language for answer in answers]
-
-
-class _Answer:
-    """The model's answer about one clip, up to the end of the language tag."""
-
-    def __init__(self, output: TokenText) -> None:
-        self.is_finished = False
-        self.language: str | None = None
-        self._output = output
-
-    def push(self, token: int) -> None:
-        """Take the next token; tokens after the end of the tag are ignored."""
-        if self.is_finished:
-            return
-        if token in END_TOKENS:
-            self.is_finished = True
-            return
-        self._output.push(token)
-        if tag := find_language_tag(self._output.text):
-            self.is_finished = True
-            self.language = tag.language if language_code(tag.language) else None
+        return languages

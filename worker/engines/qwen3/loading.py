@@ -78,8 +78,10 @@ def silence_transformers() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-def find_qwen3_weights(model_id: str) -> Path:
-    """Return the folder of the model that `model_id` names: a folder, or a name on the hub.
+def find_qwen3_weights(
+    model_id: str, *, setting: str = "MODEL_ID", example: str = "Qwen/Qwen3-ASR-0.6B"
+) -> Path:
+    """Return the folder of a model: `model_id`, the value of `setting`, is a folder or a name on the hub.
 
     Downloads are kept in the hub's cache (HF_HUB_CACHE). A complete model there needs no request to the hub.
     With HF_HUB_OFFLINE=1 only the cache is searched.
@@ -93,13 +95,13 @@ def find_qwen3_weights(model_id: str) -> Path:
             return candidate
     if folder.is_dir() or folder.is_absolute() or model_id.startswith("."):
         raise ModelUnavailable(
-            f"MODEL_ID={model_id}: there is no {CONFIG_NAME} in this folder. "
-            "Name the folder of a Qwen3-ASR model, or a model on the hub such as Qwen/Qwen3-ASR-0.6B."
+            f"{setting}={model_id}: there is no {CONFIG_NAME} in this folder. "
+            f"Set {setting} to the folder of a model, or to a name on the hub such as {example}."
         )
-    return _fetch_from_hub(model_id)
+    return _fetch_from_hub(model_id, setting)
 
 
-def _fetch_from_hub(model_id: str) -> Path:
+def _fetch_from_hub(model_id: str, setting: str) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     download = partial(snapshot_download, model_id, allow_patterns=_PATTERNS)
@@ -109,9 +111,9 @@ def _fetch_from_hub(model_id: str) -> Path:
         is_offline = constants.HF_HUB_OFFLINE
         source = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"
         raise ModelUnavailable(
-            f"MODEL_ID={model_id} is neither a folder here nor available from {source} ({error}). "
+            f"{setting}={model_id} is neither a folder here nor available from {source} ({error}). "
             f"Fetch it where the hub can be reached (`hf download {model_id} --local-dir FOLDER`) and set "
-            f"MODEL_ID to that folder. The cache of the hub is {constants.HF_HUB_CACHE}."
+            f"{setting} to that folder. The cache of the hub is {constants.HF_HUB_CACHE}."
         ) from error
 
 

@@ -6,7 +6,6 @@ and repairs in `decoding` are the same as on torch. Only this module and `vllm_e
 
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,56 +78,6 @@ class VllmModel:
             self._engine.abort_request(list(request_ids))
 
 
-class TokenQueues:
-    """The tokens of each sequence that `follow` has not seen yet; it takes one of each at a time.
-
-    A sequence that is ahead waits for the others. Sequences begin together, except for the few steps in
-    which vLLM reads their prompts. So they are that far apart, or further if vLLM suspends one for lack of
-    memory.
-    """
-
-    def __init__(self, sequences: int, follow: FollowTokens, *, max_new_tokens: int) -> None:
-        self._follow = follow
-        self._steps_left = max_new_tokens
-        self._waiting: list[deque[int]] = [deque() for _ in range(sequences)]
-        self._is_ended = [False] * sequences  # by vLLM, so that no more tokens come
-        self._is_finished: Sequence[bool] = [False] * sequences
-
-    @property
-    def open_sequences(self) -> list[int]:
-        """The numbers of the sequences that need more tokens."""
-        return [
-            number
-            for number, is_finished in enumerate(self._is_finished)
-            if not is_finished and self._steps_left
-        ]
-
-    def add(self, number: int, tokens: Sequence[int], *, finish_reason: str | None) -> None:
-        """Add the tokens of a sequence; if the model stopped it, an end token follows, shown or not."""
-        self._waiting[number].extend(tokens)
-        self._is_ended[number] = self._is_ended[number] or finish_reason is not None
-        if finish_reason == "stop" and not (tokens and tokens[-1] in END_TOKENS):
-            self._waiting[number].append(_END_TOKEN)
-
-    def flush(self) -> None:
-        """Hand all tokens to `follow`, up to where the next token of an open sequence is missing.
-
-        Raises:
-            RuntimeError: vLLM ended a sequence that needs more tokens.
-        """
-        while (numbers := self.open_sequences) and all(self._waiting[number] for number in numbers):
-            self._steps_left -= 1
-            self._is_finished = self._follow([self._take(number) for number in range(len(self._waiting))])
-        if any(self._is_ended[number] and not self._waiting[number] for number in self.open_sequences):
-            raise RuntimeError(
-                "vLLM has no room for the whole text of a window; shorten the prompt, or lower WINDOW_S"
-            )
-
-    def _take(self, number: int) -> int:
-        """Return the next token of an open sequence; the tokens of finished ones are ignored."""
-        return _END_TOKEN if self._is_finished[number] else self._waiting[number].popleft()
-
-
 class StoppableGenerator:
     """The model on vLLM as a `worker.engines.qwen3.decoding.TokenGenerator`.
 
@@ -151,31 +100,60 @@ class StoppableGenerator:
         Raises:
             DecodingStopped: the listener asked for a stop.
         """
-        requests: dict[str, int] = {}  # the number of the sequence for each request
-        queues = TokenQueues(len(prompts), follow, max_new_tokens=options.max_new_tokens)
+        requests: dict[str, int] = {}  # the number of the prompt for each request
         with watch_device(), _watch_engine():
             try:
                 for number, prompt in enumerate(prompts):
                     requests[self._model.add_request(prompt, options)] = number
-                self._follow_requests(requests, queues)
+                self._follow_requests(requests, follow, max_new_tokens=options.max_new_tokens)
             finally:
                 self._model.abort(list(requests))
         return [None] * len(prompts)
 
-    def _follow_requests(self, requests: dict[str, int], queues: TokenQueues) -> None:
-        """Step until no sequence needs more tokens; remove requests from `requests` as they finish."""
-        while queues.open_sequences:
+    def _follow_requests(
+        self, requests: dict[str, int], follow: FollowTokens, *, max_new_tokens: int
+    ) -> None:
+        """Step until no sequence needs more tokens; remove requests from `requests` as they finish.
+
+        Raises:
+            RuntimeError: vLLM ended a request whose sequence needs more tokens.
+        """
+        tokens_left = dict.fromkeys(requests, max_new_tokens)
+        while requests:
             if self._is_stopped():
                 raise DecodingStopped
-            for output in self._model.step():
-                if (number := requests.get(output.request_id)) is not None:
-                    new = output.outputs[0]
-                    queues.add(number, new.token_ids, finish_reason=new.finish_reason)
-            queues.flush()
-            finished = [name for name, number in requests.items() if number not in queues.open_sequences]
-            self._model.abort(finished)
-            for request_id in finished:
+            tokens: list[tuple[int, int]] = []
+            ended: set[str] = set()
+            for request_id, new in self._step(requests):
+                tokens += [(requests[request_id], token) for token in _read_tokens(new)]
+                tokens_left[request_id] -= len(new.token_ids)
+                if new.finish_reason is not None:
+                    ended.add(request_id)
+            is_finished = follow(tokens)
+            if any(tokens_left[name] > 0 and not is_finished[requests[name]] for name in ended):
+                raise RuntimeError(
+                    "vLLM has no room for the whole text of a window; shorten the prompt, or lower WINDOW_S"
+                )
+            done = [name for name, number in requests.items() if is_finished[number] or name in ended]
+            self._model.abort(done)
+            for request_id in done:
                 del requests[request_id]
+
+    def _step(self, requests: Mapping[str, int]) -> list[tuple[str, Any]]:
+        """Return the new output of each request that has some, as vLLM's CompletionOutput."""
+        return [
+            (output.request_id, output.outputs[0])
+            for output in self._model.step()
+            if output.request_id in requests  # a late output of an aborted request is ignored
+        ]
+
+
+def _read_tokens(output: Any) -> list[int]:
+    """Return the new tokens of a request. If the model stopped, the last one is an end token."""
+    tokens = list(output.token_ids)
+    if output.finish_reason == "stop" and not (tokens and tokens[-1] in END_TOKENS):
+        tokens.append(_END_TOKEN)
+    return tokens
 
 
 @contextmanager

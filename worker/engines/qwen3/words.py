@@ -5,10 +5,8 @@ units only decide where the text is cut, and no letter of it can get lost.
 """
 
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Sequence
-from difflib import SequenceMatcher
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import msgspec
@@ -17,6 +15,7 @@ import structlog
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.languages import language_name
+from shared.text.letters import Spelling, carry_positions
 from shared.transcripts import Word
 from worker.engines.protocol import (
     DecodingListener,
@@ -129,25 +128,22 @@ def make_words(window: Window, text: str, units: Sequence[AlignedUnit]) -> tuple
 
 def is_spoken(text: str) -> bool:
     """Return whether `text` has more than punctuation."""
-    return any(map(_is_spoken, text))
+    return any(map(str.isalnum, text))
 
 
 def find_words(text: str, units: Sequence[str]) -> list[slice | None]:
     """Return the slice of `text` for each unit, in order; None for units of punctuation alone.
 
-    The aligner leaves punctuation out, and its tokenizers may spell differently from `text`. Every letter
-    and digit of `text` is in one of the slices, whatever the units are, as long as one unit has any.
+    The tokenizers of the aligner may spell differently from `text`. Every letter and digit of `text` is in
+    one of the slices, whatever the units are, as long as one unit has any.
     """
-    spoken = [place for place, character in enumerate(text) if _is_spoken(character)]
-    keys = [(_make_key(text[place]), number) for number, place in enumerate(spoken)]
-    owners = [number for key, number in keys for _ in key]
-    unit_keys = ["".join(map(_make_key, unit)) for unit in units]
-    ends = list(accumulate(map(len, unit_keys)))
-    borders = _map_places("".join(unit_keys), "".join(key for key, _ in keys), ends)
-    numbers = [0, *(owners[border] if border < len(owners) else len(spoken) for border in borders)]
-    if ends and ends[-1]:
+    spoken = [place for place, character in enumerate(text) if character.isalnum()]
+    spelled, aligned = Spelling([text[place] for place in spoken]), Spelling(units)
+    borders = carry_positions(aligned.letters, spelled.letters, aligned.ends)
+    numbers = [0, *map(spelled.find, borders)]
+    if aligned.letters:
         # The last unit with letters takes the rest of the text. Later units, without letters, get nothing.
-        last = bisect_left(ends, ends[-1]) + 1
+        last = aligned.find(len(aligned.letters) - 1) + 1
         numbers[last:] = [len(spoken)] * (len(numbers) - last)
     return [_slice_with_marks(text, spoken[first:after]) for first, after in pairwise(numbers)]
 
@@ -173,22 +169,6 @@ def spread_times(times: Sequence[tuple[float, float]], *, limit_s: float) -> lis
     return held[::-1]
 
 
-def _map_places(source: str, target: str, places: Sequence[int]) -> Iterator[int]:
-    """Yield the place in `target` for each of the growing `places` in `source`, by equal text in both."""
-    if source == target:
-        yield from places
-        return
-    blocks = SequenceMatcher(None, source, target, autojunk=False).get_opcodes()
-    for place in places:
-        for _, start, end, target_start, target_end in blocks:
-            if place <= end:
-                share = (place - start) / (end - start) if end > start else 1.0
-                yield target_start + round(share * (target_end - target_start))
-                break
-        else:
-            yield len(target)
-
-
 def _slice_with_marks(text: str, spoken: Sequence[int]) -> slice | None:
     """Return the slice of `text` over the places `spoken`, with the combining marks after the last one."""
     if not spoken:
@@ -197,14 +177,3 @@ def _slice_with_marks(text: str, spoken: Sequence[int]) -> slice | None:
     while end < len(text) and unicodedata.category(text[end]).startswith("M"):
         end += 1
     return slice(spoken[0], end)
-
-
-def _make_key(character: str) -> str:
-    """Return the part of a letter or digit that stays the same if a tokenizer folds its width or case."""
-    folded = unicodedata.normalize("NFKD", character).casefold()
-    return "".join(part for part in folded if _is_spoken(part))
-
-
-def _is_spoken(character: str) -> bool:
-    """Return whether the character is a letter or a digit."""
-    return unicodedata.category(character)[0] in "LN"

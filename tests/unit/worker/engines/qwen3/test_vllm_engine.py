@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -290,17 +290,17 @@ def test_a_text_that_vllm_has_no_room_for_is_an_error_and_no_shorter_text(vllm: 
 def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmStandIn) -> None:
     engine = make_engine()
     engine.load(lambda _phase: None)
-    heard: list[int] = []
+    followed: list[int] = []
 
-    def follow(tokens: list[int]) -> list[bool]:
-        heard.extend(tokens)
+    def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
+        followed.extend(token for _, token in tokens)
         return [False]
 
     generator = StoppableGenerator(engine._model, lambda: False)
     prompt = Prompt(make_window(0).samples, "", None, ())
-    generator.generate([prompt], follow, GenerationOptions(max_new_tokens=5))  # type: ignore[arg-type]
+    generator.generate([prompt], follow, GenerationOptions(max_new_tokens=5))
 
-    assert bytes(heard) == ENGLISH[:5].encode()
+    assert bytes(followed) == ENGLISH[:5].encode()
 
 
 def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmStandIn) -> None:
