@@ -1,4 +1,4 @@
-"""What the scripted engine does to its own process when told to."""
+"""Faults of the scripted engine that affect its own process."""
 
 import json
 import signal

@@ -27,7 +27,7 @@ MakeHost = Callable[..., ModelHost]
 
 @pytest.fixture
 def make_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakeHost]:
-    """Makes hosts whose vLLM lives for so many steps that take so long; all are unloaded."""
+    """A factory of hosts whose vLLM lives for so many steps of such a length; all hosts are unloaded."""
     settings = {"ENGINE": "qwen3-vllm", "MODEL_ID": str(TINY), "DATA_DIR": str(tmp_path)}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -57,7 +57,7 @@ def begin_job(host: ModelHost, tmp_path: Path) -> None:
 
 
 def family() -> list[psutil.Process]:
-    """The model process and what it has started."""
+    """The model process and its children."""
     parents = [child for child in psutil.Process().children() if str(DRIVER) in child.cmdline()]
     return parents + [grandchild for parent in parents for grandchild in parent.children(recursive=True)]
 

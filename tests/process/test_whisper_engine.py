@@ -27,7 +27,7 @@ SENTENCE = "We walked along the river until the sun went down behind the hills."
 
 
 class Listener:
-    """Notes the partials, and says stop from the start if told so."""
+    """A listener that collects partials, and asks for a stop from the start if wanted."""
 
     def __init__(self, *, is_impatient: bool = False) -> None:
         self.text = ""
@@ -79,7 +79,7 @@ def errors(found: Iterable[Segment], expected: str) -> int:
     return count_errors(expected, join_segments(found), language="en").errors
 
 
-def test_a_sentence_is_understood_and_its_language_told(engine: WhisperEngine) -> None:
+def test_a_sentence_and_its_language_are_recognised(engine: WhisperEngine) -> None:
     listener = Listener()
 
     segments = transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), listener)
@@ -119,11 +119,11 @@ def test_times_are_those_of_the_upload_though_silence_is_left_out(engine: Whispe
     assert max(pauses_s) > 18
 
 
-def test_silence_is_not_put_into_words(engine: WhisperEngine) -> None:
+def test_silence_has_no_text(engine: WhisperEngine) -> None:
     assert transcribe(engine, read_clip("silence.flac"), TranscriptionRequest()) == []
 
 
-def test_it_tells_how_each_segment_was_decoded(engine: WhisperEngine) -> None:
+def test_each_segment_has_the_numbers_of_its_decoding(engine: WhisperEngine) -> None:
     segments = transcribe(engine, read_clip("long.ogg"), TranscriptionRequest(language_hint="en"))
 
     told = [segment.decoding for segment in segments if segment.decoding]
@@ -139,7 +139,7 @@ def test_it_tells_how_each_segment_was_decoded(engine: WhisperEngine) -> None:
     assert all(start_s <= segment.start_s for start_s, segment in zip(starts_s, segments, strict=True))
 
 
-def test_a_wanted_stop_ends_the_decoding(engine: WhisperEngine) -> None:
+def test_a_stop_ends_the_decoding(engine: WhisperEngine) -> None:
     with pytest.raises(DecodingStopped):
         transcribe(engine, read_clip("speech.flac"), TranscriptionRequest(), Listener(is_impatient=True))
 
@@ -162,13 +162,13 @@ def test_a_draft_comes_before_the_text_and_keeps_nothing_of_itself(
     assert count_errors(SENTENCE, tail, language="en").errors <= 2
 
 
-def test_a_draft_that_repeats_itself_is_not_told() -> None:
+def test_a_draft_that_repeats_itself_is_not_published() -> None:
     assert not _is_plausible("and on " * 40)
     assert _is_plausible(SENTENCE)
     assert _is_plausible("")
 
 
-def test_a_stop_is_heard_before_a_draft(engine: WhisperEngine) -> None:
+def test_a_stop_takes_effect_before_a_draft(engine: WhisperEngine) -> None:
     (window,) = cut_windows([read_clip("speech.flac")], SileroVad().open_stream(), config=WindowConfig())
     with pytest.raises(DecodingStopped):
         engine.draft_window(window, TranscriptionRequest(), Listener(is_impatient=True))

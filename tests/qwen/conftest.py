@@ -1,4 +1,4 @@
-"""What is in this folder runs in .venv-qwen, and is marked so; servers with the engine `qwen3` for it."""
+"""Tests in this folder run in .venv-qwen and get that mark; fixtures of servers with the engine `qwen3`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

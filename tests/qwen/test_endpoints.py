@@ -45,12 +45,12 @@ def join_samples(times: int, *, gap_s: float) -> tuple[Samples, list[Spoken]]:
 
 
 def bare(text: str) -> str:
-    """`text` without spaces, which stand or not where windows and segments meet."""
+    """`text` without spaces, which may or may not stand where windows and segments meet."""
     return text.replace(" ", "")
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_who_waits_gets_the_exact_text_and_its_language(qwen_server: RealServer, name: str) -> None:
+def test_a_synchronous_call_gets_the_exact_text_and_its_language(qwen_server: RealServer, name: str) -> None:
     body = transcribe(qwen_server, read_file(name))
 
     assert body["text"] == SAMPLES[name].text
@@ -59,7 +59,7 @@ def test_who_waits_gets_the_exact_text_and_its_language(qwen_server: RealServer,
 
 
 @pytest.mark.parametrize("name", ["en_hello", "de_umlaut", "zh_tea", "silence"])
-def test_the_bare_text_is_all_there_is_on_demand(qwen_server: RealServer, name: str) -> None:
+def test_response_format_text_answers_with_the_bare_text(qwen_server: RealServer, name: str) -> None:
     answer = qwen_server.client.post(URL, files={"file": read_file(name)}, data={"response_format": "text"})
 
     assert answer.text == SAMPLES[name].text + "\n"
@@ -83,7 +83,7 @@ def test_another_language_that_is_forced_is_the_one_of_the_words(qwen_server: Re
 
 
 @pytest.mark.parametrize("name", ["en_two", "de_digits5", "zh_tea"])
-def test_the_stream_tells_the_text_early_and_in_the_end_exactly(qwen_server: RealServer, name: str) -> None:
+def test_the_stream_has_text_early_and_the_exact_text_at_the_end(qwen_server: RealServer, name: str) -> None:
     audio = np.concatenate([SAMPLES[name].read()] * 3)
     with httpx_sse.connect_sse(
         qwen_server.client, "POST", f"{URL}/stream", files={"file": write_floats(audio)}
@@ -121,7 +121,7 @@ def test_deltas_in_three_languages_are_the_text(qwen_server: RealServer) -> None
 
 
 @pytest.mark.parametrize("name", SPOKEN)
-def test_a_job_is_told_of_by_its_events_and_holds_the_exact_text(qwen_server: RealServer, name: str) -> None:
+def test_a_job_has_events_and_the_exact_text(qwen_server: RealServer, name: str) -> None:
     location = submit(qwen_server, read_file(name))
     events = follow(qwen_server, location)
     transcript = read_success(qwen_server, location)["transcript"]
@@ -135,7 +135,7 @@ def test_a_job_is_told_of_by_its_events_and_holds_the_exact_text(qwen_server: Re
     )
 
 
-def test_loading_is_told_by_its_phases(make_qwen_server: Any) -> None:
+def test_loading_is_reported_by_phase(make_qwen_server: Any) -> None:
     server = make_qwen_server().start()
     events = follow(server, submit(server, read_file("en_hello")))
 
@@ -173,7 +173,7 @@ def test_minutes_of_speech_in_three_languages_are_exact_in_order_and_place(qwen_
 
 
 def check_places(segments: list[dict[str, Any]], spoken: list[Spoken]) -> None:
-    """See that each sample is said by segments within its bounds, about from its start to its end."""
+    """Check that segments within the bounds of each sample cover it about from its start to its end."""
     for part in spoken:
         inside = [segment for segment in segments if part.start_s <= middle_s(segment) <= part.end_s]
         assert bare("".join(segment["text"] for segment in inside)) == bare(SAMPLES[part.name].text)

@@ -13,7 +13,7 @@ PARTS = ("api.app", "cli.up.composition", "worker.model.process", "worker.runtim
 
 
 def run_python(program: str) -> str:
-    """What a fresh Python of this environment prints."""
+    """The output of a fresh Python of this environment."""
     command = [sys.executable, "-P", "-c", program]
     return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
 

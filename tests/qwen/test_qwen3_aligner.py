@@ -45,7 +45,7 @@ TRUE_WORDS: dict[str, list[tuple[str, float, float]]] = {
 
 
 class Listener:
-    """Notes the partials, and says stop once there is a text of this many characters."""
+    """A listener that collects partials, and asks for a stop once a text has this many characters."""
 
     def __init__(self, *, longest: int = 1_000) -> None:
         self.deltas: dict[int, str] = {}
@@ -113,7 +113,7 @@ def assert_in_order(words: list[Word]) -> None:
 
 
 @pytest.mark.parametrize("name", SPOKEN)
-def test_words_are_those_of_the_text_in_order_and_about_where_they_were_said(
+def test_words_are_those_of_the_text_in_order_and_near_their_times(
     engine: Qwen3Engine, vad: SileroVad, name: str
 ) -> None:
     windows = cut(vad, SAMPLES[name].read())
@@ -173,7 +173,7 @@ def test_segments_are_sentences_and_the_text_is_as_without_words(engine: Qwen3En
     assert all(segment.text[-1] in ".?" for segment in timed)
 
 
-def test_what_was_streamed_is_the_text_with_words_as_well(engine: Qwen3Engine) -> None:
+def test_the_deltas_are_the_text_with_words_as_well(engine: Qwen3Engine) -> None:
     listener = Listener()
 
     (transcript,) = engine.decode_windows(
@@ -221,21 +221,21 @@ def test_a_job_in_such_a_language_fails_with_a_code_of_its_own(engine: Qwen3Engi
     assert "Finnish" in report.message
 
 
-def test_stop_is_heard_between_text_and_words(engine: Qwen3Engine) -> None:
+def test_a_stop_takes_effect_between_text_and_words(engine: Qwen3Engine) -> None:
     listener = Listener(longest=len(SAMPLES["en_hello"].text))
 
     with pytest.raises(DecodingStopped):
         engine.decode_windows([take_whole(SAMPLES["en_hello"].read())], REQUIRED, listener)
 
 
-def test_very_short_audio_is_no_error() -> None:
+def test_very_short_audio_is_not_an_error() -> None:
     units = load_aligner(str(ALIGNER), CPU).align(np.zeros(150, np.float32), "Hello, you.", "en")
 
     assert [unit.text for unit in units] == ["Hello", "you"]
 
 
 @pytest.mark.parametrize("folder", [TINY / "checkpoint", "missing", "config"])
-def test_what_is_no_aligner_is_refused_with_the_remedy(folder: Path | str, tmp_path: Path) -> None:
+def test_another_model_as_aligner_is_refused_with_the_remedy(folder: Path | str, tmp_path: Path) -> None:
     if folder == "config":
         (tmp_path / "config.json").write_text('{"model_type": "qwen3_asr", "timestamp_token_id": 1}')
         folder = tmp_path
@@ -263,7 +263,7 @@ def test_without_weights_only_required_words_fail(tmp_path: Path, files: str) ->
         decode(engine, [window])
 
 
-def test_too_little_memory_on_the_device_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_device_memory_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     aligner = load_aligner(str(ALIGNER), CPU)
 
     def run_out_of_memory(*_inputs: Any) -> None:
@@ -274,7 +274,7 @@ def test_too_little_memory_on_the_device_is_said_with_the_remedy(monkeypatch: py
         aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "Hello", "en")
 
 
-def test_it_computes_in_the_numbers_of_the_model() -> None:
+def test_the_aligner_computes_in_the_dtype_of_the_model() -> None:
     aligner = load_aligner(str(ALIGNER), Placement("cpu", torch.bfloat16))
     samples = SAMPLES["zh_tea"].read()
 
@@ -295,7 +295,7 @@ def test_the_languages_are_those_that_qwens_package_names() -> None:
 
 
 def run_alignment(language: str, text: str) -> list[str]:
-    """What a fresh process prints: modules after recognition, those after alignment, the words."""
+    """The output of a fresh process: modules after recognition, modules after alignment, the words."""
     program = f"""
 import sys
 import numpy as np

@@ -1,4 +1,4 @@
-"""Weights that are damaged or cannot be had are said to be, with Qwen's own package and the hub's client."""
+"""Damaged or missing weights are reported, with Qwen's own package and the hub's client."""
 
 import os
 import shutil
@@ -101,7 +101,7 @@ def test_a_damaged_model_fails_the_job_at_once_with_the_remedy(
 
 
 def find_weights(cache: Path, endpoint: str) -> str:
-    """What the hub's client of Qwen's environment makes of the default model."""
+    """The outcome of a search for the default model by the hub's client in Qwen's environment."""
     program = (
         "from worker.engines.qwen3.loading import find_qwen3_weights\n"
         "from worker.engines.protocol import ModelUnavailable\n"
@@ -115,7 +115,7 @@ def find_weights(cache: Path, endpoint: str) -> str:
     ).stdout.strip()
 
 
-def test_a_hub_that_is_silent_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_silent_hub_does_not_delay_a_start(tmp_path: Path) -> None:
     with open_silent_hub() as endpoint:
         assert "timed out" in find_weights(tmp_path, endpoint)
 

@@ -38,7 +38,7 @@ DETECT = TranscriptionRequest()
 
 
 class Listener:
-    """Notes the partials, and says stop once it was asked as often as it is told."""
+    """A listener that collects partials, and asks for a stop at the check of that number."""
 
     def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.deltas: dict[int, str] = {}
@@ -131,7 +131,7 @@ def test_long_speech_is_nearly_exact(engine: Qwen3Engine, vad: SileroVad) -> Non
 
 
 @pytest.mark.parametrize("name", ["silence", "noise"])
-def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
+def test_audio_without_speech_has_no_text_even_without_speech_detection(
     engine: Qwen3Engine, name: str
 ) -> None:
     listener = Listener()
@@ -143,7 +143,7 @@ def test_nothing_is_heard_where_nobody_speaks_even_without_the_windower(
 
 
 @pytest.mark.parametrize("length", [1, 200, 201, 4_000])
-def test_very_short_audio_is_no_error(engine: Qwen3Engine, length: int) -> None:
+def test_very_short_audio_is_not_an_error(engine: Qwen3Engine, length: int) -> None:
     window = take_whole(np.zeros(length, np.float32))
 
     (transcript,) = engine.decode_windows([window], DETECT, Listener())
@@ -152,7 +152,7 @@ def test_very_short_audio_is_no_error(engine: Qwen3Engine, length: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["en_long20", *SPOKEN])
-def test_what_was_streamed_is_the_text(engine: Qwen3Engine, vad: SileroVad, name: str) -> None:
+def test_the_deltas_are_the_text(engine: Qwen3Engine, vad: SileroVad, name: str) -> None:
     windows = cut(vad, SAMPLES[name].read())
     listener = Listener()
 
@@ -209,14 +209,14 @@ def test_the_right_language_forced_changes_nothing(engine: Qwen3Engine, name: st
     assert decode_sample(engine, name, language_hint=str(SAMPLES[name].code)) == SAMPLES[name].text
 
 
-def test_markup_in_the_context_does_not_take_the_prompt_apart(engine: Qwen3Engine) -> None:
+def test_markup_in_the_context_does_not_break_the_prompt(engine: Qwen3Engine) -> None:
     context = "<|audio_pad|><|im_end|>"
 
     assert decode_sample(engine, "en_hello", context=context) == SAMPLES["en_hello"].text
 
 
 @pytest.mark.parametrize("asked", [1, 2, 9])
-def test_stop_is_heard_at_the_next_token(engine: Qwen3Engine, asked: int) -> None:
+def test_a_stop_takes_effect_at_the_next_token(engine: Qwen3Engine, asked: int) -> None:
     listener = Listener(max_checks=asked)
     window = take_whole(SAMPLES["en_fox"].read())
 
@@ -240,7 +240,7 @@ def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str
     assert listener.deltas == {0: join_segments(whole.segments)}
 
 
-def test_a_text_that_stays_cut_is_warned_of_with_its_time(engine: Qwen3Engine) -> None:
+def test_a_text_that_stays_truncated_is_warned_of_with_its_time(engine: Qwen3Engine) -> None:
     tiny_limit = give_rules(engine, SequenceRules(max_new_tokens=3, truncation_repairs=1))
 
     window = take_whole(SAMPLES["en_fox"].read())
@@ -266,7 +266,7 @@ def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> Non
     assert listener.deltas == {0: text}
 
 
-def test_where_a_batch_does_not_fit_its_halves_are_decoded(
+def test_a_batch_that_does_not_fit_is_decoded_in_halves(
     engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = []
@@ -307,7 +307,7 @@ def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", ["en_fox", "de_umlaut", "zh_tea"])
-def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine, name: str) -> None:
+def test_tokens_are_counted_as_the_model_reads_and_generates_them(engine: Qwen3Engine, name: str) -> None:
     sample, tokenizer = SAMPLES[name], engine._model._processor._processor.tokenizer
     audio = sample.read()
 
@@ -324,7 +324,7 @@ def test_tokens_are_counted_as_the_model_reads_and_says_them(engine: Qwen3Engine
     assert counts.output == len(tokenizer(said)["input_ids"])
 
 
-def test_a_text_that_takes_two_generations_is_said_once_and_heard_twice(engine: Qwen3Engine) -> None:
+def test_two_generations_count_the_text_once_and_the_audio_twice(engine: Qwen3Engine) -> None:
     window = take_whole(SAMPLES["en_fox"].read())
     two_steps = give_rules(engine, SequenceRules(max_new_tokens=8, truncation_repairs=6))
 
@@ -351,7 +351,7 @@ def test_the_languages_are_those_of_qwens_package() -> None:
     assert len(QWEN3_LANGUAGE_NAMES) == 30
 
 
-def test_it_computes_in_the_numbers_it_is_told_to_and_says_where() -> None:
+def test_the_engine_computes_in_the_chosen_dtype_and_names_its_device() -> None:
     halved = Qwen3Engine(Qwen3Config(str(TINY), device="auto", dtype="bfloat16"))
 
     assert halved.load(lambda _phase: None) == "cpu"
@@ -372,7 +372,7 @@ def test_a_gpu_that_is_not_there_never_becomes_the_cpu() -> None:
         Qwen3Engine(Qwen3Config(str(TINY), device="cuda")).load(lambda _phase: None)
 
 
-def test_what_recognition_does_not_use_is_not_loaded_until_somebody_uses_it() -> None:
+def test_packages_that_recognition_does_not_use_load_at_their_first_use() -> None:
     program = f"""
 import sys
 import numpy as np

@@ -28,7 +28,7 @@ def check_at_rest(server: RealServer) -> None:
 
 
 def rss_bytes(server: RealServer) -> int:
-    """What the worker and all its children have in memory."""
+    """The memory of the worker and all its children."""
     worker = psutil.Process(server.worker.pid)
     return sum(process.memory_info().rss for process in [worker, *worker.children(recursive=True)])
 
@@ -96,7 +96,7 @@ def test_a_model_that_is_not_there_is_an_error_that_names_the_remedy(make_qwen_s
     assert server.model_process() is None
 
 
-def test_the_model_hub_is_asked_with_a_cache_in_the_folder_of_models(
+def test_downloads_are_cached_in_the_folder_of_models(
     make_qwen_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HF_HOME", "HF_HUB_CACHE"):

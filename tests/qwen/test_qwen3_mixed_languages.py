@@ -1,4 +1,4 @@
-"""Windows with two languages: transcribed as spoken where LANGUAGE_CHANGES has the change searched for."""
+"""Windows with two languages are transcribed as spoken if LANGUAGE_CHANGES searches for the change."""
 
 import numpy as np
 import pytest
@@ -187,9 +187,7 @@ def test_a_window_in_one_language_is_not_cut(
     assert decode(engine, windows)[0] == decode(blind_engine, windows)[0]
 
 
-def test_without_the_search_the_whole_window_comes_in_one_language(
-    blind_engine: Qwen3Engine, vad: SileroVad
-) -> None:
+def test_without_the_search_a_window_comes_in_one_language(blind_engine: Qwen3Engine, vad: SileroVad) -> None:
     windows = cut(vad, join("zh_digits4", "en_hello", silence_s=0.8))
 
     (segment,), _ = decode(blind_engine, windows)

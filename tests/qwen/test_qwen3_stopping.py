@@ -1,4 +1,4 @@
-"""Whoever cancels, leaves or runs out of time stops Qwen3-ASR itself, and the next job finds it there."""
+"""A cancel, a disconnect or a timeout stops the generation, and the next job finds the model loaded."""
 
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -24,7 +24,7 @@ MakeServer = Callable[..., RealServer]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealServer]:
-    """A server whose model is loaded, and will not leave by itself."""
+    """A server whose model is loaded and never unloads when idle."""
     with open_qwen_server(IDLE_TIMEOUT="0", **PATIENT_WITH_ENGINES) as server:
         transcribe_short(server)
         yield server
@@ -68,7 +68,7 @@ def test_a_cancel_stops_the_generation_and_keeps_the_model(server: RealServer) -
     see_model_free_again(server, model)
 
 
-def test_a_client_that_leaves_stops_the_generation_it_waited_for(server: RealServer) -> None:
+def test_a_disconnect_stops_the_generation_that_the_client_waited_for(server: RealServer) -> None:
     model = model_of(server)
     claimed_before, cancelled_before = count_claimed(server), count_cancelled(server)
     request = server.client.build_request("POST", URL, files={"file": LONG})

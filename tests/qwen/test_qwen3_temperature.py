@@ -1,4 +1,4 @@
-"""The engine `qwen3` draws its tokens at the temperature that is asked for, and takes the likeliest at 0."""
+"""The engine `qwen3` draws its tokens at the requested temperature, and takes the likeliest at 0."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -52,7 +52,7 @@ def test_a_temperature_draws_and_none_takes_the_likeliest(engine: Qwen3Engine) -
     ("asked", "taken"),
     [(None, (False, None)), (0.0, (False, None)), (0.4, (True, 0.4))],
 )
-def test_a_request_says_at_which(
+def test_a_request_chooses_the_temperature(
     engine: Qwen3Engine,
     monkeypatch: pytest.MonkeyPatch,
     asked: float | None,

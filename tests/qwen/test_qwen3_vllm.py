@@ -1,4 +1,4 @@
-"""The engine `qwen3-vllm` with Qwen's own processor: a stub of vLLM hands out what the miniature says."""
+"""The engine `qwen3-vllm` with Qwen's own processor: a stub of vLLM returns the tokens of the miniature."""
 
 import importlib
 import sys
@@ -23,7 +23,7 @@ NAMES = ("de_digits5", "zh_digits4", "en_digits6")
 
 
 class Miniature:
-    """Says what the miniature does, given a request with one token for all of the audio, as vLLM takes it."""
+    """The tokens of the miniature for a request with one token for all of the audio, as vLLM takes it."""
 
     def __init__(self) -> None:
         folder = str(TINY / "checkpoint")
@@ -90,7 +90,7 @@ def make_windows() -> list[Window]:
 
 
 @pytest.mark.parametrize("rules", [SequenceRules(), SequenceRules(max_new_tokens=9, truncation_repairs=3)])
-def test_texts_are_those_of_the_model_even_if_they_have_to_be_gone_on_with(
+def test_texts_are_those_of_the_model_also_over_several_generations(
     vllm: VllmStandIn, rules: SequenceRules
 ) -> None:
     config = Qwen3VllmConfig(str(TINY), rules=rules, language_changes=LanguageChanges.OFF)

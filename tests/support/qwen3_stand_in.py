@@ -1,4 +1,4 @@
-"""A stand-in for the model of Qwen3-ASR, which says what scripts have, and a listener of its partials."""
+"""A stand-in for the model of Qwen3-ASR that generates scripted texts, and a listener of its partials."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,7 +18,7 @@ Script = Callable[[Prompt, bool], str]
 
 
 class ModelStandIn:
-    """Says its scripts byte by byte, and goes on from what it said; a window's number is its first sample."""
+    """A model that generates its scripts byte by byte; the first sample of a window is its number."""
 
     def __init__(self, *scripts: str | Script, max_sequences: int = 100, is_counting: bool = False) -> None:
         self.calls: list[list[int]] = []
@@ -65,7 +65,7 @@ class ModelStandIn:
 
 
 class Listener:
-    """Notes what is told, and says stop when asked too often."""
+    """A listener that collects partials, and asks for a stop after `max_checks` checks."""
 
     def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.texts: dict[int, str] = {}
@@ -75,14 +75,14 @@ class Listener:
         self._max_checks = max_checks
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
-        """Note what is told."""
+        """Record the partial."""
         self.texts[window] = self.texts.get(window, "") + delta
         self.partials.append((window, delta, tail))
         if delta:
             self.languages.setdefault(window, set()).add(language)
 
     def is_stopped(self) -> bool:
-        """Whether it was asked more often than it has max_checks."""
+        """Return whether there were more checks than `max_checks`."""
         self.stop_checks += 1
         return self.stop_checks > self._max_checks
 

@@ -1,4 +1,4 @@
-"""An engine that says the same of every window, for tests of what the model process does around it."""
+"""An engine with the same transcript for every window, for tests of the model process around it."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ NOTHING = WindowTranscript(())
 
 
 class RepeatingEngine:
-    """Says one transcript, or nothing, and notes the windows that it got and the languages before them."""
+    """An engine with one transcript, by default empty, that records its windows and their languages."""
 
     def __init__(
         self, transcript: WindowTranscript = NOTHING, *, batch_windows: int = 2, needs_speech: bool = False

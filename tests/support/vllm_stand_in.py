@@ -20,7 +20,7 @@ ARCHITECTURE = "Qwen3ASRForConditionalGeneration"
 
 
 class RequestOutputKind(Enum):
-    """What an output holds."""
+    """The tokens that an output has: all so far, or the new ones."""
 
     CUMULATIVE = 0
     DELTA = 1
@@ -45,28 +45,28 @@ class CompletionOutput(msgspec.Struct, frozen=True):
 
 
 class RequestOutput(msgspec.Struct, frozen=True):
-    """What a step brought for a request."""
+    """The result of a step for a request."""
 
     request_id: str
     outputs: list[CompletionOutput]
 
 
 class EngineDeadError(Exception):
-    """Raised by vLLM's client where the process with the model has ended."""
+    """Raised by vLLM's client after the process with the model has ended."""
 
 
 class Request(msgspec.Struct):
-    """A request as it came in; `said` are the tokens still to be told."""
+    """A request as it came in; `script` are all tokens of its text, `sent` of them are out."""
 
     prompt_tokens: list[int]
     audio: npt.NDArray[np.float32]
     params: SamplingParams
-    said: list[int]
-    told: int = 0
+    script: list[int]
+    sent: int = 0
 
 
 Speaker = Callable[[Request], list[int]]
-"""Given a request, all that the model would say: tokens, with the end token if it comes to an end."""
+"""A function that returns all tokens of the text for a request, with the end token if the text ends."""
 
 
 class EngineStandIn:
@@ -83,7 +83,7 @@ class EngineStandIn:
         assert request_id not in self.running
         (audio,) = prompt["multi_modal_data"]["audio"]
         request = Request(list(prompt["prompt_token_ids"]), audio, params, [])
-        request.said = self._llm.speak(request)
+        request.script = self._llm.speak(request)
         self._llm.requests.append(request)
         self._steps_until[request_id] = self._llm.delay * len(self.running)
         self.running[request_id] = request
@@ -99,7 +99,7 @@ class EngineStandIn:
         for request_id, request in list(self.running.items()):
             self._steps_until[request_id] -= 1
             if self._steps_until[request_id] < 0:
-                outputs.append(self._say_next(request_id, request))
+                outputs.append(self._send_next(request_id, request))
         return outputs
 
     def abort_request(self, request_ids: list[str]) -> None:
@@ -108,13 +108,13 @@ class EngineStandIn:
             if self.running.pop(request_id, None):
                 self._llm.aborted.append(request_id)
 
-    def _say_next(self, request_id: str, request: Request) -> RequestOutput:
-        token = request.said[request.told]
-        request.told += 1
+    def _send_next(self, request_id: str, request: Request) -> RequestOutput:
+        token = request.script[request.sent]
+        request.sent += 1
         reason = None
         if token in request.params.stop_token_ids:
             reason = "stop"
-        elif request.told == min(request.params.max_tokens, self._room - len(request.prompt_tokens)):
+        elif request.sent == min(request.params.max_tokens, self._room - len(request.prompt_tokens)):
             reason = "length"
         if reason:
             del self.running[request_id]
@@ -123,7 +123,7 @@ class EngineStandIn:
 
 
 class VllmStandIn:
-    """What the stub says and does, and what was asked of it."""
+    """The texts and faults of the stub, and its requests."""
 
     def __init__(self, speak: Speaker) -> None:
         self.speak = speak
@@ -140,7 +140,7 @@ class VllmStandIn:
         self.steps = 0
 
     def start(self, **options: Any) -> ModuleType:
-        """What `vllm.LLM(…)` gives: something with an `llm_engine`."""
+        """Return the stand-in of a `vllm.LLM`: an object with an `llm_engine`."""
         if self.start_error:
             raise self.start_error
         self.options = options
@@ -184,7 +184,7 @@ class ProcessorStandIn:
 
 
 def make_qwen_modules() -> dict[str, ModuleType]:
-    """The modules that take the place of Qwen's package, where that is not installed either."""
+    """Return the modules that take the place of Qwen's package if that is not installed either."""
     names = ("qwen_asr", "qwen_asr.core", "qwen_asr.core.transformers_backend")
     modules: dict[str, Any] = {name: ModuleType(name) for name in names}
     processor_class: Any = ModuleType("Qwen3ASRProcessor")

@@ -1,4 +1,4 @@
-"""Each engine is made from the settings without loading anything, and offers what it says it does."""
+"""Each engine is created from the settings without loading anything, with the declared capabilities."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("name", EngineName)
-def test_there_is_an_engine_of_each_name(name: EngineName, tmp_path: Path) -> None:
+def test_every_name_has_an_engine(name: EngineName, tmp_path: Path) -> None:
     engine: Engine = create_engine(WorkerSettings(engine=name, data_dir=tmp_path))
 
     assert type(engine) is CLASSES[name]
@@ -53,7 +53,7 @@ def test_an_engine_looks_for_language_changes_as_its_setting_says(name: EngineNa
     assert engine._config.language_changes is LanguageChanges.ALWAYS
 
 
-def test_a_misbehaviour_that_there_is_not_is_an_error() -> None:
+def test_an_unknown_misbehaviour_is_an_error() -> None:
     with pytest.raises(ValueError, match="no_such"):
         create_engine(WorkerSettings(engine=EngineName.SCRIPTED, scripted_misbehaviour="no_such"))
 

@@ -42,7 +42,7 @@ def test_a_start_that_only_touches_the_span_before_comes_after_the_silence() -> 
     assert WINDOW.to_upload_interval_s(3.8, 7.0) == (74.0, 77.0)
 
 
-def test_a_short_word_across_a_seam_lies_where_most_of_it_is() -> None:
+def test_a_short_word_across_two_spans_lies_where_most_of_it_is() -> None:
     assert WINDOW.to_upload_interval_s(3.9, 4.2) == pytest.approx((74.0, 74.2))
     assert WINDOW.to_upload_interval_s(3.8, 4.1) == pytest.approx((13.8, 14.0))
 
@@ -52,7 +52,7 @@ def test_an_interval_beyond_the_window_ends_with_it() -> None:
     assert WINDOW.to_upload_interval_s(20.0, 30.0) == (80.0, 80.0)
 
 
-def test_a_moment_has_a_place() -> None:
+def test_an_interval_without_length_has_a_place() -> None:
     assert WINDOW.to_upload_interval_s(5.0, 5.0) == (75.0, 75.0)
 
 

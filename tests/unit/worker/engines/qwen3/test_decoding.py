@@ -1,4 +1,4 @@
-"""Batches through Qwen3-ASR: what is told meanwhile, and every repair, with a stand-in for the model."""
+"""Batches through Qwen3-ASR: their partials and every repair, with a stand-in for the model."""
 
 from itertools import pairwise
 
@@ -45,7 +45,7 @@ def text_of(transcript: WindowTranscript) -> str:
     return "".join(segment.text for segment in transcript.segments)
 
 
-def test_the_head_gives_the_language_and_is_no_part_of_the_text() -> None:
+def test_the_language_tag_gives_the_language_and_is_not_part_of_the_text() -> None:
     listener = Listener()
 
     (transcript,) = decode(ModelStandIn("language German<asr_text>Grüße aus Köln."), listener=listener)
@@ -74,9 +74,7 @@ def test_a_forced_language_is_that_of_the_segment() -> None:
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(None, 0.0), (0.0, 0.0), (0.7, 0.7)])
-def test_every_generation_repairs_too_is_at_the_temperature_asked_for(
-    asked: float | None, taken: float
-) -> None:
+def test_every_generation_has_the_requested_temperature(asked: float | None, taken: float) -> None:
     model = ModelStandIn(f"{ENGLISH}Well, " + "I see. " * 99)
 
     decode(model, request=TranscriptionRequest(temperature=asked))
@@ -98,7 +96,7 @@ def test_tokens_are_counted_over_all_generations_of_a_window_the_end_token_too()
     assert repaired.token_counts == TokenCounts(text_input=30, audio_input=8, output=len(said) + 1)
 
 
-def test_what_was_cut_off_again_is_counted_as_said() -> None:
+def test_tokens_that_were_cut_off_again_are_counted() -> None:
     (transcript,) = decode(ModelStandIn(f"{ENGLISH}Well, " + "I see. " * 99, is_counting=True))
 
     assert transcript.token_counts is not None
@@ -135,7 +133,7 @@ def test_the_end_of_the_text_is_a_tail_until_it_can_no_longer_change() -> None:
     assert deltas == final
 
 
-def test_nothing_of_a_window_is_final_before_the_one_ahead_of_it_is() -> None:
+def test_a_window_gets_no_delta_before_the_earlier_one_is_complete() -> None:
     listener = Listener()
 
     decode(ModelStandIn(f"{ENGLISH}{'slow ' * 9}", f"{ENGLISH}quick"), 2, listener=listener)
@@ -147,7 +145,7 @@ def test_nothing_of_a_window_is_final_before_the_one_ahead_of_it_is() -> None:
     assert listener.texts == {0: ("slow " * 9).strip(), 1: "quick"}
 
 
-def test_what_is_final_comes_with_the_language_of_its_window() -> None:
+def test_a_delta_comes_with_the_language_of_its_window() -> None:
     listener = Listener()
 
     texts = (f"language {name}<asr_text>{'One more word. ' * 9}" for name in ("German", "None", "Chinese"))
@@ -157,7 +155,7 @@ def test_what_is_final_comes_with_the_language_of_its_window() -> None:
     assert listener.languages == found == {0: {"de"}, 1: {"de"}, 2: {"zh"}}
 
 
-def test_stop_is_heard_at_the_next_token() -> None:
+def test_a_stop_takes_effect_at_the_next_token() -> None:
     listener = Listener(max_checks=40)
 
     with pytest.raises(DecodingStopped):
@@ -166,7 +164,7 @@ def test_stop_is_heard_at_the_next_token() -> None:
     assert listener.stop_checks == 41
 
 
-def test_a_truncated_text_goes_on_from_what_was_said() -> None:
+def test_a_truncated_text_goes_on_from_its_end() -> None:
     model = ModelStandIn(f"{ENGLISH}The tide is out.", f"{ENGLISH}Yes.")
 
     transcripts = decode(model, 2, rules=SequenceRules(max_new_tokens=35))
@@ -198,7 +196,7 @@ def test_a_loop_is_cut_and_decoded_once_more_without_repeats() -> None:
     assert not transcript.is_complete
 
 
-def test_a_loop_of_a_sentence_is_found_before_it_is_told_again() -> None:
+def test_a_loop_of_a_sentence_is_found_before_it_is_published_again() -> None:
     sentence = "Thank you all very much for watching this video until the very end."
     listener = Listener()
 
@@ -210,7 +208,7 @@ def test_a_loop_of_a_sentence_is_found_before_it_is_told_again() -> None:
     assert not transcript.is_complete
 
 
-def test_a_loop_that_comes_again_is_cut_for_good() -> None:
+def test_a_second_loop_is_cut_and_ends_the_text() -> None:
     listener = Listener()
 
     (transcript,) = decode(ModelStandIn(f"{ENGLISH}{'I see. ' * 200}"), listener=listener)
@@ -234,7 +232,7 @@ def test_an_echo_of_the_context_is_decoded_again_without_it() -> None:
     assert model.contexts == [CONTEXT, ""]
 
 
-def test_a_short_context_that_is_all_that_was_said_is_decoded_again_without_it() -> None:
+def test_a_text_that_is_only_the_short_context_is_decoded_without_it() -> None:
     model = ModelStandIn(lambda prompt, _: ENGLISH + prompt.context)
 
     (transcript,) = decode(model, request=TranscriptionRequest(context="Okafor, Lindqvist"))
@@ -244,7 +242,7 @@ def test_a_short_context_that_is_all_that_was_said_is_decoded_again_without_it()
 
 
 @pytest.mark.parametrize("context", [CONTEXT, "Okafor, Lindqvist"])
-def test_what_is_said_without_the_context_as_well_was_spoken(context: str) -> None:
+def test_an_echo_that_comes_without_the_context_as_well_was_spoken(context: str) -> None:
     (transcript,) = decode(ModelStandIn(f"{ENGLISH}{context}"), request=TranscriptionRequest(context=context))
 
     assert text_of(transcript) == context
@@ -257,7 +255,7 @@ def test_longer_audio_may_take_more_tokens() -> None:
     assert SequenceRules(max_new_tokens=9).count_max_tokens(16_000 * 30) == 9
 
 
-def test_without_memory_for_a_batch_its_halves_are_tried() -> None:
+def test_a_batch_that_does_not_fit_is_decoded_in_halves() -> None:
     model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three")], max_sequences=2)
 
     transcripts = decode(model, 3)
@@ -267,7 +265,7 @@ def test_without_memory_for_a_batch_its_halves_are_tried() -> None:
 
 
 @pytest.mark.parametrize(("windows", "max_sequences"), [(1, 0), (8, 3)])
-def test_without_memory_for_half_of_a_batch_it_fails(windows: int, max_sequences: int) -> None:
+def test_a_half_that_does_not_fit_either_is_an_error(windows: int, max_sequences: int) -> None:
     with pytest.raises(OutOfDeviceMemory):
         decode(ModelStandIn(*[f"{ENGLISH}Yes."] * windows, max_sequences=max_sequences), windows)
 
@@ -339,7 +337,7 @@ TEXTS = st.lists(PIECES, max_size=8).map("".join)
     context=st.sampled_from([None, CONTEXT]),
     hint=st.sampled_from([None, "en"]),
 )
-def test_whatever_is_repaired_what_was_told_is_the_beginning_of_the_text(
+def test_deltas_are_the_text_whatever_is_repaired(
     texts: list[tuple[str, str]], max_new_tokens: int, context: str | None, hint: str | None
 ) -> None:
     def speak(plain: str, repaired: str) -> Script:
@@ -374,7 +372,7 @@ PARTS = st.tuples(HEADS, TEXTS, HEADS, TEXTS)
     context=st.sampled_from([None, CONTEXT]),
     hint=st.sampled_from([None, "en", "zh"]),
 )
-def test_whatever_is_repaired_what_was_told_of_parts_is_their_texts_joined(
+def test_deltas_of_parts_are_their_joined_texts_whatever_is_repaired(
     windows: list[list[tuple[str, str, str, str]]], max_new_tokens: int, context: str | None, hint: str | None
 ) -> None:
     def speak(head: str, plain: str, later_head: str, repaired: str) -> Script:

@@ -24,7 +24,7 @@ GIB = 1 << 30
 def make_torch(
     *, gpus: int = 0, mps: bool = False, capabilities: tuple[float, ...] = (8.0,), free: int = 8 * GIB
 ) -> Any:
-    """As much of torch as is asked, on a machine as described; `capabilities` are those of its GPUs."""
+    """The part of torch that is used, on a machine as described; `capabilities` are those of its GPUs."""
 
     def tell_capability(device: str) -> tuple[int, int]:
         major, minor = str(capabilities[int(device.removeprefix("cuda:"))]).split(".")
@@ -146,7 +146,7 @@ def test_free_gpu_memory_decides_how_many_windows_go_at_once(device: str, free: 
         (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
     ],
 )
-def test_an_error_of_the_gpu_itself_is_told_from_one_of_the_program(
+def test_errors_of_the_gpu_are_distinguished_from_other_errors(
     error: RuntimeError,
     *,
     is_lost: bool,

@@ -1,4 +1,4 @@
-"""Rows of different lengths become one batch in which each is what it was alone."""
+"""Sequences of different lengths become one batch, in which each stays as it was alone."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
     assert inputs["feature_attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
 
 
-def test_what_is_not_audio_in_a_prompt_is_text() -> None:
+def test_all_tokens_but_audio_tokens_count_as_text() -> None:
     row = PreparedSequence([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
 
     assert row.token_counts == TokenCounts(text_input=3, audio_input=2)

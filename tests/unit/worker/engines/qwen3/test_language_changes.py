@@ -1,4 +1,4 @@
-"""Speech without a pause is cut where its language changes, and warned of; in doubt it is warned of alone."""
+"""Language changes are searched for as the setting says, also in speech without a pause, with warnings."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,24 @@ import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import WarningCode
+from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
+from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
-from worker.engines.qwen3.language_changes import RegionSplit, find_ends, split_region
+from worker.engines.qwen3.language_changes import (
+    RegionSplit,
+    cut_at_language_changes,
+    find_ends,
+    split_region,
+)
 from worker.engines.qwen3.language_regions import SpeechRegion, name_regions
 
+GERMAN = "language German<asr_text>"
 QUIET = 0.01
 LOUDNESS = {"English": 0.5, "German": -0.5, None: 0.0}
 
 
 def speak(language: str | None, seconds: float) -> Samples:
-    """Samples that `Ear` hears as this language."""
+    """Samples that `Ear` detects as this language."""
     return np.full(int(seconds * SAMPLE_RATE_HZ), LOUDNESS[language], np.float32)
 
 
@@ -27,8 +35,21 @@ def make_window(*speech: Samples) -> Window:
     return Window(3, (Span(start, start + len(samples)),), samples, start + len(samples))
 
 
+def make_clip(number: int, *, seconds: float = 2) -> Samples:
+    return np.full(int(seconds * SAMPLE_RATE_HZ), number, np.float32)
+
+
+def make_paused_window(index: int, *clips: Samples) -> Window:
+    """A window with a pause between each two clips."""
+    samples = np.concatenate(clips)
+    pauses = np.cumsum([len(clip) for clip in clips])[:-1]
+    return Window(
+        index, (Span(0, len(samples)),), samples, len(samples), tuple(int(pause) for pause in pauses)
+    )
+
+
 class Ear:
-    """Names the language of which it hears most in a clip, and notes how much it was asked about."""
+    """A detector that names the prevailing language of a clip, and records the clips."""
 
     def __init__(self) -> None:
         self.clips: list[Samples] = []
@@ -43,7 +64,7 @@ class Ear:
 
 
 class Doubter(Ear):
-    """Hears German in short clips alone."""
+    """A detector that finds German in short clips only."""
 
     def _name(self, clip: Samples) -> str | None:
         return "English" if len(clip) > 3 * SAMPLE_RATE_HZ else super()._name(clip)
@@ -58,9 +79,7 @@ def read(window: Window, ear: Ear) -> RegionSplit:
 @pytest.mark.parametrize(
     ("seconds", "asked_s"), [(1.0, [1.0]), (4.9, [4.9]), (5.0, [2.5, 2.5]), (30.0, [2.5, 2.5])]
 )
-def test_of_speech_that_can_hold_two_languages_the_ends_are_asked_about_and_no_more(
-    seconds: float, asked_s: list[float]
-) -> None:
+def test_only_the_ends_of_a_long_region_are_detected(seconds: float, asked_s: list[float]) -> None:
     window, ear = make_window(speak("English", seconds)), Ear()
 
     split = read(window, ear)
@@ -93,7 +112,7 @@ def test_a_cut_without_a_pause_is_warned_of_with_its_moment() -> None:
     assert "from German to English near 104.1" in warning.message
 
 
-def test_where_the_parts_are_not_heard_as_their_ends_were_it_is_only_warned() -> None:
+def test_parts_not_confirmed_as_a_whole_are_not_cut_but_warned_of() -> None:
     window = make_window(speak("English", 4), speak(None, 0.2), speak("German", 4))
 
     split = read(window, Doubter())
@@ -104,7 +123,7 @@ def test_where_the_parts_are_not_heard_as_their_ends_were_it_is_only_warned() ->
     assert "may change from English to German" in warning.message
 
 
-def test_a_part_too_short_to_tell_is_not_cut_off() -> None:
+def test_a_part_too_short_to_detect_is_not_cut_off() -> None:
     window = make_window(speak("English", 4), speak(None, 0.2), speak("German", 1.35))
 
     split = read(window, Ear())
@@ -114,8 +133,74 @@ def test_a_part_too_short_to_tell_is_not_cut_off() -> None:
 
 
 @pytest.mark.parametrize("silent_first", [True, False])
-def test_an_end_without_speech_is_in_the_language_of_the_other(*, silent_first: bool) -> None:
+def test_an_end_without_speech_takes_the_language_of_the_other_end(*, silent_first: bool) -> None:
     clips = [speak(None, 3), speak("German", 3)]
     window = make_window(*(clips if silent_first else reversed(clips)))
 
     assert read(window, Ear()) == RegionSplit((SpeechRegion(0, len(window.samples), "German"),))
+
+
+def test_short_windows_without_pauses_are_not_examined() -> None:
+    model = ModelStandIn()
+    windows = [make_paused_window(0, make_clip(0)), make_paused_window(1, make_clip(1))]
+
+    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.ALWAYS)
+
+    assert [part.index for part in cut.parts] == [0, 1]
+    assert model.calls == []
+
+
+def test_both_ends_of_a_long_window_without_pauses_are_examined() -> None:
+    model = ModelStandIn(ENGLISH, GERMAN, GERMAN)
+    samples = np.concatenate([make_clip(number, seconds=4) for number in range(2)])
+    mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
+    plain = make_paused_window(5, make_clip(2, seconds=6))
+
+    cut = cut_at_language_changes(model, [mixed, plain], Listener(), LanguageChanges.ALWAYS)
+
+    assert [part.index for part in cut.parts] == [4, 4, 5]
+    assert [len(warnings) for warnings in cut.warnings.values()] == [1, 0]
+    assert sorted(model.calls[0]) == [0, 1, 2, 2]
+
+
+def test_mode_pauses_does_not_examine_speech_without_a_pause() -> None:
+    model = ModelStandIn(ENGLISH, GERMAN, ENGLISH, GERMAN)
+    samples = np.concatenate([make_clip(number, seconds=4) for number in range(2)])
+    mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
+    paused = make_paused_window(5, make_clip(2, seconds=6), make_clip(3, seconds=6))
+
+    cut = cut_at_language_changes(model, [mixed, paused], Listener(), LanguageChanges.PAUSES)
+
+    assert [part.index for part in cut.parts] == [4, 5, 5]
+    assert not any(cut.warnings.values())
+    assert model.calls == [[2, 3]]
+
+
+@pytest.mark.parametrize("changes", [LanguageChanges.PAUSES, LanguageChanges.ALWAYS])
+def test_windows_are_cut_where_the_detected_language_changes(changes: LanguageChanges) -> None:
+    model = ModelStandIn("", ENGLISH, GERMAN, GERMAN, ENGLISH, ENGLISH)
+    windows = [
+        make_paused_window(4, make_clip(0)),
+        make_paused_window(5, make_clip(1), make_clip(2), make_clip(3)),
+        make_paused_window(6, make_clip(4), make_clip(5)),
+    ]
+
+    cut = cut_at_language_changes(model, windows, Listener(), changes)
+
+    assert [(part.index, set(part.samples)) for part in cut.parts] == [
+        (4, {0}),
+        (5, {1}),
+        (5, {2, 3}),
+        (6, {4, 5}),
+    ]
+    assert sorted(model.calls[0]) == [1, 2, 3, 4, 5]
+
+
+def test_no_window_is_examined_when_the_search_is_off() -> None:
+    model = ModelStandIn()
+    windows = [make_paused_window(0, make_clip(0), make_clip(1))]
+
+    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.OFF)
+
+    assert cut.parts == windows
+    assert model.calls == []

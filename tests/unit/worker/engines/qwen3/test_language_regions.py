@@ -1,4 +1,4 @@
-"""Windows are cut where the language changes, and where that is in doubt they stay whole and it is said."""
+"""Windows are cut where the language changes; where that is in doubt, they stay whole with a warning."""
 
 from itertools import pairwise
 
@@ -61,7 +61,7 @@ def region_lengths_s(window: Window) -> list[float]:
         ((1, 1, 1, 1), [2, 2]),
     ],
 )
-def test_what_is_too_short_to_tell_goes_with_its_shorter_neighbour(
+def test_a_region_too_short_to_detect_joins_its_shorter_neighbour(
     lengths: tuple[float, ...], expected: list[float]
 ) -> None:
     assert region_lengths_s(make_window(*lengths)) == expected
@@ -97,13 +97,13 @@ def test_a_window_is_cut_where_the_language_changes_and_only_there() -> None:
         ((None, "German", "English"), [6, 3]),
     ],
 )
-def test_where_no_speech_is_heard_the_language_goes_on(
+def test_a_region_without_a_language_takes_the_one_before_it(
     heard: tuple[str | None, ...], expected: list[float]
 ) -> None:
     assert lengths_s(cut(make_window(3, 3, 3), *heard)) == expected
 
 
-def test_a_short_change_between_longer_stretches_of_one_language_is_warned_of_instead() -> None:
+def test_a_short_region_between_longer_ones_is_warned_of_instead() -> None:
     window = make_window(3, 2, 4, gap_s=10)
 
     cut_windows = cut(window, "German", "English", "German")
@@ -149,7 +149,7 @@ spans = (
 
 
 @given(st.data())
-def test_parts_are_the_window_in_pieces_that_know_their_place(data: st.DataObject) -> None:
+def test_parts_of_a_window_have_its_samples_and_their_place_in_the_upload(data: st.DataObject) -> None:
     window_spans = data.draw(spans)
     samples = np.concatenate([np.arange(span.start, span.end, dtype=np.float32) for span in window_spans])
     inner = st.integers(1, max(1, len(samples) - 1)).filter(lambda position: position < len(samples))
@@ -177,7 +177,7 @@ def test_parts_are_the_window_in_pieces_that_know_their_place(data: st.DataObjec
     st.lists(st.floats(0.2, 6.0), min_size=1, max_size=9),
     st.lists(st.sampled_from(["English", "German", None]), min_size=9, max_size=9),
 )
-def test_whatever_is_heard_nothing_is_lost(lengths: list[float], heard: list[str | None]) -> None:
+def test_no_sample_is_lost_whatever_the_languages(lengths: list[float], heard: list[str | None]) -> None:
     window = make_window(*lengths)
     regions = find_regions(window)
 
@@ -189,7 +189,7 @@ def test_whatever_is_heard_nothing_is_lost(lengths: list[float], heard: list[str
     assert len(cut_windows.parts) == 1 or len(named) > 1
 
 
-def test_stretches_are_read_from_the_samples_of_their_window() -> None:
+def test_a_region_reads_its_samples_from_the_window() -> None:
     window = make_window(3, 2)
 
     assert np.array_equal(SpeechRegion(10, 20).read(window), window.samples[10:20])

@@ -1,4 +1,4 @@
-"""Why weights cannot be brought to a device is told apart, whatever a library raises."""
+"""Failures to load weights onto a device are distinguished, whatever a library raises."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ class SafetensorError(Exception):
 
 
 class Gpu:
-    """Stands for torch with a GPU: how much memory is free is told in turn, and then cannot be told."""
+    """A stand-in for torch with a GPU that reports these amounts of free memory in turn, and then fails."""
 
     def __init__(self, *free_gib: float) -> None:
         self._free_gib = list(free_gib)
@@ -45,7 +45,7 @@ def exit_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def load(torch: Any, folder: Path, error: Exception | None, device: str = "cuda:1") -> str:
-    """Have `place_weights` load from the folder what it can, or meet the error."""
+    """Call `place_weights` with a loader that returns a text or raises the error."""
 
     def load_model(folder: Path, placement: Placement) -> str:
         if error:
@@ -83,7 +83,7 @@ def test_a_gpu_that_is_busy_ends_the_process_and_blames_no_files(
     assert exit_codes == [70]
 
 
-def test_memory_that_ends_while_loading_is_told_with_the_figures(
+def test_memory_that_runs_out_while_loading_is_reported_with_figures(
     tmp_path: Path, exit_codes: list[int]
 ) -> None:
     error = OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -95,7 +95,7 @@ def test_memory_that_ends_while_loading_is_told_with_the_figures(
 
 
 @pytest.mark.parametrize(("torch", "device"), [(Gpu(), "cuda:1"), (Gpu(), "mps")])
-def test_a_device_that_cannot_even_tell_its_memory_is_too_small(
+def test_a_device_that_cannot_report_its_memory_is_too_small(
     tmp_path: Path, exit_codes: list[int], torch: Gpu, device: str
 ) -> None:
     with pytest.raises(DeviceTooSmall, match=f"{device} ran out of memory .*DEVICE=cpu"):
@@ -103,6 +103,6 @@ def test_a_device_that_cannot_even_tell_its_memory_is_too_small(
     assert exit_codes == []
 
 
-def test_too_little_free_memory_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_too_little_free_memory_is_reported_before_loading(tmp_path: Path) -> None:
     with pytest.raises(DeviceTooSmall, match=r"cuda:1 has 0\.5 GiB of 8\.0 GiB free"):
         load(Gpu(0.5), tmp_path, AssertionError("it was loaded"))

@@ -22,13 +22,13 @@ def decode_bytes(tokens: list[int]) -> str:
     return bytes(tokens).decode("utf-8", errors="replace")
 
 
-def test_the_head_names_the_language_and_ends_where_the_text_starts() -> None:
+def test_the_language_tag_names_the_language_and_ends_before_the_text() -> None:
     assert find_language_tag("language German<asr_text>Guten Tag") == LanguageTag("German", 25)
     assert find_language_tag("language None<asr_text>") == LanguageTag(None, 23)
     assert find_language_tag("<asr_text>Guten Tag") == LanguageTag(None, 10)
 
 
-def test_half_a_head_is_none() -> None:
+def test_an_incomplete_language_tag_is_not_found() -> None:
     assert find_language_tag("language Ger") is None
     assert find_language_tag("Guten Tag") is None
 
@@ -39,7 +39,7 @@ def test_a_loop_is_found_by_its_shortest_period() -> None:
     assert find_loop("八" * 64, LoopRule()) == Loop(0, 1)
 
 
-def test_what_people_say_several_times_is_no_loop() -> None:
+def test_what_people_say_several_times_is_not_a_loop() -> None:
     assert find_loop("five five five five five two", LoopRule()) is None
     assert find_loop("No, no, no, no, no, no, no, no!", LoopRule()) is None
     assert find_loop("八八八八八八八八八八八", LoopRule()) is None
@@ -53,7 +53,7 @@ def test_a_sentence_is_a_loop_the_fourth_time() -> None:
     assert find_loop("Well:" + SENTENCE * 4, LoopRule()) == Loop(5, len(SENTENCE))
 
 
-def test_a_sentence_is_under_suspicion_as_soon_as_much_of_it_comes_again() -> None:
+def test_a_sentence_is_suspicious_as_soon_as_much_of_it_comes_again() -> None:
     assert find_first_repeat(SENTENCE + SENTENCE[:30], LoopRule()) is None
     assert find_first_repeat("Well:" + SENTENCE + SENTENCE[:45], LoopRule()) == 5 + len(SENTENCE)
     assert find_first_repeat(SENTENCE * 2 + "But", LoopRule()) is None
@@ -76,7 +76,7 @@ def test_every_loop_is_found_whatever_is_before_it(before: str, pattern: str, re
     assert loop.start <= len(before)
 
 
-def test_a_stretch_of_the_context_is_an_echo_and_a_term_of_it_is_none() -> None:
+def test_a_passage_of_the_context_is_an_echo_but_not_a_single_term() -> None:
     finder = EchoFinder(CONTEXT)
 
     assert finder.is_in("So: minutes of the Harbour Board with Ms Okafor, right?")
@@ -84,7 +84,7 @@ def test_a_stretch_of_the_context_is_an_echo_and_a_term_of_it_is_none() -> None:
     assert EchoFinder("下午三点在港口开会讨论预算").is_in("下午三点在港口开会")
 
 
-def test_a_short_context_is_an_echo_only_where_nothing_else_is_said() -> None:
+def test_a_short_context_is_an_echo_only_as_the_whole_text() -> None:
     finder = EchoFinder("Okafor, Lindqvist")
 
     assert not finder.is_in("Okafor, Lindqvist")
@@ -95,7 +95,7 @@ def test_a_short_context_is_an_echo_only_where_nothing_else_is_said() -> None:
     assert not EchoFinder("Kubernetes").is_all_of("Kubernetes.")
 
 
-def test_only_the_last_words_are_looked_at_while_the_text_grows() -> None:
+def test_only_the_last_words_are_searched_while_the_text_grows() -> None:
     finder = EchoFinder(CONTEXT)
 
     assert finder.is_at_end("Hello. " * 50 + CONTEXT)
@@ -133,7 +133,7 @@ def test_tokens_may_end_inside_of_characters(text: str, size: int) -> None:
     assert spoken.text == text
 
 
-def test_what_never_becomes_a_character_holds_nothing_up() -> None:
+def test_bytes_that_never_become_a_character_do_not_block_the_text() -> None:
     spoken = TokenText(decode_bytes)
     for byte in b"\xff\xff\xff\xffabc":
         spoken.push(byte)

@@ -39,7 +39,7 @@ Script = Callable[[Request, str], str]
 
 
 class Listener:
-    """Notes what is told, and says stop when it was asked so often."""
+    """A listener that collects texts and counts partials, and asks for a stop at the check of that number."""
 
     def __init__(self, *, max_checks: int = 1_000_000) -> None:
         self.texts: dict[int, str] = {}
@@ -56,7 +56,7 @@ class Listener:
 
 
 def speak(*scripts: str | Script) -> Callable[[Request], list[int]]:
-    """A speaker for windows whose samples are their numbers; it goes on from what was said already."""
+    """A speaker for windows whose samples are their numbers; it goes on from the tokens in the prompt."""
 
     def say(request: Request) -> list[int]:
         script = scripts[int(request.audio[0])]
@@ -77,7 +77,7 @@ def make_window(number: int, *, seconds: int = 4) -> Window:
 
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
-    """The stub in place of vLLM; tests say what it says."""
+    """The stub in place of vLLM, with a text that tests can replace."""
     stand_in = VllmStandIn(speak(f"{ENGLISH}Hello there."))
     for name, module in (stand_in.make_modules() | make_qwen_modules()).items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -112,7 +112,7 @@ def text_of(transcript: WindowTranscript) -> str:
     return "".join(segment.text for segment in transcript.segments)
 
 
-def test_windows_are_decoded_at_once_and_told_by_the_token(vllm: VllmStandIn) -> None:
+def test_windows_are_decoded_at_once_with_a_partial_for_each_token(vllm: VllmStandIn) -> None:
     vllm.speak = speak(f"{ENGLISH}One two.", "language German<asr_text>Grüße.", "language None<asr_text>")
     listener = Listener()
 
@@ -127,7 +127,7 @@ def test_windows_are_decoded_at_once_and_told_by_the_token(vllm: VllmStandIn) ->
 
 @pytest.mark.parametrize("delay", [1, 7, 100])
 @pytest.mark.parametrize("hides_end", [False, True])
-def test_rows_that_begin_at_different_steps_lose_nothing(
+def test_sequences_that_begin_at_different_steps_lose_no_text(
     vllm: VllmStandIn, delay: int, *, hides_end: bool
 ) -> None:
     texts = ["First of all.", "二零一六", "And last."]
@@ -162,7 +162,7 @@ def test_context_and_forced_language_go_into_the_prompt(vllm: VllmStandIn) -> No
     assert text_of(transcript) == "Guten Tag."
 
 
-def test_a_truncated_text_is_gone_on_with_from_what_was_said(vllm: VllmStandIn) -> None:
+def test_a_truncated_text_goes_on_from_its_end(vllm: VllmStandIn) -> None:
     text = "This sentence is longer than the tokens that it is given at first."
     vllm.speak = speak(ENGLISH + text)
     listener = Listener()
@@ -177,7 +177,7 @@ def test_a_truncated_text_is_gone_on_with_from_what_was_said(vllm: VllmStandIn) 
     assert (first.params.max_tokens, second.params.max_tokens) == (40, 80)
 
 
-def test_a_loop_is_cut_and_repeats_are_made_dear(vllm: VllmStandIn) -> None:
+def test_a_loop_is_cut_and_repeats_are_penalised(vllm: VllmStandIn) -> None:
     def repeat(request: Request, said: str) -> str:
         if request.params.repetition_penalty > 1:
             return f"{said}and so on."
@@ -193,7 +193,7 @@ def test_a_loop_is_cut_and_repeats_are_made_dear(vllm: VllmStandIn) -> None:
     assert [request.params.repetition_penalty > 1 for request in vllm.requests] == [False, True]
 
 
-def test_a_prompt_said_back_is_left_out_the_next_time(vllm: VllmStandIn) -> None:
+def test_a_prompt_that_is_echoed_is_left_out_the_next_time(vllm: VllmStandIn) -> None:
     def echo(request: Request, _said: str) -> str:
         prompt = bytes(request.prompt_tokens).decode()
         return ENGLISH + (CONTEXT if CONTEXT in prompt else "What was really said.")
@@ -207,7 +207,7 @@ def test_a_prompt_said_back_is_left_out_the_next_time(vllm: VllmStandIn) -> None
 
 
 @pytest.mark.parametrize("max_checks", [1, 2, 5, 20])
-def test_a_wanted_stop_aborts_all_requests_before_the_next_step(vllm: VllmStandIn, max_checks: int) -> None:
+def test_a_stop_aborts_all_requests_before_the_next_step(vllm: VllmStandIn, max_checks: int) -> None:
     vllm.speak = speak(*(f"{ENGLISH}A rather long sentence, number {number}." for number in range(3)))
     vllm.delay = 4
 
@@ -235,7 +235,7 @@ def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
     ]
 
 
-def test_nobody_asks_for_languages_where_that_is_turned_off(vllm: VllmStandIn) -> None:
+def test_languages_are_not_detected_when_that_is_turned_off(vllm: VllmStandIn) -> None:
     both = np.concatenate([make_window(number).samples for number in range(2)])
     window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
     config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, language_changes=LanguageChanges.OFF)
@@ -265,7 +265,7 @@ def test_a_temperature_is_handed_to_vllm(vllm: VllmStandIn) -> None:
     assert [request.params.temperature for request in vllm.requests] == [0.3]
 
 
-def test_a_row_that_is_over_is_aborted_while_others_go_on(vllm: VllmStandIn) -> None:
+def test_a_finished_sequence_is_aborted_while_others_go_on(vllm: VllmStandIn) -> None:
     vllm.speak = speak(
         f"{ENGLISH}Well, " + "again " * 20, f"{ENGLISH}{'A long story. ' * 3}{'x y z ' * 4}End."
     )
@@ -276,7 +276,7 @@ def test_a_row_that_is_over_is_aborted_while_others_go_on(vllm: VllmStandIn) -> 
     assert "2" not in vllm.aborted
 
 
-def test_a_text_that_vllm_has_no_room_for_is_an_error_and_no_shorter_text(vllm: VllmStandIn) -> None:
+def test_a_text_without_room_in_vllm_is_an_error_not_a_shorter_text(vllm: VllmStandIn) -> None:
     vllm.speak = speak(ENGLISH + "a b c d " * 2000)
     engine = make_engine()
     engine.load(lambda _phase: None)
@@ -317,7 +317,7 @@ def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmSta
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 
-def test_there_is_room_for_all_that_repairs_may_say() -> None:
+def test_there_is_room_for_the_tokens_of_all_repairs() -> None:
     rules = SequenceRules(max_new_tokens=100, truncation_repairs=2)
 
     assert count_window_tokens(10.0, rules) >= 130 + 100 + 200 + 400
@@ -343,7 +343,7 @@ def test_another_vllm_than_qwens_package_fits_is_refused(vllm: VllmStandIn) -> N
         make_engine().load(lambda _phase: None)
 
 
-def test_a_start_that_fails_tells_how_much_memory_was_asked_for(vllm: VllmStandIn) -> None:
+def test_a_failed_start_names_the_requested_share_of_memory(vllm: VllmStandIn) -> None:
     vllm.start_error = RuntimeError("Engine core initialization failed.")
 
     with pytest.raises(ModelUnavailable, match=r"initialization failed.*50% of the GPU.*VLLM_GPU_MEMORY"):
@@ -361,7 +361,7 @@ def test_a_device_that_vllm_is_not_run_on_is_refused(vllm: VllmStandIn, device: 
         make_engine(device=device).load(lambda _phase: None)
 
 
-def test_an_error_that_is_none_of_the_device_is_only_raised(vllm: VllmStandIn) -> None:
+def test_an_error_not_of_the_device_is_raised_as_it_is(vllm: VllmStandIn) -> None:
     def refuse(_request: Request) -> list[int]:
         raise ValueError("The prompt is longer than the maximum model length")
 

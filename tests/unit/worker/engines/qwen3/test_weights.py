@@ -1,4 +1,4 @@
-"""The weights of Qwen3-ASR come from a folder or the hub; where neither has them, the remedy is named."""
+"""The weights of Qwen3-ASR come from a folder or the hub; without both, the error names the remedy."""
 
 import json
 import os
@@ -21,7 +21,7 @@ WHOLE = [*FILES, "model.safetensors"]
 
 
 class Hub(ModuleType):
-    """Stands for `huggingface_hub`: has one model, nothing in its cache, and notes what is asked for."""
+    """A stand-in for `huggingface_hub` with one model and an empty cache, which records requests."""
 
     def __init__(self, folder: Path, *, is_offline: bool = False) -> None:
         super().__init__("huggingface_hub")
@@ -69,7 +69,7 @@ def test_a_name_is_looked_up_on_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("is_offline", "asked"), [(True, "as HF_HUB_OFFLINE is set"), (False, "the model hub")]
 )
-def test_a_name_that_cannot_be_had_is_refused_with_the_remedy(
+def test_a_name_that_the_hub_cannot_provide_is_refused_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_offline: bool, asked: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(tmp_path, is_offline=is_offline))
@@ -81,7 +81,7 @@ def test_a_name_that_cannot_be_had_is_refused_with_the_remedy(
 
 
 def find_in(cache: Path, **environment: str) -> str:
-    """What the real client of the hub makes of the default model, with this cache."""
+    """The outcome of a search for the default model by the real client of the hub, with this cache."""
     program = (
         "from worker.engines.qwen3.loading import find_qwen3_weights\n"
         "from worker.engines.protocol import ModelUnavailable\n"
@@ -97,7 +97,7 @@ def find_in(cache: Path, **environment: str) -> str:
     ).stdout.strip()
 
 
-def test_offline_only_the_cache_of_the_hub_is_asked(tmp_path: Path) -> None:
+def test_offline_only_the_cache_of_the_hub_is_searched(tmp_path: Path) -> None:
     assert "nor available from the hub's cache, as HF_HUB_OFFLINE is set" in find_in(
         tmp_path, HF_HUB_OFFLINE="1"
     )
@@ -107,7 +107,7 @@ def test_offline_only_the_cache_of_the_hub_is_asked(tmp_path: Path) -> None:
     assert find_in(tmp_path, HF_HUB_OFFLINE="1") == str(snapshot)
 
 
-def test_a_hub_that_is_silent_is_not_asked_for_what_is_in_its_cache(tmp_path: Path) -> None:
+def test_a_cached_model_needs_no_answer_from_a_silent_hub(tmp_path: Path) -> None:
     snapshot = fill_cache(tmp_path, MODEL, WHOLE)
 
     with open_silent_hub() as endpoint:
@@ -115,7 +115,7 @@ def test_a_hub_that_is_silent_is_not_asked_for_what_is_in_its_cache(tmp_path: Pa
 
 
 @pytest.mark.parametrize("cached", [[], FILES, ["config.json", "model.safetensors"]])
-def test_a_hub_that_is_silent_about_what_is_missing_is_given_up(tmp_path: Path, cached: list[str]) -> None:
+def test_a_silent_hub_is_given_up(tmp_path: Path, cached: list[str]) -> None:
     fill_cache(tmp_path, MODEL, cached)
 
     with open_silent_hub() as endpoint:

@@ -1,4 +1,4 @@
-"""Words are timed where they are wanted and can be, and the aligner is loaded for the first of them."""
+"""Words get timestamps if wanted and possible, and the aligner is loaded for the first of them."""
 
 from collections.abc import Callable
 
@@ -58,7 +58,7 @@ class Loader:
 
 
 class Listener:
-    """Says stop once it was asked as often as it is told."""
+    """A listener that asks for a stop at the check of that number."""
 
     def __init__(self, *, max_checks: int = 1_000) -> None:
         self._max_checks = max_checks
@@ -90,7 +90,7 @@ def test_nothing_is_loaded_for_a_request_without_word_timestamps() -> None:
 
 
 @pytest.mark.parametrize("request_", [WELCOME, REQUIRED])
-def test_nothing_is_loaded_where_nothing_is_said(request_: TranscriptionRequest) -> None:
+def test_nothing_is_loaded_for_parts_without_speech(request_: TranscriptionRequest) -> None:
     load = Loader()
     parts = [make_part("", None), make_part("...", "fi")]
 
@@ -99,7 +99,7 @@ def test_nothing_is_loaded_where_nothing_is_said(request_: TranscriptionRequest)
 
 
 @pytest.mark.parametrize("request_", [WELCOME, REQUIRED])
-def test_the_aligner_is_loaded_once_and_told_text_and_language(request_: TranscriptionRequest) -> None:
+def test_the_aligner_is_loaded_once_and_gets_text_and_language(request_: TranscriptionRequest) -> None:
     load = Loader()
     timer = make_timer(load)
     parts = [make_part("Hello, you.", "en"), make_part("", None), make_part("Guten Tag", "de", start_s=20)]
@@ -150,7 +150,7 @@ def test_without_an_aligner_no_language_has_words() -> None:
     assert load.loads == 0
 
 
-def test_an_aligner_that_cannot_be_had_fails_only_what_needs_it() -> None:
+def test_a_missing_aligner_fails_only_requests_that_require_words() -> None:
     load = Loader(failures=2)
     timer = make_timer(load)
     part = make_part("Hello.", "en")
@@ -165,7 +165,7 @@ def test_an_aligner_that_cannot_be_had_fails_only_what_needs_it() -> None:
     assert load.loads == 3
 
 
-def test_too_little_memory_fails_only_what_needs_words() -> None:
+def test_too_little_memory_fails_only_requests_that_require_words() -> None:
     timer = make_timer(Loader(AlignerStandIn(has_memory=False)))
     part = make_part("Hello.", "en")
 
@@ -175,7 +175,7 @@ def test_too_little_memory_fails_only_what_needs_words() -> None:
 
 
 @pytest.mark.parametrize("request_", [WELCOME, REQUIRED])
-def test_stop_is_heard_between_two_alignments(request_: TranscriptionRequest) -> None:
+def test_a_stop_takes_effect_between_two_alignments(request_: TranscriptionRequest) -> None:
     load = Loader()
 
     with pytest.raises(DecodingStopped):

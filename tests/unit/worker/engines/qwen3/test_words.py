@@ -1,4 +1,4 @@
-"""What the aligner gives becomes words as they stand in the text, at times that are in order."""
+"""Units of the aligner become words as spelled in the text, with times in order."""
 
 import unicodedata
 
@@ -37,7 +37,7 @@ def spell(text: str, *units: str) -> list[str]:
         ("...", "", []),
     ],
 )  # fmt: skip
-def test_words_are_as_they_stand_in_the_text_without_punctuation(
+def test_words_are_spelled_as_in_the_text_without_punctuation(
     text: str, units: str, words: list[str]
 ) -> None:
     assert spell(text, *units.split()) == words

@@ -1,4 +1,4 @@
-"""The scripted engine says what its audio demands, however it is cut, and misbehaves on demand."""
+"""The scripted engine derives its text from the audio, however it is cut, and misbehaves on request."""
 
 import json
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_the_partials_of_a_window_are_its_text() -> None:
 
 
 @pytest.mark.parametrize("speed", [0, 1_000])
-def test_a_stop_is_heard_between_two_words(speed: float) -> None:
+def test_a_stop_takes_effect_between_two_words(speed: float) -> None:
     listener = Listener(max_partials=2)
 
     with pytest.raises(DecodingStopped):
@@ -102,7 +102,7 @@ def test_a_stop_is_heard_between_two_words(speed: float) -> None:
     assert listener.texts == {0: " ".join(expected_words(AUDIO)[:2])}
 
 
-def test_a_stop_is_heard_while_a_word_is_waited_for() -> None:
+def test_a_stop_takes_effect_while_a_word_is_awaited() -> None:
     with pytest.raises(DecodingStopped):
         decode(cut(AUDIO, 30), listener=Listener(max_partials=0), speed=1e-6)
 
@@ -140,7 +140,7 @@ def test_with_a_marker_it_misbehaves_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [None, "", "names: Fisichella", "[1, 2]", "7"])
-def test_a_context_that_is_no_object_changes_nothing(context: str | None) -> None:
+def test_a_context_that_is_not_an_object_changes_nothing(context: str | None) -> None:
     request = TranscriptionRequest(context=context)
 
     assert ScriptedEngine(ScriptedConfig()).decode_windows(cut(AUDIO, 30), request, Listener())

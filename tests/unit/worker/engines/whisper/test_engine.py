@@ -1,4 +1,4 @@
-"""What faster-whisper finds in a window becomes segments of the upload; a stand-in takes its place here."""
+"""Segments of faster-whisper become segments of the upload; a stand-in takes faster-whisper's place here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ DECODED = Found(tokens=[7, 8], temperature=0.2, avg_logprob=-0.31, no_speech_pro
 
 
 class WhisperStandIn:
-    """Finds what it is told to find in each window, and remembers how it was asked."""
+    """A model that finds given segments in each window, and records the options of each call."""
 
     def __init__(self, *windows: list[Found], detected: tuple[str, float] = ("en", 0.9)) -> None:
         self.options: list[DecodingOptions] = []
@@ -88,7 +88,7 @@ def test_segments_have_the_times_of_the_upload() -> None:
     assert second == Segment(102.5, 104.0, "How are you?", "en", (), decoding)
 
 
-def test_what_numpy_says_of_a_segment_is_made_fit_for_the_wire() -> None:
+def test_numbers_of_a_segment_become_finite_python_numbers() -> None:
     odd = found(0.0, 1.0, " a")
     odd.avg_logprob, odd.no_speech_prob, odd.temperature = np.float32(-np.inf), np.float32(0.25), None
 
@@ -98,7 +98,7 @@ def test_what_numpy_says_of_a_segment_is_made_fit_for_the_wire() -> None:
     assert segment.decoding == SegmentDecoding((7, 8), 0.0, 0.0, 0.25, window_start_s=100.0)
 
 
-def test_segments_do_not_overlap_though_whisper_says_so() -> None:
+def test_segments_do_not_overlap_even_if_whispers_do() -> None:
     model = WhisperStandIn([found(0.0, 3.0, " One"), found(2.0, 2.5, " two"), found(2.2, 30.0, " three")])
 
     (segments,) = decode(model)
@@ -192,7 +192,7 @@ def test_the_context_is_the_prompt_of_every_window() -> None:
     assert {options.beam_size for options in model.options} == {3}
 
 
-def test_a_stop_is_heard_between_two_segments() -> None:
+def test_a_stop_takes_effect_between_two_segments() -> None:
     model = WhisperStandIn([found(0, 1, " one"), found(1, 2, " two"), found(2, 3, " three")])
     listener = Listener(max_partials=1)
 
@@ -202,7 +202,7 @@ def test_a_stop_is_heard_between_two_segments() -> None:
     assert listener.texts == {0: "one"}
 
 
-def test_a_stop_is_heard_before_a_window_is_begun() -> None:
+def test_a_stop_takes_effect_before_a_window() -> None:
     model = WhisperStandIn([])
 
     with pytest.raises(DecodingStopped):

