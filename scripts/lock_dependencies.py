@@ -1,6 +1,6 @@
-"""Recreate the locks from pyproject.toml and requirements/*.in: exact versions, with the hash of every file.
+"""Resolve the locks from pyproject.toml and requirements/*.in: exact versions, with the hash of every file.
 
-Pins that are there already are kept unless `--upgrade` is given. The lock of torch-cpu is kept by hand.
+Present versions are kept unless `--upgrade` is given. torch-cpu.txt is maintained by hand.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.11"
 
-# What each lock is resolved from, in this order: `dev` has to agree with `base`.
+# The sources of each lock, in the order of resolution: `dev` must agree with `base`.
 LOCKS: Mapping[str, Sequence[str]] = {
     "base.txt": ("pyproject.toml", "--group=build"),
     "dev.txt": ("pyproject.toml", "--group=dev", "--constraints=requirements/base.txt"),
@@ -39,18 +39,18 @@ LOCKS: Mapping[str, Sequence[str]] = {
     "openai-1.txt": ("requirements/openai-1.in",),
 }
 
-# npm's lock for the tests; kept free of the address of the registry.
+# npm's lock for the tests; it holds no address of a registry.
 NODE_LOCK = "tests/clients/package-lock.json"
 
-# Lines above what uv writes.
+# Lines that are put before the output of uv.
 PREAMBLES: Mapping[str, str] = dict.fromkeys(("qwen-cpu.txt", "qwen-dev.txt"), "-r torch-cpu.txt\n")
 
 
 def resolve_lock(name: str, *, upgrade: bool) -> None:
-    """Write `requirements/<name>` anew.
+    """Resolve `requirements/<name>` and write it.
 
     Raises:
-        subprocess.CalledProcessError: uv found no versions that agree, or reached no package index.
+        subprocess.CalledProcessError: uv found no compatible versions, or reached no package index.
     """
     lock = REPOSITORY / "requirements" / name
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--universal"]
@@ -62,10 +62,10 @@ def resolve_lock(name: str, *, upgrade: bool) -> None:
 
 
 def resolve_node_lock(*, upgrade: bool) -> None:
-    """Write the lock of npm anew, or keep it where there is no npm.
+    """Resolve npm's lock and write it, or keep it if npm is not installed.
 
     Raises:
-        subprocess.CalledProcessError: npm found no versions that agree, or reached no registry.
+        subprocess.CalledProcessError: npm found no compatible versions, or reached no registry.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -78,7 +78,7 @@ def resolve_node_lock(*, upgrade: bool) -> None:
 
 
 def main() -> None:
-    """Recreate all locks, or those that are named."""
+    """Resolve all locks, or those on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = [*LOCKS, NODE_LOCK]
     parser.add_argument("locks", nargs="*", default=names, metavar="LOCK", help=", ".join(names))

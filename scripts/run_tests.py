@@ -1,7 +1,7 @@
 """Run the tests in both environments: `python -m scripts.run_tests <marks> [options of pytest]`.
 
-Those in tests/qwen run in `.venv-qwen` where that is set up, all others then in `.venv`. Each run says at its
-end how many passed, and the exit code is that of the first which did not succeed.
+The tests in tests/qwen run in `.venv-qwen` if that is set up, then all others in this environment. Each run
+prints its own summary. The exit code is that of the first run that failed.
 """
 
 import subprocess
@@ -17,68 +17,68 @@ NOTHING_SELECTED = 5  # pytest's exit code
 
 
 def run_pytest(python: Path, marks: str, options: Sequence[str]) -> int:
-    """Run pytest from this environment, on its terminal, and return the exit code."""
+    """Run pytest with the Python at `python`, and return the exit code."""
     command = [str(python), "-m", "pytest", "-m", marks, "--durations=10", *options]
     return subprocess.run(command, cwd=REPOSITORY, check=False).returncode
 
 
 def find_qwen_python() -> Path | None:
-    """The Python of the environment with torch and the tools for tests, if that is set up."""
+    """Return the Python of the environment with torch and the test tools, or None if it is not set up."""
     purpose = PURPOSES["qwen-dev"]
     venv = VirtualEnvironment(REPOSITORY / purpose.venv)
     return venv.python if venv.is_ready(purpose.name, purpose.inputs) else None
 
 
-def is_of_qwen(option: str) -> bool:
-    """Whether an option is the path of tests for the environment with torch."""
+def is_qwen_test(option: str) -> bool:
+    """Return whether an option is the path of tests for the environment with torch."""
     return Path(option.partition("::")[0]).is_relative_to(QWEN_TESTS)
 
 
 def is_path(option: str) -> bool:
-    """Whether an option names a file, a folder, or a test in a file."""
+    """Return whether an option is the path of a file, a folder, or a test in a file."""
     return (REPOSITORY / option.partition("::")[0]).exists()
 
 
 def first_failure(exit_codes: Iterable[int]) -> int:
-    """The first exit code that is no success; that a run had nothing to do counts if all had."""
+    """Return the first exit code of a failure; NOTHING_SELECTED counts only if all runs have it."""
     codes = list(exit_codes)
     return next((code for code in codes if code not in {0, NOTHING_SELECTED}), min(codes))
 
 
 def run_tests(marks: str, options: Sequence[str]) -> int:
-    """Run what `marks` and `options` select in each environment, and return the exit code for both."""
+    """Run the tests that `marks` and `options` select in both environments, and return one exit code."""
     paths = [option for option in options if is_path(option)]
-    of_qwen = [path for path in paths if is_of_qwen(path)]
-    others = [path for path in paths if path not in of_qwen]
+    qwen_paths = [path for path in paths if is_qwen_test(path)]
+    others = [path for path in paths if path not in qwen_paths]
     exit_codes = []
-    if of_qwen or not paths:
+    if qwen_paths or not paths:
         where = [] if paths else [QWEN_TESTS]
         exit_codes.append(run_qwen_tests(marks, [*leave_out(others, options), *where]))
-    # Last, since what is read of a long output is its end, and this run always has something to do.
+    # Last, because people read the end of a long output, and this run always has tests.
     if others or not paths:
-        exit_codes.append(run_pytest(Path(sys.executable), marks, leave_out(of_qwen, options)))
+        exit_codes.append(run_pytest(Path(sys.executable), marks, leave_out(qwen_paths, options)))
     return first_failure(exit_codes)
 
 
 def leave_out(paths: Sequence[str], options: Sequence[str]) -> list[str]:
-    """The options that are not among `paths`."""
+    """Return the options that are not among `paths`."""
     return [option for option in options if option not in paths]
 
 
 def run_qwen_tests(marks: str, options: Sequence[str]) -> int:
-    """Run tests in the environment with torch; where it is not set up, say so.
+    """Run tests in the environment with torch, or print that it is not set up.
 
-    A test of the other run fails for that reason where all tests are required.
+    If all tests are required, a test of the other run then fails for that reason.
     """
     python = find_qwen_python()
     if python is None:
-        print(f"{QWEN_TESTS} is left out: {PURPOSES['qwen-dev'].venv} is not set up", flush=True)
+        print(f"{QWEN_TESTS} is skipped: {PURPOSES['qwen-dev'].venv} is not set up", flush=True)
         return NOTHING_SELECTED
     return run_pytest(python, f"qwen and ({marks})", options)
 
 
 def main() -> int:
-    """Run the tests that the command line names; Ctrl-C has been answered by pytest."""
+    """Run the tests that the command line selects; pytest itself reports a Ctrl-C."""
     try:
         return run_tests(sys.argv[1], sys.argv[2:])
     except KeyboardInterrupt:

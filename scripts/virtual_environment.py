@@ -1,4 +1,4 @@
-"""A virtual environment that knows what was installed into it; needs nothing but the standard library."""
+"""A virtual environment with a record of what is installed in it. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 DISK_FULL = "the disk is full"
 
-# What in pip's output tells the cause of a failure, most telling first.
+# Signs in pip's output and the cause of the failure, the most specific first.
 CAUSES = (
     ("No space left on device", DISK_FULL),
     ("DO NOT MATCH THE HASHES", "a package is not the one that was locked"),
@@ -19,17 +19,17 @@ CAUSES = (
     ("NewConnectionError", "the package index cannot be reached"),
     ("ConnectTimeoutError", "the package index does not answer"),
     ("ReadTimeoutError", "the package index does not answer"),
-    ("ProxyError", "the proxy before the package index does not answer"),
+    ("ProxyError", "the proxy of the package index does not answer"),
     ("No matching distribution found", "no package index has a locked package for this machine"),
 )
 
 
 class EnvironmentFailure(Exception):
-    """Raised when the environment cannot be created; the message is one line for the user."""
+    """Raised when an environment cannot be created; the message is one line for the user."""
 
 
 class PipFailure(Exception):
-    """Raised when pip failed; `output` is all that it printed, `cause` one line about it."""
+    """Raised when pip failed; `output` is all its output, `cause` is one line."""
 
     def __init__(self, output: str) -> None:
         super().__init__(output)
@@ -38,10 +38,10 @@ class PipFailure(Exception):
 
 
 class VirtualEnvironment:
-    """A virtual environment with one stamp for each purpose it is ready for.
+    """A virtual environment with one stamp for each purpose that it is ready for.
 
-    A stamp is a digest of all that the installation depended on: the files given as `inputs`, the Python,
-    and the place of the environment, which does not survive a move.
+    A stamp is a digest of everything the installation depends on: the files in `inputs`, the Python version,
+    and the path of the environment, because an environment cannot be moved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,21 +49,21 @@ class VirtualEnvironment:
         self.python = folder / "bin" / "python"
 
     def is_ready(self, purpose: str, inputs: list[Path]) -> bool:
-        """Whether all that `purpose` needs is installed, as `inputs` say now."""
+        """Return whether the environment is installed for `purpose` from the present `inputs`."""
         stamp = self._stamp(purpose)
         return self.python.exists() and stamp.exists() and stamp.read_text() == self._digest(inputs)
 
     def mark_ready(self, purpose: str, inputs: list[Path]) -> None:
-        """Note that all that `purpose` needs is installed, as `inputs` say."""
+        """Record that the environment is installed for `purpose` from `inputs`."""
         self._stamp(purpose).write_text(self._digest(inputs))
 
     def mark_unready(self) -> None:
-        """Forget all purposes; done before anything is installed, which may fail half-way."""
+        """Remove all stamps; call it before an installation, which may fail half-way."""
         for stamp in self.folder.glob("*.stamp"):
             stamp.unlink()
 
     def is_usable(self) -> bool:
-        """Whether it was made by the Python that runs this, and has a pip that runs."""
+        """Return whether the environment has the Python version of this process, and a working pip."""
         probe = [str(self.python), "-c", "import pip, sys; print(sys.version)"]
         try:
             finished = subprocess.run(probe, capture_output=True, text=True, check=False)
@@ -72,10 +72,10 @@ class VirtualEnvironment:
         return finished.stdout == f"{sys.version}\n"
 
     def create(self) -> None:
-        """Create the environment, in place of what is there.
+        """Create the environment anew.
 
         Raises:
-            EnvironmentFailure: the folder cannot be written, or this Python lacks what it takes.
+            EnvironmentFailure: the folder cannot be written, or this Python cannot create environments.
         """
         command = [sys.executable, "-m", "venv", "--clear", str(self.folder)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -84,7 +84,7 @@ class VirtualEnvironment:
             raise EnvironmentFailure(f"cannot create {self.folder}: {words}")
 
     def install_lock(self, lock: Path, *options: str) -> None:
-        """Install what `lock` lists: ready-made wheels whose hash is in it, and nothing else.
+        """Install exactly the wheels in `lock`, checked by their hashes.
 
         Raises:
             PipFailure: pip failed.
@@ -92,7 +92,7 @@ class VirtualEnvironment:
         self._install("--require-hashes", "--only-binary=:all:", *options, "--requirement", str(lock))
 
     def install_in_place(self, project: Path) -> None:
-        """Install the project in the folder `project`, so that what is imported are the files there.
+        """Install the project in the folder `project` in editable mode.
 
         Raises:
             PipFailure: pip failed.

@@ -1,4 +1,4 @@
-"""`make test` runs pytest in each environment on what belongs there, and a failure of either is its own."""
+"""`make test` runs each test in its environment, and fails if either run fails."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Runs = list[tuple[str, list[str]]]
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """What pytest is asked to run instead of running it: where, and with which options."""
+    """The runs of pytest that are requested: where, and with which options. None is executed."""
     asked: Runs = []
 
     def note(python: Path, marks: str, options: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def test_all_tests_run_each_in_its_environment(runs: Runs) -> None:
     assert runs == [("qwen and (full)", ["tests/qwen"]), ("main", [])]
 
 
-def test_options_go_to_both(runs: Runs) -> None:
+def test_options_go_to_both_runs(runs: Runs) -> None:
     run_tests.run_tests("full", ["-k", "queue"])
 
     assert runs == [("qwen and (full)", ["-k", "queue", "tests/qwen"]), ("main", ["-k", "queue"])]
@@ -46,13 +46,13 @@ def test_a_path_runs_where_it_belongs_and_nowhere_else(runs: Runs, path: str, wh
     assert runs == [(where, ["-x", path])]
 
 
-def test_paths_of_both_kinds_are_told_apart(runs: Runs) -> None:
+def test_paths_of_both_kinds_go_to_their_own_run(runs: Runs) -> None:
     run_tests.run_tests("full", [OF_QWEN, "-x", OF_OTHERS])
 
     assert runs == [("qwen and (full)", [OF_QWEN, "-x"]), ("main", ["-x", OF_OTHERS])]
 
 
-def test_without_the_environment_the_rest_runs_and_it_is_said(
+def test_without_the_environment_the_rest_runs_and_a_line_says_so(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run_tests, "find_qwen_python", lambda: None)
@@ -60,20 +60,20 @@ def test_without_the_environment_the_rest_runs_and_it_is_said(
     assert run_tests.run_tests("full", []) == 0
 
     assert [where for where, _ in runs] == ["main"]
-    assert capsys.readouterr().out == "tests/qwen is left out: .venv-qwen is not set up\n"
+    assert capsys.readouterr().out == "tests/qwen is skipped: .venv-qwen is not set up\n"
 
 
 @pytest.mark.parametrize(
     ("exit_codes", "of_both"),
     [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([2, 1], 2), ([0, 5], 0), ([5, 0], 0), ([5, 1], 1), ([5, 5], 5)],
 )
-def test_either_failure_fails_both_and_nothing_to_run_is_one_if_all_had_nothing(
+def test_a_failure_of_either_run_fails_and_so_do_two_empty_runs(
     exit_codes: list[int], of_both: int
 ) -> None:
     assert run_tests.first_failure(exit_codes) == of_both
 
 
-def test_a_failed_run_does_not_keep_the_other_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_does_not_prevent_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = iter([1, 0])
     monkeypatch.setattr(run_tests, "run_pytest", lambda *_: next(ended))
     monkeypatch.setattr(run_tests, "find_qwen_python", lambda: QWEN_PYTHON)

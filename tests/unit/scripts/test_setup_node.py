@@ -1,4 +1,4 @@
-"""OpenAI's client for Node is installed from its lock, once, and done without where that cannot be."""
+"""OpenAI's client for Node is installed once from its lock, and skipped if that is not possible."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from scripts import setup_node
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all programs there are; the client goes into another, from a lock beside it."""
+    """A folder with all programs on PATH; the client is installed into another folder."""
     for name in ("package.json", "package-lock.json"):
         (tmp_path / name).write_text("{}")
     monkeypatch.setattr(setup_node, "REPOSITORY", tmp_path)
@@ -23,25 +23,25 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_program(folder: Path, name: str, *lines: str) -> None:
-    """An executable shell script, in place of what was there."""
+    """Write an executable shell script."""
     program = folder / name
     program.write_text("\n".join(("#!/bin/sh", *lines)))
     program.chmod(0o755)
 
 
 def count_installations(folder: Path) -> int:
-    """How often the npm that `write_npm` made was run."""
+    """Return how often the stand-in npm was run."""
     calls = folder / "calls"
     return len(calls.read_text().splitlines()) if calls.exists() else 0
 
 
 def write_npm(programs: Path, *, exit_code: int) -> None:
-    """A node that does nothing, and an npm that notes how it was called."""
+    """Write a node that does nothing, and an npm that records its calls."""
     write_program(programs, "node")
     write_program(programs, "npm", f'echo "$PWD $@" >> {programs}/calls', "echo words", f"exit {exit_code}")
 
 
-def test_what_is_locked_is_installed_once(programs: Path) -> None:
+def test_the_lock_is_installed_once(programs: Path) -> None:
     write_npm(programs, exit_code=0)
 
     assert (setup_node.main(), setup_node.main()) == (0, 0)
@@ -52,7 +52,7 @@ def test_what_is_locked_is_installed_once(programs: Path) -> None:
     assert how.startswith("ci ")
 
 
-def test_another_lock_is_installed_anew(programs: Path) -> None:
+def test_a_changed_lock_is_installed_again(programs: Path) -> None:
     write_npm(programs, exit_code=0)
     setup_node.main()
     setup_node.LOCKED[1].write_text('{"another": 1}')
@@ -62,14 +62,14 @@ def test_another_lock_is_installed_anew(programs: Path) -> None:
     assert count_installations(programs) == 2
 
 
-def test_what_cannot_be_had_is_said_and_tried_again_next_time(
+def test_a_failed_installation_is_reported_and_tried_again_next_time(
     programs: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_npm(programs, exit_code=1)
 
     assert (setup_node.main(), setup_node.main()) == (0, 0)
 
-    assert "cannot be had, and its tests are left out\nwords\n" in capfd.readouterr().out
+    assert "is not available, its tests are skipped\nwords\n" in capfd.readouterr().out
     assert not setup_node.is_ready()
     assert count_installations(programs) == 2
 
