@@ -10,7 +10,7 @@ from tests.bench.figures import Findings, Goal, Series, Statistic
 from tests.bench.job_watch import submit, wait_for_kind
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
-from tests.chaos.patience import wait_until
+from tests.chaos.waiting import wait_until
 
 GONE_WITHIN_S = 2.0  # beside IDLE_TIMEOUT
 LOOK_EVERY_S = 0.005

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from tests.bench.machine import allow_connections
-from tests.chaos.patience import wait_until
+from tests.chaos.waiting import wait_until
 
 CONNECTING_AT_ONCE = 100
 END_OF_EVENT = b"\n\n"

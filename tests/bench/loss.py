@@ -10,7 +10,7 @@ from tests.bench.figures import Count, Findings, Goal, Series, Statistic
 from tests.bench.job_watch import submit, wait_for_event, wait_for_kind
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
-from tests.chaos.patience import wait_until
+from tests.chaos.waiting import wait_until
 
 NOTICED_WITHIN_S = 2.0  # beside the lease
 GONE_GOAL = Goal(Statistic.MOST, 1.0)

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: one run, by the settings in the environment; exit code 1 if a goal is missed."""
+"""`python -m tests.chaos`: one run with the settings in the environment; exit code 1 if a goal is missed."""
 
 import asyncio
 import shutil
@@ -18,16 +18,16 @@ from tests.chaos.settings import ChaosSettings, DiskFullBy
 GOOD, GOAL_MISSED, BAD_SETTING, INTERRUPTED = 0, 1, 2, 130
 ON_TMPFS = "--on-tmpfs"
 
-say = partial(print, flush=True)
+show = partial(print, flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Run, in a namespace with a small disk where that is possible; returns the exit code."""
+    """Run, in a namespace with a small disk if possible, and return the exit code."""
     try:
         settings = ChaosSettings()
     except ValidationError as problem:
         first = problem.errors()[0]
-        say(f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}.")
+        show(f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}.")
         return BAD_SETTING
     if arguments[:1] == [ON_TMPFS]:
         return _run(settings, Path(arguments[1]), on_tmpfs=True)
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     if exit_code == GOOD:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        say(f"The logs of all parts are in {folder / 'logs'}.")
+        show(f"The logs of all parts are in {folder / 'logs'}.")
     return exit_code
 
 
@@ -48,7 +48,7 @@ def _run_in_folder(settings: ChaosSettings, folder: Path) -> int:
         command = (sys.executable, "-m", "tests.chaos", ON_TMPFS, str(folder))
         return _wait_for(become_on_tmpfs(data, size_bytes, command))
     if settings.disk_full_by is DiskFullBy.TMPFS:
-        say("DISK_FULL_BY=tmpfs: this user may not mount a tmpfs in a namespace here; leave it out.")
+        show("DISK_FULL_BY=tmpfs: this user may not mount a tmpfs in a namespace. Leave the setting out.")
         return BAD_SETTING
     return _run(settings, folder, on_tmpfs=False)
 
@@ -58,17 +58,17 @@ def _wait_for(command: list[str]) -> int:
         while True:
             try:
                 return running.wait()
-            except KeyboardInterrupt:  # it got the same signal, and ends by it
+            except KeyboardInterrupt:  # the program got the same signal and ends
                 continue
 
 
 def _run(settings: ChaosSettings, folder: Path, *, on_tmpfs: bool) -> int:
     disk = SmallDisk(folder / "data") if on_tmpfs else None
     try:
-        report = asyncio.run(run_chaos(settings, folder, disk, say))
+        report = asyncio.run(run_chaos(settings, folder, disk, show))
     except KeyboardInterrupt:
         return INTERRUPTED
-    say(f"\n{report.text}")
+    show(f"\n{report.text}")
     if settings.report is not None:
         settings.report.write_text(report.text, encoding="utf-8")
     return GOOD if report.is_good else GOAL_MISSED

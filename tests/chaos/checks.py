@@ -1,4 +1,4 @@
-"""The checks: what became of each job, what each listener heard, and what each fault cost."""
+"""The checks: the outcome of each job, the events of each listener, and the cost of each fault."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from tests.chaos.records import LoggedEvent, Record
 
 COSTS_AN_ATTEMPT = frozenset({"worker_lost", "engine_crash"})
 NEW_CLAIM = FINAL | {"started"}
-GOING_ON = NEW_CLAIM | {"progress"}
+PROGRESSING = NEW_CLAIM | {"progress"}
 
 
 class Harm(StrEnum):
-    """What can have happened to a job."""
+    """A fault in the outcome of a job."""
 
-    LOST = "lost"  # it was accepted, and there is no record of it
+    LOST = "lost"  # it was accepted, but has no record
     STUCK = "stuck"  # it is not final
     FAILED = "failed"  # it is final, but did not succeed
-    DOUBLED = "doubled"  # it was made final more than once
-    UNTOLD = "untold"  # it is final, and no event says so
-    WRONG = "wrong"  # it has not the transcript of its audio
+    DOUBLED = "doubled"  # it became final more than once
+    UNREPORTED = "unreported"  # it is final, but has no final event
+    WRONG = "wrong"  # its transcript is not that of its audio
 
 
 @dataclass(frozen=True)
 class JobFacts:
-    """One accepted job: what was expected, what is on record, and the text that the api gives.
+    """One accepted job: the expected text, its record, and the text that the api returns.
 
-    `answers` are the texts that its client was given while the run went on, `beginnings` what it was given of
-    one by streams that were left or broke.
+    `answers` are the texts that its client got during the run. `beginnings` come from streams that broke, or
+    whose client disconnected.
     """
 
     expected: str
@@ -42,43 +42,43 @@ class JobFacts:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether any text that was given is another than what was expected."""
-        return any(one != self.expected for one in (self.text, *self.answers)) or self._was_begun_otherwise
+        """Return whether any text differs from the expected one."""
+        return any(one != self.expected for one in (self.text, *self.answers)) or self._began_differently
 
     @property
-    def _was_begun_otherwise(self) -> bool:
-        """Whether a stream gave other text, and that not because its job was begun again."""
+    def _began_differently(self) -> bool:
+        """Return whether a stream gave other text although its job did not restart."""
         if self.record is None or explains_break(self.record):
             return False
         return not all(self.expected.startswith(one) for one in self.beginnings)
 
 
 def explains_break(record: Record) -> bool:
-    """Whether a stream of the job may end with an error: it was begun again, or has not succeeded."""
+    """Return whether a stream of the job may end with an error: the job restarted, or has not succeeded."""
     return record.state != "succeeded" or any(event.type == "requeued" for event in record.events)
 
 
 def find_harm(facts: JobFacts) -> set[Harm]:
-    """All that is wrong with a job."""
+    """Return the faults in the outcome of a job."""
     record = facts.record
     if record is None:
         return {Harm.LOST}
     if record.state not in FINAL:
         return {Harm.STUCK}
     finals = count_final_events(record)
-    harm = {Harm.DOUBLED} if finals > 1 else set[Harm]() if finals else {Harm.UNTOLD}
+    harm = {Harm.DOUBLED} if finals > 1 else set[Harm]() if finals else {Harm.UNREPORTED}
     if record.state != "succeeded":
         return harm | {Harm.FAILED}
     return harm | {Harm.WRONG} if facts.is_wrong else harm
 
 
 def count_final_events(record: Record) -> int:
-    """How often the job was made final: each time logs one event."""
+    """Return how often the job became final: each time logs one event."""
     return sum(event.type in FINAL for event in record.events)
 
 
 def find_gaps(trace: Trace, record: Record, text: str | None) -> list[str]:
-    """What is wrong with what a listener has heard of a job that is final."""
+    """Return the faults in the events that a listener read of a final job."""
     problems = []
     order = [_sort_key(event_id) for event_id in trace.ids]
     unordered = [later for earlier, later in pairwise(order) if later <= earlier]
@@ -95,15 +95,15 @@ def find_gaps(trace: Trace, record: Record, text: str | None) -> list[str]:
 
 
 def count_extra_attempts(record: Record) -> int:
-    """How often the job was begun again."""
+    """Return how often the job restarted."""
     return record.worker_losses + record.engine_crashes
 
 
 def share_out_attempts(records: Mapping[str, Record], faults: Sequence[Injected]) -> list[int]:
-    """The extra attempts that each fault cost.
+    """Return the extra attempts that each fault caused.
 
-    One is put down to the last fault that hit the worker of this job and was not blamed for it before, since
-    the lease may end after the next fault; else to the last fault of all.
+    An attempt counts for the last fault that hit the worker of this job, once per fault. The lease may end
+    after the next fault. Without such a fault, the attempt counts for the last fault of all.
     """
     costs = [0] * len(faults)
     for job_id, record in records.items():
@@ -121,10 +121,10 @@ def share_out_attempts(records: Mapping[str, Record], faults: Sequence[Injected]
 
 
 def measure_recovery_s(fault: Injected, records: Mapping[str, Record]) -> float | None:
-    """From the fault to when all it hit goes on: its jobs, or the front; None where nothing came after it."""
+    """Return the time from the fault until its jobs, or the api, continue; None if no event follows it."""
     if hits_front(fault):
         return _first_after(_all_events(records.values()), fault, frozenset({"queued"}))
-    awaited = GOING_ON if fault.fault.target == "redis" else NEW_CLAIM
+    awaited = PROGRESSING if fault.fault.target == "redis" else NEW_CLAIM
     hit = [records[job_id].events for job_id in fault.job_ids if job_id in records]
     if not hit:
         return _first_after(_all_events(records.values()), fault, awaited)
@@ -135,7 +135,7 @@ def measure_recovery_s(fault: Injected, records: Mapping[str, Record]) -> float 
 def measure_notice_s(
     fault: Injected, next_ms: float, lease_s: float, records: Mapping[str, Record]
 ) -> float | None:
-    """From the kill of a worker to when its job was taken back, unless another fault came in between."""
+    """Return the time from the kill of a worker to the requeue of its job, without a fault between."""
     if fault.fault.kind is not FaultKind.KILL_WORKER or next_ms < fault.began_ms + (lease_s + 2) * 1000:
         return None
     requeued = frozenset({"requeued"})
@@ -145,7 +145,7 @@ def measure_notice_s(
 
 
 def hits_front(fault: Injected) -> bool:
-    """Whether what was hit is the api, and not a job."""
+    """Return whether the fault hit the api, and not a job."""
     return fault.fault.kind.hits_front or fault.fault.target == "api"
 
 

@@ -1,4 +1,4 @@
-"""What is submitted: audio made from the seed, or recordings of speech, and the text expected of it."""
+"""The clips that are submitted: noise made from the seed, or recordings of speech, with the expected text."""
 
 import io
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ import numpy as np
 import soundfile
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from tests.chaos.shares import Endpoint
+from tests.chaos.mix import Endpoint
 from worker.engines.scripted.engine import expected_words
 
 SPEECH_DIR = Path(__file__).parents[2] / "tests" / "audio"
 SPEECH_FILES = ("speech.wav", "speech.flac", "speech.mp3", "speech.m4a", "long.ogg")
 
 WINDOW_S = 5.0
-"""The windows of the server with the scripted engine: whole seconds, since it says one word for each."""
+"""The window length of the scripted engine: whole seconds, because it emits one word per second."""
 
 SHORT_S = (1.2, 4.0)
-LONG_S = (10.0, 20.0)  # of several windows, so that faults hit in the middle
+LONG_S = (10.0, 20.0)  # several windows, so that faults hit in the middle
 LONG_SHARE = 0.12
 SLOW_S = (5.0, 10.0)
 SLOWLY = {"prompt": '{"speed": 3}'}
-"""What has the scripted engine take its time, so that Redis can be gone and back within a window."""
+"""The field that slows the scripted engine down, so that Redis can be gone and back within a window."""
 
 MEAN_BYTES = 140_000
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One upload, with what is sent beside it. `text` is what has to come back."""
+    """One upload with its form fields. `text` is the text of a correct answer."""
 
     name: str
     content: bytes
@@ -40,14 +40,14 @@ class Clip:
 
 
 class Clips(Protocol):
-    """Where the clip of a job comes from."""
+    """A source of clips."""
 
     def make(self, number: int, endpoint: Endpoint) -> Clip:
-        """The clip of job `number`, with the text that `endpoint` has to give."""
+        """Return the clip of job `number`, with the text that `endpoint` must return."""
 
 
 class NoiseClips:
-    """Random samples, of another kind for each number, for the scripted engine."""
+    """Random samples for the scripted engine, different for each number."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -65,21 +65,18 @@ class NoiseClips:
 
 
 class SpeechClips:
-    """Recordings of speech in turn, each with what it gave before any fault by the same endpoint.
-
-    The endpoints differ since their first windows do.
-    """
+    """Recordings of speech in turn, each with the text that the same endpoint returned before any fault."""
 
     def __init__(self) -> None:
         self._texts: dict[tuple[str, Endpoint], str] = {}
 
     def make(self, number: int, endpoint: Endpoint) -> Clip:
-        """The recording of job `number`."""
+        """Return the recording of job `number`."""
         name = SPEECH_FILES[number % len(SPEECH_FILES)]
         return Clip(name, (SPEECH_DIR / name).read_bytes(), self._texts.get((name, endpoint), ""))
 
     def learn(self, number: int, endpoint: Endpoint, text: str) -> None:
-        """Expect `text` of recording `number` by `endpoint`."""
+        """Expect `text` from `endpoint` for recording `number`."""
         self._texts[SPEECH_FILES[number % len(SPEECH_FILES)], endpoint] = text
 
 

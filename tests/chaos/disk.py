@@ -1,4 +1,4 @@
-"""A disk of limited size without root: a tmpfs in a user namespace, which can be shrunk to what it holds."""
+"""A disk of limited size without root: a tmpfs in a user namespace, which can shrink to its content."""
 
 import contextlib
 import os
@@ -7,12 +7,12 @@ from pathlib import Path
 
 MOUNT_AND_BECOME = 'mount -t tmpfs -o "size=$0,mode=700" tmpfs "$1" && shift && exec "$@"'
 SPARE_BYTES = 1 << 14
-TRIES = 8
+ATTEMPTS = 8
 BASE_BYTES = 256 << 20
 
 
 def is_tmpfs_permitted(folder: Path) -> bool:
-    """Whether this user may mount a tmpfs on `folder` in a namespace of his own."""
+    """Return whether this user may mount a tmpfs on `folder` in a private namespace."""
     try:
         tried = subprocess.run(become_on_tmpfs(folder, 1 << 20, ("true",)), capture_output=True, check=False)
     except OSError:
@@ -21,28 +21,28 @@ def is_tmpfs_permitted(folder: Path) -> bool:
 
 
 def become_on_tmpfs(folder: Path, size_bytes: int, command: tuple[str, ...]) -> list[str]:
-    """The command that runs `command` in a namespace in which `folder` is a tmpfs of that size."""
+    """Return the command that runs `command` in a namespace where `folder` is a tmpfs of that size."""
     shell = ("/bin/sh", "-c", MOUNT_AND_BECOME, str(size_bytes), str(folder), *command)
     return ["unshare", "--user", "--map-root-user", "--mount", *shell]
 
 
 class SmallDisk:
-    """The tmpfs on `folder`; needs to be in its namespace."""
+    """The tmpfs on `folder`; create this inside its namespace."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._size_bytes = _measure(folder)[0]
 
     def fill(self) -> None:
-        """Leave no room but for a few kilobytes, or more while it fills faster than it can be shrunk."""
-        for doublings in range(TRIES):
+        """Shrink the disk to a few spare kilobytes, or more if it fills faster than it can shrink."""
+        for doublings in range(ATTEMPTS):
             with contextlib.suppress(subprocess.CalledProcessError):
                 self._resize(_measure(self._folder)[1] + (SPARE_BYTES << doublings))
                 return
-        raise RuntimeError(f"The tmpfs on {self._folder} could not be shrunk in {TRIES} tries.")
+        raise RuntimeError(f"The tmpfs on {self._folder} could not be shrunk in {ATTEMPTS} attempts.")
 
     def clear(self) -> None:
-        """Give it back its size."""
+        """Restore the size."""
         self._resize(self._size_bytes)
 
     def _resize(self, size_bytes: int) -> None:
@@ -52,6 +52,6 @@ class SmallDisk:
 
 
 def _measure(folder: Path) -> tuple[int, int]:
-    """Size and use of the file system, in bytes."""
+    """Return size and use of the file system, in bytes."""
     state = os.statvfs(folder)
     return state.f_blocks * state.f_frsize, (state.f_blocks - state.f_bfree) * state.f_frsize

@@ -1,4 +1,4 @@
-"""The endpoints of the server, as careful clients use them: one request by each, and what came of it."""
+"""One request to an endpoint of the server, as a careful client sends it, and its outcome."""
 
 import json
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ import httpx
 import httpx_sse
 
 from tests.chaos.clips import Clip
-from tests.chaos.shares import Endpoint
+from tests.chaos.mix import Endpoint
 
 URLS = {
     Endpoint.JOBS: "/v1/jobs",
@@ -22,12 +22,11 @@ _FIELDS = {Endpoint.DELTAS: {"stream": "true"}}
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one request.
+    """The outcome of one request.
 
-    `refusal` says why it has to be repeated, `text` is the transcript where the endpoint gave one, and a
-    stream
-    that `broke` has said which job it belongs to, but not what its transcript is; it may have said why, by
-    `error_code`. `joined` are the deltas of `stream=true`: the transcript once more, or how it begins.
+    A request with a `refusal` must be repeated. `text` is the transcript, if the endpoint returned one. A
+    stream that `broke` has named its job but gave no transcript; `error_code` may name the cause. `joined`
+    are the deltas of `stream=true`: the transcript again, or its beginning.
     """
 
     job_id: str | None = None
@@ -40,11 +39,11 @@ class Reply:
 
 
 async def ask(
-    http: httpx.AsyncClient, endpoint: Endpoint, clip: Clip, key: str, *, leaves_early: bool = False
+    http: httpx.AsyncClient, endpoint: Endpoint, clip: Clip, key: str, *, disconnects_early: bool = False
 ) -> Reply:
-    """Send one request; a client that `leaves_early` closes a stream when it knows which job it is.
+    """Send one request. A client that `disconnects_early` closes a stream once it knows the job.
 
-    Of a stream of deltas it has then heard one, too.
+    It closes a stream of deltas only after the first delta.
     """
     request = http.build_request(
         "POST",
@@ -58,22 +57,22 @@ async def ask(
     except httpx.TransportError as problem:
         return Reply(refusal=f"no answer ({type(problem).__name__})")
     try:
-        return await _read_reply(response, endpoint, leaves_early=leaves_early)
+        return await _read_reply(response, endpoint, disconnects_early=disconnects_early)
     finally:
         await response.aclose()
 
 
-async def _read_reply(response: httpx.Response, endpoint: Endpoint, *, leaves_early: bool) -> Reply:
+async def _read_reply(response: httpx.Response, endpoint: Endpoint, *, disconnects_early: bool) -> Reply:
     named = response.headers.get("X-Job-Id")
     if response.status_code != (httpx.codes.ACCEPTED if endpoint is Endpoint.JOBS else httpx.codes.OK):
         return Reply(named, refusal=await _describe_refusal(response))
     is_replay = "Idempotent-Replayed" in response.headers
     if endpoint.is_streamed:
         stream = _Texts() if endpoint is Endpoint.STREAM else _Deltas(named)
-        return await stream.read(response, is_replay=is_replay, leaves_early=leaves_early)
-    said = response.json()
-    text = said["text"] if endpoint is Endpoint.SYNC else None
-    return Reply(said["id"] if endpoint is Endpoint.JOBS else named, text, is_replay=is_replay)
+        return await stream.read(response, is_replay=is_replay, disconnects_early=disconnects_early)
+    content = response.json()
+    text = content["text"] if endpoint is Endpoint.SYNC else None
+    return Reply(content["id"] if endpoint is Endpoint.JOBS else named, text, is_replay=is_replay)
 
 
 async def _describe_refusal(response: httpx.Response) -> str:
@@ -86,7 +85,7 @@ async def _describe_refusal(response: httpx.Response) -> str:
 
 
 class _Stream(ABC):
-    """Reads one stream until it is done, it breaks, or its client leaves."""
+    """A reader of one stream until it is complete or breaks, or until its client disconnects."""
 
     def __init__(self, job_id: str | None = None) -> None:
         self.job_id = job_id
@@ -96,12 +95,12 @@ class _Stream(ABC):
         self._broke = "ended before it was done"
         self._error_code = ""
 
-    async def read(self, response: httpx.Response, *, is_replay: bool, leaves_early: bool) -> Reply:
-        """What came of it."""
+    async def read(self, response: httpx.Response, *, is_replay: bool, disconnects_early: bool) -> Reply:
+        """Read the stream and return the outcome."""
         try:
             async for event in httpx_sse.EventSource(response).aiter_sse():
-                self._hear(event)
-                if leaves_early and self._may_be_left():
+                self._on_event(event)
+                if disconnects_early and self._may_disconnect():
                     self._broke = ""
                     break
         except (httpx.TransportError, httpx_sse.SSEError) as problem:
@@ -118,49 +117,49 @@ class _Stream(ABC):
             is_replay=is_replay,
         )
 
-    def _hear(self, event: httpx_sse.ServerSentEvent) -> None:
+    def _on_event(self, event: httpx_sse.ServerSentEvent) -> None:
         if event.data == "[DONE]":
             self._is_done = self.text is not None
             return
-        said = json.loads(event.data) if event.data else {}
-        if "error" in said:
-            self._error_code = str(said["error"]["code"])
+        content = json.loads(event.data) if event.data else {}
+        if "error" in content:
+            self._error_code = str(content["error"]["code"])
             self._broke = f"ended with {self._error_code}"
         else:
-            self._take(event.event, said)
+            self._read_event(event.event, content)
 
     @abstractmethod
-    def _take(self, name: str, said: dict[str, Any]) -> None:
-        """Hear one event that is no error."""
+    def _read_event(self, name: str, content: dict[str, Any]) -> None:
+        """Read one event that is not an error."""
 
     @abstractmethod
-    def _may_be_left(self) -> bool:
-        """Whether enough was heard for a client that leaves early."""
+    def _may_disconnect(self) -> bool:
+        """Return whether a client that disconnects early may do so now."""
 
 
 class _Texts(_Stream):
-    """The stream of all text so far, again and again, which names its job first."""
+    """A stream whose events hold all text so far; the first event names its job."""
 
-    def _take(self, name: str, said: dict[str, Any]) -> None:
+    def _read_event(self, name: str, content: dict[str, Any]) -> None:
         if name == "job":
-            self.job_id = str(said["id"])
-        elif said.get("is_final"):
-            self.text = str(said["text"])
-        self._is_done |= bool(said.get("done")) and self.text is not None
+            self.job_id = str(content["id"])
+        elif content.get("is_final"):
+            self.text = str(content["text"])
+        self._is_done |= bool(content.get("done")) and self.text is not None
 
-    def _may_be_left(self) -> bool:
+    def _may_disconnect(self) -> bool:
         return self.job_id is not None
 
 
 class _Deltas(_Stream):
-    """The stream of what is new in the text, and of all of it at the end; a header names its job."""
+    """A stream of deltas with the whole text at the end; a header names its job."""
 
-    def _take(self, name: str, said: dict[str, Any]) -> None:
-        match said.get("type"):
+    def _read_event(self, name: str, content: dict[str, Any]) -> None:
+        match content.get("type"):
             case "transcript.text.delta":
-                self.joined = (self.joined or "") + str(said["delta"])
+                self.joined = (self.joined or "") + str(content["delta"])
             case "transcript.text.done":
-                self.joined, self.text = self.joined or "", str(said["text"])
+                self.joined, self.text = self.joined or "", str(content["text"])
 
-    def _may_be_left(self) -> bool:
+    def _may_disconnect(self) -> bool:
         return self.joined is not None

@@ -1,4 +1,4 @@
-"""The faults there are, and drawing a series of them from a seed."""
+"""The kinds of faults, and the series of faults that a seed draws."""
 
 import random
 from collections.abc import Collection
@@ -9,7 +9,7 @@ WORKERS = ("worker-1", "worker-2")
 
 
 class FaultKind(StrEnum):
-    """What is done to the server."""
+    """A kind of fault."""
 
     KILL_WORKER = "kill -9 worker"
     KILL_MODEL = "kill -9 model process"
@@ -18,25 +18,25 @@ class FaultKind(StrEnum):
     STOP_WORKER = "SIGSTOP worker"  # for longer than the lease
     STOP_REDIS = "SIGSTOP Redis"
     HALF_OPEN = "half-open connection"
-    CLIENT_KILL = "CLIENT KILL"  # all connections to Redis are cut by it
+    CLIENT_KILL = "CLIENT KILL"  # cuts all connections to Redis
     TERM_WORKER = "SIGTERM worker"
     REDIS_DOWN = "Redis down"
     DISK_FULL = "disk full"
 
     @property
     def is_kill(self) -> bool:
-        """Whether a process that holds a job is killed by it."""
+        """Return whether the fault kills a process that holds a job."""
         return self in (FaultKind.KILL_WORKER, FaultKind.KILL_MODEL)
 
     @property
     def hits_front(self) -> bool:
-        """Whether it is over when a job is accepted again, and not when one goes on."""
+        """Return whether the fault is over when a job is accepted again, not when a job continues."""
         return self in (FaultKind.KILL_API, FaultKind.DISK_FULL)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: the part `target` is hit, for `hold_s`; there is peace for `pause_s` before it."""
+    """One fault that hits the part `target` for `hold_s`, after a pause of `pause_s`."""
 
     kind: FaultKind
     target: str
@@ -45,16 +45,16 @@ class Fault:
 
     @property
     def is_at_worker(self) -> bool:
-        """Whether it hits one worker, its connections or its model process."""
+        """Return whether the fault hits one worker, its connections or its model process."""
         return self.target in WORKERS
 
 
 def draw_faults(
     seed: int, count: int, *, lease_s: float, kinds: Collection[FaultKind] = tuple(FaultKind)
 ) -> list[Fault]:
-    """`count` faults: every kind comes once before any comes twice, and so on.
+    """Return `count` faults: every kind comes once before any comes twice, and so on.
 
-    After the kill of a worker there is peace for a lease, to measure when it is noticed.
+    After the kill of a worker comes a pause of a lease, to measure when the server notices it.
     """
     draw = random.Random(seed)  # noqa: S311 - nothing secret is drawn
     drawn: list[FaultKind] = []

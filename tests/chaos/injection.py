@@ -1,4 +1,4 @@
-"""Doing to the server what was drawn, and noting when it began and whom it hit."""
+"""Injection of the drawn faults, with a record of the time and the jobs that each one hit."""
 
 import asyncio
 import contextlib
@@ -12,19 +12,19 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from cli.up.descendants import is_alive
-from tests.chaos.bed import RunningPart, TestBed
 from tests.chaos.disk import SmallDisk
+from tests.chaos.environment import RunningPart, ServerEnvironment
 from tests.chaos.faults import WORKERS, Fault, FaultKind
-from tests.chaos.patience import wait_until
 from tests.chaos.records import RecordReader
+from tests.chaos.waiting import wait_until
 
 BUSY_WITHIN_S = 10.0
-"""How long a fault waits for what it hits to have something to do."""
+"""The time that a fault waits until its target is busy."""
 
 
 @dataclass
 class Injected:
-    """A fault as it happened. Times are in ms since the epoch; `job_ids` are those its worker held."""
+    """An injected fault. Times are in ms since the epoch; `job_ids` are the jobs that its worker held."""
 
     fault: Fault
     began_ms: int
@@ -34,23 +34,23 @@ class Injected:
 
 
 class Injector:
-    """Injects faults into the parts of a test bed."""
+    """An injector of faults into the parts of a server."""
 
     def __init__(
         self,
-        bed: TestBed,
+        environment: ServerEnvironment,
         records: RecordReader,
         disk: SmallDisk | None,
         *,
         is_front_busy: Callable[[], bool],
     ) -> None:
-        self._bed = bed
+        self._environment = environment
         self._records = records
         self._disk = disk
         self._is_front_busy = is_front_busy
 
     async def inject(self, fault: Fault) -> Injected:
-        """Do it; returns when it is over, though not what follows from it."""
+        """Inject a fault; return when the fault itself is over, before the server has recovered."""
         held = await self._wait_until_busy(fault)
         injected = Injected(fault, began_ms=_now_ms(), job_ids=held)
         await self._do(fault, injected)
@@ -70,7 +70,7 @@ class Injector:
             case FaultKind.STOP_WORKER | FaultKind.STOP_REDIS:
                 await self._freeze(self._part(fault), fault.hold_s)
             case FaultKind.HALF_OPEN:
-                self._bed.proxies[fault.target].fall_silent()
+                self._environment.proxies[fault.target].fall_silent()
             case FaultKind.CLIENT_KILL:
                 await self._cut_connections()
             case FaultKind.REDIS_DOWN:
@@ -79,11 +79,11 @@ class Injector:
                 await self._fill_disk(fault.hold_s)
 
     async def _wait_until_busy(self, fault: Fault) -> tuple[str, ...]:
-        """The jobs that are held, as soon as what is about to be hit has something to do."""
+        """Wait until the target is busy, and return the jobs that are held."""
         give_up_s = time.monotonic() + BUSY_WITHIN_S
         while True:
             held = await self._records.read_held()
-            pids = {part.pid for name, part in self._bed.parts.items() if name == fault.target}
+            pids = {part.pid for name, part in self._environment.parts.items() if name == fault.target}
             of_target = tuple(job_id for pid, job_id in held if pid in pids)
             hit = of_target if fault.target in WORKERS else tuple(job_id for _, job_id in held)
             is_busy = bool(hit) and (fault.target != "api" or self._is_front_busy())
@@ -92,10 +92,10 @@ class Injector:
             await asyncio.sleep(0.02)
 
     def _part(self, fault: Fault) -> RunningPart:
-        return self._bed.parts[fault.target]
+        return self._environment.parts[fault.target]
 
     async def _kill_worker(self, worker: RunningPart) -> float | None:
-        """Kill it, and measure how long its model process lives on."""
+        """Kill the worker, and return how long its model process lived on, in seconds."""
         models = find_model_processes(worker.pid)
         worker.send(signal.SIGKILL)
         began_s = time.monotonic()
@@ -119,7 +119,7 @@ class Injector:
         part.let_run()
 
     async def _cut_connections(self) -> None:
-        async with redis.asyncio.Redis.from_url(self._bed.redis_url) as connection:
+        async with redis.asyncio.Redis.from_url(self._environment.redis_url) as connection:
             for kind in ("normal", "pubsub"):
                 with contextlib.suppress(RedisError):
                     await connection.client_kill_filter(_type=kind, skipme=True)
@@ -130,20 +130,20 @@ class Injector:
             await asyncio.sleep(hold_s)
             self._disk.clear()
             return
-        self._bed.full_disk_flag.touch()
+        self._environment.full_disk_flag.touch()
         await self._restart_api()
         await asyncio.sleep(hold_s)
-        self._bed.full_disk_flag.unlink()
+        self._environment.full_disk_flag.unlink()
         await self._restart_api()
 
     async def _restart_api(self) -> None:
-        before = self._bed.parts["api"].pid
-        self._bed.parts["api"].send(signal.SIGTERM)
-        await wait_until(lambda: self._bed.parts["api"].pid not in (before, None))
+        before = self._environment.parts["api"].pid
+        self._environment.parts["api"].send(signal.SIGTERM)
+        await wait_until(lambda: self._environment.parts["api"].pid not in (before, None))
 
 
 def find_model_processes(worker_pid: int | None) -> Sequence[psutil.Process]:
-    """The model process of a worker, if it has one now."""
+    """Return the model process of a worker, if it has one now."""
     with contextlib.suppress(psutil.NoSuchProcess):
         if worker_pid is not None:
             children = psutil.Process(worker_pid).children(recursive=True)

@@ -1,4 +1,4 @@
-"""Listeners that follow the events of jobs through all faults, going on behind the last they have read."""
+"""Listeners that follow the events of jobs through all faults, and resume after the last event they read."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 import httpx_sse
 
-from tests.chaos.ledger import Ledger
+from tests.chaos.bookkeeping import Books
 
 FOLLOWED_AT_ONCE = 8
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
@@ -15,22 +15,22 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass
 class Trace:
-    """What one listener has heard: ids and names in their order, and the text of the segments."""
+    """The events that one listener has read: ids and names in order, and the text of the segments."""
 
     job_id: str
     ids: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     resumed: int = 0
-    is_closed: bool = False  # a last visit, after the final event, was answered with 204
+    is_closed: bool = False  # a request after the final event was answered with 204
 
     @property
     def has_final(self) -> bool:
-        """Whether a final event was heard."""
+        """Return whether a final event was read."""
         return not FINAL.isdisjoint(self.names)
 
     def note(self, event: httpx_sse.ServerSentEvent) -> None:
-        """Hear one event; a heartbeat, which has no content, is none."""
+        """Add one event; a heartbeat, which has no data, does not count."""
         if not event.data:
             return
         self.ids.append(event.id)
@@ -40,11 +40,11 @@ class Trace:
 
 
 class Listeners:
-    """Follow as many jobs as they can at a time, also those whose clients do not know their ids yet."""
+    """The listeners of a run; they also follow jobs whose clients do not know the id yet."""
 
-    def __init__(self, http: httpx.AsyncClient, ledger: Ledger) -> None:
+    def __init__(self, http: httpx.AsyncClient, books: Books) -> None:
         self._http = http
-        self._ledger = ledger
+        self._books = books
         self.traces: dict[str, Trace] = {}
 
     async def run(self) -> None:
@@ -55,7 +55,7 @@ class Listeners:
 
     async def _follow_one_after_the_other(self) -> None:
         while True:
-            present = (*self._ledger.on_server, *self._ledger.unfinished)
+            present = (*self._books.on_server, *self._books.unfinished)
             job_id = next((one for one in present if one not in self.traces), None)
             if job_id is None:
                 await asyncio.sleep(0.05)
@@ -65,7 +65,7 @@ class Listeners:
 
 
 async def follow_to_end(http: httpx.AsyncClient, trace: Trace) -> None:
-    """Follow a job, coming back as often as it takes, until its final event was heard and confirmed."""
+    """Follow a job, resuming as often as needed, until its final event was read and confirmed."""
     while not trace.is_closed:
         await _visit(http, trace)
 

@@ -1,4 +1,4 @@
-"""A TCP proxy before Redis that makes connections half-open: nothing arrives any more, nothing closes."""
+"""A TCP proxy in front of Redis that makes connections half-open: no data arrives, and nothing closes."""
 
 import asyncio
 import contextlib
@@ -9,26 +9,26 @@ CHUNK_BYTES = 1 << 16
 
 
 class _Link:
-    """One connection of a client, and its counterpart at the server."""
+    """One connection of a client and its counterpart to the server."""
 
     def __init__(self) -> None:
         self.is_silent = False
 
 
 class Proxy(ABC):
-    """Takes connections on a port of loopback, and has a task for each."""
+    """A listener on a loopback port with a task for each connection."""
 
     def __init__(self) -> None:
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> int:
-        """Begin to take connections; returns the port."""
+        """Start to accept connections, and return the port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Take no connection any more, and end those there are."""
+        """Accept no more connections, and end the open ones."""
         if self._server is not None:
             self._server.close()
         for task in self._serving:
@@ -46,7 +46,7 @@ class Proxy(ABC):
 
 
 class RedisProxy(Proxy):
-    """Forwards to the server's unix socket."""
+    """A proxy to the server's unix socket."""
 
     def __init__(self, target: Path) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ class RedisProxy(Proxy):
         self._links: set[_Link] = set()
 
     async def start(self) -> str:
-        """Begin to forward; returns the REDIS_URL to use."""
+        """Start to forward, and return the REDIS_URL to use."""
         return f"redis://127.0.0.1:{await self.listen()}/0"
 
     def fall_silent(self) -> int:
-        """Make all present connections half-open, as a router does that forgets them; answers how many.
+        """Make all open connections half-open, as a router does that forgets them; return their number.
 
-        New ones are forwarded as ever.
+        New connections are not affected.
         """
         for link in self._links:
             link.is_silent = True
@@ -86,7 +86,7 @@ class RedisProxy(Proxy):
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
-    """Forward until one side closes, which closes the other, unless the link is silent."""
+    """Forward until one side closes, then close the other side, unless the link is silent."""
     with contextlib.suppress(OSError):
         while chunk := await reader.read(CHUNK_BYTES):
             if not link.is_silent:

@@ -1,4 +1,4 @@
-"""Reading the job records from Redis itself, past the server and its proxies."""
+"""Reads of the job records from Redis directly, without the server and its proxies."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -18,7 +18,7 @@ BATCH = 200
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """An entry of a job's event log; `at_ms` is by the server's clock."""
+    """An entry of a job's event log; `at_ms` is the server's time."""
 
     event_id: str
     type: str
@@ -26,13 +26,13 @@ class LoggedEvent:
 
     @property
     def at_ms(self) -> int:
-        """When it was logged."""
+        """The time of the entry."""
         return int(self.event_id.partition("-")[0])
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of a job."""
+    """The record of a job, as far as the checks need it."""
 
     state: str
     worker_losses: int
@@ -41,7 +41,7 @@ class Record:
 
 
 class RecordReader:
-    """Reads on a connection of its own; while the server is away, it says that there is nothing new."""
+    """A reader with its own connection; while Redis is away, it returns nothing new."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(
@@ -53,7 +53,7 @@ class RecordReader:
         )
 
     async def read_held(self) -> list[tuple[int, str]]:
-        """Process ids of workers, each with the job that it holds."""
+        """Return the process ids of workers, each with the job that it holds."""
         try:
             held: Any = await self._redis.hgetall(f"{KEY_PREFIX}held")
         except RedisError:
@@ -61,7 +61,7 @@ class RecordReader:
         return [(int(worker_id.split(":")[-2]), job_id) for worker_id, job_id in held.items()]
 
     async def list_open(self) -> set[str]:
-        """The jobs that wait in the queue or are held by a worker."""
+        """Return the jobs that are queued or held by a worker."""
         try:
             queued: Any = await self._redis.zrange(f"{KEY_PREFIX}queued", 0, -1)
         except RedisError:
@@ -69,7 +69,7 @@ class RecordReader:
         return {*queued, *(job_id for _, job_id in await self.read_held())}
 
     async def find_final(self, job_ids: Collection[str]) -> set[str]:
-        """Those of the jobs that are final."""
+        """Return those of the jobs that are final."""
         try:
             states = await self._ask("HGET", job_ids, "state")
         except RedisError:
@@ -77,12 +77,12 @@ class RecordReader:
         return {job_id for job_id, state in states if state in FINAL}
 
     async def list_jobs(self) -> set[str]:
-        """All jobs on record."""
+        """Return all jobs on record."""
         pattern = f"{KEY_PREFIX}job:*"
         return {key.rpartition(":")[2] async for key in self._redis.scan_iter(pattern, count=1000)}
 
     async def read_records(self, job_ids: Iterable[str]) -> dict[str, Record]:
-        """The records that there are of these jobs."""
+        """Return the existing records of these jobs."""
         wanted = list(job_ids)
         hashes = await self._ask("HMGET", wanted, "state", "worker_losses", "engine_crashes")
         logs = dict(await self._ask("XRANGE", wanted, "-", "+", kind="log"))

@@ -1,18 +1,18 @@
-"""The report: each figure beside its goal, what each kind of fault cost, and what clients saw."""
+"""The report: each figure and its goal, the cost of each kind of fault, and the refusals that clients got."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos import checks
+from tests.chaos.bookkeeping import Books
 from tests.chaos.checks import Harm, JobFacts
 from tests.chaos.clients import RETRY_RULE
 from tests.chaos.faults import FaultKind
 from tests.chaos.injection import Injected
-from tests.chaos.ledger import Ledger
 from tests.chaos.listeners import Trace
+from tests.chaos.mix import MIX
 from tests.chaos.records import Record
 from tests.chaos.settings import ChaosSettings
-from tests.chaos.shares import SHARES
 
 MODEL_GONE_WITHIN_S = 1.0
 NOTICED_WITHIN_S = 2.0  # beside the lease
@@ -21,10 +21,10 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known at the end of a run; `records` are those of all jobs, accepted or not."""
+    """All facts at the end of a run; `records` has every job, accepted or not."""
 
     settings: ChaosSettings
-    ledger: Ledger
+    books: Books
     faults: Sequence[Injected]
     facts: Mapping[str, JobFacts]
     records: Mapping[str, Record]
@@ -37,7 +37,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the outcome; `is_met` is None where nothing could be measured, or there is no goal."""
+    """One line of the outcome; `is_met` is None without a measurement or a goal."""
 
     name: str
     here: str
@@ -55,12 +55,12 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether no goal is missed."""
+        """Return whether no goal is missed."""
         return all(figure.is_met is not False for figure in self.figures)
 
 
 def write_report(evidence: Evidence) -> Report:
-    """Check everything and put the report together."""
+    """Check the evidence and return the report."""
     problems = _list_problems(evidence)
     figures = [*_count_jobs(evidence), *_measure_faults(evidence), *_count_answers(evidence)]
     parts = [
@@ -76,37 +76,37 @@ def write_report(evidence: Evidence) -> Report:
 
 
 def _count_jobs(evidence: Evidence) -> list[Figure]:
-    ledger = evidence.ledger
+    books = evidence.books
     harm = [found for facts in evidence.facts.values() for found in checks.find_harm(facts)]
     listened = [problem for problem in _list_gaps(evidence) if problem]
     extra = sum(map(checks.count_extra_attempts, evidence.records.values()))
     resumed = sum(trace.resumed for trace in evidence.traces)
     return [
-        Figure("jobs", f"{len(ledger.accepted)} ({_count_probes(ledger)} as probes)"),
-        Figure("jobs by endpoint", _count_by_endpoint(ledger)),
-        _zero("submits that were never answered", ledger.given_up),
+        Figure("jobs", f"{len(books.accepted)} ({_count_probes(books)} as probes)"),
+        Figure("jobs by endpoint", _count_by_endpoint(books)),
+        _zero("submits without an answer", books.given_up),
         *(_zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
-        _zero("streams ended by an error that no record explains", len(_list_unexplained(evidence))),
+        _zero("stream errors that the record does not explain", len(_list_unexplained(evidence))),
         _second_jobs(evidence),
-        Figure("listeners", f"{len(evidence.traces)}, which came back {resumed} times"),
-        _zero("gaps and reorderings that they saw", len(listened)),
+        Figure("listeners", f"{len(evidence.traces)}, resumed {resumed} times"),
+        _zero("gaps and reorderings in their events", len(listened)),
         Figure("extra attempts", str(extra)),
     ]
 
 
-def _count_probes(ledger: Ledger) -> int:
-    """How many submits were made beside the load, to see what the server does."""
-    return len({submit.key for submit in ledger.accepted.values()}) + ledger.given_up - ledger.jobs
+def _count_probes(books: Books) -> int:
+    """Return the number of submits outside the load, which explore the server."""
+    return len({submit.key for submit in books.accepted.values()}) + books.given_up - books.jobs
 
 
-def _count_by_endpoint(ledger: Ledger) -> str:
-    endpoints = [submit.endpoint for submit in ledger.accepted.values()]
-    return ", ".join(f"{endpoints.count(endpoint)} {endpoint}" for endpoint in SHARES)
+def _count_by_endpoint(books: Books) -> str:
+    endpoints = [submit.endpoint for submit in books.accepted.values()]
+    return ", ".join(f"{endpoints.count(endpoint)} {endpoint}" for endpoint in MIX)
 
 
 def _second_jobs(evidence: Evidence) -> Figure:
-    second = len(evidence.records.keys() - evidence.ledger.accepted.keys()) + evidence.ledger.second_jobs
-    name = "second jobs of repeated submits"
+    second = len(evidence.records.keys() - evidence.books.accepted.keys()) + evidence.books.second_jobs
+    name = "duplicate jobs of repeated submits"
     if evidence.replays:
         return _zero(name, second)
     return Figure(name, str(second), "not counted: the server does not honour Idempotency-Key")
@@ -127,19 +127,19 @@ def _measure_faults(evidence: Evidence) -> list[Figure]:
         _at_most("most extra attempts after one kill of a worker or model process", kills, 1, "{:.0f}"),
         _at_most("dead worker noticed after, s", noticed_s, lease_s + NOTICED_WITHIN_S, "{:.2f}"),
         _at_most("model process gone after its worker, s", gone_s, MODEL_GONE_WITHIN_S, "{:.3f}"),
-        _zero("parts that ended though nobody ended them", len(evidence.unexpected_ends)),
+        _zero("parts that ended unexpectedly", len(evidence.unexpected_ends)),
     ]
 
 
 def _count_answers(evidence: Evidence) -> list[Figure]:
-    ledger = evidence.ledger
-    unforeseen = sum(count for (_, _, answer), count in ledger.refusals.items() if answer.startswith("500"))
+    books = evidence.books
+    unforeseen = sum(count for (_, _, answer), count in books.refusals.items() if answer.startswith("500"))
     return [
-        Figure("requests that were refused or cut, and repeated", str(ledger.retries)),
-        Figure("requests answered from the job of an earlier one", str(ledger.replayed)),
+        Figure("requests that were refused or cut, then repeated", str(books.retries)),
+        Figure("requests answered from an earlier job", str(books.replayed)),
         _zero("answers with 500", unforeseen),
-        Figure("most repeats of one request", str(ledger.most_retries)),
-        Figure("longest until a request that was repeated was answered, s", f"{ledger.longest_wait_s:.1f}"),
+        Figure("most repeats of one request", str(books.most_retries)),
+        Figure("longest time until a repeated request was answered, s", f"{books.longest_wait_s:.1f}"),
     ]
 
 
@@ -163,8 +163,8 @@ def _list_gaps(evidence: Evidence) -> Iterable[str]:
 
 def _list_unexplained(evidence: Evidence) -> list[str]:
     return [
-        f"{job_id}: its stream ended with {code}, though it was never begun again and has succeeded"
-        for job_id, code in evidence.ledger.stream_errors
+        f"{job_id}: its stream ended with {code}, but the job never restarted and has succeeded"
+        for job_id, code in evidence.books.stream_errors
         if job_id in evidence.records and not checks.explains_break(evidence.records[job_id])
     ]
 
@@ -179,11 +179,11 @@ def _list_problems(evidence: Evidence) -> list[str]:
 
 
 def _head(evidence: Evidence) -> str:
-    asked = evidence.settings
+    settings = evidence.settings
     return (
-        f"JOBS={asked.jobs} FAULTS={asked.faults} SEED={asked.seed} POOL={asked.pool} ENGINE={asked.engine} "
-        f"LEASE_S={asked.lease_s:g}: {evidence.took_s / 60:.1f} minutes, 2 workers, 1 api, Redis with "
-        f"appendonly everysec; the disk was made full by {evidence.disk}."
+        f"JOBS={settings.jobs} FAULTS={settings.faults} SEED={settings.seed} POOL={settings.pool} "
+        f"ENGINE={settings.engine} LEASE_S={settings.lease_s:g}: {evidence.took_s / 60:.1f} minutes, "
+        f"2 workers, 1 api, Redis with appendonly everysec; disk full by {evidence.disk}."
     )
 
 
@@ -194,24 +194,22 @@ def _tabulate_figures(figures: Iterable[Figure]) -> str:
 
 
 def _tabulate_endpoints(evidence: Evidence) -> str:
-    ledger = evidence.ledger
+    books = evidence.books
     rows = []
-    for endpoint in SHARES:
+    for endpoint in MIX:
         facts = [
-            evidence.facts[job_id]
-            for job_id, submit in ledger.accepted.items()
-            if submit.endpoint is endpoint
+            evidence.facts[job_id] for job_id, submit in books.accepted.items() if submit.endpoint is endpoint
         ]
         answers = sum(len(one.answers) for one in facts)
         harmed = sum(bool(checks.find_harm(one)) for one in facts)
-        repeated = sum(n for (_, asked, _), n in ledger.refusals.items() if asked is endpoint)
+        repeated = sum(n for (_, used, _), n in books.refusals.items() if used is endpoint)
         rows.append((endpoint, str(len(facts)), str(harmed), str(answers or NOTHING), str(repeated)))
-    head = ("endpoint", "jobs", "with any harm", "transcripts given on the way", "requests repeated")
-    gone_on = (
-        f"{ledger.broken_streams} streams broke after they had named their job, and {ledger.left_streams} "
-        "were left then on purpose; their clients went on by `/v1/jobs/{id}`."
+    head = ("endpoint", "jobs", "with any harm", "transcripts during the run", "requests repeated")
+    continued = (
+        f"{books.broken_streams} streams broke after they had named their job. Clients disconnected from "
+        f"{books.disconnected_streams} others on purpose. These clients continued with `/v1/jobs/{{id}}`."
     )
-    return f"{_tabulate(head, rows)}\n\n{gone_on}"
+    return f"{_tabulate(head, rows)}\n\n{continued}"
 
 
 def _tabulate_faults(evidence: Evidence) -> str:
@@ -226,7 +224,7 @@ def _tabulate_faults(evidence: Evidence) -> str:
         recoveries = [checks.measure_recovery_s(fault, evidence.records) for fault, _ in injected]
         held = [(fault.ended_ms - fault.began_ms) / 1000 for fault, _ in injected]
         attempts = sum(cost for _, cost in injected)
-        refused = sum(n for (during, _, _), n in evidence.ledger.refusals.items() if during == kind)
+        refused = sum(n for (during, _, _), n in evidence.books.refusals.items() if during == kind)
         rows.append(
             (kind, str(len(injected)), _longest(held), _longest(recoveries), str(attempts), str(refused))
         )
@@ -242,9 +240,9 @@ def _longest(values: Iterable[float | None]) -> str:
 def _tabulate_refusals(evidence: Evidence) -> str:
     rows = [
         (endpoint, answer, fault, str(times))
-        for (fault, endpoint, answer), times in evidence.ledger.refusals.most_common()
+        for (fault, endpoint, answer), times in evidence.books.refusals.most_common()
     ]
-    table = _tabulate(("endpoint", "what came", "last fault before", "times"), rows)
+    table = _tabulate(("endpoint", "answer", "last fault before", "times"), rows)
     return f"{table}\n\n{RETRY_RULE}" if rows else f"No request was refused. {RETRY_RULE}"
 
 

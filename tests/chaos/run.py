@@ -1,4 +1,4 @@
-"""One run from start to report: the load, the faults and the listeners side by side, then the checks."""
+"""One run from start to report: load, faults and listeners at the same time, then the checks."""
 
 import asyncio
 import contextlib
@@ -9,61 +9,66 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.bed import TestBed
+from tests.chaos.bookkeeping import Books, Submit
 from tests.chaos.checks import JobFacts
 from tests.chaos.clients import Clients, Pace
 from tests.chaos.clips import SPEECH_FILES, Clips, NoiseClips, SpeechClips
 from tests.chaos.disk import SmallDisk
+from tests.chaos.environment import ServerEnvironment
 from tests.chaos.faults import draw_faults
 from tests.chaos.injection import Injected, Injector
-from tests.chaos.ledger import Ledger, Submit
 from tests.chaos.listeners import Listeners
-from tests.chaos.patience import wait_until
+from tests.chaos.mix import MIX, Endpoint
 from tests.chaos.records import Record, RecordReader
 from tests.chaos.report import Evidence, Report, write_report
 from tests.chaos.settings import ChaosSettings
-from tests.chaos.shares import SHARES, Endpoint
+from tests.chaos.waiting import wait_until
 
-TELL_EVERY_S = 5.0
+PROGRESS_INTERVAL_S = 5.0
 LOOK_EVERY_S = 0.25
 STUCK_AFTER_S = 120.0
-"""A job is stuck when nothing has been accepted or become final for so long, beside some leases."""
+"""A job is stuck if no job was accepted or became final for this time plus four leases."""
 
 LISTENERS_END_WITHIN_S = 60.0
 READS_AT_ONCE = 8
-READ_TRIES = 40
-PATIENCE = httpx.Timeout(30, read=120)  # a synchronous call waits in the queue
+READ_ATTEMPTS = 40
+TIMEOUT = httpx.Timeout(30, read=120)  # a synchronous call waits in the queue
 
-Say = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 class ChaosRun:
-    """One run on a test bed that is up."""
+    """One run against a server that is ready."""
 
     def __init__(
-        self, settings: ChaosSettings, bed: TestBed, http: httpx.AsyncClient, disk: SmallDisk | None, say: Say
+        self,
+        settings: ChaosSettings,
+        environment: ServerEnvironment,
+        http: httpx.AsyncClient,
+        disk: SmallDisk | None,
+        show: Show,
     ) -> None:
         self._settings = settings
-        self._bed = bed
+        self._environment = environment
         self._http = http
-        self._say = say
-        self._records = RecordReader(bed.redis_url)
-        self._ledger = Ledger(settings.jobs)
+        self._show = show
+        self._records = RecordReader(environment.redis_url)
+        self._books = Books(settings.jobs)
         self._clips: Clips = NoiseClips(settings.seed) if settings.engine == "scripted" else SpeechClips()
-        self._clients = Clients(http, self._clips, self._ledger, seed=settings.seed)
-        self._listeners = Listeners(http, self._ledger)
+        self._clients = Clients(http, self._clips, self._books, seed=settings.seed)
+        self._listeners = Listeners(http, self._books)
         self._injector = Injector(
-            bed, self._records, disk, is_front_busy=lambda: self._ledger.held_requests > 0
+            environment, self._records, disk, is_front_busy=lambda: self._books.held_requests > 0
         )
         self._injected: list[Injected] = []
         self._disk = "shrinking a tmpfs that holds uploads and Redis" if disk else "RLIMIT_FSIZE on the api"
         self._began_s = time.monotonic()
 
     async def run(self) -> Report:
-        """Load, faults, checks; returns the report."""
+        """Run load, faults and checks, and return the report."""
         await self._learn_speech()
-        await self._clients.find_out_whether_keys_are_honoured()
-        beside = [self._watch(), self._tell_progress(), self._listeners.run()]
+        await self._clients.check_idempotency()
+        beside = [self._watch(), self._show_progress(), self._listeners.run()]
         tasks = [asyncio.create_task(one) for one in beside]
         try:
             await self._load_under_faults()
@@ -78,50 +83,50 @@ class ChaosRun:
         return write_report(evidence)
 
     async def _load_under_faults(self) -> None:
-        pace = Pace(self._settings.jobs, self._settings.faults, self._ledger)
+        pace = Pace(self._settings.jobs, self._settings.faults, self._books)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._clients.run(pace))
             tasks.create_task(self._inject_faults(pace))
 
     async def _learn_speech(self) -> None:
-        """Transcribe each recording before any fault: that is what has to come back under them."""
+        """Transcribe each recording before any fault, to get the expected texts."""
         if not isinstance(self._clips, SpeechClips):
             return
-        for endpoint in SHARES:
+        for endpoint in MIX:
             await self._clients.learn_texts(self._clips, endpoint)
         for number, name in enumerate(SPEECH_FILES):
-            self._say(f"{name}: {self._clips.make(number, Endpoint.JOBS).text}")
+            self._show(f"{name}: {self._clips.make(number, Endpoint.JOBS).text}")
 
     async def _inject_faults(self, pace: Pace) -> None:
         faults = draw_faults(self._settings.seed, self._settings.faults, lease_s=self._settings.lease_s)
         for index, fault in enumerate(faults):
             await wait_until(partial(pace.is_fault_due, index))
             await asyncio.sleep(fault.pause_s)
-            self._ledger.fault_now = fault.kind
-            self._ledger.faults_begun += 1
-            self._say(f"{self._clock()} {fault.kind} ({fault.target}, {fault.hold_s:.1f} s)")
+            self._books.fault_now = fault.kind
+            self._books.faults_begun += 1
+            self._show(f"{self._clock()} {fault.kind} ({fault.target}, {fault.hold_s:.1f} s)")
             self._injected.append(await self._injector.inject(fault))
-            self._ledger.faults_done += 1
+            self._books.faults_done += 1
 
     async def _watch(self) -> None:
         while True:
-            self._ledger.on_server = await self._records.list_open()
-            self._ledger.note_final(await self._records.find_final(frozenset(self._ledger.unfinished)))
+            self._books.on_server = await self._records.list_open()
+            self._books.record_final(await self._records.find_final(frozenset(self._books.unfinished)))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _tell_progress(self) -> None:
+    async def _show_progress(self) -> None:
         while True:
-            await asyncio.sleep(TELL_EVERY_S)
-            ledger = self._ledger
-            jobs = f"{len(ledger.accepted)} of {ledger.jobs} accepted, {ledger.final} final"
-            faults = f"{ledger.faults_done} of {self._settings.faults} faults"
-            self._say(f"{self._clock()} {jobs}, {faults}, {ledger.retries} requests repeated")
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            books = self._books
+            jobs = f"{len(books.accepted)} of {books.jobs} accepted, {books.final} final"
+            faults = f"{books.faults_done} of {self._settings.faults} faults"
+            self._show(f"{self._clock()} {jobs}, {faults}, {books.retries} requests repeated")
 
     async def _wait_for_the_rest(self) -> None:
         limit_s = STUCK_AFTER_S + 4 * self._settings.lease_s
-        ledger = self._ledger
+        books = self._books
         await wait_until(
-            lambda: not ledger.unfinished or time.monotonic() - ledger.last_news_s > limit_s,
+            lambda: not books.unfinished or time.monotonic() - books.last_change_s > limit_s,
             every_s=LOOK_EVERY_S,
         )
 
@@ -138,12 +143,12 @@ class ChaosRun:
         records = await self._records.read_records(await self._records.list_jobs())
         return Evidence(
             settings=self._settings,
-            ledger=self._ledger,
+            books=self._books,
             faults=self._injected,
             facts=await self._gather_facts(records),
             records=records,
             traces=[*self._listeners.traces.values(), *self._clients.traces],
-            unexpected_ends=self._bed.unexpected_ends,
+            unexpected_ends=self._environment.unexpected_ends,
             replays=self._clients.replays,
             took_s=took_s,
             disk=self._disk,
@@ -154,15 +159,15 @@ class ChaosRun:
 
         async def gather(job_id: str, submit: Submit) -> tuple[str, JobFacts]:
             async with at_once:
-                text, answers = await self._read_text(job_id), self._ledger.answers.get(job_id, ())
-                beginnings = tuple(self._ledger.beginnings.get(job_id, ()))
+                text, answers = await self._read_text(job_id), self._books.answers.get(job_id, ())
+                beginnings = tuple(self._books.beginnings.get(job_id, ()))
                 record = records.get(job_id)
                 return job_id, JobFacts(submit.expected, record, text, tuple(answers), beginnings)
 
-        return dict(await asyncio.gather(*(gather(*one) for one in self._ledger.accepted.items())))
+        return dict(await asyncio.gather(*(gather(*one) for one in self._books.accepted.items())))
 
     async def _read_text(self, job_id: str) -> str | None:
-        for _ in range(READ_TRIES):  # the last fault may still be felt
+        for _ in range(READ_ATTEMPTS):  # the last fault may still have effects
             with contextlib.suppress(httpx.TransportError):
                 answer = await self._http.get(f"/v1/jobs/{job_id}")
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
@@ -175,12 +180,12 @@ class ChaosRun:
         return f"{time.monotonic() - self._began_s:5.0f} s"
 
 
-async def run_chaos(settings: ChaosSettings, folder: Path, disk: SmallDisk | None, say: Say) -> Report:
-    """Start a server in `folder`, whose `data` may be a small disk, run against it, and end it."""
-    bed = TestBed(folder, folder / "data", settings)
+async def run_chaos(settings: ChaosSettings, folder: Path, disk: SmallDisk | None, show: Show) -> Report:
+    """Start a server in `folder`, whose `data` may be a small disk, run against it, and stop it."""
+    environment = ServerEnvironment(folder, folder / "data", settings)
     try:
-        await bed.start()
-        async with httpx.AsyncClient(base_url=bed.base_url, timeout=PATIENCE) as http:
-            return await ChaosRun(settings, bed, http, disk, say).run()
+        await environment.start()
+        async with httpx.AsyncClient(base_url=environment.base_url, timeout=TIMEOUT) as http:
+            return await ChaosRun(settings, environment, http, disk, show).run()
     finally:
-        await bed.stop()
+        await environment.stop()

@@ -9,11 +9,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class DiskFullBy(StrEnum):
-    """How the disk is made full."""
+    """A way to fill the disk."""
 
-    AUTO = "auto"  # a tmpfs where the machine permits it, else a limit
-    TMPFS = "tmpfs"  # uploads and Redis are on a tmpfs in a user namespace that is shrunk to what it holds
-    LIMIT = "limit"  # the api is started again with RLIMIT_FSIZE, which hits uploads alone
+    AUTO = "auto"  # a tmpfs if the machine permits it, else a limit
+    TMPFS = "tmpfs"  # uploads and Redis are on a tmpfs in a user namespace, which shrinks to its content
+    LIMIT = "limit"  # the api restarts with RLIMIT_FSIZE, which affects only uploads
 
 
 class ChaosSettings(BaseSettings):
@@ -22,18 +22,17 @@ class ChaosSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
     jobs: PositiveInt = 300
-    """How many jobs are submitted."""
+    """The number of jobs."""
 
     faults: NonNegativeInt = 12
-    """How many faults are drawn; from 11 on there is at least one of each kind."""
+    """The number of faults; from 11 on, there is at least one of each kind."""
 
     seed: NonNegativeInt = 1
-    """What the audio and the faults are drawn from."""
+    """The seed of the audio and the faults."""
 
     pool: Literal["solo"] = "solo"
-    """Celery's pool in the workers. Only `solo` is there: a worker does one job at a time, on a thread of its
-    own and with its model in a process of its own; processes or threads of Celery's around that would add
-    nothing but parts that can be lost, and their time limits do not end a model."""
+    """Celery's pool in the workers. Only `solo` exists: a worker runs one job at a time, with its model in a
+    separate process. Celery's own processes or threads would only add parts that can be lost."""
 
     engine: Literal["scripted", "whisper"] = "scripted"
     """`scripted` checks each word against the audio; `whisper` transcribes the clips in tests/audio."""
@@ -42,7 +41,7 @@ class ChaosSettings(BaseSettings):
     """The server's LEASE_S."""
 
     report: Path | None = None
-    """Where the report goes as Markdown, besides the terminal."""
+    """A file for the report, in Markdown."""
 
     disk_full_by: DiskFullBy = DiskFullBy.AUTO
     """`tmpfs`, `limit`, or `auto`."""

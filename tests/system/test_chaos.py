@@ -1,4 +1,4 @@
-"""A server whose parts are killed, frozen and cut off under load loses, doubles and garbles nothing."""
+"""Under load, a server whose parts are killed, frozen and disconnected loses, doubles and garbles no job."""
 
 import os
 import re
@@ -11,19 +11,19 @@ import pytest
 from scripts.purposes import REPOSITORY
 from tests.chaos.checks import Harm
 from tests.chaos.faults import FaultKind
-from tests.chaos.shares import Endpoint
+from tests.chaos.mix import Endpoint
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1_500)
 def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     report = tmp_path / "report.md"
-    asked = {"JOBS": "300", "FAULTS": "12", "LEASE_S": "3", "SEED": "1", "REPORT": str(report)}
+    settings = {"JOBS": "300", "FAULTS": "12", "LEASE_S": "3", "SEED": "1", "REPORT": str(report)}
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos"],
         cwd=REPOSITORY,
-        env={**os.environ, "ENGINE": "scripted", **asked},
+        env={**os.environ, "ENGINE": "scripted", **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -40,12 +40,12 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     }
     assert sum(by_endpoint.values()) >= 300
     assert all(by_endpoint[endpoint] >= 20 for endpoint in Endpoint)
-    unexplained = "streams ended by an error that no record explains"
+    unexplained = "stream errors that the record does not explain"
     assert rows[unexplained].startswith(f"| {unexplained} | 0 | 0 | met")
 
 
 @pytest.mark.parametrize("wrong", [{"JOBS": "0"}, {"POOL": "prefork"}, {"ENGINE": "qwen3"}])
-def test_a_setting_that_cannot_be_is_one_line(wrong: dict[str, str]) -> None:
+def test_an_invalid_setting_is_one_line(wrong: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos"],
         cwd=REPOSITORY,

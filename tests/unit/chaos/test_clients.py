@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from tests.chaos import clients
+from tests.chaos.bookkeeping import Books
 from tests.chaos.clients import Clients, Pace
 from tests.chaos.clips import Clip
 from tests.chaos.endpoints import URLS
-from tests.chaos.ledger import Ledger
-from tests.chaos.shares import SHARES, Endpoint, draw_endpoint
+from tests.chaos.mix import MIX, Endpoint, draw_endpoint
 
 JOB = "/v1/jobs/one"
 DONE = 'data: {"text": "a b", "is_final": true}\n\ndata: {"done": true}\n\n'
@@ -84,14 +84,14 @@ def _brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def run_one(
     endpoint: Endpoint, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Ledger, Clients]:
+) -> tuple[Books, Clients]:
     """Let one job go through `endpoint`."""
     monkeypatch.setattr(clients, "draw_endpoint", lambda _seed, _number: endpoint)
-    ledger = Ledger(1)
+    books = Books(1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://server") as http:
-        asking = Clients(http, OneClip(), ledger, seed=1)
-        await asking.run(Pace(1, 0, ledger))
-    return ledger, asking
+        asking = Clients(http, OneClip(), books, seed=1)
+        await asking.run(Pace(1, 0, books))
+    return books, asking
 
 
 def cut() -> httpx.Response:
@@ -108,12 +108,12 @@ async def test_a_synchronous_call_is_repeated_with_its_key_until_it_is_answered(
         answer_sync,
     ]
     server = Server({URLS[Endpoint.SYNC]: answers})
-    ledger, _ = await run_one(Endpoint.SYNC, server, monkeypatch)
+    books, _ = await run_one(Endpoint.SYNC, server, monkeypatch)
     assert len(server.keys) == 4
     assert len(set(server.keys)) == 1
-    assert ledger.answers == {"one": ["a b"]}
-    assert ledger.retries == 3
-    assert not ledger.unfinished
+    assert books.answers == {"one": ["a b"]}
+    assert books.retries == 3
+    assert not books.unfinished
 
 
 async def test_a_second_job_for_the_same_key_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,16 +121,16 @@ async def test_a_second_job_for_the_same_key_is_counted(monkeypatch: pytest.Monk
         lambda: httpx.Response(503, headers={"X-Job-Id": "two"}, json={"error": {"code": "server_stopping"}}),
         answer_sync,
     ]
-    ledger, _ = await run_one(Endpoint.SYNC, Server({URLS[Endpoint.SYNC]: named}), monkeypatch)
-    assert ledger.second_jobs == 1
-    assert ledger.accepted.keys() == {"one", "two"}
+    books, _ = await run_one(Endpoint.SYNC, Server({URLS[Endpoint.SYNC]: named}), monkeypatch)
+    assert books.second_jobs == 1
+    assert books.accepted.keys() == {"one", "two"}
 
 
 async def test_a_stream_is_read_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server({URLS[Endpoint.STREAM]: [lambda: stream(NAMED + DONE)]})
-    ledger, _ = await run_one(Endpoint.STREAM, server, monkeypatch)
-    assert ledger.answers == {"one": ["a b"]}
-    assert ledger.broken_streams == 0
+    books, _ = await run_one(Endpoint.STREAM, server, monkeypatch)
+    assert books.answers == {"one": ["a b"]}
+    assert books.broken_streams == 0
 
 
 async def test_a_stream_that_breaks_before_it_has_named_its_job_is_asked_for_again(
@@ -138,11 +138,11 @@ async def test_a_stream_that_breaks_before_it_has_named_its_job_is_asked_for_aga
 ) -> None:
     answers: list[Answer] = [lambda: stream(": heartbeat\n\n", is_cut=True), lambda: stream(NAMED + DONE)]
     server = Server({URLS[Endpoint.STREAM]: answers})
-    ledger, _ = await run_one(Endpoint.STREAM, server, monkeypatch)
+    books, _ = await run_one(Endpoint.STREAM, server, monkeypatch)
     assert len(server.keys) == 2
     assert len(set(server.keys)) == 1
-    assert ledger.refusals == {("none", Endpoint.STREAM, "stream cut (ReadError)"): 1}
-    assert ledger.answers == {"one": ["a b"]}
+    assert books.refusals == {("none", Endpoint.STREAM, "stream cut (ReadError)"): 1}
+    assert books.answers == {"one": ["a b"]}
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ async def test_a_stream_that_breaks_later_is_followed_by_the_id_of_its_job(
             ],
         }
     )
-    ledger, asking = await run_one(Endpoint.STREAM, server, monkeypatch)
+    books, asking = await run_one(Endpoint.STREAM, server, monkeypatch)
     assert len(server.keys) == 1
-    assert ledger.broken_streams == 1
-    assert ledger.answers == {"one": ["a b"]}
+    assert books.broken_streams == 1
+    assert books.answers == {"one": ["a b"]}
     assert [trace.ids for trace in asking.traces] == [["1-1", "5-1"]]
 
 
@@ -189,9 +189,9 @@ async def test_deltas_and_the_whole_text_are_two_answers_where_they_differ(
     text: str, answers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server({URLS[Endpoint.DELTAS]: [lambda: stream(text)]})
-    ledger, _ = await run_one(Endpoint.DELTAS, server, monkeypatch)
-    assert sorted(ledger.answers["one"]) == answers
-    assert not ledger.beginnings
+    books, _ = await run_one(Endpoint.DELTAS, server, monkeypatch)
+    assert sorted(books.answers["one"]) == answers
+    assert not books.beginnings
 
 
 @pytest.mark.parametrize(
@@ -205,24 +205,24 @@ async def test_deltas_that_break_are_how_the_text_begins(
         f"{JOB}/events": [lambda: stream(FINAL_EVENT), lambda: httpx.Response(204)],
         JOB: [lambda: httpx.Response(200, json=TRANSCRIBED)],
     }
-    ledger, _ = await run_one(Endpoint.DELTAS, Server(answers), monkeypatch)
-    assert ledger.beginnings == {"one": ["a b"]}
-    assert ledger.broken_streams == 1
-    assert ledger.stream_errors == errors
-    assert ledger.answers == {"one": ["a b"]}
+    books, _ = await run_one(Endpoint.DELTAS, Server(answers), monkeypatch)
+    assert books.beginnings == {"one": ["a b"]}
+    assert books.broken_streams == 1
+    assert books.stream_errors == errors
+    assert books.answers == {"one": ["a b"]}
 
 
 async def test_a_submit_is_repeated_until_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     accepted = json.dumps({"id": "one", "state": "queued"})
     answers: list[Answer] = [lambda: refuse(507, "storage_full"), lambda: httpx.Response(202, text=accepted)]
-    ledger, _ = await run_one(Endpoint.JOBS, Server({URLS[Endpoint.JOBS]: answers}), monkeypatch)
-    assert ledger.unfinished == {"one"}
-    assert ledger.answers == {}
-    assert ledger.refusals == {("none", Endpoint.JOBS, "507 storage_full"): 1}
+    books, _ = await run_one(Endpoint.JOBS, Server({URLS[Endpoint.JOBS]: answers}), monkeypatch)
+    assert books.unfinished == {"one"}
+    assert books.answers == {}
+    assert books.refusals == {("none", Endpoint.JOBS, "507 storage_full"): 1}
 
 
 def test_endpoints_are_drawn_from_the_seed_in_their_shares() -> None:
     endpoints = [draw_endpoint(7, number) for number in range(2_000)]
     assert endpoints == [draw_endpoint(7, number) for number in range(2_000)]
     assert endpoints != [draw_endpoint(8, number) for number in range(2_000)]
-    assert all(abs(endpoints.count(endpoint) / 2_000 - share) < 0.05 for endpoint, share in SHARES.items())
+    assert all(abs(endpoints.count(endpoint) / 2_000 - share) < 0.05 for endpoint, share in MIX.items())

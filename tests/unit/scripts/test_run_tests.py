@@ -67,9 +67,7 @@ def test_without_the_environment_the_rest_runs_and_a_line_says_so(
     ("exit_codes", "of_both"),
     [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([2, 1], 2), ([0, 5], 0), ([5, 0], 0), ([5, 1], 1), ([5, 5], 5)],
 )
-def test_a_failure_of_either_run_fails_and_so_do_two_empty_runs(
-    exit_codes: list[int], of_both: int
-) -> None:
+def test_a_failure_of_either_run_fails_and_so_do_two_empty_runs(exit_codes: list[int], of_both: int) -> None:
     assert run_tests.first_failure(exit_codes) == of_both
 
 

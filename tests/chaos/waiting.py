@@ -1,4 +1,4 @@
-"""Waiting for what sets no event."""
+"""Waiting for conditions that set no event."""
 
 import asyncio
 import inspect
@@ -12,7 +12,7 @@ async def wait_until(
     every_s: float = 0.05,
     within_s: float = 1e9,
 ) -> None:
-    """Return as soon as `look`, plain or asynchronous, sees something true, or after `within_s`."""
+    """Return once `look`, plain or asynchronous, returns a true value, or after `within_s`."""
     give_up_s = time.monotonic() + within_s
     while time.monotonic() < give_up_s:
         seen = look()

@@ -1,4 +1,4 @@
-"""The server under test: Redis, two workers and the api, on ports and in a folder of their own."""
+"""The server under test: Redis, two workers and the api, with their own ports and folder."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ SCRIPTED_SPEED = "40"
 RESTART_PAUSE_S = 0.25
 STOP_WITHIN_S = 20.0
 
-# The limit is one of the shell's blocks, half a kilobyte or one: less than any clip.
+# The unit is a block of the shell, 512 or 1024 bytes: the limit is less than any clip.
 LIMITED_API = 'test -e "$0" && ulimit -S -f 8; exec "$@"'
 
 
 class RunningPart:
-    """A part that is started again whenever it ends, unless it is held down."""
+    """A part that restarts whenever it ends, unless it is held down."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -45,11 +45,11 @@ class RunningPart:
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None while it does not run."""
+        """The process id, or None while the part does not run."""
         return self._part.pid
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal, and expect the end if it is one that ends; false where it does not run."""
+        """Send a signal, and expect the end if the signal ends the part; return False if it does not run."""
         if self.pid is None:
             return False
         self._is_end_expected |= number in (signal.SIGKILL, signal.SIGTERM)
@@ -58,15 +58,15 @@ class RunningPart:
         return True
 
     def hold_down(self) -> None:
-        """Do not start it again until `let_run`."""
+        """Prevent a restart until `let_run`."""
         self._may_run.clear()
 
     def let_run(self) -> None:
-        """Start it again when it has ended."""
+        """Allow restarts again."""
         self._may_run.set()
 
     async def stop(self) -> None:
-        """End it for good."""
+        """End the part without a restart."""
         self._running.cancel()
         self.send(signal.SIGCONT)
         await self._part.stop()
@@ -82,7 +82,7 @@ class RunningPart:
             await asyncio.sleep(RESTART_PAUSE_S)
 
 
-class TestBed:
+class ServerEnvironment:
     """All parts of the server; `data` holds Redis and the uploads, `folder` the rest."""
 
     def __init__(self, folder: Path, data: Path, settings: ChaosSettings) -> None:
@@ -97,7 +97,7 @@ class TestBed:
         self.base_url = ""
 
     async def start(self) -> None:
-        """Start all; returns when a request would be served."""
+        """Start all parts, and return when the server is ready for requests."""
         prepare_data_folder(self.data)
         (self._folder / "logs").mkdir(exist_ok=True)
         self._listener = open_port("127.0.0.1", 0)
@@ -115,7 +115,7 @@ class TestBed:
         await wait_until(partial(check_api, self.base_url), name="the api and the workers", show=print)
 
     async def stop(self) -> None:
-        """End all."""
+        """End all parts."""
         for name in ("api", *WORKERS, "redis"):
             if name in self.parts:
                 await self.parts[name].stop()
@@ -125,7 +125,7 @@ class TestBed:
 
     @property
     def unexpected_ends(self) -> list[str]:
-        """Parts that ended although nobody had killed them."""
+        """The ends of parts that no fault caused."""
         return [end for part in self.parts.values() for end in part.unexpected_ends]
 
     def _run(
