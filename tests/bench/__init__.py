@@ -1,1 +1,1 @@
-"""How long the server takes for what reliability depends on: `make bench-reliability`."""
+"""Measurements of overhead and reliability: `make bench-reliability`."""

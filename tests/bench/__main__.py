@@ -1,6 +1,6 @@
-"""`python -m tests.bench`: measure, by the settings in the environment, and print the tables.
+"""`python -m tests.bench`: measure with the settings in the environment, and print the tables.
 
-The exit code is 1 if a count is wrong. A goal of speed that is missed is only told: it may be the machine.
+The exit code is 1 if a count is wrong. A missed goal of speed is only reported: the machine may be the cause.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _MEASUREMENTS: Mapping[Section, Callable[[BenchSettings, Path], Awaitable[Findin
 
 
 def main() -> int:
-    """Measure and print; returns the exit code."""
+    """Measure, print the report, and return the exit code."""
     try:
         settings = BenchSettings()
         allow_connections(settings.listeners if Section.LISTENERS in settings.sections else 0)

@@ -1,4 +1,4 @@
-"""Synchronous calls one after the other on one connection, by a client that costs next to nothing."""
+"""Sequential synchronous calls on one connection, by a client with little cost of its own."""
 
 import http.client
 import time
@@ -13,7 +13,7 @@ ANSWER_WITHIN_S = 60.0
 
 @dataclass(frozen=True)
 class Call:
-    """One call: from before its first byte is sent until its answer is read. Times as `time.time`."""
+    """One call, from before its first byte until its answer is read. Times as in `time.time`."""
 
     began_s: float
     ended_s: float
@@ -22,17 +22,17 @@ class Call:
 
 
 class SyncClient:
-    """A connection that is kept, and the calls on it."""
+    """A kept connection and the calls on it."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_WITHIN_S)
 
     def transcribe(self, form: bytes) -> Call:
-        """POST the encoded form to the synchronous endpoint; any answer but 200 is an error."""
+        """POST the encoded form to the synchronous endpoint; an answer other than 200 is an error."""
         return self._call("POST", "/v1/audio/transcriptions", form, http.client.OK)
 
-    def ask_for_nothing(self) -> Call:
-        """Ask for what is not there: what HTTP costs by itself, with what the api does for any request."""
+    def request_nothing(self) -> Call:
+        """Request a missing path: the cost of HTTP alone, with what the api does for any request."""
         return self._call("GET", NOWHERE, None, http.client.NOT_FOUND)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class SyncClient:
 
 
 def encode_form(file: bytes, fields: Mapping[str, str]) -> bytes:
-    """A multipart form with these fields and the file `clip.wav`."""
+    """Return a multipart form with these fields and the file `clip.wav`."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()

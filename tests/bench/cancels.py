@@ -1,4 +1,4 @@
-"""How soon a running job is cancelled and its engine free, whether the engine hears a stop or not."""
+"""The time until a running job is cancelled and its engine is free, with and without an engine that stops."""
 
 import asyncio
 import time
@@ -16,24 +16,24 @@ from tests.bench.settings import BenchSettings
 from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
 from worker.settings import WorkerSettings
 
-CANCELLED_GOAL = Goal(Statistic.MOST, 1.0)
-MODELS_ROOM = "models"
+CANCELLED_GOAL = Goal(Statistic.MAX, 1.0)
+MODELS_FOLDER = "models"
 LONG_S, SHORT_S = 60, 1
 SENTENCES = 20  # of some four seconds: several windows
 INTO_WINDOW_S = 0.7
 LOADED = "loaded"
 
 _NOTES = (
-    "DELETE of a running job while a short one waits, with CANCEL_GRACE_MS as it is by default "
-    "({grace_ms:g}). Seconds count from before the DELETE is sent: until a client that asks every 5 ms reads "
-    "`cancelled`, and until the engine is free, which is when the worker claims the waiting job. An engine "
-    "that does not stop is ended with its process; the waiting job then waits for its reload."
+    "DELETE of a running job while a short one waits, with the default CANCEL_GRACE_MS ({grace_ms:g}). "
+    "Seconds count from before the DELETE is sent: until a client that polls every 5 ms reads `cancelled`, "
+    "and until the engine is free, which is when the worker claims the waiting job. An engine that does not "
+    "stop is ended with its process; the waiting job then waits for its reload."
 )
 
 
 @dataclass(frozen=True)
 class _Cancelled:
-    """One cancelled job, all in seconds; `reload_s` is None where the engine stopped by itself."""
+    """One cancelled job, all in seconds; `reload_s` is None if the engine stopped on its own."""
 
     cancelled_s: float
     free_s: float
@@ -43,7 +43,7 @@ class _Cancelled:
 
 @dataclass(frozen=True)
 class _Case:
-    """An engine, the jobs it gets, and how it is known that it is at work on the first."""
+    """An engine, its jobs, and the event that shows that it works on the first one."""
 
     name: str
     long: bytes
@@ -54,11 +54,11 @@ class _Case:
 
 
 async def measure_cancels(settings: BenchSettings, folder: Path) -> Findings:
-    """Cancel jobs of engines that hear a stop, that do not, and of the real one."""
+    """Cancel jobs of an engine that stops, of one that does not, and of Whisper."""
     noise, short = write_wav(make_noise(LONG_S)), write_wav(make_noise(SHORT_S))
     cases = [
-        _Case("engine that hears a stop", noise, short, {"speed": 1}),
-        _Case("engine that hears none", noise, short, {"speed": 1, "misbehaviour": "ignore_stop"}),
+        _Case("engine that stops", noise, short, {"speed": 1}),
+        _Case("engine that ignores a stop", noise, short, {"speed": 1, "misbehaviour": "ignore_stop"}),
     ]
     series: list[Series] = []
     counts: list[Count] = []
@@ -76,7 +76,7 @@ async def _measure_whisper(
     settings: BenchSettings, folder: Path, series: list[Series], counts: list[Count]
 ) -> None:
     name = "Whisper base on this CPU"
-    weights = await asyncio.to_thread(join_installed_parts, folder / MODELS_ROOM, WEIGHT_FILES)
+    weights = await asyncio.to_thread(join_installed_parts, folder / MODELS_FOLDER, WEIGHT_FILES)
     if weights is None:
         counts.append(Count(name, "its weights are not installed"))
         return
@@ -104,13 +104,13 @@ async def _cancel_once(server: BenchServer, case: _Case) -> _Cancelled:
     free_s = (await wait_for_kind(server, waiting_id, Started)).at_s - began_s
     reload_s = ready_s = None
     if not any(map(is_alive, models)):
-        loaded = await wait_for_event(server, waiting_id, _tells_loaded)
+        loaded = await wait_for_event(server, waiting_id, _is_loaded)
         reload_s, ready_s = getattr(loaded.event, "elapsed_s", 0.0), loaded.at_s - began_s
     await wait_for_kind(server, waiting_id, Succeeded)
     return _Cancelled(cancelled_s, free_s, reload_s, ready_s)
 
 
-def _tells_loaded(event: AnyEvent) -> bool:
+def _is_loaded(event: AnyEvent) -> bool:
     return isinstance(event, Loading) and event.phase == LOADED
 
 
@@ -126,7 +126,7 @@ def _describe(
     ]
     if reloads:
         series += [
-            Series(f"{name}: its reload took, without the start of the process, s", reloads),
+            Series(f"{name}: reload without the start of the process, s", reloads),
             Series(f"{name}: the next job has a model after, s", ready),
         ]
     counts.append(Count(f"{name}: processes that had to be ended", f"{len(reloads)} of {len(cancelled)}"))

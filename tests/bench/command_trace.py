@@ -1,7 +1,6 @@
-"""Where the time of a call goes, by the scripts that Redis was asked to run meanwhile.
+"""The stages of a call, from the scripts that Redis runs meanwhile.
 
-Redis's MONITOR tells each command with the microsecond of its arrival, so nothing in the server is changed to
-be measured.
+Redis's MONITOR prints each command with the microsecond of its arrival, so the server runs unchanged.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ SCRIPTS = ("check_admission", "submit", "claim", "emit", "finish_window", "finis
 REPORTS = ("emit", "finish_window")
 
 STAGES = (
-    "HTTP: from the client's first byte to the api's first question to Redis",
+    "HTTP: from the client's first byte to the api's first command to Redis",
     "upload: reading the form, writing and syncing the file, the probe's child, up to the submit",
     "queue: from the submit to the worker's claim, by way of the ticket",
     "decoding: from the claim to the first report: decoder's child, pipe, model process, engine",
@@ -35,21 +34,21 @@ _LINE = re.compile(rb'\+(\d+\.\d+) \[\d+ [^\]]*\] "EVALSHA" "([0-9a-f]{40})"', r
 
 @dataclass(frozen=True)
 class Command:
-    """A script that was called; `at_s` is by the clock of `time.time`."""
+    """A call of a script; `at_s` as in `time.time`."""
 
     at_s: float
     script: str
 
 
 class CommandTrace:
-    """Hears all commands within a `with` block."""
+    """A record of all commands within a `with` block."""
 
     def __init__(self, redis_socket: Path) -> None:
         self._path = redis_socket
-        self._heard: list[bytes] = []
+        self._blocks: list[bytes] = []
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start to listen."""
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(self._path))
         self._connection.sendall(b"MONITOR\r\n")
@@ -64,23 +63,23 @@ class CommandTrace:
         self._connection.close()
 
     def read_commands(self) -> list[Command]:
-        """The scripts of SCRIPTS that were called, in their order."""
-        return parse_commands(b"".join(self._heard))
+        """Return the calls of SCRIPTS, in order."""
+        return parse_commands(b"".join(self._blocks))
 
     def _listen(self) -> None:
         while block := self._connection.recv(_BLOCK_BYTES):
-            self._heard.append(block)
+            self._blocks.append(block)
 
 
-def parse_commands(heard: bytes) -> list[Command]:
-    """The scripts of SCRIPTS among what MONITOR said."""
+def parse_commands(output: bytes) -> list[Command]:
+    """Return the calls of SCRIPTS in the output of MONITOR."""
     names = {hashlib.sha1(script_source(name).encode()).hexdigest(): name for name in SCRIPTS}  # noqa: S324
-    found = ((float(one[1]), names.get(one[2].decode().lower())) for one in _LINE.finditer(heard))
+    found = ((float(one[1]), names.get(one[2].decode().lower())) for one in _LINE.finditer(output))
     return [Command(at_s, name) for at_s, name in found if name is not None]
 
 
 def share_out(calls: Iterable[Call], commands: Sequence[Command]) -> Mapping[str, Sequence[float]]:
-    """How long each stage of each call took, in ms; calls of which a command was not heard are left out."""
+    """Return the time of each stage of each call, in ms, without calls that lack a command."""
     stages: dict[str, list[float]] = {name: [] for name in STAGES}
     for call in calls:
         marks = _find_marks([one for one in commands if call.began_s <= one.at_s <= call.ended_s])
@@ -92,7 +91,7 @@ def share_out(calls: Iterable[Call], commands: Sequence[Command]) -> Mapping[str
 
 
 def _find_marks(commands: Sequence[Command]) -> tuple[float, ...] | None:
-    """When the first question, the submit, the claim, the first report and the final transition came."""
+    """Return the times of admission, submit, claim, first report and final transition."""
     marks: list[float] = []
     for wanted in (("check_admission",), ("submit",), ("claim",), REPORTS, ("finish",)):
         after_s = marks[-1] if marks else 0.0

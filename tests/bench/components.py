@@ -1,4 +1,4 @@
-"""What the pieces of a call take by themselves, used as the server uses them but from here, one at a time."""
+"""The time of each piece of a call on its own, used as the server uses it."""
 
 import os
 import sys
@@ -30,18 +30,18 @@ _BLOCK_BYTES = 1 << 16
 
 
 class _SilentListener:
-    """Hears partials and forgets them."""
+    """A listener that drops all partials."""
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         """Do nothing."""
 
     def is_stopped(self) -> bool:
-        """Never."""
+        """Return False: this job is never stopped."""
         return False
 
 
 class Components:
-    """The pieces, with one clip; all calls come from the thread that made it."""
+    """The pieces, with one clip; call all methods from the thread that created this."""
 
     def __init__(self, folder: Path, samples: npt.NDArray[np.int16]) -> None:
         folder.mkdir()
@@ -55,7 +55,7 @@ class Components:
         self._path = self._store()
 
     def measure(self, times: int) -> Mapping[str, Sequence[float]]:
-        """How long each piece took each time, in ms."""
+        """Return the times of each piece, in ms."""
         with self._media:
             return {
                 "file written, synced and renamed": _time(lambda: self._store().unlink(), times),
@@ -65,7 +65,7 @@ class Components:
             }
 
     def measure_engine(self, times: int) -> Sequence[float]:
-        """How long the engine itself takes for the clip, in ms."""
+        """Return the times of the engine alone for the clip, in ms."""
         engine = ScriptedEngine(ScriptedConfig())
         samples = self._samples.astype(np.float32) / np.float32(1 << 15)
         windows = list(cut_fixed_windows([samples], WINDOW_S))
@@ -113,7 +113,7 @@ class Components:
 
 
 def _time(run: Callable[[], object], times: int) -> Sequence[float]:
-    """How long `run` takes each time, in ms; it is called some times more before."""
+    """Return the times of `run`, in ms, after some calls to warm up."""
     taken = []
     for _ in range(WARM_UP + times):
         began = time.perf_counter()

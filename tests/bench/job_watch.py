@@ -1,4 +1,4 @@
-"""Submitting jobs and watching what becomes of them, for figures about single jobs."""
+"""Submits and watches single jobs."""
 
 import asyncio
 import json
@@ -21,27 +21,27 @@ Kind = TypeVar("Kind", bound=AnyEvent)
 
 @dataclass(frozen=True)
 class Seen:
-    """An event and when it was logged, in seconds as `time.time`: Redis has the clock of the machine."""
+    """An event and its time in seconds as in `time.time`: Redis uses the clock of this machine."""
 
     event: AnyEvent
     at_s: float
 
 
 async def submit(server: BenchServer, file: bytes, **behaviour: object) -> str:
-    """Submit a job; `behaviour` is that of the scripted engine. Answers its id."""
+    """Submit a job with a `behaviour` of the scripted engine, and return its id."""
     fields = {"priority": "interactive"} | ({"prompt": json.dumps(behaviour)} if behaviour else {})
     answer = await server.http.post("/v1/jobs", files={"file": ("clip.wav", file)}, data=fields)
     return str(answer.raise_for_status().json()["id"])
 
 
 async def read_events(server: BenchServer, job_id: str) -> list[Seen]:
-    """All events of a job so far."""
+    """Return all events of a job so far."""
     page = await server.ask(read_log(job_id, after_id=LOG_START))
     return [_see(logged) for logged in page.events] if page else []
 
 
 async def wait_for_event(server: BenchServer, job_id: str, is_wanted: Callable[[AnyEvent], bool]) -> Seen:
-    """The first event of a job that is wanted, as soon as it is logged.
+    """Return the first event of a job that is wanted, as soon as it is logged.
 
     Raises:
         RuntimeError: the job ended without it.
@@ -59,12 +59,12 @@ async def wait_for_event(server: BenchServer, job_id: str, is_wanted: Callable[[
 
 
 async def wait_for_kind(server: BenchServer, job_id: str, kind: type[AnyEvent]) -> Seen:
-    """The first event of this class; otherwise as `wait_for_event`."""
+    """Return the first event of this class, as `wait_for_event` does."""
     return await wait_for_event(server, job_id, lambda event: isinstance(event, kind))
 
 
 async def wait_for_state(server: BenchServer, job_id: str, state: str) -> float:
-    """When a client that looks every LOOK_EVERY_S saw the job in this state, in seconds as `time.time`."""
+    """Return when a client that polls every LOOK_EVERY_S saw this state, in seconds as in `time.time`."""
     async with asyncio.timeout(GIVE_UP_S):
         while True:
             answer = await server.http.get(f"/v1/jobs/{job_id}")

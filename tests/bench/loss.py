@@ -1,4 +1,4 @@
-"""How soon a killed worker is noticed, and how soon its model process is gone."""
+"""The time until a killed worker is noticed, and until its model process is gone."""
 
 import time
 from pathlib import Path
@@ -12,23 +12,23 @@ from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
 from tests.chaos.waiting import wait_until
 
-NOTICED_WITHIN_S = 2.0  # beside the lease
-GONE_GOAL = Goal(Statistic.MOST, 1.0)
+NOTICED_WITHIN_S = 2.0  # after the lease
+GONE_GOAL = Goal(Statistic.MAX, 1.0)
 LOOK_EVERY_S = 0.002
 CLIP_S = 8
 SPEED = 4  # the job runs for two seconds
 
 _NOTES = (
-    "kill -9 of the only worker in the middle of a job, by the scripted engine. It is noticed when the event "
-    "`requeued` is logged; the lease (LEASE_S={lease_s:g}) is renewed four times a second, so some of it is "
-    "over by then. The model process is gone when it is no more among the processes of the machine, asked "
-    "every {look_ms:g} ms. Each job then goes on under the next worker."
+    "kill -9 of the only worker in the middle of a job, with the scripted engine. It is noticed when "
+    "`requeued` is logged. The lease (LEASE_S={lease_s:g}) is renewed four times a second, so part of it is "
+    "over by then. The model process is gone when it has left the machine's list of processes, read every "
+    "{look_ms:g} ms. Each job then continues with the next worker."
 )
 
 
 async def measure_loss(settings: BenchSettings, folder: Path) -> Findings:
-    """Kill workers, one after the other."""
-    goal = Goal(Statistic.MOST, settings.lease_s + NOTICED_WITHIN_S)
+    """Kill workers one after the other."""
+    goal = Goal(Statistic.MAX, settings.lease_s + NOTICED_WITHIN_S)
     noticed_s, gone_s = [], []
     async with serve(folder, LEASE_S=f"{settings.lease_s:g}") as server:
         await server.start_worker()
@@ -45,12 +45,12 @@ async def measure_loss(settings: BenchSettings, folder: Path) -> Findings:
         "A worker is killed",
         notes,
         series,
-        [Count("jobs that went on", str(len(noticed_s)), str(settings.rounds))],
+        [Count("jobs that continued", str(len(noticed_s)), str(settings.rounds))],
     )
 
 
 async def _kill_once(server: BenchServer) -> tuple[float, float]:
-    """Seconds from the kill until it was noticed, and until the model process was gone."""
+    """Return the seconds from the kill until it was noticed, and until the model process was gone."""
     job_id = await submit(server, write_wav(make_noise(CLIP_S)), speed=SPEED)
     await wait_for_kind(server, job_id, Partial)
     models = server.find_model_processes()
@@ -61,11 +61,11 @@ async def _kill_once(server: BenchServer) -> tuple[float, float]:
     await wait_until(lambda: not any(map(is_alive, models)), every_s=LOOK_EVERY_S)
     gone_s = time.time()
     await server.bury_worker()
-    requeued = await wait_for_event(server, job_id, _tells_loss)
+    requeued = await wait_for_event(server, job_id, _is_loss)
     await server.start_worker()
     await wait_for_kind(server, job_id, Succeeded)
     return requeued.at_s - killed_s, gone_s - killed_s
 
 
-def _tells_loss(event: AnyEvent) -> bool:
+def _is_loss(event: AnyEvent) -> bool:
     return isinstance(event, Requeued) and event.reason == "worker_lost"

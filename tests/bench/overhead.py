@@ -1,4 +1,4 @@
-"""What a synchronous call costs beside the engine, and where that goes."""
+"""The overhead of a synchronous call, and its stages."""
 
 import asyncio
 import json
@@ -23,22 +23,22 @@ WARM_UP_CALLS = 20
 OVERHEAD_GOAL = Goal(Statistic.P50, 15.0)
 
 _NOTES = (
-    "One client on one connection that is kept sends a WAV file of {clip_s} s to `POST "
+    "One client on one kept connection sends a WAV file of {clip_s} s to `POST "
     "/v1/audio/transcriptions`, one call after the other, with the model loaded; the scripted engine takes "
     "no time for its words. Each call is timed from before its first byte is sent until its answer is read. "
-    "Subtracted is {engine_ms:.3f} ms: the median of what the engine takes for this clip, called alone. All "
+    "{engine_ms:.3f} ms are subtracted: the median time of the engine alone for this clip. All "
     "else counts as overhead, the decoding of the audio and the client included.\n\n"
-    "The stages are those of as many calls more, made while Redis's MONITOR told when each script was "
-    "called; so their medians do not add up to that of the calls above. Below them is what pieces take by "
-    "themselves, used in the same way from a process of their own."
+    "The stages come from the same number of further calls, made under Redis's MONITOR, so their medians do "
+    "not add up to that of the calls above. Below them are the times of single pieces, used in the same way "
+    "in a separate process."
 )
 
 
 @dataclass(frozen=True)
 class _Timed:
-    """Calls as they are, calls under MONITOR with what it told, and calls for what is not there.
+    """Plain calls, calls under MONITOR with its commands, and calls of a missing path.
 
-    `cpu_ms` is the CPU time of each part for one call as it is.
+    `cpu_ms` is the CPU time of each part for one plain call.
     """
 
     calls: Sequence[Call]
@@ -49,7 +49,7 @@ class _Timed:
 
 
 async def measure_overhead(settings: BenchSettings, folder: Path) -> Findings:
-    """Time calls, with and without a look at their stages, then the pieces by themselves."""
+    """Time calls, with and without their stages, then the pieces on their own."""
     samples = make_noise(CLIP_S)
     async with serve(folder) as server:
         await server.start_worker()
@@ -65,7 +65,7 @@ async def measure_overhead(settings: BenchSettings, folder: Path) -> Findings:
         Series("overhead of a synchronous call, ms", overheads, OVERHEAD_GOAL),
         Series("whole calls with MONITOR, ms", [call.took_ms for call in timed.traced]),
         *(Series(f"– {name}", stages[name]) for name in STAGES),
-        Series("alone: an HTTP call that is answered with 404", [call.took_ms for call in timed.empty]),
+        Series("alone: an HTTP call that gets 404", [call.took_ms for call in timed.empty]),
         *(Series(f"alone: {name}", values) for name, values in pieces.items()),
     ]
     notes = _NOTES.format(clip_s=CLIP_S, engine_ms=engine_ms)
@@ -89,14 +89,14 @@ def _call(server: BenchServer, file: bytes, times: int) -> _Timed:
         }
         with CommandTrace(server.redis_socket) as trace:
             traced = [client.transcribe(form) for _ in range(times)]
-        empty = [client.ask_for_nothing() for _ in range(times)]
+        empty = [client.request_nothing() for _ in range(times)]
         return _Timed(calls, traced, trace.read_commands(), empty, cpu_ms)
     finally:
         client.close()
 
 
 def _read_cpu_times(server: BenchServer) -> Mapping[str, float]:
-    """Seconds of CPU time that each part has taken so far, without its sandboxed decoders."""
+    """Return the CPU time of each part so far, in seconds, without its sandboxed decoders."""
     processes = {name: psutil.Process(server.pid_of(name)) for name in ("api", "worker", "redis")}
     for model in server.find_model_processes():
         processes["the model process"] = model

@@ -1,7 +1,7 @@
-"""`python -m tests.bench.partials whisper`, or `qwen3`: how early text comes, and what that costs.
+"""`python -m tests.bench.partials whisper`, or `qwen3`: the time to first text, and its cost in word errors.
 
-For each length of the first window: the share of the time that passes before the first text of a minute, and
-the errors in the final one. Whisper hears the recordings in SPEECH_DIR, or else those in tests/audio; the
+For each length of the first window: the share of the time before the first text of a minute of audio, and
+the errors of the final text. Whisper gets the recordings in SPEECH_DIR, or else those in tests/audio. The
 miniature of Qwen3-ASR knows only its own samples, in windows of 5 s.
 """
 
@@ -33,7 +33,7 @@ class Bench(NamedTuple):
 
 
 def choose_bench(engine: str) -> Bench:
-    """What is measured of `engine`."""
+    """Return the measurement of `engine`."""
     if engine == "whisper":
         return Bench({"ENGINE": "whisper"}, read_human_speech(), ("8", "30"))
     recordings = read_recordings(TINY / "samples", text_column="text", language="English")
@@ -42,7 +42,7 @@ def choose_bench(engine: str) -> Bench:
 
 
 def read_human_speech() -> list[Recording]:
-    """The recordings in SPEECH_DIR if that is set, else those of a synthetic voice."""
+    """Return the recordings in SPEECH_DIR if that is set, else those of a synthetic voice."""
     folder = os.environ.get("SPEECH_DIR")
     if folder:
         return read_recordings(Path(folder), text_column="reference")
@@ -50,7 +50,7 @@ def read_human_speech() -> list[Recording]:
 
 
 def measure(bench: Bench, first_window_s: str, files: Sequence[JoinedSpeech]) -> str:
-    """A row of the table."""
+    """Measure and return a row of the table."""
     folder = Path(tempfile.mkdtemp(prefix="qasr-"))
     settings = bench.settings | {"FIRST_WINDOW_S": first_window_s, "IDLE_TIMEOUT": "0"}
     with RealServer(folder, **settings) as server:

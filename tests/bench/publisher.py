@@ -1,4 +1,4 @@
-"""The worker's side of thousands of jobs at once: claimed, told about at a steady pace, and ended."""
+"""The worker's side of thousands of jobs: claims them, publishes events at a steady pace, and ends them."""
 
 import time
 import uuid
@@ -20,12 +20,12 @@ NAME = "bench"
 
 
 class Publisher:
-    """Holds the claims of `count` jobs and publishes their events; its calls block."""
+    """A holder of the claims of `count` jobs, which publishes their events; its calls block."""
 
     def __init__(self, redis_url: str, count: int) -> None:
         self._redis = redis.Redis.from_url(redis_url, client_name=NAME)
         self._runner = ScriptRunner(self._redis, KEY_PREFIX)
-        # All before the first claim: a submit looks at each running job, to tell how long the queue is.
+        # All before the first claim: a submit reads each running job, to estimate the wait.
         job_ids = {self._submit() for _ in range(count)}
         self._claims = [self._claim() for _ in range(count)]
         if job_ids != {claim.job_id for claim in self._claims}:
@@ -34,17 +34,17 @@ class Publisher:
 
     @property
     def job_ids(self) -> Sequence[str]:
-        """The jobs."""
+        """The ids of the jobs."""
         return tuple(self.published)
 
     def publish(self, events: int, per_s: float) -> float:
-        """So many events at a steady pace, for one job after the other; answers how many a second it were."""
+        """Publish events at a steady pace, for one job after the other; return the real rate per s."""
         began = time.monotonic()
         for number in range(events):
             time.sleep(max(0.0, began + number / per_s - time.monotonic()))
             claim = self._claims[number % len(self._claims)]
             self.published[claim.job_id].append(number)
-            # The time is taken before Redis is asked: what that takes is part of the delay.
+            # The time is taken before the call to Redis, whose duration is part of the delay.
             self._runner.run(emit_event(claim, Partial(window=0, delta=write_mark(number))))
         return events / (time.monotonic() - began)
 
@@ -54,7 +54,7 @@ class Publisher:
             self._runner.run(finish_cancelled(claim, ttl_s=JOB_TTL_S))
 
     def count_connections(self) -> int:
-        """How many connections Redis has, without those of this process."""
+        """Return the number of connections to Redis, without those of this process."""
         return sum(client["name"] != NAME for client in self._redis.client_list())
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class Publisher:
         return job_id
 
     def _claim(self) -> Claim:
-        """The next job, for a worker that nobody has heard of: one worker holds one claim."""
+        """Claim the next job for a new worker: one worker holds one claim."""
         worker_id = f"bench:0:{uuid.uuid4().hex}"
         claim = self._runner.run(claim_job(worker_id, engine="none", model="none", lease_s=LEASE_S))
         if claim is None:

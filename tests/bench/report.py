@@ -14,11 +14,11 @@ class Report:
 
     text: str
     is_right: bool
-    """Whether all counts are as they must be; goals of speed are told, and judged by nobody."""
+    """Return whether all counts are right; goals of speed are only reported."""
 
 
 def write_report(settings: BenchSettings, findings: Sequence[Findings], busyness: Busyness) -> Report:
-    """Put the report together."""
+    """Return the report."""
     head = (
         f"CALLS={settings.calls} ROUNDS={settings.rounds} LISTENERS={settings.listeners} "
         f"EVENTS={settings.events} EVENTS_PER_S={settings.events_per_s:g} LEASE_S={settings.lease_s:g} "

@@ -1,4 +1,4 @@
-"""The server that is measured: Redis, the api and a worker, in a folder and on a port of their own."""
+"""The server that is measured: Redis, the api and a worker, with their own folder and port."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from worker.settings import WorkerSettings
 STOP_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 60.0
 
-# Whoever measures may have set these for a server of his; only what says where models are is kept.
+# The environment may hold settings of another server; only those that locate models are kept.
 _KEPT = {"hf_home", "hf_hub_cache", "whisper_model"}
 _SETTINGS = {*ApiSettings.model_fields, *WorkerSettings.model_fields} - _KEPT
 
@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 
 
 class BenchServer:
-    """The parts, each started as `make run` starts it; what is killed stays dead until started again."""
+    """The parts, each started as `make run` starts it; a killed part stays dead until the next start."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ class BenchServer:
         return self._socket
 
     async def start_front(self) -> None:
-        """Start Redis and the api; returns when both answer."""
+        """Start Redis and the api, and return when both answer."""
         await self._start("redis", redis_command(self._folder / "redis", "everysec", socket=self._socket))
         await wait_until(partial(check_redis, self.redis_url), name="Redis", show=print)
         descriptor = self._listener.fileno()
@@ -69,31 +69,31 @@ class BenchServer:
         await self.http.get("/health")  # waits in the queue of the socket until the api is up
 
     async def start_worker(self) -> None:
-        """Start the worker; returns when a request would be served."""
+        """Start the worker, and return when the server is ready for requests."""
         await self._start("worker", _python("worker"))
         await wait_until(partial(check_api, self.base_url), name="the worker", show=print)
 
     def kill_worker(self) -> None:
-        """Kill -9 the worker alone; returns at once."""
+        """Kill -9 the worker alone; return at once."""
         os.kill(self.pid_of("worker"), signal.SIGKILL)
 
     async def bury_worker(self) -> None:
-        """Wait for the end of the worker that was killed, so that another can be started."""
+        """Wait for the end of the killed worker, so that another one can start."""
         await self._parts.pop("worker").wait()
 
     def pid_of(self, name: str) -> int:
-        """The process id of the part `name`, which runs."""
+        """Return the process id of the running part `name`."""
         pid = self._parts[name].pid
         if pid is None:
             raise RuntimeError(f"{name} has ended: {self._parts[name].last_lines}")
         return pid
 
     def find_model_processes(self) -> Sequence[psutil.Process]:
-        """The worker's model process, if it has one now."""
+        """Return the worker's model process, if it has one now."""
         return find_model_processes(self.pid_of("worker"))
 
     async def ask(self, call: ScriptCall[Answer]) -> Answer:
-        """Read the record past the api."""
+        """Run a call on the job record, without the api."""
         return await self._runner.run(call)
 
     async def stop(self) -> None:
@@ -132,7 +132,7 @@ class BenchServer:
 
 @asynccontextmanager
 async def serve(folder: Path, **settings: str) -> AsyncIterator[BenchServer]:
-    """Redis and the api with these settings and the scripted engine if no other; all ends with the block."""
+    """Start Redis and the api, by default with the scripted engine; all parts end with the block."""
     prepare_data_folder(folder)
     lock_data_folder(folder)
     server = BenchServer(folder, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})

@@ -9,12 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Section(StrEnum):
-    """What is measured, each on a server of its own, in this order."""
+    """The sections, each measured on a new server, in this order."""
 
-    OVERHEAD = "overhead"  # what a synchronous call costs beside the engine
+    OVERHEAD = "overhead"  # of a synchronous call, without the engine
     LOSS = "loss"  # a worker is killed
     CANCEL = "cancel"  # running jobs are cancelled
-    IDLE = "idle"  # nothing is asked of a loaded model
+    IDLE = "idle"  # a loaded model has no job
     LISTENERS = "listeners"  # thousands of listeners on one api process
 
 
@@ -24,34 +24,34 @@ class BenchSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
     only: str = ""
-    """Which of the sections `overhead`, `loss`, `cancel`, `idle` and `listeners`, with commas; empty: all."""
+    """`overhead`, `loss`, `cancel`, `idle`, `listeners`: sections to measure, with commas; empty: all."""
 
     calls: PositiveInt = 300
-    """How many synchronous calls are timed."""
+    """The number of timed synchronous calls."""
 
     rounds: PositiveInt = 5
-    """How often a worker is killed, a job cancelled, and a model left idle."""
+    """How often a worker is killed, a job is cancelled, and a model is left idle."""
 
     listeners: PositiveInt = 5_000
-    """How many listeners there are, each on a job of its own."""
+    """The number of listeners, each on its own job."""
 
     events_per_s: PositiveFloat = 200.0
-    """How many events are published in a second, over all jobs."""
+    """Events per second, over all jobs."""
 
     events: NonNegativeInt = 10_000
-    """How many events are published in all."""
+    """The number of events in all."""
 
     lease_s: PositiveFloat = 3.0
     """The server's LEASE_S."""
 
     idle_timeout: PositiveFloat = 2.0
-    """The server's IDLE_TIMEOUT, where a model is left idle."""
+    """The server's IDLE_TIMEOUT in the section `idle`."""
 
     engine: Literal["whisper", "scripted"] = "whisper"
-    """`whisper`: cancel jobs of that engine too, where its weights are installed; `scripted`: do not."""
+    """`whisper` also cancels jobs of Whisper, if its weights are installed; `scripted` does not."""
 
     report: Path | None = None
-    """Where the report goes as Markdown, besides the terminal."""
+    """A file for the report, in Markdown."""
 
     @field_validator("only")
     @classmethod
@@ -62,7 +62,7 @@ class BenchSettings(BaseSettings):
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """What is to be measured."""
+        """The sections to measure."""
         asked = _split(self.only) or tuple(Section)
         return tuple(section for section in Section if section in asked)
 

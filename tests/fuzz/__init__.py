@@ -1,1 +1,1 @@
-"""`make fuzz`: damaged audio, through the endpoints of a server of its own."""
+"""`make fuzz`: damaged audio, sent to the endpoints of a separate server."""

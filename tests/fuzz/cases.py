@@ -1,4 +1,4 @@
-"""The inputs of a run: each follows from the seed and its number alone, and can be made again."""
+"""The inputs of a run: each depends only on the seed and its number, and can be made again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ CLIPS = Path(__file__).parents[2] / "tests" / "audio"
 _NO_CLIPS = frozenset({".py", ".tsv"})
 _SPOKEN = "speech.wav"
 _SPLICED = 0.15
-_UNHARMED = 0.02
+_UNDAMAGED = 0.02
 _REPAIRED = 0.5
-# Mostly little damage: much of it is refused by the first look at a file.
+# Mostly little damage: heavy damage is often rejected by the first look at a file.
 _MUTATIONS = (1, 1, 1, 1, 2, 2, 3, 5)
 
 
 class Endpoint(StrEnum):
-    """How an input is sent."""
+    """The endpoint that an input is sent to."""
 
     JOBS = "jobs"  # submitted, polled, deleted
     SYNC = "sync"  # waited for
@@ -33,7 +33,7 @@ _ENDPOINTS = (Endpoint.JOBS, Endpoint.JOBS, Endpoint.SYNC, Endpoint.STREAM)
 
 @dataclass(frozen=True)
 class Case:
-    """One input; `recipe` says what it was made of, and how."""
+    """One input; `recipe` lists its clips and mutations."""
 
     number: int
     endpoint: Endpoint
@@ -43,13 +43,13 @@ class Case:
 
 
 def read_clips() -> dict[str, bytes]:
-    """Real audio in every container, by name."""
+    """Return real audio in every container, by name."""
     paths = [path for path in sorted(CLIPS.iterdir()) if path.is_file() and path.suffix not in _NO_CLIPS]
     return {path.name: path.read_bytes() for path in paths} | make_more_clips((CLIPS / _SPOKEN).read_bytes())
 
 
 def make_case(clips: Mapping[str, bytes], *, seed: int, number: int) -> Case:
-    """The input `number` of the run with `seed`."""
+    """Return the input `number` of the run with `seed`."""
     random = Random(f"{seed}:{number}")  # noqa: S311 - it must be the same again, not unforeseeable
     names = sorted(clips)
     clip = random.choice(names)
@@ -59,7 +59,7 @@ def make_case(clips: Mapping[str, bytes], *, seed: int, number: int) -> Case:
         tail = random.choice(names)
         content = splice(random, content, clips[tail])
         steps.append(f"splice {tail}")
-    if random.random() >= _UNHARMED:
+    if random.random() >= _UNDAMAGED:
         content = _damage(random, content, steps)
     if content.startswith(b"OggS") and random.random() < _REPAIRED:
         content = repair_checksums(content)

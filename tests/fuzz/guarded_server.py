@@ -1,4 +1,4 @@
-"""A server for the fuzzer alone, started as `make run` starts one, and a watch over each of its processes."""
+"""A separate server for the fuzzer, started as `make run` starts one, with a watch over its processes."""
 
 import http.client
 import os
@@ -18,19 +18,19 @@ import psutil
 HOST = "127.0.0.1"
 _START_WITHIN_S = 90.0
 _STOP_WITHIN_S = 30.0
-_LOOK_EVERY_S = 0.5
+_CHECK_INTERVAL_S = 0.5
 _SETTINGS: Mapping[str, str] = {
     "ENGINE": "scripted",
     "HOST": HOST,
     "IDLE_TIMEOUT": "0",  # a model process that ends has crashed
-    "HEARTBEAT_S": "3600",  # a stream that says nothing for long is stuck
+    "HEARTBEAT_S": "3600",  # a stream that sends nothing for long is stuck
     "MAX_AUDIO_S": "600",
     "DECODER_CPU_S": "20",
     "PROBE_TIMEOUT_S": "20",
 }
 _FORK_SERVER = "fork server"
-_DECODER = "guarded decoder"
-# What the command line of each process has in it, and what it is called; the first that fits.
+_DECODER = "sandboxed decoder"
+# A part of the command line of each process, and its role; the first match counts.
 _ROLES: Mapping[str, str] = {
     "worker.model.process": "model process",
     "shared.media.fork_server": _FORK_SERVER,
@@ -43,7 +43,7 @@ _ROLES: Mapping[str, str] = {
 
 
 class GuardedServer:
-    """The server that `serve` started. Its processes are told from later ones by their start."""
+    """The server that `serve` started, with the processes that it watches."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
         self.port = port
@@ -53,24 +53,24 @@ class GuardedServer:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self.lost: list[str] = []
-        """The roles of processes that ended though nothing told them to."""
+        """The roles of processes that ended unexpectedly."""
         self.peak_bytes: dict[str, int] = {}
-        """The most memory that each role had in one process (RSS), decoders and all."""
+        """The highest RSS of each role in one process, including decoders."""
 
     def watch_all(self) -> None:
-        """Expect every process there is now to outlive the run; the fork servers' children need not."""
+        """Expect every present process to outlive the run, except the fork servers' children."""
         found = self._find_processes()
         with self._lock:
             self._watched = found
 
     @property
     def roles(self) -> list[str]:
-        """What is watched."""
+        """The roles of the watched processes."""
         return sorted(self._watched.values())
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look at the processes again and again within the block."""
+        """Watch the processes within the block."""
         thread = threading.Thread(target=self._watch, daemon=True)
         thread.start()
         try:
@@ -78,7 +78,7 @@ class GuardedServer:
         finally:
             self._ended.set()
             thread.join()
-            self._look()
+            self._check()
 
     def count_decoders(self) -> int:
         """Return the number of decoders that are alive, without the one that each fork server forks ahead."""
@@ -86,18 +86,18 @@ class GuardedServer:
         return sum(max(0, len(server.children()) - 1) for server in servers if server.is_running())
 
     def count_unfinished_uploads(self) -> int:
-        """How many files of uploads that were never completed are left."""
+        """Return the number of files of incomplete uploads."""
         return len(list((self._folder / "data" / "uploads").glob("*.part")))
 
     def read_log(self) -> str:
-        """What the server has written so far."""
+        """Return the output of the server so far."""
         return (self._folder / "server.log").read_text(errors="replace")
 
     def wait_until_ready(self) -> None:
-        """Return when it serves.
+        """Return when the server is ready.
 
         Raises:
-            RuntimeError: it does not within a minute and a half.
+            RuntimeError: the server ended, or was not ready within 90 s.
         """
         deadline = time.monotonic() + _START_WITHIN_S
         while not self._is_ready():
@@ -116,19 +116,19 @@ class GuardedServer:
             connection.close()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
-            self._look()
+        while not self._ended.wait(_CHECK_INTERVAL_S):
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         with self._lock:
             for process, role in list(self._watched.items()):
                 if not _is_alive(process):
                     self.lost.append(role)
                     del self._watched[process]
         for process, role in self._find_processes(with_decoders=True).items():
-            self._note_memory(process, role)
+            self._record_memory(process, role)
 
-    def _note_memory(self, process: psutil.Process, role: str) -> None:
+    def _record_memory(self, process: psutil.Process, role: str) -> None:
         try:
             size_bytes = process.memory_info().rss
         except psutil.Error:
@@ -148,7 +148,7 @@ class GuardedServer:
 
 @contextmanager
 def serve() -> Iterator[GuardedServer]:
-    """A server in a folder of its own; it and the folder are gone after the block."""
+    """Start a server in a new folder; both are gone after the block."""
     folder = Path(tempfile.mkdtemp(prefix="qasr-"))  # short: a unix socket is in it
     port = _find_free_port()
     settings = {**_SETTINGS, "PORT": str(port), "DATA_DIR": str(folder / "data")}
@@ -171,7 +171,7 @@ def serve() -> Iterator[GuardedServer]:
 
 
 def _plain_environment() -> dict[str, str]:
-    """This process's environment without what would change the server."""
+    """Return this process's environment without settings that would change the server."""
     changed = {"API_KEYS", "CORS_ORIGINS", "MAX_UPLOAD_BYTES", "REDIS_URL"}
     return {name: value for name, value in os.environ.items() if name not in changed}
 

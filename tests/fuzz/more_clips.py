@@ -1,4 +1,4 @@
-"""Clips in containers and encodings that the server reads but of which none is kept: made at each run."""
+"""Clips in further containers and encodings that the server reads, made at each run."""
 
 import io
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _BIT_RATES = {"wmav2": 64_000}  # its encoder has no default
 
 
 def make_more_clips(wav: bytes) -> dict[str, bytes]:
-    """The beginning of a WAV file in each of the other kinds, by name; the same bytes each time."""
+    """Return the beginning of a WAV file in each kind, by name; the same bytes each time."""
     return {f"made.{ending}": _encode(_read_frames(wav), *kind) for ending, kind in _KINDS.items()}
 
 

@@ -1,4 +1,4 @@
-"""The checksums of Ogg pages made right again, so that damage inside them reaches the decoders."""
+"""Repair of the checksums of Ogg pages, so that damage inside them reaches the decoders."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ _TABLE = tuple(_create_table())
 
 
 def repair_checksums(content: bytes) -> bytes:
-    """`content` with the right checksum in each page that is there in full; what lies between stays."""
+    """Return `content` with the right checksum in each complete page; other bytes stay."""
     repaired = bytearray(content)
     at = repaired.find(_MARK)
     while at >= 0:
@@ -37,7 +37,7 @@ def repair_checksums(content: bytes) -> bytes:
 
 
 def compute_checksum(page: bytes | bytearray) -> int:
-    """The checksum of a page whose field for it is zero (RFC 3533, section 6)."""
+    """Return the checksum of a page whose checksum field is zero (RFC 3533, section 6)."""
     value = 0
     for byte in page:
         value = (value << 8 & _WORD) ^ _TABLE[value >> 24 ^ byte]
@@ -45,7 +45,7 @@ def compute_checksum(page: bytes | bytearray) -> int:
 
 
 def _find_end(content: bytearray, at: int) -> int:
-    """Where the page at `at` ends; behind the content where the page is cut short."""
+    """Return the end of the page at `at`; past the end of the content if the page is cut short."""
     begin = at + _HEADER_BYTES
     if begin > len(content):
         return begin

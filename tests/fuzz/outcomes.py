@@ -1,4 +1,4 @@
-"""What became of an input, and whether that keeps the rules."""
+"""The outcome of an input, and the rules for it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.fuzz.cases import Case
 
 ALLOWED_FAILURES = frozenset({"audio_undecodable", "audio_too_long"})
-"""What a job may fail with for what is in its file."""
+"""The error codes with which a job may fail because of its file."""
 
 _GAVE_UP = ("The decoder gave up", "Examining the file took longer")
 _ENDS = frozenset({"succeeded", "failed"})
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def kind(self) -> str:
-        """Its row in the table."""
+        """The row of the answer in the table."""
         match self.status, self.state:
             case _, "stuck":
                 return "stuck"
@@ -58,7 +58,7 @@ class Outcome:
 
     @property
     def broken_rule(self) -> str | None:
-        """The rule that the answer breaks; None where all is as it has to be."""
+        """The rule that the answer breaks, or None."""
         return find_broken_rule(self.answer)
 
 
@@ -79,8 +79,8 @@ RULES = tuple(_RULES)
 
 
 def find_broken_rule(answer: Answer) -> str | None:
-    """The first rule that `answer` breaks.
+    """Return the first rule that `answer` breaks.
 
-    Every input is answered, by no 5xx; every job ends; and whoever is refused learns why.
+    Every input gets an answer, never a 5xx; every job ends; every refusal has a reason.
     """
     return next((name for name, is_broken in _RULES.items() if is_broken(answer)), None)

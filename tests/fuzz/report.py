@@ -1,4 +1,4 @@
-"""What a run found, as a table in Markdown, and the inputs that broke a rule as files."""
+"""The findings of a run as a table in Markdown, and the inputs that broke a rule as files."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass
 class Report:
-    """Counts as outcomes come in; `lost` are the roles of processes that ended unasked."""
+    """The counts of a run; `lost` has the roles of processes that ended unexpectedly."""
 
     seed: int
     kept_in: Path
@@ -28,10 +28,10 @@ class Report:
     lost: Sequence[str] = ()
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     at_the_end: list[str] = field(default_factory=list)
-    """What was wrong with the server when all was over."""
+    """The faults of the server after the run."""
 
-    def note(self, outcome: Outcome) -> None:
-        """Count an outcome; keep the input if the answer to it breaks a rule."""
+    def record(self, outcome: Outcome) -> None:
+        """Count an outcome, and keep the input if its answer breaks a rule."""
         self.inputs += 1
         self.given_up += outcome.answer.is_given_up
         self.slowest_s = max(self.slowest_s, outcome.elapsed_s)
@@ -43,11 +43,11 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether no rule was broken."""
+        """Return whether no rule was broken."""
         return not (self.broken or self.lost or self.at_the_end)
 
     def render(self) -> str:
-        """The table."""
+        """Return the table."""
         rows = [*self._goals(), *self._counts()]
         lines = ["| what | count | goal |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
         return "\n".join([self._headline(), "", *lines, *self._remarks()])
@@ -58,17 +58,17 @@ class Report:
 
     def _goals(self) -> list[tuple[str, str, str]]:
         broken = [(name, self.broken[name]) for name in RULES]
-        goals = [*broken, ("processes lost, but for guarded decoders", len(self.lost))]
+        goals = [*broken, ("processes lost, except sandboxed decoders", len(self.lost))]
         return [(name, str(count), "0") for name, count in goals]
 
     def _counts(self) -> list[tuple[str, str, str]]:
         kinds = [(kind, str(count), "–") for kind, count in sorted(self.kinds.items())]
         return [
             *kinds,
-            ("guarded decoders that crashed or went past a limit", str(self.given_up), "–"),
+            ("sandboxed decoders that crashed or exceeded a limit", str(self.given_up), "–"),
             ("slowest answer, s", f"{self.slowest_s:.1f}", "–"),
             *(
-                (f"most memory of {role}, MB", f"{size // _MEGABYTE}", "–")
+                (f"highest memory of {role}, MB", f"{size // _MEGABYTE}", "–")
                 for role, size in sorted(self.peak_bytes.items())
             ),
         ]
@@ -81,7 +81,7 @@ class Report:
 
 
 def keep_case(folder: Path, case: Case, seed: int, *, why: str) -> None:
-    """Write an input to `folder`, with what it was made of and why it is kept beside it."""
+    """Write an input to `folder`, with its recipe and the reason beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{seed}-{case.number}-{case.clip}"
     (folder / name).write_bytes(case.content)

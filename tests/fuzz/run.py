@@ -1,4 +1,4 @@
-"""One run: inputs through the endpoints of a server until the time is over, several at once."""
+"""One run: inputs sent to the endpoints of a server until the time is over, several at once."""
 
 import itertools
 import threading
@@ -16,14 +16,14 @@ from tests.fuzz.visitor import Visitor
 
 AT_ONCE = 6
 ENOUGH_BROKEN = 50
-"""So many answers that break a rule end the run: a server that is down would break it with each."""
-_CALM_WITHIN_S = 30.0
-_HARMLESS = "speech.wav"
+"""The number of broken rules that ends the run: a server that is down breaks one with each input."""
+_DECODERS_END_WITHIN_S = 30.0
+_UNDAMAGED = "speech.wav"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to go on, from which input of which seed, and where inputs that break a rule are kept."""
+    """The duration of a run, its seed and first input, and the folder for inputs that break a rule."""
 
     seconds: float
     seed: int
@@ -32,7 +32,7 @@ class Plan:
 
 
 class FuzzRun:
-    """Sends the inputs of a plan to one server, and notes what becomes of them."""
+    """A run that sends the inputs of a plan to one server, and records the outcomes."""
 
     def __init__(self, plan: Plan, server: GuardedServer, clips: Mapping[str, bytes]) -> None:
         self._plan = plan
@@ -45,9 +45,9 @@ class FuzzRun:
         self._under_way: dict[int, Case] = {}
 
     def run(self) -> Report:
-        """Warm the server up, send inputs, then see that it is as it was."""
+        """Warm the server up, send inputs, then check the server."""
         self._server.wait_until_ready()
-        self._visit_harmless("before the run")
+        self._visit_undamaged("before the run")
         self._server.watch_all()
         began_s = time.monotonic()
         with self._server.watching(), ThreadPoolExecutor(AT_ONCE) as threads:
@@ -58,7 +58,7 @@ class FuzzRun:
             finally:
                 self._is_over.set()  # Ctrl-C ends the threads, too
         self._report.elapsed_s = time.monotonic() - began_s
-        self._look_at_server()
+        self._check_server()
         return self._report
 
     def _visit_until(self, ends_s: float) -> None:
@@ -66,7 +66,7 @@ class FuzzRun:
         while time.monotonic() < ends_s and not self._is_over.is_set():
             outcome = self._visit_next(visitor)
             with self._lock:
-                self._note(outcome)
+                self._record(outcome)
 
     def _visit_next(self, visitor: Visitor) -> Outcome:
         with self._lock:
@@ -76,8 +76,8 @@ class FuzzRun:
             self._under_way[number] = case
         return visitor.visit(case)
 
-    def _note(self, outcome: Outcome) -> None:
-        self._report.note(outcome)
+    def _record(self, outcome: Outcome) -> None:
+        self._report.record(outcome)
         if self._report.broken.total() >= ENOUGH_BROKEN:
             self._is_over.set()
         if len(self._server.lost) > len(self._report.lost):
@@ -88,17 +88,17 @@ class FuzzRun:
                 )
         del self._under_way[outcome.case.number]
 
-    def _visit_harmless(self, when: str) -> None:
-        case = Case(-1, Endpoint.SYNC, _HARMLESS, _HARMLESS, self._clips[_HARMLESS])
+    def _visit_undamaged(self, when: str) -> None:
+        case = Case(-1, Endpoint.SYNC, _UNDAMAGED, _UNDAMAGED, self._clips[_UNDAMAGED])
         answer = Visitor(HOST, self._server.port).visit(case).answer
         if answer.state != "succeeded":
-            self._report.at_the_end.append(f"A harmless file was not transcribed {when}: {answer}.")
+            self._report.at_the_end.append(f"An undamaged file was not transcribed {when}: {answer}.")
 
-    def _look_at_server(self) -> None:
-        self._visit_harmless("after the run")
+    def _check_server(self) -> None:
+        self._visit_undamaged("after the run")
         self._report.lost = list(self._server.lost)
         self._report.peak_bytes = self._server.peak_bytes
-        deadline = time.monotonic() + _CALM_WITHIN_S
+        deadline = time.monotonic() + _DECODERS_END_WITHIN_S
         while self._server.count_decoders() and time.monotonic() < deadline:
             time.sleep(0.1)
         if alive := self._server.count_decoders():
@@ -108,6 +108,6 @@ class FuzzRun:
 
 
 def fuzz(plan: Plan) -> Report:
-    """Start a server, do what `plan` says, and stop the server."""
+    """Start a server, run `plan`, and stop the server."""
     with serve() as server:
         return FuzzRun(plan, server, read_clips()).run()

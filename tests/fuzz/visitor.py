@@ -1,4 +1,4 @@
-"""A client of the server: sends an input through its endpoint and waits for what becomes of it."""
+"""A client of the server that sends an input to its endpoint and waits for the outcome."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from tests.fuzz.cases import Case, Endpoint
 from tests.fuzz.outcomes import Answer, Outcome
 
 STUCK_S = 60.0
-"""A request or a job that has not ended by then is stuck."""
+"""The time after which a request or a job counts as stuck."""
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 _POLL_S = 0.05
@@ -26,13 +26,13 @@ Body = dict[str, Any]
 
 
 class Visitor:
-    """Sends one input after the other. Not thread-safe."""
+    """A client that sends one input after the other. Not thread-safe."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
 
     def visit(self, case: Case) -> Outcome:
-        """Send `case` and wait for its end, or until it is stuck."""
+        """Send `case` and wait for its end, or until it counts as stuck."""
         began_s = time.monotonic()
         try:
             answer = self._send(case)
@@ -104,7 +104,7 @@ def _read_job(status: int, job: Body) -> Answer:
 
 
 def _read_stream(status: int, raw: bytes) -> Answer:
-    """How a stream ended: with `done`, or with an error."""
+    """Return how a stream ended: with `done`, or with an error."""
     events = [line.removeprefix(b"data: ") for line in raw.splitlines() if line.startswith(b"data: ")]
     last = _parse(events[-1]) if events else {}
     if "error" in last:

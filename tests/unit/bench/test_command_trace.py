@@ -17,7 +17,7 @@ def say(at_s: str, script: str, *args: str) -> bytes:
 
 
 def test_the_scripts_of_a_call_are_told_from_all_that_redis_hears() -> None:
-    heard = b"".join(
+    output = b"".join(
         (
             b"+OK\r\n",
             say("100.000001", "check_admission", "{}"),
@@ -27,7 +27,7 @@ def test_the_scripts_of_a_call_are_told_from_all_that_redis_hears() -> None:
             say("100.5", "submit", "a"),
         )
     )
-    assert parse_commands(heard) == [Command(100.000001, "check_admission"), Command(100.5, "submit")]
+    assert parse_commands(output) == [Command(100.000001, "check_admission"), Command(100.5, "submit")]
 
 
 def commands(*called: tuple[float, str]) -> list[Command]:
@@ -58,7 +58,7 @@ def test_commands_of_the_call_before_are_not_of_this_one() -> None:
 
 
 @pytest.mark.parametrize("missing", ["check_admission", "submit", "claim", "finish"])
-def test_a_call_of_which_a_command_was_not_heard_is_left_out(missing: str) -> None:
+def test_a_call_that_lacks_a_command_is_left_out(missing: str) -> None:
     stages = share_out([CALL], commands(*(one for one in WHOLE if one[1] != missing)))
 
     assert all(stages[name] == [] for name in STAGES)

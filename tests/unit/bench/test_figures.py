@@ -36,8 +36,8 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
     [
         (Statistic.P50, 2, True),
         (Statistic.P50, 1.9, False),
-        (Statistic.MOST, 9, True),
-        (Statistic.MOST, 8.9, False),
+        (Statistic.MAX, 9, True),
+        (Statistic.MAX, 8.9, False),
     ],
 )
 def test_a_goal_is_about_one_statistic(statistic: Statistic, limit: float, *, is_met: bool) -> None:
@@ -54,12 +54,12 @@ def test_a_series_without_values_is_neither_met_nor_missed() -> None:
 def test_each_series_is_a_line_with_its_goal() -> None:
     series = [
         Series("quick, ms", [0.5] * 100, Goal(Statistic.P99, 20)),
-        Series("slow, s", [1.25, 123.4], Goal(Statistic.MOST, 1)),
+        Series("slow, s", [1.25, 123.4], Goal(Statistic.MAX, 1)),
         Series("told only", [12.34]),
     ]
     assert tabulate_series(series).splitlines()[2:] == [
         "| quick, ms | 100 | 0.5 | 0.5 | 0.5 | p99 ≤ 20 | met |",
-        "| slow, s | 2 | 1.25 | – | 123 | most ≤ 1 | **missed** |",
+        "| slow, s | 2 | 1.25 | – | 123 | max ≤ 1 | **missed** |",
         "| told only | 1 | 12.3 | – | 12.3 | – |  |",
     ]
 

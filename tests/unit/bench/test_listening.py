@@ -1,10 +1,10 @@
-"""A listener's bytes become what it heard, and whatever it missed, heard twice or out of order is counted."""
+"""A listener's bytes become events, and those it missed, got twice or out of order are counted."""
 
 import asyncio
 
 import pytest
 
-from tests.bench.listener_process import Heard, Listener, write_mark
+from tests.bench.listener_process import Listener, Received, write_mark
 from tests.bench.listening import count_harm
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
@@ -34,41 +34,41 @@ STREAM = b"".join(
 
 
 @pytest.mark.parametrize("piece", [1, 7, 10_000])
-async def test_events_are_heard_however_the_bytes_come(piece: int) -> None:
-    let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    listener = Listener("job", let_in)
+async def test_events_are_read_however_the_bytes_come(piece: int) -> None:
+    accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    listener = Listener("job", accepted)
 
     for start in range(0, len(STREAM), piece):
         listener.data_received(STREAM[start : start + piece])
     listener.connection_lost(None)
 
-    heard = listener.heard
-    assert (heard.numbers, heard.ids) == ([4, 9], ["1-0", "2-0", "3-0", "4-0"])
-    assert (heard.finals, heard.is_closed, let_in.done()) == (1, True, True)
-    assert all(delay_ms >= 0 for delay_ms in heard.delays_ms)
+    received = listener.received
+    assert (received.numbers, received.ids) == ([4, 9], ["1-0", "2-0", "3-0", "4-0"])
+    assert (received.finals, received.is_closed, accepted.done()) == (1, True, True)
+    assert all(delay_ms >= 0 for delay_ms in received.delays_ms)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 429 Too Many Requests\r\n\r\n", b""])
-async def test_a_listener_that_is_not_let_in_says_so(answer: bytes) -> None:
-    let_in: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    listener = Listener("job", let_in)
+async def test_a_listener_that_is_not_accepted_says_so(answer: bytes) -> None:
+    accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    listener = Listener("job", accepted)
 
     listener.data_received(answer)
     listener.connection_lost(None)
 
     with pytest.raises(ConnectionError):
-        await let_in
+        await accepted
 
 
-def hear(numbers: list[int], ids: list[str], *, finals: int = 1, is_closed: bool = True) -> Heard:
-    return Heard(numbers, ids, [1.0] * len(numbers), finals, is_closed)
+def hear(numbers: list[int], ids: list[str], *, finals: int = 1, is_closed: bool = True) -> Received:
+    return Received(numbers, ids, [1.0] * len(numbers), finals, is_closed)
 
 
 GOOD = hear([0, 2], ["9-0", "10-0", "10-1", "11-0"])
 
 
 @pytest.mark.parametrize(
-    ("heard", "harm"),
+    ("received", "harm"),
     [
         (GOOD, ["2", "0", "0", "0", "1"]),
         (hear([0], ["9-0", "10-0"]), ["2", "1", "0", "0", "1"]),
@@ -79,8 +79,8 @@ GOOD = hear([0, 2], ["9-0", "10-0", "10-1", "11-0"])
         (hear([0, 2], ["9-0", "10-0", "10-1"], is_closed=False), ["2", "0", "0", "0", "0"]),
     ],
 )
-def test_each_kind_of_harm_is_counted(heard: Heard, harm: list[str]) -> None:
-    counts = count_harm({"job": [0, 2]}, [heard])
+def test_each_kind_of_harm_is_counted(received: Received, harm: list[str]) -> None:
+    counts = count_harm({"job": [0, 2]}, [received])
 
     assert [one.here for one in counts] == harm
-    assert all(one.is_right for one in counts) == (heard is GOOD)
+    assert all(one.is_right for one in counts) == (received is GOOD)

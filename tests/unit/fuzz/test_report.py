@@ -43,7 +43,7 @@ def test_what_is_not_in_order_breaks_its_rule(rule: str, answer: Answer) -> None
 
 def test_an_input_that_breaks_a_rule_is_kept_with_its_story(tmp_path: Path) -> None:
     report = Report(1, tmp_path / "kept")
-    report.note(Outcome(CASE, Answer(500, message="oops"), 0.1))
+    report.record(Outcome(CASE, Answer(500, message="oops"), 0.1))
     assert not report.is_good
     assert "| 5xx | 1 | 0 |" in report.render()
     assert (tmp_path / "kept" / "1-5-speech.wav").read_bytes() == b"damaged"
@@ -52,12 +52,12 @@ def test_an_input_that_breaks_a_rule_is_kept_with_its_story(tmp_path: Path) -> N
     assert story["why"].startswith("5xx")
 
 
-def test_a_run_in_order_keeps_nothing_and_counts_what_the_guard_caught(tmp_path: Path) -> None:
+def test_a_clean_run_keeps_nothing_and_counts_crashed_decoders(tmp_path: Path) -> None:
     report = Report(1, tmp_path / "kept")
     for answer in IN_ORDER:
-        report.note(Outcome(CASE, answer, 0.1))
+        report.record(Outcome(CASE, answer, 0.1))
     assert report.is_good
-    assert "| guarded decoders that crashed or went past a limit | 1 |" in report.render()
+    assert "| sandboxed decoders that crashed or exceeded a limit | 1 |" in report.render()
     assert not (tmp_path / "kept").exists()
 
 
