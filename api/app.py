@@ -27,10 +27,9 @@ from api.middleware.unread_bodies import UnreadBodies
 from api.openapi.document import correct_openapi
 from api.routes import health, job_events, job_transcripts, jobs, models, transcriptions
 from api.settings import ApiSettings
-from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.event_hub import EventHub
-from api.streams.followed_jobs import FollowedJobs
 from api.streams.following import JobFollower
+from api.streams.listener_leases import ListenerLeases
 from api.streams.stream_requests import StreamRequests
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
@@ -107,10 +106,7 @@ class _Parts:
         self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
         self._fetcher = open_audio_fetcher(settings)
         self.hub = EventHub(settings.redis_url)
-        self._followed = FollowedJobs(self.hub, self._runner, resume_s=settings.stream_resume_s)
-        self._abandoned = AbandonedJobs(
-            self._runner, job_ttl_s=settings.job_ttl_s, resume_s=settings.stream_resume_s
-        )
+        self._leases = ListenerLeases(self.hub, self._runner, job_ttl_s=settings.job_ttl_s)
 
     def create_services(self, *, keys: int) -> Services:
         """What the routes work with, on a server with so many API keys."""
@@ -121,12 +117,11 @@ class _Parts:
         return Services(
             settings=settings,
             runner=runner,
-            uploads=self._uploads,
             submission=Submission(settings, runner, intake, tickets, keys=keys),
             follower=follower,
-            waiting=JobWaiting(follower, self._abandoned, sync_wait_s=settings.sync_wait_s),
-            followed=self._followed,
-            abandoned=self._abandoned,
+            waiting=JobWaiting(follower, self._leases, sync_wait_s=settings.sync_wait_s),
+            leases=self._leases,
+            sweeper=self._job_sweeper,
             slots=StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key),
             tokens=StreamTokens(follower, runner, ttl_s=settings.stream_token_ttl_s),
             rendering=RenderingThreads(),
@@ -138,7 +133,7 @@ class _Parts:
         self._uploads.prepare()
         await self._start_media()
         self._job_sweeper.start()
-        lasting = (self.hub, self._upload_sweeper, self._followed, self._abandoned)
+        lasting = (self.hub, self._upload_sweeper, self._leases)
         tasks = [asyncio.create_task(part.run()) for part in lasting]
         try:
             yield
@@ -147,7 +142,6 @@ class _Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._abandoned.finish()
             await asyncio.to_thread(self._job_sweeper.stop)
             await asyncio.to_thread(self._media.stop)
             await self._connection.aclose()

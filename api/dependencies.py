@@ -9,13 +9,12 @@ from api.access.stream_tokens import StreamTokens
 from api.formats.rendering_threads import RenderingThreads
 from api.intake.submission import Submission
 from api.settings import ApiSettings
-from api.streams.abandoned_jobs import AbandonedJobs
-from api.streams.followed_jobs import FollowedJobs
 from api.streams.following import JobFollower
+from api.streams.listener_leases import ListenerLeases
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
 from shared.record.scripts import AsyncScriptRunner
-from shared.upload_store import UploadStore
+from shared.record.sweeper import Sweeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,11 @@ class Services:
 
     settings: ApiSettings
     runner: AsyncScriptRunner
-    uploads: UploadStore
     submission: Submission
     follower: JobFollower
     waiting: JobWaiting
-    followed: FollowedJobs
-    abandoned: AbandonedJobs
+    leases: ListenerLeases
+    sweeper: Sweeper
     slots: StreamSlots
     tokens: StreamTokens
     rendering: RenderingThreads

@@ -58,6 +58,11 @@ class ApiKey:
     limits: KeyLimits = KeyLimits()
     webhook_secret: str = field(default="", repr=False)
 
+    @property
+    def owner(self) -> str | None:
+        """The owner of the jobs that may be seen with the key; None where that is any owner."""
+        return None if self is ANYBODY else self.name
+
 
 ANYBODY = ApiKey("", b"")
 """Stands for the key where the server asks for none."""

@@ -1,38 +1,51 @@
-"""Whose job it is: with API keys, a key sees its own jobs and no others."""
+"""Job ownership: with API keys, a key sees its own jobs and no others."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
 
-from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
 from api.dependencies import ServicesDep
 from api.errors.tree import JobGone, JobNotFound
 from api.middleware.request_context import note_job
 from api.schemas.jobs import JOB_ID_EXAMPLE
-from shared.record.transitions import find_owner
+from shared.jobs import Job
+from shared.record.readings import Absence
+from shared.record.transitions import find_job
+
+Found = TypeVar("Found")
+
+JobId = Annotated[str, Path(description="The id of the job.", examples=[JOB_ID_EXAMPLE])]
 
 
-async def _find_own_job(
-    job_id: Annotated[str, Path(description="The id of the job.", examples=[JOB_ID_EXAMPLE])],
-    request: Request,
-    services: ServicesDep,
-) -> str:
-    """The id in the path, if it is that of a job which the caller may see.
+def require_found(job_id: str, found: Found | Absence) -> Found:
+    """Return what was found of a job.
 
     Raises:
-        JobNotFound: there is no such job, or it belongs to another key or to none; which, is not told.
-        JobGone: it was the caller's, and its TTL is over.
+        JobNotFound: there is no such job, or it belongs to another API key.
+        JobGone: the job was the caller's, and its TTL is over.
+    """
+    match found:
+        case Absence.UNKNOWN:
+            raise JobNotFound(job_id)
+        case Absence.GONE:
+            raise JobGone(job_id)
+        case _:
+            return found
+
+
+async def _read_own_job(job_id: JobId, request: Request, services: ServicesDep) -> Job:
+    """Return the job in the path as it stands.
+
+    Raises:
+        JobNotFound, JobGone: the caller has no such job, or no longer.
         QueueUnavailable: Redis has not answered for long.
     """
-    key = find_api_key(request.scope)
-    owner = await services.follower.run_patiently(find_owner(job_id))
-    if owner is None or (key is not ANYBODY and owner.key_name != key.name):
-        raise JobNotFound(job_id)
-    if owner.is_gone:
-        raise JobGone(job_id)
+    owner = find_api_key(request.scope).owner
+    found = await services.follower.run_patiently(find_job(job_id, owner=owner))
+    job = require_found(job_id, found)
     note_job(request.scope, job_id)
-    return job_id
+    return job
 
 
-OwnJobId = Annotated[str, Depends(_find_own_job)]
+OwnJob = Annotated[Job, Depends(_read_own_job)]

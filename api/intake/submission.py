@@ -40,6 +40,7 @@ from shared.record.admission import (
     submit_job,
 )
 from shared.record.backlog import keep_shares
+from shared.record.listeners import choose_lease_s
 from shared.record.scripts import AsyncScriptRunner
 
 CLEARLY = 1.5
@@ -192,7 +193,9 @@ class Submission:
                 has_own_secret=bool(form.webhook_url and entry.key.webhook_secret),
             )
             try:
-                receipt = await self._runner.run(submit_job(job, entry.terms, fingerprint))
+                lease_s = self._choose_listener_lease(entry)
+                call = submit_job(job, entry.terms, fingerprint, listener_lease_s=lease_s)
+                receipt = await self._runner.run(call)
             except (QueueUnavailable, asyncio.CancelledError):
                 # The job may be in the queue all the same. If it is not, the sweeper deletes its file.
                 delivery.file.keep()
@@ -207,6 +210,12 @@ class Submission:
             return None
         job = await self._runner.run(find_replay(entry.terms.idempotency_key, fingerprint))
         return Receipt(Outcome.REPLAYED, job) if job else None
+
+    def _choose_listener_lease(self, entry: _Entry) -> float:
+        """Return the seconds of the job's listener lease; 0 where an idempotency key finds the job again."""
+        if entry.terms.idempotency_key is not None:
+            return 0.0
+        return choose_lease_s(entry.endpoint, resume_s=self._settings.stream_resume_s)
 
     def _check_duration(self, duration_s: float, key: ApiKey) -> None:
         if duration_s < self._settings.min_audio_s:

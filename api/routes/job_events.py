@@ -9,10 +9,10 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from api.access.authorization import find_api_key
-from api.access.own_jobs import OwnJobId
+from api.access.own_jobs import JobId, OwnJob, require_found
 from api.dependencies import ServicesDep
 from api.errors.answers import FIND_ERRORS
-from api.errors.tree import JobNotFound, TooManyStreams
+from api.errors.tree import TooManyStreams
 from api.middleware.request_context import note_job
 from api.openapi.document import describe_streams
 from api.openapi.error_description import describe_errors
@@ -20,7 +20,7 @@ from api.openapi.event_description import describe_job_events
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest
-from shared.record.event_log import LOG_START, read_log
+from shared.record.event_log import LOG_START, find_log
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -63,7 +63,7 @@ _TOKEN: dict[str, Any] = {
 )
 async def follow_job(
     request: Request,
-    job_id: OwnJobId,
+    job_id: JobId,
     services: ServicesDep,
     last_event_id: Annotated[
         str | None,
@@ -88,39 +88,39 @@ async def follow_job(
     The header goes before the parameter. A client that was cut off comes back with the last id it has read,
     and misses none.
     """
+    read_ids = [given for given in (last_event_id_header, last_event_id) if given]
+    are_sound = all(map(_EVENT_ID.fullmatch, read_ids))
+    after_id = read_ids[0] if read_ids and are_sound else LOG_START
+    owner = find_api_key(request.scope).owner
+    call = find_log(job_id, owner=owner, after_id=after_id)
+    page = require_found(job_id, await services.follower.run_patiently(call))
     note_job(request.scope, job_id)
-    read_ids = [_parse_event_id(given) for given in (last_event_id_header, last_event_id) if given]
-    after_id = read_ids[0] if read_ids else LOG_START
-    page = await services.follower.run_patiently(read_log(job_id, after_id=after_id))
-    if page is None:
-        raise JobNotFound(job_id)
+    if not are_sound:
+        raise InvalidRequest(
+            "last_event_id is not the id of an event. Send the `id` of the last event that was read.",
+            param="last_event_id",
+        )
     if page.state.is_final and not page.events:
         return Response(status_code=204)
     services.slots.take(request.scope)
-    await services.followed.keep(job_id)
-    frames = stream_job_events(services.follower, job_id, after_id=after_id)
+    if not page.state.is_final:
+        await services.leases.renew([job_id])
+    frames = stream_job_events(services.follower, job_id, after_id=after_id, first_page=page)
     return answer_stream(frames, heartbeat_s=services.settings.heartbeat_s)
 
 
-@router.post("/{job_id}/stream-token", responses=describe_errors(*FIND_ERRORS))
+@router.post(
+    "/{job_id}/stream-token",  # noqa: FAST003 - OwnJob takes it
+    responses=describe_errors(*FIND_ERRORS),
+)
 async def create_stream_token(
-    request: Request, response: Response, job_id: OwnJobId, services: ServicesDep
+    request: Request, response: Response, job: OwnJob, services: ServicesDep
 ) -> StreamTokenBody:
     """Get a token with which a page in a browser can follow the job by EventSource, for a few minutes."""
-    note_job(request.scope, job_id)
-    token = await services.tokens.issue(job_id, key_name=find_api_key(request.scope).name)
+    token = await services.tokens.issue(job.job_id, key_name=find_api_key(request.scope).name)
     response.headers["Cache-Control"] = "no-store"
     return StreamTokenBody(
         token=token,
         expires_in_s=services.tokens.ttl_s,
-        events_url=f"/v1/jobs/{job_id}/events?{urlencode({'token': token})}",
+        events_url=f"/v1/jobs/{job.job_id}/events?{urlencode({'token': token})}",
     )
-
-
-def _parse_event_id(given: str) -> str:
-    if not _EVENT_ID.fullmatch(given):
-        raise InvalidRequest(
-            "last_event_id is no id of an event: send the `id` of the last one that was read.",
-            param="last_event_id",
-        )
-    return given

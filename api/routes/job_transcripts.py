@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.access.own_jobs import OwnJobId
+from api.access.own_jobs import OwnJob
 from api.dependencies import ServicesDep
 from api.errors.answers import FIND_ERRORS
-from api.errors.tree import JobFailed, JobNotFound, JobUnfinished, TranscriptionCancelled
+from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.response_format import Granularity, ResponseFormat
 from api.formats.transcript_formats import render_transcript
@@ -17,7 +17,6 @@ from api.openapi.error_description import describe_errors
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from shared.errors import InvalidRequest
 from shared.jobs import Job, JobState, WordTimestamps
-from shared.record.transitions import read_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -29,7 +28,7 @@ _ANSWER = (
 
 
 @router.get(
-    "/{job_id}/transcript",
+    "/{job_id}/transcript",  # noqa: FAST003 - OwnJob takes it
     response_model=TranscriptionAnswer | VerboseTranscription,
     responses={
         200: {
@@ -41,16 +40,13 @@ _ANSWER = (
     },
 )
 async def read_transcript(
-    job_id: OwnJobId,
+    job: OwnJob,
     services: ServicesDep,
     shape: Annotated[
         ResponseFormat, Query(alias="format", description="In which form to answer.", examples=["srt"])
     ] = ResponseFormat.JSON,
 ) -> Response:
     """The transcript of a job that has succeeded, in the format that is asked for."""
-    job = await services.follower.run_patiently(read_job(job_id))
-    if job is None:
-        raise JobNotFound(job_id)
     _check_success(job)
     body, media_type = await services.rendering.render(
         job, lambda job: render_transcript(job, shape, _choose_granularities(job))

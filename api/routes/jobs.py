@@ -9,9 +9,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.access.api_keys import ANYBODY
 from api.access.authorization import find_api_key
-from api.access.own_jobs import OwnJobId
+from api.access.own_jobs import JobId, OwnJob, require_found
 from api.dependencies import Services, ServicesDep
 from api.errors.answers import FETCH_ERRORS, FIND_ERRORS, SUBMIT_ERRORS
 from api.errors.tree import JobNotFound
@@ -22,6 +21,7 @@ from api.intake.headers import IdempotencyKey, PreferredWait
 from api.intake.live_workers import ask_promptly
 from api.intake.submission import Accepted
 from api.job_listing import read_job_list
+from api.middleware.request_context import note_job
 from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
 from api.openapi.error_description import describe_errors
 from api.openapi.form_description import describe_form
@@ -123,20 +123,23 @@ async def list_all_jobs(
     Pages do not shift while jobs arrive. With few jobs in the `state` asked for, a page may be short, or even
     empty, though `has_more`.
     """
-    key = find_api_key(request.scope)
     return await read_job_list(
         services.follower,
-        key_name=None if key is ANYBODY else key.name,
+        key_name=find_api_key(request.scope).owner,
         states=states,
         after=int(after) if after else None,
         limit=limit,
     )
 
 
-@router.get("/{job_id}", response_model=JobBody, responses=describe_errors(*FIND_ERRORS))
-async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
+@router.get(
+    "/{job_id}",  # noqa: FAST003 - OwnJob takes it
+    response_model=JobBody,
+    responses=describe_errors(*FIND_ERRORS),
+)
+async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
     """The job as it stands, with the transcript when it has succeeded."""
-    return await _answer_job(services, await _read_existing(services, job_id), 200)
+    return await _answer_job(services, job, 200)
 
 
 @router.delete(
@@ -152,17 +155,18 @@ async def read_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
         **describe_errors(*FIND_ERRORS),
     },
 )
-async def delete_one_job(job_id: OwnJobId, services: ServicesDep) -> Response:
+async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep) -> Response:
     """Cancel a job that is not final, and delete its audio; delete one that is final."""
-    was = await services.runner.run(cancel_job(job_id, ttl_s=services.settings.job_ttl_s))
-    if was is None:
-        raise JobNotFound(job_id)
+    owner = find_api_key(request.scope).owner
+    call = cancel_job(job_id, ttl_s=services.settings.job_ttl_s, owner=owner)
+    was = require_found(job_id, await services.runner.run(call))
+    note_job(request.scope, job_id)
     if was.is_final:
         await services.runner.run(delete_job(job_id))
-        await run_in_threadpool(services.uploads.delete, job_id)
+    if was is not JobState.RUNNING:
+        await run_in_threadpool(services.sweeper.delete_discarded_uploads)
+    if was.is_final:
         return Response(status_code=204)
-    if was is JobState.QUEUED:
-        await run_in_threadpool(services.uploads.delete, job_id)
     job = await _read_existing(services, job_id)
     return await _answer_job(services, job, 202 if was is JobState.RUNNING else 200)
 

@@ -135,8 +135,8 @@ async def transcribe_as_stream(
     job = accepted.job
 
     async def on_client_left(_message: Message) -> None:
-        if not accepted.is_kept:
-            services.abandoned.cancel_unless_followed(job.job_id)
+        if not accepted.is_kept and not services.settings.stream_resume_s:
+            await services.leases.cancel(job.job_id)
 
     return answer_stream(
         guard_stream(stream_transcript(services.follower, services.waiting, services.rendering, job)),
@@ -150,7 +150,7 @@ def _answer_deltas(services: Services, accepted: Accepted) -> EventSourceRespons
 
     async def on_client_left(_message: Message) -> None:
         if not accepted.is_kept:
-            services.abandoned.cancel(job_id)
+            await services.leases.cancel(job_id)
 
     return answer_stream(
         guard_stream(stream_deltas(services.follower, services.waiting, services.rendering, job_id)),

@@ -55,13 +55,13 @@ class EventHub:
                 del self._listeners[job_id]
 
     def has_listeners(self, job_id: str) -> bool:
-        """Whether anybody in this process listens to the job."""
+        """Return whether a client of this process listens to the job."""
         return job_id in self._listeners
 
     @property
-    def has_any_listener(self) -> bool:
-        """Whether anybody in this process listens to any job."""
-        return bool(self._listeners)
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs that clients of this process listen to."""
+        return tuple(self._listeners)
 
     @property
     def is_disconnected(self) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TypeVar
 
 import structlog
@@ -11,7 +10,7 @@ from api.streams.event_hub import EventHub
 from api.streams.spreading import spread
 from shared.errors import QueueUnavailable
 from shared.jobs import Job
-from shared.record.event_log import LoggedEvent, read_log
+from shared.record.event_log import LoggedEvent, LogPage, read_log
 from shared.record.scripts import AsyncScriptRunner, ScriptCall
 from shared.record.transitions import read_job
 
@@ -35,35 +34,34 @@ class JobFollower:
         self._hub = hub
         self._runner = runner
 
-    async def follow_events(self, job_id: str, *, after_id: str) -> AsyncGenerator[LoggedEvent]:
-        """The events behind `after_id`, one by one; otherwise as `follow_pages`."""
-        async with aclosing(self.follow_pages(job_id, after_id=after_id)) as pages:
-            async for page in pages:
-                for logged in page:
-                    yield logged
+    async def follow_pages(
+        self, job_id: str, *, after_id: str, first_page: LogPage | None = None
+    ) -> AsyncGenerator[tuple[LoggedEvent, ...]]:
+        """Yield the events after `after_id`, each time all that are new.
 
-    async def follow_pages(self, job_id: str, *, after_id: str) -> AsyncGenerator[tuple[LoggedEvent, ...]]:
-        """The events behind `after_id`, in batches of all that is new when the next batch is asked for.
-
-        Ends after the final event, when the job is gone, or when the process is about to stop.
+        Ends after the final event, when the job is gone, or when the process is about to stop. The first page
+        may be passed in by a caller that has read it.
 
         Raises:
             QueueUnavailable: Redis has not answered for PATIENCE_S.
         """
         with self._hub.listen(job_id) as wake_up:
+            wake_up.set()  # there may be news since the first page was read: the first wait ends at once
+            page = first_page
             while not self._hub.is_closed:
-                wake_up.clear()
-                page = await self.run_patiently(read_log(job_id, after_id=after_id))
+                if page is None:
+                    wake_up.clear()
+                    page = await self.run_patiently(read_log(job_id, after_id=after_id))
                 if page is None:
                     return
                 if page.events:
                     after_id = page.events[-1].event_id
                     yield page.events
-                if page.has_more:
-                    continue
-                if page.state.is_final:
+                if page.state.is_final and not page.has_more:
                     return
-                await _wait_for_wake_up(wake_up)
+                if not page.has_more:
+                    await _wait_for_wake_up(wake_up)
+                page = None
 
     async def follow_to_end(self, job_id: str) -> Job | None:
         """The job once it is final; None where it is gone, or the process is about to stop.

@@ -74,7 +74,12 @@ async def stream_deltas(
     growing = GrowingText(job_id)
     async with aclosing(follower.follow_pages(job_id, after_id=LOG_START)) as pages:
         async for page in pages:
-            for frame in encode_delta(growing.take(logged.event for logged in page)):
+            try:
+                delta = growing.take(logged.event for logged in page)
+            except StreamInterrupted:
+                await waiting.keep(job_id)
+                raise
+            for frame in encode_delta(delta):
                 yield frame
     job = await waiting.read_success(job_id)
     for frame in await rendering.render(job, lambda job: _encode_rest(job, growing)):

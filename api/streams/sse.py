@@ -15,6 +15,7 @@ from api.streams.following import JobFollower
 from api.streams.spreading import spread
 from shared.errors import QueueUnavailable, ServerError
 from shared.events import AnyEvent, SegmentDone, Succeeded
+from shared.record.event_log import LogPage
 
 RETRY_MS = 2_000
 """How long clients are asked to wait at the most before they come back, in milliseconds."""
@@ -83,21 +84,24 @@ class _Course:
 
 
 async def stream_job_events(
-    follower: JobFollower, job_id: str, *, after_id: str
+    follower: JobFollower, job_id: str, *, after_id: str, first_page: LogPage
 ) -> AsyncGenerator[ServerSentEvent]:
-    """The events of a job behind `after_id`, named and with ids: a client that comes back misses none.
+    """Yield the events of a job after `after_id`, named and with ids, so that a client can resume.
 
-    The first of them says how long to wait before coming back; that differs, lest all come at once.
+    `first_page` is the page after `after_id`, which the caller has read. The first event gives the time after
+    which to reconnect. It differs between clients, so that they do not all reconnect at once.
     """
     retry_ms: int | None = round(spread(RETRY_MS))
-    async with aclosing(follower.follow_events(job_id, after_id=after_id)) as events:
+    pages = follower.follow_pages(job_id, after_id=after_id, first_page=first_page)
+    async with aclosing(pages):
         try:
-            async for logged in events:
-                event = logged.event
-                yield encode_frame(
-                    describe_event(event), name=event.type, event_id=logged.event_id, retry_ms=retry_ms
-                )
-                retry_ms = None
+            async for page in pages:
+                for logged in page:
+                    event = logged.event
+                    yield encode_frame(
+                        describe_event(event), name=event.type, event_id=logged.event_id, retry_ms=retry_ms
+                    )
+                    retry_ms = None
         except QueueUnavailable:
             # To end without a final event is to say: come back, with the last id.
             _logger.warning("event_stream_cut", job_id=job_id)

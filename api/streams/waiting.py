@@ -14,9 +14,10 @@ from api.errors.tree import (
     TranscriptionCancelled,
     TranscriptionFailed,
 )
-from api.streams.abandoned_jobs import AbandonedJobs
 from api.streams.following import JobFollower
+from api.streams.listener_leases import ListenerLeases
 from shared.jobs import Job, JobState
+from shared.record.listeners import drop_listener_lease
 from shared.record.transitions import read_job
 
 
@@ -31,9 +32,9 @@ class _Waited:
 class JobWaiting:
     """Waits for what becomes of jobs."""
 
-    def __init__(self, follower: JobFollower, abandoned: AbandonedJobs, *, sync_wait_s: float) -> None:
+    def __init__(self, follower: JobFollower, leases: ListenerLeases, *, sync_wait_s: float) -> None:
         self._follower = follower
-        self._abandoned = abandoned
+        self._leases = leases
         self._sync_wait_s = sync_wait_s or None
 
     async def wait_for_success(self, job_id: str, request: Request, *, is_kept: bool) -> Job:
@@ -48,11 +49,20 @@ class JobWaiting:
             waiting = await self._wait(job_id, request, within_s=self._sync_wait_s)
         except ClientDisconnected:
             if not is_kept:
-                self._abandoned.cancel(job_id)
+                await self._leases.cancel(job_id)
             raise
         if self._sync_wait_s and not waiting.is_over:
+            await self.keep(job_id)
             raise SyncWaitOver(job_id, self._sync_wait_s)
         return _find_success(job_id, waiting.job) if waiting.job else await self.read_success(job_id)
+
+    async def keep(self, job_id: str) -> None:
+        """Let the job go on without a listener, for an answer that promises so.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for long.
+        """
+        await self._follower.run_patiently(drop_listener_lease(job_id))
 
     async def wait_for_end(self, job_id: str, request: Request, *, within_s: float | None) -> bool:
         """Wait until the job is final or gone, or the process stops; false where it takes longer than that.
@@ -89,6 +99,8 @@ class JobWaiting:
             QueueUnavailable: Redis has not answered for long.
         """
         job = await self._follower.run_patiently(read_job(job_id))
+        if job is not None and not job.state.is_final:
+            await self.keep(job_id)
         return _find_success(job_id, job)
 
 

@@ -116,9 +116,15 @@ def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[Ne
 
 
 def submit_job(
-    new_job: NewJob, terms: SubmitPolicy | None = None, fingerprint: Fingerprint | None = None
+    new_job: NewJob,
+    terms: SubmitPolicy | None = None,
+    fingerprint: Fingerprint | None = None,
+    *,
+    listener_lease_s: float = 0.0,
 ) -> ScriptCall[Receipt]:
     """(nothing) → queued, unless the idempotency key of `terms` stands for a job already.
+
+    With a `listener_lease_s` the job lives only while the lease is renewed; see `shared.record.listeners`.
 
     Raises, when it is run:
         IdempotencyKeyReused: it stands for another request.
@@ -148,6 +154,7 @@ def submit_job(
         fingerprint.digest if fingerprint else "",
         round(fingerprint.ttl_s * _MS_PER_S) if fingerprint else 0,
         new_job.receiver,
+        round(listener_lease_s * _MS_PER_S),
     )
     return ScriptCall("submit", args, parse)
 

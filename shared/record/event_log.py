@@ -6,6 +6,7 @@ import msgspec
 
 from shared.events import AnyEvent, decode_event
 from shared.jobs import JobState
+from shared.record.readings import Absence, ask_for, drop_absence, parse_found
 from shared.record.scripts import ScriptCall
 
 LOG_START = "0"
@@ -27,21 +28,29 @@ class LoggedEvent(msgspec.Struct, frozen=True):
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """The state of a job and some of its events behind a given id; `has_more` says that others follow."""
+    """The state of a job and some of its events after a given id; with `has_more` others follow."""
 
     state: JobState
     events: tuple[LoggedEvent, ...]
     has_more: bool
 
 
+def find_log(job_id: str, *, owner: str | None, after_id: str) -> ScriptCall[LogPage | Absence]:
+    """Return the events after `after_id`, as many as a page holds, if the job belongs to `owner`.
+
+    The owner is the name of an API key, or None for any.
+    """
+    args = (job_id, after_id, PAGE_EVENTS, PAGE_BYTES, ask_for(owner))
+    return ScriptCall("read_log", args, lambda reply: parse_found(reply, _parse_page))
+
+
 def read_log(job_id: str, *, after_id: str) -> ScriptCall[LogPage | None]:
-    """The events behind `after_id`, as many as a page holds; None where there is no such job."""
-    return ScriptCall("read_log", (job_id, after_id, PAGE_EVENTS, PAGE_BYTES), _parse_page)
+    """Return the events after `after_id`, as many as a page holds; None where there is no such job."""
+    call = find_log(job_id, owner=None, after_id=after_id)
+    return ScriptCall(call.script, call.args, lambda reply: drop_absence(call.parse(reply)))
 
 
-def _parse_page(reply: Any) -> LogPage | None:
-    if reply is None:
-        return None
+def _parse_page(reply: Any) -> LogPage:
     state, entries, has_more = reply
     events = tuple(LoggedEvent(event_id.decode(), decode_event(raw)) for event_id, raw in entries)
     return LogPage(JobState(state.decode()), events, bool(has_more))

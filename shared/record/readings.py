@@ -1,7 +1,8 @@
 """Reading what the job scripts answer into the values of `shared.jobs`."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +15,33 @@ _failure = msgspec.json.Decoder(Failure)
 _delivery_try = msgspec.json.Decoder(DeliveryTry)
 _segment = msgspec.json.Decoder(Segment)
 _warning = msgspec.json.Decoder(TranscriptWarning)
+
+
+Found = TypeVar("Found")
+
+
+class Absence(StrEnum):
+    """Why an owner is not given a job."""
+
+    UNKNOWN = "unknown"  # there is no such job, or it belongs to another API key; callers cannot tell which
+    GONE = "gone"  # it was the owner's, and its TTL is over
+
+
+def ask_for(owner: str | None) -> str:
+    """Return the owner as scripts take it: the name of an API key, or with None any owner."""
+    return "*" if owner is None else owner
+
+
+def parse_found(reply: Any, parse: Callable[[Any], Found]) -> Found | Absence:
+    """Return what `parse` makes of a reply, unless the reply says that the owner has no such job."""
+    if reply is None:
+        return Absence.UNKNOWN
+    return Absence.GONE if reply == b"gone" else parse(reply)
+
+
+def drop_absence(found: Found | Absence) -> Found | None:
+    """Return what was found, or None."""
+    return None if isinstance(found, Absence) else found
 
 
 def parse_claim(reply: Any) -> Claim | None:

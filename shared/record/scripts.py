@@ -29,7 +29,7 @@ from shared.errors import QueueUnavailable
 _PASSING_KINDS = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _PASSING_CODE = re.compile(r"\b(?:BUSY|UNKILLABLE|MISCONF|NOREPLICAS)\b")
 
-_SHARED_PARTS = ("_prelude", "_order", "_intake", "_outlook", "_deliveries", "_cancel")
+_SHARED_PARTS = ("_prelude", "_leases", "_order", "_intake", "_outlook", "_deliveries", "_cancel")
 
 Answer = TypeVar("Answer")
 Registered = TypeVar("Registered")

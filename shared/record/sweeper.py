@@ -1,6 +1,6 @@
-"""The sweeper: takes jobs back from silent workers, ends what waited too long, sees that there are tickets.
+"""The sweeper: ends expired leases and waits, deletes audio of cancelled jobs and replaces lost tickets.
 
-One runs in every api and every worker process; none leads, since each step is one atomic script.
+One sweeper runs in every api and every worker process. None leads, since each step is one atomic script.
 """
 
 import threading
@@ -10,8 +10,8 @@ from celery import Celery
 
 from shared.broker import DELIVERY_QUEUE_NAME, QUEUE_NAME, send_delivery_ticket, send_ticket
 from shared.errors import QueueUnavailable
-from shared.record.abandonment import cancel_abandoned
 from shared.record.deliveries import needs_delivery_ticket
+from shared.record.listeners import cancel_unattended
 from shared.record.listing import forget_jobs
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import (
@@ -56,29 +56,32 @@ class Sweeper:
             QueueUnavailable: Redis does not answer.
         """
         settings, ttl_s = self._settings, self._settings.job_ttl_s
-        for job_id in self._runner.run(sweep_expired_leases(lease_s=settings.lease_s, ttl_s=ttl_s)):
+        for job_id in self._runner.run(sweep_expired_leases(ttl_s=ttl_s)):
             _logger.warning("lease_expired", job_id=job_id)
         if settings.queue_ttl_s > 0:
             for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
                 _logger.warning("job_expired", job_id=job_id)
-        for job_id in self._runner.run(cancel_abandoned(ttl_s=ttl_s)):
-            _logger.info("abandoned_job_cancelled", job_id=job_id)
-        self._delete_discarded_uploads()
+        for job_id in self._runner.run(cancel_unattended(ttl_s=ttl_s)):
+            _logger.info("listener_lease_expired", job_id=job_id)
+        self.delete_discarded_uploads()
         self._runner.run(forget_jobs())
         if self._runner.run(needs_ticket(QUEUE_NAME)):
             send_ticket(self._celery)
         if self._runner.run(needs_delivery_ticket(DELIVERY_QUEUE_NAME)):
             send_delivery_ticket(self._celery)
 
-    def _delete_discarded_uploads(self) -> None:
-        """Delete the audio of cancelled jobs, whoever was to do that and could not."""
-        discarded = self._runner.run(list_discarded_uploads())
-        for job_id in discarded:
-            try:
-                self._uploads.delete(job_id)
-            except OSError as error:  # then it goes when UPLOAD_TTL_S is over
-                _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
-        if discarded:
+    def delete_discarded_uploads(self) -> None:
+        """Delete the audio of all cancelled and deleted jobs; no other place does. Thread-safe.
+
+        Raises:
+            QueueUnavailable: Redis does not answer. The next sweep deletes the audio.
+        """
+        while discarded := self._runner.run(list_discarded_uploads()):
+            for job_id in discarded:
+                try:
+                    self._uploads.delete(job_id)
+                except OSError as error:  # the file goes when UPLOAD_TTL_S is over
+                    _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
             self._runner.run(forget_discarded_uploads(discarded))
 
     def _sweep_until_stopped(self) -> None:
@@ -87,5 +90,5 @@ class Sweeper:
                 self.sweep()
             except QueueUnavailable:
                 _logger.warning("sweep_skipped", reason="the queue does not answer")
-            except Exception:  # border of the thread: without it no lease expires any more
+            except Exception:  # border of the thread: without sweeps no lease expires
                 _logger.exception("sweep_failed")

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.events import Cancelled, Event, Failed, Partial, Progress, encode_event
 from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState
-from shared.record.readings import parse_claim, parse_job
+from shared.record.readings import Absence, ask_for, drop_absence, parse_claim, parse_found, parse_job
 from shared.record.scripts import ScriptCall
 from shared.record.workers import PRESENCE_TTL_S
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
@@ -157,12 +157,12 @@ def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) ->
     return ScriptCall("crash", args, _text)
 
 
-def sweep_expired_leases(*, lease_s: float, ttl_s: float) -> ScriptCall[list[str]]:
+def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[list[str]]:
     """running → queued, or failed(worker_lost) at the limit, for all expired leases; answers their jobs.
 
-    Does nothing until the server has been up for `lease_s`, so that workers can renew after an outage.
+    Each sweep advances the clock of leases by a second at most: time without sweeps does not count.
     """
-    args = (MAX_WORKER_LOSSES, _json(_WORKER_LOST), _ms(ttl_s), lease_s)
+    args = (MAX_WORKER_LOSSES, _json(_WORKER_LOST), _ms(ttl_s))
     return ScriptCall("sweep", args, lambda reply: [_text(job_id) for job_id in reply])
 
 
@@ -177,47 +177,46 @@ def expire_queued(*, queue_ttl_s: float, ttl_s: float) -> ScriptCall[list[str]]:
     return ScriptCall("expire", args, lambda reply: [_text(job_id) for job_id in reply])
 
 
-def cancel_job(job_id: str, *, ttl_s: float) -> ScriptCall[JobState | None]:
-    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before, or None.
+def cancel_job(job_id: str, *, ttl_s: float, owner: str | None = None) -> ScriptCall[JobState | Absence]:
+    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before.
 
     However a running job then leaves its worker, by an end, a yield, a crash or a loss: it is cancelled.
+    The owner is the name of an API key, or None for any. The job of another owner is left as it is.
     """
-    return ScriptCall("cancel", (job_id, _ms(ttl_s)), lambda reply: reply and JobState(_text(reply)))
+    args = (job_id, _ms(ttl_s), ask_for(owner))
+    return ScriptCall("cancel", args, lambda reply: parse_found(reply, lambda state: JobState(_text(state))))
 
 
 def list_discarded_uploads() -> ScriptCall[list[str]]:
-    """Cancelled jobs whose audio nobody has said to be deleted, a thousand of them at once."""
+    """Return up to a thousand cancelled or deleted jobs whose audio may still be there."""
     return ScriptCall("list_discarded_uploads", (), lambda reply: [_text(job_id) for job_id in reply])
 
 
 def forget_discarded_uploads(job_ids: Sequence[str]) -> ScriptCall[int]:
-    """Say that the audio of these cancelled jobs, one at least, is deleted."""
+    """Record that the audio of these jobs, one at least, is deleted."""
     return ScriptCall("forget_discarded_uploads", tuple(job_ids), int)
 
 
 def delete_job(job_id: str) -> ScriptCall[bool]:
-    """final → gone; false where the job is not final."""
+    """final → gone; false where the job is not final. A sweeper deletes its audio."""
     return ScriptCall("delete", (job_id,), bool)
 
 
-class JobOwner(msgspec.Struct, frozen=True):
-    """The name of the API key that a job belongs to, empty if to none; `is_gone` where only that is left."""
+def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
+    """Return the job as it stands, with its segments so far, if it belongs to `owner`.
 
-    key_name: str
-    is_gone: bool = False
-
-
-def find_owner(job_id: str) -> ScriptCall[JobOwner | None]:
-    """Whose job it is, or was until its TTL was over; None where there is no such job."""
+    The owner is the name of an API key, or None for any.
+    """
+    args = (job_id, _ms(PRESENCE_TTL_S), ask_for(owner))
     return ScriptCall(
-        "find_owner", (job_id,), lambda reply: reply and JobOwner(_text(reply[0]), bool(reply[1]))
+        "read_job", args, lambda reply: parse_found(reply, lambda found: parse_job(job_id, found))
     )
 
 
 def read_job(job_id: str) -> ScriptCall[Job | None]:
-    """The job as it stands, with its segments so far; None where there is none."""
-    args = (job_id, _ms(PRESENCE_TTL_S))
-    return ScriptCall("read_job", args, lambda reply: reply and parse_job(job_id, reply))
+    """Return the job as it stands, with its segments so far; None where there is no such job."""
+    call = find_job(job_id, owner=None)
+    return ScriptCall(call.script, call.args, lambda reply: drop_absence(call.parse(reply)))
 
 
 def needs_ticket(broker_queue: str) -> ScriptCall[bool]:

@@ -41,12 +41,11 @@ def test_a_preflight_passes_without_a_key(cross: httpx.Client) -> None:
 def test_every_answer_may_be_read_whatever_its_status(
     cross: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(job_id: str) -> None:
+    def fail(job_id: str, *, owner: str | None) -> None:
         raise RuntimeError("unforeseen")
 
     key = {"Authorization": f"Bearer {KEY}"}
-    monkeypatch.setattr("api.routes.jobs.read_job", fail)
-    monkeypatch.setattr("api.access.own_jobs.find_owner", fail)
+    monkeypatch.setattr("api.access.own_jobs.find_job", fail)
     answers = {
         200: cross.get("/health"),
         401: cross.get("/v1/jobs/1"),

@@ -175,7 +175,7 @@ def test_a_job_that_goes_back_keeps_its_place(queue: Queue, end: str) -> None:
 def lose_lease(queue: Queue, claim: Claim) -> None:
     queue.run(transitions.beat_claim(claim, lease_s=0.001))
     deadline = time.monotonic() + 5
-    while not queue.run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)):
+    while not queue.run(transitions.sweep_expired_leases(ttl_s=TTL_S)):
         assert time.monotonic() < deadline
 
 

@@ -71,7 +71,11 @@ def begin_job(record: ScriptRunner) -> Claim:
 
 
 async def collect(follower: JobFollower, after_id: str = LOG_START) -> list[LoggedEvent]:
-    return [logged async for logged in follower.follow_events("7", after_id=after_id)]
+    return await _join(follower.follow_pages("7", after_id=after_id))
+
+
+async def _join(pages: AsyncIterator[tuple[LoggedEvent, ...]]) -> list[LoggedEvent]:
+    return [logged async for page in pages for logged in page]
 
 
 def names(events: list[LoggedEvent]) -> list[str]:
@@ -109,6 +113,15 @@ async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -
     assert events[-1].event.is_final
 
 
+async def test_a_first_page_is_passed_on_and_nothing_is_missed_after_it(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    first_page = followed.record.run(read_log("7", after_id=LOG_START))
+    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    pages = followed.follower.follow_pages("7", after_id=LOG_START, first_page=first_page)
+    collected = await asyncio.wait_for(_join(pages), WITHIN_S)
+    assert names(collected) == ["queued", "started", "succeeded"]
+
+
 async def test_a_page_of_large_events_is_short_and_none_is_missed(followed: Followed) -> None:
     claim = begin_job(followed.record)
     for number in range(6):
@@ -130,8 +143,8 @@ async def test_many_followers_share_few_connections(followed: Followed, redis_ur
     received: list[list[LoggedEvent]] = [[] for _ in range(300)]
 
     async def follow(events: list[LoggedEvent]) -> None:
-        async for logged in followed.follower.follow_events("7", after_id=LOG_START):
-            events.append(logged)  # noqa: PERF401 - it is looked at while it grows
+        async for page in followed.follower.follow_pages("7", after_id=LOG_START):
+            events.extend(page)
 
     with redis.Redis.from_url(redis_url) as connection:
         connected, subscribed = (len(connection.client_list(_type=kind)) for kind in ("normal", "pubsub"))
@@ -166,10 +179,10 @@ async def test_nothing_is_missed_without_a_single_wake_up(
     deaf = JobFollower(EventHub(redis_url), run_async_on(connection))
     record = connect(redis_url)
     claim = begin_job(record)
-    events = deaf.follow_events("7", after_id=LOG_START)
-    assert [(await anext(events)).event.type for _ in range(2)] == ["queued", "started"]
+    pages = deaf.follow_pages("7", after_id=LOG_START)
+    assert [logged.event.type for logged in await anext(pages)] == ["queued", "started"]
     record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
-    assert [logged.event.type async for logged in events] == ["succeeded"]
+    assert [logged.event.type async for page in pages for logged in page] == ["succeeded"]
     await connection.aclose()
 
 

@@ -31,7 +31,9 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
 from shared.record.event_log import LOG_START, read_log
+from shared.record.listeners import cancel_unattended, renew_listener_leases
 from shared.record.listing import list_jobs
+from shared.record.readings import Absence
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment
@@ -62,6 +64,7 @@ class RecordMachine(RuleBasedStateMachine):
         self._claims: list[Claim] = []
         self._first_tags: dict[str, int] = {}
         self._promised: set[str] = set()
+        self._listened: set[str] = set()
         self._steps = 0
 
     def teardown(self) -> None:
@@ -87,7 +90,9 @@ class RecordMachine(RuleBasedStateMachine):
             upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=audio_s)
             job = NewJob(job_id, Endpoint.JOBS, priority, upload, TranscriptionRequest(), key)
             self._new_jobs.append(job)
-            assert self._run(submit_job(job)).outcome is Outcome.SUBMITTED
+            lease_s = 600 if len(self._new_jobs) % 3 == 0 else 0
+            assert self._run(submit_job(job, listener_lease_s=lease_s)).outcome is Outcome.SUBMITTED
+            self._listened |= {job_id} if lease_s else set()
             self._model.submit(job_id, key, BATCH if priority is Priority.BATCH else 0, audio_s)
 
     @precondition(lambda self: self._model.jobs)
@@ -188,6 +193,17 @@ class RecordMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         assert self._sweep() == []
 
+    @precondition(lambda self: self._listened)
+    @rule(pick=picks)
+    def lose_listener(self, pick: int) -> None:
+        job_id = sorted(self._listened)[pick % len(self._listened)]
+        assert self._run(renew_listener_leases([job_id])) == 1
+        self._connection.zadd("test:listener_leases", {job_id: 0})
+        assert self._run(cancel_unattended(ttl_s=TTL_S)) == [job_id]
+        self._listened.remove(job_id)
+        if self._model.cancel(job_id) is JobState.RUNNING:
+            self._promised.add(job_id)
+
     @precondition(lambda self: self._model.jobs)
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:
@@ -242,6 +258,15 @@ class RecordMachine(RuleBasedStateMachine):
         assert self._connection.zcard("test:unclaimed") == unclaimed
 
     @invariant()
+    def only_unfinished_jobs_have_a_listener_lease(self) -> None:
+        jobs = self._model.jobs
+        self._listened = {
+            job_id for job_id in self._listened if job_id in jobs and not jobs[job_id].state.is_final
+        }
+        leases: Any = self._connection.zrange("test:listener_leases", 0, -1)
+        assert {job_id.decode() for job_id in leases} == self._listened
+
+    @invariant()
     def no_place_moves_by_more_than_was_served(self) -> None:
         for job_id, job in self._model.jobs.items():
             tag = self._place_of(job_id)[1]
@@ -263,8 +288,9 @@ class RecordMachine(RuleBasedStateMachine):
     def _compare(self, job_id: str) -> None:
         job, expected = self._run(transitions.read_job(job_id)), self._model.jobs.get(job_id)
         page = self._run(read_log(job_id, after_id=LOG_START))
-        owner = self._run(transitions.find_owner(job_id))
-        assert owner == (transitions.JobOwner(expected.key) if expected else None)
+        owners = {"", "lab", "shop"}
+        seen_by = {owner for owner in owners if self._run(transitions.find_job(job_id, owner=owner)) == job}
+        assert seen_by == ({expected.key} if expected else set())
         if job is None or expected is None or page is None:
             assert (job, expected, page) == (None, None, None)
             return
@@ -282,7 +308,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     def _cancel(self, job_id: str) -> None:
         was = self._run(transitions.cancel_job(job_id, ttl_s=TTL_S))
-        assert was is self._model.cancel(job_id)
+        assert was is (self._model.cancel(job_id) or Absence.UNKNOWN)
         if was is JobState.RUNNING:
             self._promised.add(job_id)
 
@@ -303,7 +329,7 @@ class RecordMachine(RuleBasedStateMachine):
         return self._claims[-1 - min(pick % 7, pick % len(self._claims), len(self._claims) - 1)]
 
     def _sweep(self) -> list[str]:
-        return self._run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))
+        return self._run(transitions.sweep_expired_leases(ttl_s=TTL_S))
 
 
 def _of(claim: Claim) -> ModelClaim:

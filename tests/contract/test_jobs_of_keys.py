@@ -1,5 +1,6 @@
 """Jobs belong to API keys, and count against its limit until they are final, however they end."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from shared.jobs import (
     Endpoint,
     Failure,
     FailureCode,
+    JobState,
     NewJob,
     Priority,
     TranscriptionRequest,
@@ -18,8 +20,9 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, check_admission, make_policy, submit_job
 from shared.record.backlog import QueueLimits
+from shared.record.event_log import LOG_START, LogPage, find_log
+from shared.record.readings import Absence
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import JobOwner, find_owner
 
 UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -53,11 +56,47 @@ def crash(runner: Runner, claimed: Claim) -> None:
         claimed = claim(runner)
 
 
-def test_a_job_knows_its_key(runner: Runner) -> None:
+def is_seen_by(runner: Runner, job_id: str, owner: str | None) -> bool:
+    """Whether the job and its log are read for that owner; they are for the same ones."""
+    job = runner.run(transitions.find_job(job_id, owner=owner))
+    page = runner.run(find_log(job_id, owner=owner, after_id=LOG_START))
+    if isinstance(job, Absence):
+        assert (job, page) == (Absence.UNKNOWN, Absence.UNKNOWN)
+        return False
+    assert isinstance(page, LogPage)
+    return True
+
+
+def test_a_job_is_read_for_its_own_key_alone(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
     runner.run(submit_job(new_job("2", "")))
-    owners = [runner.run(find_owner(job_id)) for job_id in ("1", "2", "3")]
-    assert owners == [JobOwner("lab"), JobOwner(""), None]
+    owners = (None, "lab", "shop", "")
+    seen = {owner: [is_seen_by(runner, job_id, owner) for job_id in "123"] for owner in owners}
+    assert seen == {
+        None: [True, True, False],
+        "lab": [True, False, False],
+        "shop": [False, False, False],
+        "": [False, True, False],
+    }
+
+
+def test_a_job_is_cancelled_for_its_own_key_alone(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    assert runner.run(transitions.cancel_job("1", ttl_s=60, owner="shop")) is Absence.UNKNOWN
+    assert count_unfinished(runner, "lab") == 1
+    assert runner.run(transitions.cancel_job("1", ttl_s=60, owner="lab")) is JobState.QUEUED
+    assert count_unfinished(runner, "lab") == 0
+
+
+def test_a_job_whose_ttl_is_over_is_gone_for_its_own_key_alone(runner: Runner) -> None:
+    runner.run(submit_job(new_job("1")))
+    runner.run(transitions.finish_succeeded(claim(runner), ttl_s=0.2))
+    while runner.run(transitions.read_job("1")):
+        time.sleep(0.01)
+    for owner, absence in ((None, Absence.GONE), ("lab", Absence.GONE), ("shop", Absence.UNKNOWN)):
+        assert runner.run(transitions.find_job("1", owner=owner)) is absence
+        assert runner.run(find_log("1", owner=owner, after_id=LOG_START)) is absence
+        assert runner.run(transitions.cancel_job("1", ttl_s=60, owner=owner)) is absence
 
 
 def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> None:
@@ -111,6 +150,6 @@ def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: R
     runner.run(submit_job(new_job("1")))
     assert runner.run(transitions.yield_job(claim(runner), reason="stopping")) == "requeued"
     assert count_unfinished(runner, "lab") == 1
-    assert runner.run(find_owner("1")) == JobOwner("lab")
+    assert is_seen_by(runner, "1", "lab")
     runner.run(transitions.finish_succeeded(claim(runner), ttl_s=60))
     assert count_unfinished(runner, "lab") == 0

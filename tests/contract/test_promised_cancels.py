@@ -47,7 +47,7 @@ def claim(runner: ScriptRunner) -> Claim:
 def lose_worker(runner: ScriptRunner, claimed: Claim) -> object:
     runner.run(transitions.beat_claim(claimed, lease_s=0.001))
     deadline = time.monotonic() + 5
-    while not (lost := runner.run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S))):
+    while not (lost := runner.run(transitions.sweep_expired_leases(ttl_s=TTL_S))):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
     assert lost == ["1"]
     return "cancelled"

@@ -80,7 +80,7 @@ class Queue:
                 self._runner.run(transitions.yield_job(claim, reason="stopping"))
 
     def sweep(self, queue_ttl_s: float) -> None:
-        self._runner.run(transitions.sweep_expired_leases(lease_s=0.001, ttl_s=60))
+        self._runner.run(transitions.sweep_expired_leases(ttl_s=60))
         self._runner.run(transitions.expire_queued(queue_ttl_s=queue_ttl_s, ttl_s=60))
 
     def cancel(self, number: int) -> None:
@@ -108,8 +108,8 @@ class Queue:
                 assert backlog.queued_audio_s == 0
 
     def _ids_of(self, key_name: str, jobs: tuple[Job, ...]) -> set[str]:
-        owners = {job.job_id: self._runner.run(transitions.find_owner(job.job_id)) for job in jobs}
-        return {job_id for job_id, owner in owners.items() if owner and owner.key_name == key_name}
+        found = {job.job_id: transitions.find_job(job.job_id, owner=key_name) for job in jobs}
+        return {job_id for job_id, call in found.items() if isinstance(self._runner.run(call), Job)}
 
 
 def audio_left_s(jobs: list[Job]) -> float:

@@ -2,6 +2,7 @@
 
 from tests.support.api_server import OpenClient, ServeWith
 from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.support.server import wait_for
 
@@ -15,6 +16,7 @@ def test_a_call_that_waited_long_enough_is_told_where_its_job_goes_on(
     with HeldWorker(redis_url, Script(partials=["Hello"])) as worker:
         answer = client.post("/v1/audio/transcriptions", files={"file": AUDIO})
         job_id = answer.headers["x-job-id"]
+        assert read_listener_lease(redis_url, job_id) is None
         worker.go_on.set()
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "sync_wait_over")
         assert job_id in answer.json()["error"]["message"]

@@ -39,6 +39,7 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
 from shared.record.event_log import LOG_START, read_log
+from shared.record.readings import Absence
 from shared.record.scripts import AsyncScriptRunner, ScriptCall, ScriptRunner
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 
@@ -328,7 +329,7 @@ def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
 
 def test_an_unknown_job_is_nowhere(run: Run) -> None:
     assert run(transitions.read_job("x")) is None
-    assert run(transitions.cancel_job("x", ttl_s=TTL_S)) is None
+    assert run(transitions.cancel_job("x", ttl_s=TTL_S)) is Absence.UNKNOWN
     assert run(read_log("x", after_id=LOG_START)) is None
     assert run(transitions.delete_job("x")) is False
 
@@ -352,9 +353,9 @@ def test_a_job_whose_lease_expired_is_queued_again_and_fails_at_the_limit(run: R
     assert job.failure.code is FailureCode.WORKER_LOST
 
 
-def wait_until_swept(run: Run, *, lease_s: float = 0) -> None:
+def wait_until_swept(run: Run) -> None:
     deadline = time.monotonic() + 5
-    while not run(transitions.sweep_expired_leases(lease_s=lease_s, ttl_s=TTL_S)):
+    while not run(transitions.sweep_expired_leases(ttl_s=TTL_S)):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
 
 
@@ -362,7 +363,7 @@ def test_a_lease_that_is_beaten_is_not_swept(run: Run) -> None:
     submit(run, "a")
     held = claim(run, lease_s=0.001)
     run(transitions.beat_claim(held, lease_s=30))
-    assert run(transitions.sweep_expired_leases(lease_s=0, ttl_s=TTL_S)) == []
+    assert run(transitions.sweep_expired_leases(ttl_s=TTL_S)) == []
 
 
 def test_a_job_that_crashes_the_engine_fails_at_the_limit(run: Run) -> None:
@@ -394,32 +395,50 @@ def test_a_log_is_read_on_from_any_event(run: Run) -> None:
     assert rest.state is JobState.RUNNING
 
 
-def test_a_server_that_just_came_back_expires_no_lease(redis_url: str) -> None:
+def sweep_after(run: Run, connection: redis.Redis, gap_s: float) -> list[str]:
+    """Sweep as if the sweep before was so long ago."""
+    connection.hincrby("test:lease_clock", "ticked_ms", round(-gap_s * 1000))
+    return run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+
+
+def test_time_without_sweeps_does_not_count_for_a_lease(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as connection:
         run = ScriptRunner(connection, "test:").run
+        run(transitions.sweep_expired_leases(ttl_s=TTL_S))
         submit(run, "a")
-        claim(run, lease_s=0.001)
-        assert run(transitions.sweep_expired_leases(lease_s=1e6, ttl_s=TTL_S)) == []
+        claim(run, lease_s=30)
+        assert sweep_after(run, connection, gap_s=3_600) == []
+
+
+def test_a_lease_that_is_renewed_before_the_first_sweep_after_an_outage_is_no_longer_than_others(
+    redis_url: str,
+) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        run = ScriptRunner(connection, "test:").run
+        run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+        submit(run, "a")
+        held = claim(run, lease_s=30)
+        connection.hincrby("test:lease_clock", "ticked_ms", -3_600_000)
+        run(transitions.beat_claim(held, lease_s=0.001))
         wait_until_swept(run)
 
 
-def test_after_a_standstill_of_the_server_workers_get_one_lease_to_renew(redis_url: str) -> None:
+def test_a_lease_expires_though_each_sweep_is_late(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        run = ScriptRunner(connection, "test:").run
+        run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+        submit(run, "a")
+        claim(run, lease_s=30)
+        swept = [sweep_after(run, connection, gap_s=60) for _ in range(31)]
+    assert ["a"] in swept
+
+
+def test_a_clock_that_is_set_back_makes_no_lease_longer(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as connection:
         run = ScriptRunner(connection, "test:").run
         submit(run, "a")
-        claim(run, "w1", lease_s=0.001)
-        wait_until_swept(run, lease_s=0.5)
-        claim(run, "w2", lease_s=0.001)
-        connection.hset("test:sweeps", "last_ms", 1)  # the last sweep is long ago
-        assert run(transitions.sweep_expired_leases(lease_s=0.5, ttl_s=TTL_S)) == []
-        wait_until_swept(run, lease_s=0.5)
-
-
-def test_after_an_outage_of_the_server_they_get_one_lease_and_no_second(redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url) as connection:
-        run = ScriptRunner(connection, "test:").run
-        connection.hset("test:sweeps", "last_ms", 1)  # before the outage
-        # This server has not been up for that lease.
-        assert run(transitions.sweep_expired_leases(lease_s=1e6, ttl_s=TTL_S)) == []
-        assert connection.hget("test:sweeps", "wait_until_ms") is None
-        assert int(connection.hget("test:sweeps", "last_ms") or 0) > 1
+        held = claim(run, lease_s=30)
+        run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+        sweep_after(run, connection, gap_s=-3_600)
+        run(transitions.beat_claim(held, lease_s=0.001))
+        wait_until_swept(run)

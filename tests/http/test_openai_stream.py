@@ -16,6 +16,7 @@ from shared.record.connection import connect
 from shared.record.transitions import report_engine_crash
 from shared.transcripts import Segment, TokenCounts
 from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import Script, ScriptedWorker
 from tests.support.server import wait_for
 
@@ -160,11 +161,22 @@ def test_text_that_differs_after_a_crash_ends_the_stream_but_not_the_job(
         worker.script = SCRIPT
 
     crash_once(worker, before_step=2, heard=change_text)
+    crash, interrupted = worker.step, threading.Event()
+    steps_to_partial = iter([*SCRIPT.first, SCRIPT.partials[0]])
+
+    def wait_after_first_partial() -> None:
+        crash()
+        if len(worker.claims) > 1 and next(steps_to_partial, None) is None:
+            interrupted.wait()
+
+    worker.step = wait_after_first_partial
     with worker, open_stream(api) as answer:
         bodies = read_bodies(answer)
         assert next(bodies)["delta"] == "Hallo"
         heard.set()
         (last,) = bodies
+        assert read_listener_lease(redis_url, worker.claims[0].job_id) is None
+        interrupted.set()
         job_url = f"/v1/jobs/{worker.claims[0].job_id}"
         job = wait_for(lambda: api.get(job_url).json()["transcript"], what="the transcript")
     assert last["error"]["code"] == "stream_interrupted"

@@ -17,6 +17,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from shared.events import Loading
 from shared.transcripts import Segment
 from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import Script, ScriptedWorker
 from tests.support.server import wait_for
 
@@ -102,6 +103,7 @@ def test_it_stops_within_its_grace_and_tells_those_who_wait_where_to_look(
         assert refused.headers["x-should-retry"] == "false"
         assert f"/v1/jobs/{refused.headers['x-job-id']}" == job_url
         assert following.result()[1] == 200
+        assert read_listener_lease(redis_url, refused.headers["x-job-id"]) is None
         assert (preferring.result().status_code, preferring.result().json()["state"]) == (202, "queued")
         go_on.set()
         start_api()

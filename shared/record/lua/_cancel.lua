@@ -1,7 +1,7 @@
--- Put behind the deliveries: the one way to cancel a job, for who asks for it and for what nobody follows any more.
+-- Put after the deliveries: the one way to cancel a job, for clients and for expired listener leases.
 
 -- queued -> cancelled; running: set the flag that its worker reads, and that every way out of `running` obeys.
--- Answers the state the job was in, or nothing where there is no such job.
+-- Answers the state the job was in.
 local function cancel(job_id, ttl_ms)
   local job = key('job:' .. job_id)
   local state = redis.call('HGET', job, 'state')

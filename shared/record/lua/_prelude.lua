@@ -109,6 +109,16 @@ local function unlist_job(job_id, key_name)
   redis.call('ZREM', key('kept_until'), job_id .. ' ' .. key_name)
 end
 
+-- Answers `here`; `gone` where only the name of its API key is left; nothing where the owner has no such job. The owner
+-- is the name of an API key, or `*` for any.
+local function find_own(job_id, owner)
+  local state, key_name = unpack(redis.call('HMGET', key('job:' .. job_id), 'state', 'key_name'))
+  local presence = state and 'here' or 'gone'
+  key_name = key_name or redis.call('GET', key('gone:' .. job_id))
+  if not key_name or owner ~= '*' and owner ~= key_name then return nil end
+  return presence
+end
+
 -- A final job is gone after its TTL; whose it was is known for seven times as long after that.
 local function bury_in(job_id, ttl_ms)
   local key_name = key_name_of(job_id)
@@ -144,6 +154,7 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   if state == 'cancelled' then redis.call('SADD', key('discarded'), job_id) end
   leave_queue(job_id)
   redis.call('ZREM', key('unclaimed'), job_id)
+  redis.call('ZREM', key('listener_leases'), job_id)
   redis.call('SREM', key('unfinished:' .. (redis.call('HGET', job, 'key_name') or '')), job_id)
   log_event(job_id, event_json)
   wake_for_end(job_id)

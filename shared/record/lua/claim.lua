@@ -20,7 +20,7 @@ local function note_engine(job_id)
 end
 
 local function answer(job_id)
-  redis.call('ZADD', key('running'), int(now_ms() + lease_ms), job_id)
+  redis.call('ZADD', key('running'), int(lease_clock_ms() + lease_ms), job_id)
   local record = redis.call('HMGET', key('job:' .. job_id), 'claim_no', 'new_job', 'windows', 'resume_sample',
     'inference_ms')
   return {tonumber(record[1]), attempt(job_id), record[2], tonumber(record[3]), tonumber(record[4]),

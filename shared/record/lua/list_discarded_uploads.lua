@@ -1,2 +1,2 @@
--- Answers the ids of cancelled jobs whose audio nobody has said to be deleted, a thousand of them at once.
+-- Answers the ids of up to a thousand cancelled or deleted jobs whose audio may still be there.
 return redis.call('SRANDMEMBER', key('discarded'), 1000)

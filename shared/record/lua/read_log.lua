@@ -1,9 +1,11 @@
--- ARGV: job_id, id after which to read (`0` for the start), how many entries at the most, and how many bytes, by
--- the last of which they go beyond it.
--- Answers the job's state, the entries {id, event} and whether there are more, or nothing where there is no such job.
+-- ARGV: job_id, id after which to read (`0` for the start), how many entries at most, after how many bytes to end,
+-- owner (as for `find_own`).
+-- Answers the job's state, the entries {id, event} and whether there are more; `gone`; or nothing where the owner has
+-- no such job.
 local job_id, after, entries_left, bytes_left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local presence = find_own(job_id, ARGV[5])
+if presence ~= 'here' then return presence end
 local state = redis.call('HGET', key('job:' .. job_id), 'state')
-if not state then return false end
 -- Few at first: one that is not answered has been read for nothing, and may be long.
 local at_once, entries = 4, {}
 while true do

@@ -1,6 +1,6 @@
 -- (nothing) -> queued. ARGV: job_id, class (0 is served first), NewJob as JSON, its audio in ms, terms (what
 -- `shared.record.admission` calls so, as JSON), fingerprint of the request, ms for which its idempotency key is kept,
--- the host that is told how the job ended (or '').
+-- the host that is told how the job ended (or ''), ms of its listener lease (0 for a job that needs no listener).
 -- Answers one of: `submitted`; `repeated` (the job exists: a repeated submit must not reset it); `replayed` and the
 -- NewJob that the idempotency key stands for; `reused` (it stands for another request); `full`, what there is no room
 -- for, and the backlog.
@@ -26,6 +26,10 @@ redis.call('HSET', job, 'state', 'queued', 'new_job', new_job, 'key_name', key_n
   'claim_no', 0, 'worker_losses', 0, 'engine_crashes', 0, 'windows', 0, 'resume_sample', 0, 'processed_s', 0,
   'inference_ms', 0)
 if ARGV[8] ~= '' then redis.call('HSET', job, 'receiver', ARGV[8]) end
+if ARGV[9] ~= '0' then
+  redis.call('HSET', job, 'listener_lease_ms', ARGV[9])
+  grant_listener_lease(job_id, ARGV[9])
+end
 enter_queue(job_id)
 list_job(job_id, key_name)
 redis.call('ZADD', key('unclaimed'), int(now_ms()), job_id)

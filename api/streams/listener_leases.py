@@ -1,0 +1,50 @@
+"""The listener leases of all jobs that clients of this process listen to."""
+
+import asyncio
+from collections.abc import Collection
+from typing import NoReturn
+
+import structlog
+
+from api.streams.event_hub import EventHub
+from shared.errors import QueueUnavailable
+from shared.record.listeners import RENEWAL_S, renew_listener_leases
+from shared.record.scripts import AsyncScriptRunner
+from shared.record.transitions import cancel_job
+
+_logger = structlog.get_logger(__name__)
+
+
+class ListenerLeases:
+    """Renews the leases of the jobs that have a listener; costs nothing while no job has one."""
+
+    def __init__(self, hub: EventHub, runner: AsyncScriptRunner, *, job_ttl_s: float) -> None:
+        self._hub = hub
+        self._runner = runner
+        self._job_ttl_s = job_ttl_s
+
+    async def run(self) -> NoReturn:
+        """Renew all leases every RENEWAL_S, until cancelled."""
+        while True:
+            await asyncio.sleep(RENEWAL_S)
+            try:
+                await self.renew(self._hub.job_ids)
+            except Exception as error:  # noqa: BLE001 - a border: the next renewal comes in time
+                _logger.warning("listener_leases_not_renewed", reason=repr(error))
+
+    async def renew(self, job_ids: Collection[str]) -> None:
+        """Begin the listener leases of these jobs anew; jobs without one stay without.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        if job_ids:
+            await self._runner.run(renew_listener_leases(job_ids))
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job whose client has disconnected, or leave that to its lease if Redis does not answer."""
+        _logger.info("client_disconnected", job_id=job_id)
+        try:
+            await self._runner.run(cancel_job(job_id, ttl_s=self._job_ttl_s))
+        except QueueUnavailable:
+            _logger.warning("job_not_cancelled", job_id=job_id, consequence="its listener lease expires")
