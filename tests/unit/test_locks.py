@@ -1,4 +1,4 @@
-"""The locks agree with each other and with pyproject.toml, and name nothing but versions and hashes."""
+"""The locks agree with each other and with pyproject.toml, and hold only versions and hashes."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class Pin(NamedTuple):
 
 
 def read_lock(name: str) -> Iterator[Pin]:
-    """The requirements of a lock and of the locks that it includes."""
+    """Yield the requirements of a lock and of the locks that it includes."""
     text = "\n".join(line for line in (LOCKS_DIR / name).read_text().splitlines() if not is_comment(line))
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith("-r "):
@@ -43,22 +43,22 @@ def read_lock(name: str) -> Iterator[Pin]:
 
 
 def is_comment(line: str) -> bool:
-    """Whether pip passes over this line."""
+    """Return whether pip skips this line."""
     return line.lstrip().startswith("#")
 
 
 def read_versions(name: str) -> set[tuple[str, str]]:
-    """The names and versions in a lock."""
+    """Return the names and versions in a lock."""
     return {(pin.name, pin.version) for pin in read_lock(name)}
 
 
 def read_names(name: str) -> set[str]:
-    """The names in a lock."""
+    """Return the names in a lock."""
     return {pin.name for pin in read_lock(name)}
 
 
 def read_dependencies() -> list[Requirement]:
-    """What pyproject.toml says the project needs when it runs."""
+    """Return the dependencies in pyproject.toml."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     return [Requirement(line) for line in project["dependencies"]]
 
@@ -71,7 +71,7 @@ def test_every_requirement_is_exact_and_hashed(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_no_lock_says_where_files_come_from(lock: Path) -> None:
+def test_no_lock_names_a_package_index(lock: Path) -> None:
     assert not re.search(r"://|--(extra-)?index|--find-links|\bfile:| @ ", lock.read_text())
 
 
@@ -83,11 +83,11 @@ def test_every_purpose_has_its_locks(purpose: str) -> None:
 @pytest.mark.parametrize(
     ("runs", "developed_with"), [("base.txt", "dev.txt"), ("qwen-cpu.txt", "qwen-dev.txt")]
 )
-def test_what_is_developed_with_is_what_runs(runs: str, developed_with: str) -> None:
+def test_development_has_the_versions_that_run(runs: str, developed_with: str) -> None:
     assert read_versions(runs) <= read_versions(developed_with)
 
 
-def test_qwen_is_tested_with_the_tools_that_the_rest_is_tested_with() -> None:
+def test_qwen_is_tested_with_the_same_tools_as_the_rest() -> None:
     tools = read_names("qwen-dev.txt") - read_names("qwen-cpu.txt")
     versions = dict(read_versions("dev.txt"))
 
@@ -110,7 +110,7 @@ def test_the_cpu_engine_needs_no_torch(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", ["base.txt", "dev.txt", "qwen-cpu.txt", "qwen-dev.txt"])
-def test_nothing_for_cuda_is_locked_for_the_cpu(lock: str) -> None:
+def test_no_package_for_cuda_is_locked_for_the_cpu(lock: str) -> None:
     assert not [name for name in read_names(lock) if FOR_CUDA.match(name)]
 
 
@@ -126,7 +126,7 @@ def test_cpu_and_cuda_run_the_same_qwen() -> None:
     assert {version.removesuffix("+cpu") for name, version in cpu | cuda if name == "torch"} == {"2.13.0"}
 
 
-def test_vllm_is_locked_apart_since_it_wants_another_torch() -> None:
+def test_vllm_has_its_own_lock_because_it_needs_another_torch() -> None:
     cuda, vllm = dict(read_versions("qwen-cuda.txt")), dict(read_versions("qwen-vllm.txt"))
 
     assert vllm["vllm"] == "0.14.0"
@@ -137,7 +137,7 @@ def test_vllm_is_locked_apart_since_it_wants_another_torch() -> None:
     assert not [extra for extra in project["optional-dependencies"] if "vllm" in extra]
 
 
-def test_vllm_is_an_extra_of_qwens_package_of_the_version_that_is_locked() -> None:
+def test_vllm_is_an_extra_of_the_locked_version_of_qwens_package() -> None:
     lines = (LOCKS_DIR / "qwen-vllm.in").read_text().splitlines()
     [asked] = [Requirement(line) for line in lines if line.startswith("qwen-asr")]
 
@@ -148,17 +148,17 @@ def test_vllm_is_an_extra_of_qwens_package_of_the_version_that_is_locked() -> No
 def test_the_project_can_be_built_where_vllm_is_installed() -> None:
     version = dict(read_versions("qwen-vllm.txt"))["setuptools"]
 
-    # From here on it reads the licence as pyproject.toml states it.
+    # The first version that reads the licence as pyproject.toml states it.
     assert Version(version) >= Version("77.0.3")
 
 
 @pytest.mark.parametrize(("lock", "major"), [("openai-newest.txt", 3), ("openai-1.txt", 1)])
-def test_openai_has_two_clients_of_which_one_is_old(lock: str, major: int) -> None:
+def test_there_is_a_new_and_an_old_client_of_openai(lock: str, major: int) -> None:
     assert int(dict(read_versions(lock))["openai"].partition(".")[0]) >= major
     assert major > 1 or dict(read_versions(lock))["openai"].startswith("1.")
 
 
-def test_the_client_for_node_is_hashed_and_from_nowhere_in_particular() -> None:
+def test_the_lock_for_node_has_hashes_and_names_no_registry() -> None:
     text = (REPOSITORY / NODE_LOCK).read_text()
     packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
 

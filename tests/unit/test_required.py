@@ -1,4 +1,4 @@
-"""Where all tests are required, one that cannot run is a failure."""
+"""If all tests are required, a skipped test is a failure."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.conftest import refuse_skip
 
 
 def make_skip() -> pytest.TestReport:
-    """The report of a test that skipped itself."""
+    """Return the report of a test that skipped itself."""
     return pytest.TestReport(
         nodeid="test",
         location=("test.py", 1, "test"),
@@ -17,7 +17,7 @@ def make_skip() -> pytest.TestReport:
     )
 
 
-def test_a_skip_is_a_failure_that_gives_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skip_is_a_failure_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUIRE_ALL", "1")
     report = make_skip()
 
@@ -27,7 +27,7 @@ def test_a_skip_is_a_failure_that_gives_its_reason(monkeypatch: pytest.MonkeyPat
     assert "no server" in str(report.longrepr)
 
 
-def test_a_skip_stays_a_skip_where_nothing_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skip_stays_a_skip_if_nothing_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
     report = make_skip()
 
@@ -36,7 +36,7 @@ def test_a_skip_stays_a_skip_where_nothing_is_required(monkeypatch: pytest.Monke
     assert report.skipped
 
 
-def test_an_expected_failure_is_no_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expected_failure_is_not_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUIRE_ALL", "1")
     report = make_skip()
     report.wasxfail = "known"
