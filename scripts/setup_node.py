@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from scripts.purposes import REPOSITORY
-from scripts.setup_venv import say, sole_setup
+from scripts.setup_venv import report, sole_setup
 
 # Has the prefix of the environments, so git and the linters ignore it.
 FOLDER = REPOSITORY / ".venv-openai-node"
@@ -33,7 +33,7 @@ def digest_of_lock() -> str:
 
 def install(npm: str) -> None:
     """Install the lock with the program `npm`, or print why that failed."""
-    say(f"installing {LOCKED[-1].relative_to(REPOSITORY)}")
+    report(f"installing {LOCKED[-1].relative_to(REPOSITORY)}")
     FOLDER.mkdir(exist_ok=True)
     STAMP.unlink(missing_ok=True)
     for file in LOCKED:
@@ -42,7 +42,7 @@ def install(npm: str) -> None:
         [npm, *INSTALL], cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if finished.returncode:
-        say(f"warning: the client for Node is not available, its tests are skipped\n{finished.stdout}")
+        report(f"warning: the client for Node is not available, its tests are skipped\n{finished.stdout}")
     else:
         STAMP.write_text(digest_of_lock())
 
@@ -51,7 +51,7 @@ def main() -> int:
     """Install the client for Node if possible, and return the exit code."""
     npm = shutil.which("npm") if shutil.which("node") else None
     if npm is None:
-        say("node and npm are not installed; the tests of OpenAI's client for Node are skipped")
+        report("node and npm are not installed; the tests of OpenAI's client for Node are skipped")
         return 0
     if not is_ready():
         with sole_setup():

@@ -33,7 +33,7 @@ class SetupFailure(Exception):
         self.exit_code = exit_code
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Print a line of progress."""
     print(f"setup: {line}", flush=True)
 
@@ -72,7 +72,7 @@ def create_if_needed(venv: VirtualEnvironment, purpose: Purpose) -> None:
     if free_bytes < purpose.disk_bytes:
         needed, left = megabytes(purpose.disk_bytes), megabytes(free_bytes)
         raise SetupFailure(f"{venv.folder} needs {needed}, and the disk has {left} left")
-    say(f"creating {venv.folder.name} with Python {platform.python_version()}")
+    report(f"creating {venv.folder.name} with Python {platform.python_version()}")
     venv.create()
 
 
@@ -103,7 +103,7 @@ def install_weights(venv: VirtualEnvironment, lock: Path) -> None:
     try:
         venv.install_lock(lock)
     except PipFailure as failure:
-        say(f"warning: {lock.name} is not available ({failure.cause}); the model hub is used instead")
+        report(f"warning: {lock.name} is not available ({failure.cause}); the model hub is used instead")
 
 
 def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> None:
@@ -116,7 +116,7 @@ def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> 
     """
     began_s = time.monotonic()
     create_if_needed(venv, purpose)
-    say(f"installing requirements/{purpose.lock}; the environment needs {megabytes(purpose.disk_bytes)}")
+    report(f"installing requirements/{purpose.lock}; the environment needs {megabytes(purpose.disk_bytes)}")
     extended = PURPOSES[purpose.extends] if purpose.extends else None
     if extended and venv.is_ready(extended.name, extended.inputs):
         venv.install_lock(LOCKS_DIR / purpose.lock)
@@ -125,7 +125,7 @@ def set_up(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> 
         if extended:
             venv.mark_ready(extended.name, extended.inputs)
     venv.mark_ready(purpose.name, purpose.inputs)
-    say(f"{venv.folder.name} is ready for {purpose.name} after {time.monotonic() - began_s:.0f} s")
+    report(f"{venv.folder.name} is ready for {purpose.name} after {time.monotonic() - began_s:.0f} s")
 
 
 def install_all(venv: VirtualEnvironment, purpose: Purpose, torch_index_url: str) -> None:

@@ -31,7 +31,7 @@ def enter_environment(torch_index_url: str) -> int:
     if engine in QWEN_ENGINES and (
         download := describe_download(os.environ.get("MODEL_ID") or DEFAULT_MODEL)
     ):
-        say(download)
+        show(download)
     os.environ["ENGINE"] = engine
     try:
         return set_up_and_enter(find_purpose(engine), torch_index_url)
@@ -44,7 +44,7 @@ def decide_engine(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     choice = choose_engine_for_machine()
-    say(f"ENGINE=auto is {choice.engine} here: {choice.reason}.")
+    show(f"ENGINE=auto is {choice.engine} here: {choice.reason}.")
     return choice.engine
 
 
@@ -79,7 +79,7 @@ def set_up_and_enter(purpose_name: str, torch_index_url: str) -> int:
     venv = VirtualEnvironment(CHECKOUT / purpose.venv)
     if exit_code := make_ready(purpose, venv, torch_index_url):
         if exit_code == NO_CPU_TORCH:
-            say("ENGINE=qwen3 needs it; ENGINE=whisper does not.")
+            show("ENGINE=qwen3 needs it; ENGINE=whisper does not.")
         return exit_code
     if Path(sys.prefix) != venv.folder:
         program = venv.folder / "bin" / "qwen3-asr"
@@ -87,6 +87,6 @@ def set_up_and_enter(purpose_name: str, torch_index_url: str) -> int:
     return 0
 
 
-def say(line: str) -> None:
+def show(line: str) -> None:
     """Print a line for the user."""
     print(line, flush=True)

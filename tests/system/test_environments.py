@@ -28,7 +28,7 @@ assert langcodes.get("yue").language_name() == "Cantonese"
 
 
 def run_python(python: Path, program: str) -> str:
-    """Return the output of `program`, run outside the repository so that only installed packages are found."""
+    """Return the output of `program`, run where only installed packages are found."""
     command = [str(python), "-c", program]
     return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout
 
