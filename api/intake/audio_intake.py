@@ -95,13 +95,13 @@ class AudioIntake:
             await run_while_client_stays(delivery.request, fetch)
         stored = await run_in_threadpool(delivery.file.commit)
         async with self._probing:
-            probe = await run_in_threadpool(self._media.probe, stored.path)
+            duration_s = await run_in_threadpool(self._media.probe, stored.path)
         return Upload(
             name=stored.name,
             filename=delivery.filename,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
-            duration_s=probe.duration_s,
+            duration_s=duration_s,
         )
 
     def _find_url(self, form: ReceivedForm) -> httpx.URL | None:

@@ -6,15 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 import structlog
 
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
 from shared.media.messages import (
-    AudioProbe,
     DecoderRequest,
     DecodeUpload,
     MediaLimits,
@@ -72,19 +69,8 @@ class MediaService:
             self._is_open = False
             self._end_server()
 
-    def __enter__(self) -> Self:
-        """Start the service."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the service."""
-        self.stop()
-
-    def probe(self, path: Path) -> AudioProbe:
-        """Examine the content of the file at `path`; its name does not matter.
+    def probe(self, path: Path) -> float:
+        """Examine the content of the file at `path`, whatever its name, and return its duration in seconds.
 
         Raises:
             UnreadableAudio: the file has no sound that can be decoded, or the examination exceeded a limit.
@@ -99,8 +85,8 @@ class MediaService:
                 request = ProbeUpload(self._limits, self._probe_timeout_s)
                 self._fork_decoder(request, (upload.fileno(), theirs.fileno()))
             match self._receive_probe_answer(ours, began_at):
-                case Probed(probe):
-                    return probe
+                case Probed(duration_s):
+                    return duration_s
                 case TooLong():
                     raise AudioTooLong(self._limits.max_audio_s)
                 case Unreadable(message):
@@ -126,19 +112,16 @@ class MediaService:
 
     def _fork_decoder(self, request: DecoderRequest, fds: Sequence[int]) -> None:
         with self._lock:
-            try:
-                self._running_server().fork_decoder(request, fds)
-            except OSError as error:
-                _logger.warning("fork_server_lost", error=str(error))
-                self._end_server()
-                self._fork_from_new_server(request, fds)
-
-    def _fork_from_new_server(self, request: DecoderRequest, fds: Sequence[int]) -> None:
-        try:
-            self._running_server().fork_decoder(request, fds)
-        except OSError as error:
-            _logger.exception("fork_server_not_replaced")
-            raise MediaServiceDown from error
+            for is_replaced in (False, True):
+                try:
+                    self._running_server().fork_decoder(request, fds)
+                except OSError as error:
+                    _logger.warning("fork_server_lost", error=str(error))
+                    self._end_server()
+                    if is_replaced:
+                        raise MediaServiceDown from error
+                else:
+                    return
 
     def _running_server(self) -> ForkServerProcess:
         if not self._is_open:

@@ -11,15 +11,6 @@ class MediaLimits(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
-class AudioProbe(msgspec.Struct, frozen=True):
-    """The format and length of an upload. `duration_s` is counted, and may be slightly off."""
-
-    duration_s: float
-    container: str
-    sample_rate_hz: int
-    channels: int
-
-
 # Service to server. Each comes with two descriptors: the upload, and the pipe that the decoder writes to.
 
 
@@ -68,9 +59,9 @@ ServerAnswer = Ready | Forked | ForkFailed
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):
-    """The upload can be decoded."""
+    """The upload can be decoded. Its duration is counted, and may be slightly off."""
 
-    probe: AudioProbe
+    duration_s: float
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag=True):

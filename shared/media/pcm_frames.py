@@ -2,7 +2,8 @@
 
 A block is its length in bytes (4 bytes, little-endian) and that many bytes of signed 16-bit little-endian
 mono samples at 16 kHz. Length 0 is the clean end. Length 0xFFFFFFFF is followed by the length of a JSON
-object and the object itself: {"code": ..., "message": ...}. If the pipe ends otherwise, the decoder died.
+object and the object itself: {"code": ..., "message": ...}. If the pipe ends otherwise, the decoder died:
+the end of a plain pipe would look the same in both cases.
 """
 
 import os

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
-from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
 from shared.upload_store import UploadStore
 from tests.bench.clips import write_wav
+from tests.support.media_service import RunningMediaService
 from worker.audio.windows import cut_fixed_windows
 from worker.engines.scripted.engine import ScriptedConfig, ScriptedEngine
 from worker.model.host import ModelHost
@@ -51,7 +51,7 @@ class Components:
         self._samples = samples
         self._file = write_wav(samples)
         limits = MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
-        self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
+        self._media = RunningMediaService(limits, probe_timeout_s=settings.probe_timeout_s)
         self._path = self._store()
 
     def measure(self, times: int) -> Mapping[str, Sequence[float]]:

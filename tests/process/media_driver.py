@@ -1,4 +1,4 @@
-"""What the tests of the media service share: services with other limits, whole decodes, and the processes."""
+"""Shared parts of the media service's tests: services with other limits, whole decodes, and processes."""
 
 import os
 import threading
@@ -14,10 +14,11 @@ import psutil
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
 from shared.media.pcm_frames import read_pcm
+from tests.support.media_service import RunningMediaService
 from tests.support.sandboxed_decoders import find_serving_decoders
 
 PATIENCE_S = 30.0
-"""How long a test waits for what must happen; passing never takes so long."""
+"""Seconds that a test waits for an event. A passing test never waits that long."""
 
 
 def make_service(
@@ -26,16 +27,16 @@ def make_service(
     memory_bytes: int = 1 << 30,
     cpu_s: float = 60.0,
     probe_timeout_s: float = 60.0,
-) -> MediaService:
-    """A service that is not started yet."""
-    return MediaService(MediaLimits(max_audio_s, memory_bytes, cpu_s), probe_timeout_s=probe_timeout_s)
+) -> RunningMediaService:
+    """Return a service that is not started yet."""
+    return RunningMediaService(MediaLimits(max_audio_s, memory_bytes, cpu_s), probe_timeout_s=probe_timeout_s)
 
 
 @contextmanager
 def start_decoding(
     service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> Iterator[int]:
-    """The descriptor that the sound of the file comes out of."""
+    """Provide the descriptor from which the sound of the file can be read."""
     reading, writing = os.pipe()
     try:
         try:
@@ -52,7 +53,7 @@ def start_decoding(
 def decode(
     service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
 ) -> npt.NDArray[np.float32]:
-    """All the sound of the file, shape (n,)."""
+    """Return all the sound of the file, shape (n,)."""
     with start_decoding(
         service, path, declared_duration_s=declared_duration_s, start_sample=start_sample
     ) as reading:
@@ -60,7 +61,7 @@ def decode(
 
 
 def fork_server(service: MediaService) -> psutil.Process:
-    """The fork server that runs now."""
+    """Return the fork server that runs now."""
     assert service._server is not None
     return psutil.Process(service._server._process.pid)
 
@@ -72,7 +73,7 @@ def serving_decoder(service: MediaService) -> psutil.Process:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    """Wait for a condition that nothing tells of by itself."""
+    """Wait for a condition that no event reports."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline, "it did not happen"

@@ -1,4 +1,4 @@
-"""A model process that does what its argument says, to see what the model host makes of it."""
+"""A stand-in for the model process. Its argument names a behaviour that the model host must handle."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ time.sleep(600)
 
 
 def start_stubborn_child() -> None:
-    """Start a process that ignores what it can, as an engine may that has processes of its own."""
+    """Start a process that ignores signals, like a child process of an engine."""
     command = [sys.executable, "-c", STUBBORN]
     # Without the channel to the host, which closes only when nobody has it any more.
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -30,7 +30,7 @@ def start_stubborn_child() -> None:
 
 
 def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Report], None]) -> None:
-    """Do one order as `behaviour` says."""
+    """Answer one order with `behaviour`."""
     if isinstance(order, messages.StopJob):
         send(messages.JobStopped(order.run))
     elif behaviour == "answer_an_old_run":
@@ -47,7 +47,7 @@ def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Repor
 
 
 def main(behaviour: str) -> None:
-    """Load, then answer each job as `behaviour` says."""
+    """Load, then answer each job with `behaviour`."""
     channel = FdChannel(socket.socket(fileno=os.dup(0)))
 
     def send(report: messages.Report) -> None:

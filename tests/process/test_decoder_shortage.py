@@ -1,4 +1,4 @@
-"""A worker without room for a decoder waits for it, and the job it holds succeeds at the first attempt."""
+"""A worker without room for a decoder waits, and its job succeeds at the first attempt."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ SPOKEN_S = 3
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, redis_url: str, tmp_path: Path) -> WorkerSettings:
-    """Those of a worker with the scripted engine, for its model process too."""
+    """Return the settings of a worker with the scripted engine, which its model process reads too."""
     for name, value in {"ENGINE": "scripted", "REDIS_URL": redis_url, "DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     return WorkerSettings()
@@ -32,7 +32,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, redis_url: str, tmp_path: Path) ->
 
 @pytest.fixture
 def runtime(settings: WorkerSettings) -> Iterator[WorkerRuntime]:
-    """A worker in this process, which a test has to start."""
+    """Provide a worker in this process, which the test starts."""
     runtime = WorkerRuntime(settings, create_celery(settings.redis_url))
     yield runtime
     runtime.stop()
@@ -53,7 +53,7 @@ def read_final_job(settings: WorkerSettings, job_id: str) -> Job | None:
     return job if job and job.state.is_final else None
 
 
-def test_a_shortage_that_passes_costs_no_attempt(
+def test_a_short_shortage_of_processes_costs_no_attempt(
     settings: WorkerSettings, runtime: WorkerRuntime, tmp_path: Path
 ) -> None:
     job_id, tries = store_job(settings), tmp_path / "tries"

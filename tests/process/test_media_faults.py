@@ -34,19 +34,19 @@ from tests.support.sandboxed_decoders import find_serving_decoders
 
 @pytest.fixture
 def service() -> Iterator[MediaService]:
-    """A running service."""
+    """Provide a running service."""
     with make_service() as running:
         yield running
 
 
 @pytest.fixture
 def minutes_of_speech(tmp_path: Path) -> Path:
-    """More sound than a pipe takes, so that its decoder is alive until somebody reads."""
+    """Return a file with more sound than a pipe holds, so that its decoder lives until a reader comes."""
     return repeat_clip("speech.mp3", tmp_path / "minutes.mp3", times=60)
 
 
 def write_slow_bomb(path: Path) -> Path:
-    """A wav of one sample per second: resampled, its 10 MB become 320 GB."""
+    """Write a WAV file of one sample per second. Resampled, its 10 MB become 320 GB."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(1)
@@ -56,14 +56,14 @@ def write_slow_bomb(path: Path) -> Path:
 
 
 def write_wide_bomb(path: Path) -> Path:
-    """A wav of a thousand channels, of which each block of samples takes tens of megabytes."""
+    """Write a WAV file of a thousand channels. Each block of its samples takes tens of megabytes."""
     soundfile.write(path, np.zeros((10_000, 1_000)), 16_000, subtype="PCM_U8")
     return path
 
 
 def assert_serves(service: MediaService) -> None:
-    """The service does all it is there for."""
-    assert service.probe(CLIPS / "speech.m4a").container == "mp4"
+    """Check that the service probes and decodes."""
+    assert service.probe(CLIPS / "speech.m4a") == pytest.approx(4.115, abs=0.15)
     assert len(decode(service, CLIPS / "speech.wav")) == SPEECH_SAMPLES
 
 
@@ -122,7 +122,7 @@ def test_a_decoder_that_wants_too_much_time_costs_one_error(tmp_path: Path) -> N
         assert_serves(frugal)
 
 
-def test_a_decoder_whose_reader_left_ends(service: MediaService, minutes_of_speech: Path) -> None:
+def test_a_decoder_without_a_reader_ends(service: MediaService, minutes_of_speech: Path) -> None:
     with start_decoding(service, minutes_of_speech):
         child = serving_decoder(service)
     wait_until(lambda: not child.is_running())
@@ -136,9 +136,7 @@ def test_a_killed_fork_server_is_replaced(service: MediaService) -> None:
     assert fork_server(service) != killed
 
 
-def test_what_was_being_decoded_survives_the_fork_server(
-    service: MediaService, minutes_of_speech: Path
-) -> None:
+def test_running_decoders_survive_the_fork_server(service: MediaService, minutes_of_speech: Path) -> None:
     with start_decoding(service, minutes_of_speech) as reading:
         fork_server(service).kill()
         assert sum(len(block) for block in read_pcm(reading)) > 50 * SPEECH_SAMPLES
@@ -242,8 +240,8 @@ def test_many_uploads_are_examined_at_once(service: MediaService) -> None:
     clips = [CLIPS / f"speech.{suffix}" for suffix in ("wav", "mp3", "opus", "m4a", "aac", "webm")] * 10
     server = fork_server(service)
     with ThreadPoolExecutor(12) as threads:
-        probes = list(threads.map(service.probe, clips))
-    assert [probe.duration_s for probe in probes] == pytest.approx([4.115] * len(clips), abs=0.15)
+        durations_s = list(threads.map(service.probe, clips))
+    assert durations_s == pytest.approx([4.115] * len(clips), abs=0.15)
     wait_until(lambda: not find_serving_decoders(server))
     assert fork_server(service) == server
 

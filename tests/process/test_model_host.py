@@ -1,4 +1,4 @@
-"""The model host knows the state of its process, hears only of the job at hand, and leaves nothing behind."""
+"""The model host knows the state of its process, reports only on the current job, and leaves no process."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ MakeHost = Callable[[str], ModelHost]
 
 @pytest.fixture
 def make_host() -> Iterator[MakeHost]:
-    """Makes hosts whose process behaves as told; all of them are unloaded at the end."""
+    """Provide a factory of hosts with a given behaviour. All are unloaded at the end."""
     hosts: list[ModelHost] = []
 
     def make(behaviour: str) -> ModelHost:
@@ -47,7 +47,7 @@ def state_of(host: ModelHost) -> ModelState:
 
 
 def child_processes() -> list[psutil.Process]:
-    """The stand-ins that run, and what they have started."""
+    """Return the stand-ins that run, and their children."""
     stand_ins = [child for child in psutil.Process().children() if str(STAND_IN) in child.cmdline()]
     return stand_ins + [grandchild for child in stand_ins for grandchild in child.children()]
 
@@ -77,7 +77,7 @@ def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_hos
         (Endpoint.SYNC, 30.0, 0, False),
     ],
 )
-def test_a_draft_is_wanted_by_who_reads_a_stream_of_long_audio_from_its_start(
+def test_a_draft_is_wanted_for_a_stream_of_long_audio_from_its_start(
     *, endpoint: Endpoint, duration_s: float, windows: int, is_wanted: bool
 ) -> None:
     upload = msgspec.structs.replace(UPLOAD, duration_s=duration_s)
@@ -97,7 +97,7 @@ def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: Ma
     receive_until(host, messages.JobDecoded)
 
 
-def test_unloading_ends_what_the_process_has_started_though_it_ignores_signals(make_host: MakeHost) -> None:
+def test_unloading_ends_child_processes_that_ignore_signals(make_host: MakeHost) -> None:
     host = make_host("with_a_grandchild")
     begin_job(host)
     receive_until(host, messages.JobDecoded)
@@ -111,9 +111,7 @@ def test_unloading_ends_what_the_process_has_started_though_it_ignores_signals(m
 
 
 @pytest.mark.parametrize("is_looked_at", [True, False])
-def test_a_process_that_vanishes_takes_along_what_it_has_started(
-    make_host: MakeHost, *, is_looked_at: bool
-) -> None:
+def test_the_death_of_a_process_ends_its_children(make_host: MakeHost, *, is_looked_at: bool) -> None:
     host = make_host("with_a_grandchild")
     begin_job(host)
     receive_until(host, messages.JobDecoded)
@@ -143,7 +141,7 @@ def test_a_process_that_ignores_the_end_of_its_channel_is_killed(make_host: Make
 
 
 def end_the_idle_process(host: ModelHost) -> psutil.Process:
-    """Let a process do a job, and kill it while it waits for the next one."""
+    """Let a process finish a job, and kill it while it waits for the next one."""
     begin_job(host)
     receive_until(host, messages.JobDecoded)
     (process,) = child_processes()
@@ -152,7 +150,7 @@ def end_the_idle_process(host: ModelHost) -> psutil.Process:
     return process
 
 
-def test_a_process_that_vanishes_while_it_waits_is_noticed_by_a_look(make_host: MakeHost) -> None:
+def test_the_death_of_a_waiting_process_is_detected(make_host: MakeHost) -> None:
     host = make_host("obey")
     host.detect_death()
     assert state_of(host) is ModelState.ABSENT
@@ -164,7 +162,7 @@ def test_a_process_that_vanishes_while_it_waits_is_noticed_by_a_look(make_host: 
     assert state_of(host) is ModelState.DEAD
 
 
-def test_a_process_that_vanished_while_it_waited_is_replaced_for_the_next_job(make_host: MakeHost) -> None:
+def test_a_process_that_died_while_waiting_is_replaced_for_the_next_job(make_host: MakeHost) -> None:
     host = make_host("obey")
     end_the_idle_process(host)
     begin_job(host)
@@ -172,7 +170,7 @@ def test_a_process_that_vanished_while_it_waited_is_replaced_for_the_next_job(ma
     receive_until(host, messages.JobDecoded)
 
 
-def test_a_look_harms_no_process_that_waits_and_hears_none_of_its_next_job(make_host: MakeHost) -> None:
+def test_detection_does_not_disturb_a_waiting_process_or_its_next_job(make_host: MakeHost) -> None:
     host = make_host("obey")
     begin_job(host)
     receive_until(host, messages.JobDecoded)
@@ -193,7 +191,7 @@ def hears_nothing(host: ModelHost) -> bool:
 
 
 @pytest.mark.parametrize("behaviour", ["die_in_load", "die_in_job"])
-def test_a_process_that_vanishes_is_noticed_and_replaced(make_host: MakeHost, behaviour: str) -> None:
+def test_a_process_that_dies_at_work_is_replaced(make_host: MakeHost, behaviour: str) -> None:
     host = make_host(behaviour)
     for _ in range(2):
         with pytest.raises(ModelProcessDied):  # noqa: PT012 - it may die before or after it took the job
@@ -204,7 +202,7 @@ def test_a_process_that_vanishes_is_noticed_and_replaced(make_host: MakeHost, be
     assert child_processes() == []
 
 
-def test_a_report_on_an_earlier_run_is_not_heard(make_host: MakeHost) -> None:
+def test_a_report_on_an_earlier_run_is_dropped(make_host: MakeHost) -> None:
     host = make_host("answer_an_old_run")
     begin_job(host)
     reports = receive_until(host, messages.JobDecoded)

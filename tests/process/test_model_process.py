@@ -1,4 +1,4 @@
-"""The model process stops where nothing is lost, and no order for one run hits another."""
+"""The model process stops where no work is lost, and an order for one run never affects another."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-P", "-m", "worker.model.process_start"]
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelHost]:
-    """A host of the scripted engine, whatever the environment names, with windows of one second."""
+    """Provide a host of the scripted engine with windows of one second, although the environment differs."""
     for name, value in {"ENGINE": "auto", "WINDOW_S": "1", "DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     host = ModelHost(COMMAND, environment={"ENGINE": "scripted"})
@@ -46,7 +46,7 @@ def begin(host: ModelHost, claim: Claim) -> None:
 
 
 def begin_slowly(host: ModelHost, *, seconds: int) -> int:
-    """Begin a job whose decoder writes so many seconds and then no more; answers its end of the pipe."""
+    """Begin a job whose decoder stops writing after `seconds`, and return its end of the pipe."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb", closefd=False) as pipe:
         writer = PcmWriter(pipe)
@@ -58,7 +58,7 @@ def begin_slowly(host: ModelHost, *, seconds: int) -> int:
 
 
 def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messages.Report]]:
-    """The kinds of reports up to the first of this kind, without partials."""
+    """Return the kinds of reports up to the first of `kind`, without partials."""
     heard: list[type[messages.Report]] = []
 
     def look() -> bool:
@@ -71,7 +71,7 @@ def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messag
     return heard
 
 
-def test_it_waits_for_leave_behind_each_batch_but_the_last(host: ModelHost) -> None:
+def test_it_waits_for_permission_after_each_batch_but_the_last(host: ModelHost) -> None:
     begin(host, make_claim())
     assert hear_until(host, messages.BatchDecoded)[-2:] == [messages.WindowDecoded, messages.BatchDecoded]
     assert host.receive(0.3) is None
@@ -79,14 +79,14 @@ def test_it_waits_for_leave_behind_each_batch_but_the_last(host: ModelHost) -> N
     assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
 
 
-def test_it_stops_there_without_beginning_another_window(host: ModelHost) -> None:
+def test_it_stops_there_without_starting_another_window(host: ModelHost) -> None:
     begin(host, make_claim())
     hear_until(host, messages.BatchDecoded)
     host.stop_job()
     assert hear_until(host, messages.JobStopped) == [messages.JobStopped]
 
 
-def test_a_stop_or_a_leave_that_comes_late_does_not_hit_the_next_job(host: ModelHost) -> None:
+def test_a_late_stop_or_permission_does_not_affect_the_next_job(host: ModelHost) -> None:
     begin(host, make_claim())
     hear_until(host, messages.BatchDecoded)
     host.stop_job()
@@ -103,7 +103,7 @@ def test_a_stop_or_a_leave_that_comes_late_does_not_hit_the_next_job(host: Model
 @pytest.mark.parametrize(
     ("seconds", "last"), [(0, messages.Loaded), (2, messages.WindowDecoded)], ids=["first", "more"]
 )
-def test_it_hears_a_stop_while_it_waits_for_audio(
+def test_it_stops_while_it_waits_for_audio(
     host: ModelHost, seconds: int, last: type[messages.Report]
 ) -> None:
     writing = begin_slowly(host, seconds=seconds)
@@ -131,7 +131,7 @@ def test_a_process_that_keeps_dying_is_not_started_for_the_rest_of_a_minute(host
     assert mortal.may_start
 
 
-def test_ending_it_unasked_counts_as_a_death_and_unloading_does_not(host: ModelHost) -> None:
+def test_giving_up_counts_as_a_death_and_unloading_does_not(host: ModelHost) -> None:
     for _ in range(MAX_RESTARTS + 2):
         begin(host, make_claim())
         host.unload()

@@ -29,7 +29,7 @@ READ_TO_THE_END = "import sys; sys.stdin.read()"
 
 @pytest.fixture
 def parents() -> Iterator[list[subprocess.Popen[str]]]:
-    """The parents that a test starts; their channels are closed at the end, if not before."""
+    """Provide the parents that a test starts. Their channels are closed at the end."""
     started: list[subprocess.Popen[str]] = []
     yield started
     for parent in started:
@@ -39,7 +39,7 @@ def parents() -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def start_child(parents: list[subprocess.Popen[str]], calls: str, rest: str) -> psutil.Process:
-    """A child that makes `calls`, then does the `rest`; its standard input is that of its parent."""
+    """Start a child that makes `calls`, then does the `rest`. It inherits its parent's standard input."""
     command = [sys.executable, "-P", "-c", PARENT, CHILD.format(calls=calls, rest=rest)]
     parents.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     stdout = parents[-1].stdout

@@ -1,4 +1,4 @@
-"""Files that mean harm, or lie about what they are: headers, bombs, and names of other files."""
+"""Hostile files: false headers, decompression bombs, and references to other files."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ _SYNCSAFE_MAX = b"\x7f\x7f\x7f\x7f"
 
 
 def clip(name: str) -> bytes:
-    """A clip of tests/audio."""
+    """Return a clip of tests/audio."""
     return (CLIPS / name).read_bytes()
 
 
@@ -36,7 +36,7 @@ def write_wav_header(
     bits: int = 16,
     **lies: int,
 ) -> bytes:
-    """A WAV file of `content`; `lies` are `block_align`, `byte_rate`, `riff_bytes` and `data_bytes`."""
+    """Return a WAV file of `content`. `lies` set `block_align`, `byte_rate`, `riff_bytes`, `data_bytes`."""
     block = lies.get("block_align", channels * bits // 8) & 0xFFFF
     byte_rate = lies.get("byte_rate", rate_hz * block) & 0xFFFFFFFF
     described = struct.pack("<HHIIHH", tag, channels, rate_hz, byte_rate, block, bits)
@@ -46,7 +46,7 @@ def write_wav_header(
 
 
 def write_silent_flac(seconds: int, *, declared_samples: int | None = None) -> bytes:
-    """A small FLAC file of much silence; it says that it holds `declared_samples`."""
+    """Return a small FLAC file of much silence, which declares `declared_samples`."""
     file = io.BytesIO()
     soundfile.write(file, np.zeros(seconds * RATE_HZ, np.int16), RATE_HZ, format="FLAC")
     content = bytearray(file.getvalue())
@@ -58,7 +58,7 @@ def write_silent_flac(seconds: int, *, declared_samples: int | None = None) -> b
 
 
 def shorten_m4a(seconds: int) -> bytes:
-    """Silence as M4A whose header says of each packet that it lasts for one sample."""
+    """Return silence as M4A, whose header declares one sample per packet."""
     with tempfile.TemporaryDirectory() as folder:
         silence = np.zeros(seconds * RATE_HZ, np.float32)
         content = bytearray(encode(silence, Path(folder) / "silence.m4a", codec="aac").read_bytes())
@@ -70,7 +70,7 @@ def shorten_m4a(seconds: int) -> bytes:
 
 
 def write_subtype(subtype: str, *, container: str = "WAV", channels: int = 1) -> bytes:
-    """Two seconds of a tone in an encoding of libsndfile."""
+    """Return two seconds of a tone in an encoding of libsndfile."""
     tone = 0.5 * np.sin(np.arange(2 * RATE_HZ)[:, None] * np.ones(channels) / 10)
     file = io.BytesIO()
     soundfile.write(file, tone, RATE_HZ, subtype=subtype, format=container)
@@ -78,13 +78,13 @@ def write_subtype(subtype: str, *, container: str = "WAV", channels: int = 1) ->
 
 
 def write_floats(*values: float) -> bytes:
-    """A WAV file of 32-bit floats: two seconds of these values in turn."""
+    """Return a WAV file of 32-bit floats: two seconds of these values in turn."""
     samples = np.resize(np.array(values, np.float32), 2 * RATE_HZ)
     return write_wav_header(samples.tobytes(), tag=FLOAT, bits=32)
 
 
 def stretch_picture(name: str, mark: bytes) -> bytes:
-    """A clip with video that says its picture is 65535 wide and high."""
+    """Return a video clip that declares a picture of 65535 by 65535."""
     content = bytearray(clip(name))
     at = content.index(mark)
     content[at + 28 : at + 32] = b"\xff\xff\xff\xff"
@@ -92,14 +92,14 @@ def stretch_picture(name: str, mark: bytes) -> bytes:
 
 
 def tag_mp3(frame: bytes, *, size: bytes | None = None) -> bytes:
-    """The clip of mp3 behind an ID3v2.3 tag with one frame for a picture; `size` is what the tag says."""
+    """Return the MP3 clip after an ID3v2.3 tag with one picture frame of the declared `size`."""
     body = b"APIC" + struct.pack(">IH", len(frame), 0) + frame
     told = bytes(len(body) >> shift & 0x7F for shift in (21, 14, 7, 0)) if size is None else size
     return b"ID3\x03\x00\x00" + told + body + clip("speech.mp3")
 
 
 def picture_flac(size: int, *, told: int | None = None) -> bytes:
-    """The clip of FLAC with a block for a picture of `size` bytes behind its first block."""
+    """Return the FLAC clip with a picture block of `size` bytes after its first block."""
     content = clip("speech.flac")
     body = b"\x00" * size
     block = b"\x06" + (size if told is None else told).to_bytes(3, "big") + body
@@ -107,7 +107,7 @@ def picture_flac(size: int, *, told: int | None = None) -> bytes:
 
 
 def write_zip_bomb() -> bytes:
-    """A ZIP archive that holds much more than it is."""
+    """Return a ZIP archive that expands to many times its size."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("speech.wav", bytes(50 << 20))
@@ -115,19 +115,19 @@ def write_zip_bomb() -> bytes:
 
 
 def tell_webm_length(milliseconds: float) -> bytes:
-    """The clip of webm whose header says that it is so long."""
+    """Return the WebM clip with this duration in its header."""
     content = clip("speech.webm")
     at = content.index(_WEBM_DURATION) + len(_WEBM_DURATION)
     return content[:at] + struct.pack(">d", milliseconds) + content[at + 8 :]
 
 
 def cut(name: str) -> bytes:
-    """The first half of a clip."""
+    """Return the first half of a clip."""
     return clip(name)[: len(clip(name)) // 2]
 
 
 def flip(name: str) -> bytes:
-    """A clip with a bit turned over in every hundredth byte behind the first hundred."""
+    """Return a clip with a flipped bit in every hundredth byte after the first hundred."""
     content = bytearray(clip(name))
     for at in range(100, len(content), 100):
         content[at] ^= 1 << at // 100 % 8
@@ -157,7 +157,7 @@ REFUSED: Mapping[str, Callable[[], bytes]] = {
     "an hour of flac of unknown length": lambda: write_silent_flac(3_600, declared_samples=0),
     "an hour of flac that tells a second": lambda: write_silent_flac(3_600, declared_samples=RATE_HZ),
 }
-"""What must be refused when it is sent."""
+"""Files that must be refused at upload."""
 
 SERVED: Mapping[str, Callable[[], bytes]] = {
     "RIFF of no size": lambda: write_wav_header(SILENT_SECOND * 2, riff_bytes=0),
@@ -188,7 +188,7 @@ SERVED: Mapping[str, Callable[[], bytes]] = {
     "an ogg chained 5 times": lambda: clip("speech.ogg") * 5,
     "half a flac": lambda: cut("speech.flac"),
 }
-"""What can be read in spite of its header."""
+"""Files that can be read despite their headers."""
 
 ODD: Mapping[str, Callable[[], bytes]] = {
     "one sample": lambda: write_wav_header(b"\1\0"),
@@ -208,11 +208,11 @@ ODD: Mapping[str, Callable[[], bytes]] = {
     **{f"cut {name}": partial(cut, name) for name in SPOKEN_CLIPS},
     **{f"flipped {name}": partial(flip, name) for name in SPOKEN_CLIPS},
 }
-"""What may be read or refused, but in good order."""
+"""Files that may be read or refused, but without any other error."""
 
 
 def playlists(*, url: str, path: str) -> dict[str, bytes]:
-    """Files that name another file or address which FFmpeg would open, by kind."""
+    """Return files that name another file or address that FFmpeg would open, by kind."""
     return {
         "m3u8": f"#EXTM3U\n#EXTINF:5,\n{url}\n#EXTINF:5,\n{path}\n#EXT-X-ENDLIST\n".encode(),
         "m3u8 with a key": f'#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="{url}"\n#EXTINF:5,\n{path}\n'.encode(),

@@ -1,4 +1,4 @@
-"""A web server on loopback that has audio, and all ways of not giving it."""
+"""A web server on loopback that serves audio, or fails to in many ways."""
 
 import gzip
 import socket
@@ -68,11 +68,11 @@ class HostileSource:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     def targets(self) -> list[str]:
-        """What was asked for, in order."""
+        """Return the requested paths, in order."""
         return [target for target, _ in self.seen]
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
+        """Start to serve."""
         self._threads[0].start()
         return self
 
@@ -136,7 +136,7 @@ class HostileSource:
                 return
 
     def _wait_for_end(self, client: socket.socket) -> None:
-        """Say nothing more until the client closes."""
+        """Send nothing more until the client closes."""
         client.settimeout(_ACCEPT_POLL_S)
         while not self._is_over.is_set():
             with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Hours of audio in small files, and what memory the processes take that work on them."""
+"""Hours of audio in small files, and the memory of the processes that decode them."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _MEASURED_EVERY_S = 0.05
 
 
 def write_sparse_file(path: Path, remark: npt.NDArray[np.float32], *, minutes: int) -> Path:
-    """A FLAC file with `remark` (float32 at 16 kHz) at the start of every tenth minute, and silence."""
+    """Write a FLAC file of silence with `remark` (float32 at 16 kHz) at the start of every tenth minute."""
     silent = np.zeros(60 * SAMPLE_RATE_HZ, np.float32)
     spoken = silent.copy()
     spoken[: len(remark)] = remark
@@ -28,7 +28,7 @@ def write_sparse_file(path: Path, remark: npt.NDArray[np.float32], *, minutes: i
 
 
 class MemoryWatch:
-    """The most memory that the worker, its model process and each of its other children had, in bytes."""
+    """The peak memory of the worker, its model process and each of its other children, in bytes."""
 
     def __init__(self, server: RealServer) -> None:
         self.peaks: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Sound files made for tests, in whatever container, encoding, rate and number of channels is asked for."""
+"""Sound files made for tests, in any container, encoding, rate and number of channels."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from av.audio.stream import AudioStream
 
 CLIPS = Path(__file__).parents[1] / "audio"
 SPEECH_SAMPLES = 65_840
-"""How long the sentence in the clips `speech.*` is, in samples at 16 kHz."""
+"""The length of the sentence in the clips `speech.*`, in samples at 16 kHz."""
 
 _FRAME = 1_024
 
 
 def make_tone(seconds: float, *, rate_hz: int = 16_000, tone_hz: float = 440.0) -> npt.NDArray[np.float32]:
-    """A tone at half of full scale, shape (seconds * rate_hz,)."""
+    """Return a tone at half of full scale, shape (seconds * rate_hz,)."""
     times_s = np.arange(round(seconds * rate_hz)) / rate_hz
     return (0.5 * np.sin(2 * np.pi * tone_hz * times_s)).astype(np.float32)
 
@@ -38,7 +38,7 @@ def encode(samples: npt.NDArray[np.float32], path: Path, *, codec: str, rate_hz:
 
 
 def repeat_clip(name: str, path: Path, *, times: int) -> Path:
-    """The clip `name`, a stream without a header (aac, mp3), that many times behind itself."""
+    """Write the clip `name`, a stream without a header (aac, mp3), `times` times in a row."""
     clip = (CLIPS / name).read_bytes()
     with path.open("wb") as file:
         for _ in range(times):

@@ -1,4 +1,4 @@
-"""What a model host hears from its process, for tests of that process."""
+"""Reports of a model process, for its tests."""
 
 import time
 
@@ -9,7 +9,7 @@ HEARD_WITHIN_S = 60.0
 
 
 def receive_until(host: ModelHost, *kinds: type[messages.Report]) -> list[messages.Report]:
-    """All reports up to the first of these kinds."""
+    """Return all reports up to the first of these kinds."""
     reports: list[messages.Report] = []
     deadline = time.monotonic() + HEARD_WITHIN_S
     while not reports or not isinstance(reports[-1], kinds):

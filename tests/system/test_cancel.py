@@ -1,4 +1,4 @@
-"""A cancel stops the work: the model stays where the engine hears it, and what a reload took is logged."""
+"""A cancel stops the work. The model stays loaded if the engine stops in time; a reload is logged."""
 
 import json
 import re
@@ -25,7 +25,7 @@ LONG = (CLIPS / "speech.mp3").read_bytes() * 60
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealServer]:
-    """A server whose model is loaded, and leaves only where it has to."""
+    """Provide a server with a loaded model, which is unloaded only if needed."""
     folder = Path(tempfile.mkdtemp(prefix="qasr-"))
     with RealServer(folder, IDLE_TIMEOUT="0", WINDOW_S="1", **PATIENT_WITH_ENGINES) as server:
         read_success(server.start(), submit(server, SHORT))
@@ -40,24 +40,24 @@ def model_of(server: RealServer) -> psutil.Process:
 
 
 def cancel(server: RealServer, location: str) -> None:
-    """Cancel a job, and see that it is over."""
+    """Cancel a job, and check that it has ended."""
     assert server.client.delete(location).status_code == 202
     wait_for(lambda: server.client.get(location).json()["state"] == "cancelled", what="the cancel")
 
 
 def submit_slow(server: RealServer, **script: object) -> str:
-    """Submit a job that takes longer than any test; answers its path once it is claimed."""
+    """Submit a job that outlasts the test, and return its path once it is claimed."""
     location = submit(server, LONG, prompt=json.dumps({"speed": 10} | script))
     wait_for(lambda: server.client.get(location).json()["state"] == "running", what="the claim")
     return location
 
 
 def read_log(server: RealServer, event: str) -> list[str]:
-    """The lines of the log about such an event."""
+    """Return the log lines of an event."""
     return [line for line in server.log_text().splitlines() if f"event={event} " in line]
 
 
-def test_a_cancel_right_behind_the_claim_keeps_the_model(server: RealServer) -> None:
+def test_a_cancel_right_after_the_claim_keeps_the_model(server: RealServer) -> None:
     model = model_of(server)
     for _ in range(3):
         cancel(server, submit_slow(server))
@@ -78,7 +78,7 @@ def test_a_cancel_keeps_the_model_while_the_engine_waits_for_a_slow_decoder(serv
 
 @pytest.mark.full
 @pytest.mark.parametrize("behaviour", ["hang", "ignore_stop"])
-def test_an_engine_that_hears_no_stop_is_ended_and_its_reload_is_timed(
+def test_an_engine_that_ignores_a_stop_is_ended_and_its_reload_is_timed(
     make_server: Callable[..., RealServer], behaviour: str
 ) -> None:
     server = make_server(IDLE_TIMEOUT="0", WINDOW_S="1").start()
@@ -97,7 +97,7 @@ def test_an_engine_that_hears_no_stop_is_ended_and_its_reload_is_timed(
 
 
 def read_number(line: str, field: str) -> float:
-    """The number that a line of the log gives for a field."""
+    """Return the number of a field in a log line."""
     found = re.search(rf"\b{field}=([0-9.]+)", line)
     assert found is not None, line
     return float(found[1])

@@ -1,4 +1,4 @@
-"""Whatever is uploaded: a clear refusal, a failure with a code or a transcript; and the server serves on."""
+"""A hostile upload gets a clear refusal, a failure code or a transcript, and the server keeps serving."""
 
 import json
 import resource
@@ -29,7 +29,7 @@ FINAL = {"succeeded", "failed", "cancelled"}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealServer]:
-    """A server for uploads of up to ten minutes and 8 MiB."""
+    """Provide a server for uploads of up to ten minutes and 8 MiB."""
     with tempfile.TemporaryDirectory(prefix="qasr-") as folder:
         limits = {"MAX_AUDIO_S": "600", "MAX_UPLOAD_BYTES": str(8 << 20), "PROBE_TIMEOUT_S": "20"}
         with RealServer(
@@ -42,7 +42,7 @@ def server() -> Iterator[RealServer]:
 
 @pytest.fixture(autouse=True)
 def unharmed(server: RealServer) -> Iterator[None]:
-    """After each test all processes are those of before, and serve; no upload is left unfinished."""
+    """Check that each test leaves the same processes, which serve, and no unfinished upload."""
     before = lasting_processes(server)
     yield
     assert_serves(server)
@@ -52,14 +52,14 @@ def unharmed(server: RealServer) -> Iterator[None]:
 
 
 def lasting_processes(server: RealServer) -> set[psutil.Process]:
-    """Api, worker, and all that descends from them, but for the children that fork servers keep ahead."""
+    """Return api, worker and all their descendants, without pre-forked decoders."""
     roots = [psutil.Process(server.api.pid), psutil.Process(server.worker.pid)]
     found = {*roots, *(child for root in roots for child in root.children(recursive=True))}
     return found - {spare for process in found for spare in find_preforked_decoders(process)}
 
 
 def wait_for_the_same(before: set[psutil.Process], look: Callable[[], set[psutil.Process]]) -> None:
-    """Wait until the processes are those of `before` again; says which are not, where they never are."""
+    """Wait until the processes are those of `before` again. Fail with the difference."""
     try:
         wait_for(lambda: look() == before, within_s=10)
     except AssertionError:
@@ -101,12 +101,12 @@ def assert_job_ends_in_order(job: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_read_is_refused_with_a_code(server: RealServer, name: str) -> None:
+def test_unreadable_uploads_are_refused_with_a_code(server: RealServer, name: str) -> None:
     assert_refused(send(server, REFUSED[name]()))
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_what_can_be_read_is_transcribed_whatever_its_header_says(server: RealServer, name: str) -> None:
+def test_readable_uploads_are_transcribed_despite_their_headers(server: RealServer, name: str) -> None:
     answer = send(server, SERVED[name]())
     assert answer.status_code == 202, answer.text
     job = wait_for_end(server, answer.headers["location"])
@@ -114,7 +114,7 @@ def test_what_can_be_read_is_transcribed_whatever_its_header_says(server: RealSe
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_odd_is_refused_or_ends(server: RealServer, name: str) -> None:
+def test_odd_uploads_are_refused_or_end_in_order(server: RealServer, name: str) -> None:
     answer = send(server, ODD[name]())
     if answer.status_code != 202:
         assert_refused(answer)
@@ -126,7 +126,7 @@ def test_what_is_odd_is_refused_or_ends(server: RealServer, name: str) -> None:
     ("name", "duration_s"),
     [("minutes of flac that tell a second", 200), ("an ogg chained 5 times", 20.6), ("half a flac", 2.06)],
 )
-def test_a_job_is_as_long_as_its_sound_whatever_the_header_tells(
+def test_a_job_is_as_long_as_its_sound_despite_its_header(
     server: RealServer, name: str, duration_s: float
 ) -> None:
     form = {"priority": "interactive"}
@@ -142,7 +142,7 @@ def test_a_hidden_hour_is_refused_at_once(server: RealServer) -> None:
     assert answer.json()["error"]["code"] == "audio_too_long"
 
 
-def test_a_job_whose_packets_lie_about_their_length_ends_soon_after_what_they_told(
+def test_a_job_with_false_packet_durations_ends_soon_after_the_declared_end(
     server: RealServer,
 ) -> None:
     form = {"priority": "interactive"}
@@ -205,7 +205,7 @@ def test_a_decoder_that_crashes_costs_one_job(server: RealServer, how: signal.Si
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS cannot limit a process that runs")
-def test_a_full_disk_is_said_at_once_and_nothing_is_left(server: RealServer) -> None:
+def test_a_full_disk_is_reported_at_once_and_nothing_is_left(server: RealServer) -> None:
     uploads = server.folder / "uploads"
     before = set(uploads.iterdir())
     content = write_wav(make_tones(60))

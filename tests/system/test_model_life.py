@@ -1,4 +1,4 @@
-"""The model is loaded by the first job, is gone when idle, and the worker itself stays small."""
+"""The first job loads the model, idle time unloads it, and the worker process stays small."""
 
 from collections.abc import Callable
 
@@ -45,14 +45,14 @@ def test_with_an_idle_timeout_of_0_the_model_stays(make_server: MakeServer) -> N
     assert server.model_process() == model
 
 
-def test_health_tells_the_state_of_the_model(make_server: MakeServer) -> None:
+def test_health_shows_the_state_of_the_model(make_server: MakeServer) -> None:
     server = make_server().start()
     assert server.client.get("/health").json()["model_loaded"] is False
     transcribe(server)
     wait_for(lambda: server.client.get("/health").json()["model_loaded"], what="the news of the loaded model")
 
 
-def test_a_worker_without_a_model_is_small_and_knows_no_engine(make_server: MakeServer) -> None:
+def test_a_worker_without_a_model_is_small_and_imports_no_engine(make_server: MakeServer) -> None:
     server = make_server(ENGINE="whisper").start()
     worker = psutil.Process(server.worker.pid)
     assert worker.memory_info().rss < MAX_RSS_AT_REST_BYTES
@@ -72,7 +72,7 @@ def test_a_request_that_takes_too_long_is_answered_504_and_its_work_stops(make_s
     assert transcribe(server) == TEXT
 
 
-def test_a_cancel_ends_a_model_process_that_does_not_come_to_the_end_of_loading(
+def test_a_cancel_ends_a_model_process_that_never_finishes_loading(
     make_server: MakeServer,
 ) -> None:
     server = make_server(SCRIPTED_LOAD_S="600").start()

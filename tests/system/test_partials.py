@@ -1,4 +1,4 @@
-"""The first text of a minute of speech comes early, from the CPU engine as it is set by default."""
+"""The CPU engine with default settings sends the first text of a minute of speech early."""
 
 from pathlib import Path
 
@@ -20,9 +20,7 @@ def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(whisper_ser
 @pytest.mark.full
 @pytest.mark.speech
 @pytest.mark.timeout(600)
-def test_the_first_text_of_a_minute_of_human_speech_does_too(
-    whisper_server: RealServer, speech_dir: Path
-) -> None:
+def test_the_first_text_of_human_speech_comes_as_early(whisper_server: RealServer, speech_dir: Path) -> None:
     see_early_text(whisper_server, speech_dir, text_column="reference")
 
 

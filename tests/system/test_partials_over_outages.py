@@ -1,4 +1,4 @@
-"""Text that is read by joining its pieces has no hole where Redis was away, and the stream of it goes on."""
+"""Joined partials have no gap after an outage of Redis, and the stream continues."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ WITHIN_S = 60.0
 
 @pytest.fixture
 def server(make_server: MakeServer) -> RealServer:
-    """A server whose job is one window, so that a hole in its text would be there until its end."""
+    """Provide a server whose job is one window, so that a gap in its text would stay until the end."""
     window_s = str(SPOKEN_S)
     return make_server(WINDOW_S=window_s, FIRST_WINDOW_S=window_s, SCRIPTED_SPEED="4").start()
 
 
 class Deltas:
-    """A client of `stream=true`: what it was sent, in its order."""
+    """A client of `stream=true`, with the events that it received in order."""
 
     def __init__(self) -> None:
         self.job_id = ""
@@ -52,7 +52,7 @@ class Deltas:
             self.others.append(said)
 
 
-async def test_a_restart_of_redis_takes_nothing_out_of_the_text_that_is_streamed(server: RealServer) -> None:
+async def test_a_restart_of_redis_leaves_no_gap_in_the_streamed_text(server: RealServer) -> None:
     async with (
         httpx.AsyncClient(base_url=server.base_url, timeout=WITHIN_S) as http,
         asyncio.TaskGroup() as tasks,

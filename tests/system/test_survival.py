@@ -1,4 +1,4 @@
-"""Whatever process is killed, the job ends with the right text, once."""
+"""A job ends with the right text, once, although one of the processes is killed."""
 
 import json
 import os
@@ -18,12 +18,12 @@ MakeServer = Callable[..., RealServer]
 
 @pytest.fixture
 def server(make_server: MakeServer) -> RealServer:
-    """A server with short leases and small windows, so that faults hit in the middle of a job."""
+    """Provide a server with short leases and small windows, so that faults occur in the middle of a job."""
     return make_server(LEASE_S="2", WINDOW_S="2", SCRIPTED_SPEED="8").start()
 
 
 def submit(server: RealServer, **script: object) -> str:
-    """Submit the audio as a job, with a script for the engine; answers the job's id."""
+    """Submit the audio as a job with a script for the engine, and return the job's id."""
     form = {"prompt": json.dumps(script)} if script else {}
     answer = server.client.post("/v1/jobs", files={"file": write_wav(SAMPLES)}, data=form)
     assert answer.status_code == 202, answer.text
@@ -38,7 +38,7 @@ def read(server: RealServer, job_id: str) -> dict[str, object]:
 
 
 def wait_until_under_way(server: RealServer, job_id: str) -> None:
-    """Return when some windows are done and others are not."""
+    """Wait until some windows are done and others are not."""
     wait_for(lambda: 4 <= processed_s(server, job_id) < SPOKEN_S, what="the middle of the job")
 
 
@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_an_attempt_and_no_text(server: RealServer) -> Non
 
 
 @pytest.mark.full
-def test_a_stopped_worker_gives_its_job_back_and_the_next_one_goes_on_behind_it(server: RealServer) -> None:
+def test_the_job_of_a_stopped_worker_resumes_on_the_next_worker(server: RealServer) -> None:
     job_id = submit(server)
     wait_until_under_way(server, job_id)
     assert server.end(server.worker, signal.SIGTERM) == 0
@@ -109,7 +109,7 @@ def test_a_killed_model_process_costs_an_attempt_and_no_text(server: RealServer)
 
 
 @pytest.mark.full
-def test_a_model_process_that_vanishes_while_idle_is_noticed_and_costs_no_attempt(server: RealServer) -> None:
+def test_the_death_of_an_idle_model_process_is_detected_and_costs_no_attempt(server: RealServer) -> None:
     text_of(wait_until_final(server, submit(server)))
     model = server.model_process()
     assert model is not None
@@ -143,7 +143,7 @@ def test_an_engine_that_raises_fails_the_job_and_keeps_the_model(server: RealSer
 
 
 @pytest.mark.full
-def test_garbage_on_standard_output_harms_nothing(server: RealServer) -> None:
+def test_garbage_on_standard_output_does_no_harm(server: RealServer) -> None:
     assert text_of(wait_until_final(server, submit(server, misbehaviour="print_garbage"))) == TEXT
 
 

@@ -1,4 +1,4 @@
-"""Jobs that come at the very moment when the idle model is unloaded are served like all others."""
+"""Jobs that arrive while the idle model is unloaded are served like all others."""
 
 import random
 import time

@@ -1,4 +1,8 @@
-"""The plan of windows: the spans of an upload that go into each, decided by speech probabilities alone."""
+"""The plan of windows: the spans of an upload that go into each, decided by speech probabilities alone.
+
+Silence is left out, because a model invents text for it. Speech regions are packed together, because each
+window costs a full pass of the engine.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -38,10 +38,6 @@ _logger = structlog.get_logger(__name__)
 SendReport = Callable[[messages.Report], None]
 
 
-def _continue_at_once() -> None:
-    """Wait for nothing between two batches."""
-
-
 class JobListener:
     """The listener of an engine for one run: sends partials, and reports when to stop.
 
@@ -55,7 +51,7 @@ class JobListener:
         send: SendReport,
         *,
         is_stopped: Callable[[], bool],
-        wait_to_continue: Callable[[], None] = _continue_at_once,
+        wait_to_continue: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run

@@ -4,6 +4,8 @@ absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--
 loading | ready | busy --process dies--> dead --begin_job--> loading (while ready: on the next detect_death)
 any --unload--> absent
 any --give_up--> dead
+
+The model has a process of its own because only the end of a process returns all GPU memory.
 """
 
 import contextlib

@@ -89,7 +89,10 @@ class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
 
 
 class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
-    """A batch is done and the next one is ready. The process waits for ContinueJob or StopJob."""
+    """A batch is done and the next one is ready. The process waits for ContinueJob or StopJob.
+
+    A StopJob without this wait would arrive when the next windows have begun, and their work would be lost.
+    """
 
     run: int
 

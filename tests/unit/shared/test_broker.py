@@ -1,4 +1,4 @@
-"""Celery finds the same Redis as everything else, and a ticket that cannot be sent harms nobody."""
+"""Celery uses the same Redis as the record, and a ticket that cannot be sent does no harm."""
 
 import tempfile
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_ticket_lies_in_the_queue_until_a_worker_takes_it(redis_url: str) -> N
 
 
 @pytest.mark.full
-def test_a_ticket_that_cannot_be_sent_is_reported_and_no_more() -> None:
+def test_a_ticket_that_cannot_be_sent_is_only_reported() -> None:
     assert send_ticket(create_celery("unix:///nowhere/redis.sock")) is False
 
 

@@ -1,4 +1,4 @@
-"""Languages are understood in any spelling, and refused with a hint."""
+"""Languages are accepted in any spelling, and refused with a hint."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Texts are joined by the rules of their language, and the transcript says which language that is."""
+"""Texts are joined by the rules of their language, which the transcript names."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ def test_chinese_and_japanese_windows_are_joined_without_a_space() -> None:
     assert join_texts([("今日は", "ja"), ("晴れ。", "ja")]) == "今日は晴れ。"
 
 
-def test_a_window_without_text_leaves_no_trace() -> None:
+def test_a_window_without_text_adds_nothing() -> None:
     assert join_texts([("one", "en"), ("  ", "en"), ("two", "en"), ("", None)]) == "one two"
 
 
@@ -27,7 +27,7 @@ def test_spaced_texts_can_be_split_again(texts: list[str]) -> None:
 
 
 @given(st.lists(words, max_size=6))
-def test_unspaced_texts_are_just_put_together(texts: list[str]) -> None:
+def test_unspaced_texts_are_concatenated(texts: list[str]) -> None:
     assert join_texts((text, "zh") for text in texts) == "".join(texts)
 
 

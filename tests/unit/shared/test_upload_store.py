@@ -1,4 +1,4 @@
-"""An upload is in the store complete, or not at all."""
+"""The store holds an upload complete, or not at all."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from shared.upload_store import UploadStore
 
 @pytest.fixture
 def store(tmp_path: Path) -> UploadStore:
-    """An empty store."""
+    """Return an empty store."""
     uploads = UploadStore(tmp_path / "uploads")
     uploads.prepare()
     return uploads
@@ -26,7 +26,7 @@ def names_in(store: UploadStore) -> list[str]:
     return sorted(path.name for path in store.path_of("x").parent.iterdir())
 
 
-def test_a_committed_upload_is_there_with_its_digest(store: UploadStore) -> None:
+def test_a_committed_upload_is_stored_with_its_digest(store: UploadStore) -> None:
     writer = store.begin("a")
     writer.write(b"one ")
     writer.write(b"two")
@@ -36,7 +36,7 @@ def test_a_committed_upload_is_there_with_its_digest(store: UploadStore) -> None
     assert stored.size_bytes == 7
 
 
-def test_an_upload_is_not_seen_before_it_is_committed(store: UploadStore) -> None:
+def test_an_upload_is_invisible_until_it_is_committed(store: UploadStore) -> None:
     writer = store.begin("a")
     writer.write(b"half")
     assert not store.path_of("a").exists()
@@ -52,7 +52,7 @@ def test_an_abort_after_the_commit_does_nothing(store: UploadStore) -> None:
     assert names_in(store) == ["a"]
 
 
-def test_uploads_belong_to_their_owner_alone(store: UploadStore) -> None:
+def test_only_their_owner_can_read_uploads(store: UploadStore) -> None:
     writer = store.begin("a")
     writer.write(b"secret")
     writer.commit()
@@ -60,7 +60,7 @@ def test_uploads_belong_to_their_owner_alone(store: UploadStore) -> None:
     assert stat.S_IMODE(store.path_of("a").parent.stat().st_mode) == 0o700
 
 
-def test_deleting_what_is_not_there_is_no_error(store: UploadStore) -> None:
+def test_deleting_a_missing_upload_is_not_an_error(store: UploadStore) -> None:
     store.delete("never")
 
 
@@ -82,16 +82,14 @@ def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadSto
     unfinished.abort()
 
 
-def test_an_upload_that_is_deleted_while_others_look_harms_nothing(
-    store: UploadStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_concurrent_deletion_does_no_harm(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store.path_of("x").parent
     (folder / "there").write_bytes(b"x")
     monkeypatch.setattr(Path, "iterdir", lambda _: iter((folder / "gone", folder / "there")))
     assert list(store.list_older_than(0)) == ["there"]
 
 
-def test_a_full_disk_is_told_as_such_and_nothing_stays(store: UploadStore) -> None:
+def test_a_full_disk_is_reported_and_nothing_stays(store: UploadStore) -> None:
     program = (
         "import sys, pathlib\n"
         "from shared.errors import StorageFull\n"
@@ -116,5 +114,5 @@ def test_a_full_disk_is_told_as_such_and_nothing_stays(store: UploadStore) -> No
 
 
 def limit_file_size(limit_bytes: int) -> None:
-    """Let files grow no further, as if the disk were full. Python ignores the signal that comes with it."""
+    """Limit the size of files, as if the disk were full. Python ignores the signal that comes with it."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))

@@ -1,4 +1,4 @@
-"""The numbers that a client gives for finding speech really change the windows of real speech."""
+"""A client's settings for speech detection change the windows of real speech."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ LIKE_THE_SERVER = SpeechDetection(threshold=0.5, padding_s=0.4, pause_s=0.5)
 
 @pytest.fixture(scope="module")
 def speech() -> Samples:
-    """Five sentences, and the first of them again after 3 s of silence."""
+    """Return five sentences, and the first of them again after 3 s of silence."""
     samples: Samples = soundfile.read(CLIPS / "long.ogg", dtype="float32")[0]
     return np.concatenate((samples, np.zeros(3 * SAMPLE_RATE_HZ, np.float32), samples[: 4 * SAMPLE_RATE_HZ]))
 
@@ -51,11 +51,11 @@ def count_pauses(windows: Sequence[Window]) -> int:
     return sum(len(window.pauses) for window in windows)
 
 
-def test_without_numbers_the_windows_are_the_server_s_own(speech: Samples) -> None:
+def test_without_settings_the_windows_are_the_defaults(speech: Samples) -> None:
     assert spans(cut(speech, None)) == spans(cut(speech, LIKE_THE_SERVER))
 
 
-def test_a_higher_threshold_takes_less_for_speech(speech: Samples) -> None:
+def test_a_higher_threshold_finds_less_speech(speech: Samples) -> None:
     bold = cut(speech, SpeechDetection(threshold=0.1, padding_s=0, pause_s=0.2))
     shy = cut(speech, SpeechDetection(threshold=0.95, padding_s=0, pause_s=0.2))
     assert kept_s(shy) < kept_s(bold) - 0.5
@@ -72,7 +72,7 @@ def test_padding_is_the_silence_kept_around_speech(speech: Samples) -> None:
     assert kept_s(padded) > kept_s(bare)
 
 
-def test_a_shorter_pause_tells_more_stretches_apart(speech: Samples) -> None:
+def test_a_shorter_pause_separates_more_regions(speech: Samples) -> None:
     short, usual, long = (
         cut(speech, SpeechDetection(threshold=0.5, padding_s=0, pause_s=pause_s)) for pause_s in (0.5, 2, 5)
     )
@@ -83,7 +83,7 @@ def test_a_shorter_pause_tells_more_stretches_apart(speech: Samples) -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("padding_s", [0.0, 2.0])
 @pytest.mark.parametrize("pause_s", [0.05, 5.0])
-def test_any_numbers_that_a_form_takes_make_windows_of_their_length_in_order(
+def test_any_accepted_settings_give_windows_within_the_limit_in_order(
     speech: Samples, window_s: float, threshold: float, padding_s: float, pause_s: float
 ) -> None:
     windows = cut(speech, SpeechDetection(threshold, padding_s, pause_s), window_s=window_s)

@@ -1,4 +1,4 @@
-"""The wire of decoded audio gives what was written, and an error for everything else."""
+"""The pipe of decoded audio returns the written samples, and raises an error for all else."""
 
 import io
 import os
@@ -17,7 +17,7 @@ PCM = np.arange(-20_000, 20_000, dtype="<i2").tobytes()
 
 
 def write_wire(*pieces: bytes) -> bytes:
-    """The wire that a decoder writes which gets its samples in `pieces`."""
+    """Return the bytes of a decoder that gets its samples in `pieces`."""
     wire = io.BytesIO()
     writer = PcmWriter(wire)
     for piece in pieces:
@@ -27,13 +27,13 @@ def write_wire(*pieces: bytes) -> bytes:
 
 
 def read_wire(wire: bytes) -> bytes:
-    """The samples that come out of `wire`, as s16le again."""
+    """Return the samples in `wire`, as s16le again."""
     blocks = list(read_pcm(io.BytesIO(wire)))
     return b"".join((block * 32_768).astype("<i2").tobytes() for block in blocks)
 
 
 @given(st.lists(st.integers(0, 40_000), max_size=6))
-def test_what_is_written_in_any_pieces_is_read_back(cuts: list[int]) -> None:
+def test_samples_written_in_any_pieces_are_read_back(cuts: list[int]) -> None:
     bounds = [0, *sorted(cuts), 40_000]
     pieces = [PCM[2 * begin : 2 * end] for begin, end in pairwise(bounds)]
     assert read_wire(write_wire(*pieces)) == PCM
@@ -51,7 +51,7 @@ def test_no_samples_is_a_clean_end() -> None:
 
 
 @given(st.integers(0, len(write_wire(PCM)) - 1))
-def test_a_wire_that_ends_anywhere_before_its_end_is_a_decoder_that_died(length: int) -> None:
+def test_a_pipe_that_ends_early_is_a_decoder_that_died(length: int) -> None:
     with pytest.raises(DecodingFailed, match="gave up") as caught:
         list(read_pcm(io.BytesIO(write_wire(PCM)[:length])))
     assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
@@ -81,7 +81,7 @@ def test_an_error_comes_after_the_samples_before_it() -> None:
     ],
     ids=["half a sample", "a block of gigabytes", "an error without code", "a huge error", "no JSON"],
 )
-def test_what_is_not_this_wire_is_refused(wire: bytes) -> None:
+def test_other_bytes_than_frames_are_refused(wire: bytes) -> None:
     with pytest.raises(DecodingFailed, match="gave up"):
         list(read_pcm(io.BytesIO(wire)))
 
@@ -94,7 +94,7 @@ def test_a_descriptor_is_read_and_left_open() -> None:
     os.close(reading)
 
 
-def test_a_pipe_without_buffer_gives_the_same_as_one_with() -> None:
+def test_an_unbuffered_pipe_gives_the_same_blocks() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         os.write(writing, write_wire(PCM[:30_000]))

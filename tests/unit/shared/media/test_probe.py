@@ -1,4 +1,4 @@
-"""An upload is known by its content alone, and refused where nothing in it can be decoded."""
+"""An upload is examined by its content alone, and refused if nothing in it can be decoded."""
 
 from pathlib import Path
 
@@ -7,44 +7,42 @@ import soundfile
 
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.decode import decode_audio
-from shared.media.messages import AudioProbe
 from shared.media.probe import probe_audio
 from tests.support.hostile_files import clip, cut, write_silent_flac, write_wav_header
 from tests.support.media_files import CLIPS, damage, encode, make_tone, repeat_clip
 
 
-def probe(path: Path, *, max_audio_s: float = 3600.0) -> AudioProbe:
-    """What the file is."""
+def probe(path: Path, *, max_audio_s: float = 3600.0) -> float:
+    """Return the duration of the file."""
     with path.open("rb", buffering=0) as file:
         return probe_audio(file, max_audio_s=max_audio_s)
 
 
 def copy_clip(name: str, path: Path) -> Path:
-    """A copy that may be damaged."""
+    """Return a copy that may be damaged."""
     path.write_bytes((CLIPS / name).read_bytes())
     return path
 
 
 def test_the_name_of_a_file_means_nothing(tmp_path: Path) -> None:
-    assert probe(copy_clip("speech.mp4", tmp_path / "song.wav")).container == "mp4"
-    assert probe(copy_clip("speech.wav", tmp_path / "page.html")).container == "wav"
+    assert probe(copy_clip("speech.mp4", tmp_path / "song.wav")) == probe(CLIPS / "speech.mp4")
+    assert probe(copy_clip("speech.wav", tmp_path / "page.html")) == probe(CLIPS / "speech.wav")
 
 
 @pytest.mark.parametrize("name", ["speech.aac", "streamed.webm"])
 def test_a_stream_without_a_header_is_measured_to_its_end(name: str) -> None:
-    assert probe(CLIPS / name).duration_s == pytest.approx(4.115, abs=0.15)
+    assert probe(CLIPS / name) == pytest.approx(4.115, abs=0.15)
 
 
 def test_a_long_stream_without_a_header_is_measured_exactly(tmp_path: Path) -> None:
     path = repeat_clip("speech.aac", tmp_path / "long.aac", times=50)
-    assert probe(path).duration_s == pytest.approx(50 * 4.224, abs=0.1)
+    assert probe(path) == pytest.approx(50 * 4.224, abs=0.1)
 
 
-def test_rate_and_channels_are_those_of_the_file(tmp_path: Path) -> None:
+def test_another_rate_and_more_channels_are_counted_right(tmp_path: Path) -> None:
     path = tmp_path / "tone.flac"
     soundfile.write(path, make_tone(1.0, rate_hz=44_100).reshape(-1, 2), 44_100)
-    probed = probe(path)
-    assert (probed.sample_rate_hz, probed.channels, probed.duration_s) == (44_100, 2, 0.5)
+    assert probe(path) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -62,22 +60,22 @@ def test_rate_and_channels_are_those_of_the_file(tmp_path: Path) -> None:
     ],
     ids=["flac", "no length", "ogg", "opus", "mp3", "two flacs", "piped", "piped as nothing", "cut wav"],
 )
-def test_what_is_there_counts_and_not_what_a_header_tells(
+def test_the_counted_duration_wins_over_the_declared_one(
     tmp_path: Path, content: bytes, duration_s: float
 ) -> None:
     path = tmp_path / "upload"
     path.write_bytes(content)
-    assert probe(path).duration_s == pytest.approx(duration_s, abs=0.5)
+    assert probe(path) == pytest.approx(duration_s, abs=0.5)
 
 
 @pytest.mark.parametrize("name", ["speech.flac", "speech.mp3", "speech.ogg", "speech.webm", "speech.aac"])
-def test_half_a_file_is_as_long_as_what_is_decoded_of_it(tmp_path: Path, name: str) -> None:
+def test_half_a_file_is_as_long_as_its_decodable_sound(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(cut(name))
     with path.open("rb") as file:
         decoded_s = sum(map(len, decode_audio(file, max_audio_s=60))) / 32_000
     assert 0.9 < decoded_s < 3
-    assert probe(path).duration_s == pytest.approx(decoded_s, abs=0.2)
+    assert probe(path) == pytest.approx(decoded_s, abs=0.2)
 
 
 @pytest.mark.parametrize("rates_hz", [(16_000, 44_100), (44_100, 16_000)])
@@ -88,20 +86,20 @@ def test_a_rate_that_changes_in_the_middle_is_counted(tmp_path: Path, rates_hz: 
         half = encode(tone, tmp_path / f"{rate_hz}.aac", codec="aac", rate_hz=rate_hz)
         with both.open("ab") as file:
             file.write(half.read_bytes())
-    assert probe(both).duration_s == pytest.approx(6.0, abs=0.3)
+    assert probe(both) == pytest.approx(6.0, abs=0.3)
 
 
-def test_who_has_no_time_to_count_believes_the_header(tmp_path: Path) -> None:
+def test_without_time_to_count_the_declared_duration_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "upload"
     path.write_bytes(write_silent_flac(200, declared_samples=16_000))
     with path.open("rb", buffering=0) as file:
-        assert probe_audio(file, max_audio_s=60, patience_s=0).duration_s == 1
+        assert probe_audio(file, max_audio_s=60, patience_s=0) == 1
     with (CLIPS / "speech.aac").open("rb", buffering=0) as file:
-        assert probe_audio(file, max_audio_s=60, patience_s=0).duration_s == pytest.approx(4.2, abs=0.1)
+        assert probe_audio(file, max_audio_s=60, patience_s=0) == pytest.approx(4.2, abs=0.1)
 
 
 def test_exactly_the_limit_is_not_too_long() -> None:
-    assert probe(CLIPS / "speech.wav", max_audio_s=4.115).duration_s == 4.115
+    assert probe(CLIPS / "speech.wav", max_audio_s=4.115) == 4.115
 
 
 @pytest.mark.parametrize("name", ["speech.wav", "speech.mp3", "speech.m4a", "speech.aac", "streamed.webm"])
@@ -110,7 +108,7 @@ def test_more_than_the_limit_is_too_long(name: str) -> None:
         probe(CLIPS / name, max_audio_s=4.0)
 
 
-def test_a_good_header_with_garbage_behind_it_is_refused(tmp_path: Path) -> None:
+def test_a_good_header_followed_by_garbage_is_refused(tmp_path: Path) -> None:
     m4a = copy_clip("speech.m4a", tmp_path / "speech.m4a")
     content = m4a.read_bytes()
     damage(m4a, begin=content.index(b"mdat") + 4, end=content.index(b"moov") - 4)
@@ -123,7 +121,7 @@ def test_a_good_header_with_garbage_behind_it_is_refused(tmp_path: Path) -> None
 
 def test_damage_at_the_beginning_does_not_hide_the_sound_after_it(tmp_path: Path) -> None:
     path = copy_clip("speech.aac", tmp_path / "speech.aac")
-    assert probe(damage(path, begin=0, end=600)).duration_s == pytest.approx(4.0, abs=0.3)
+    assert probe(damage(path, begin=0, end=600)) == pytest.approx(4.0, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +135,14 @@ def test_damage_at_the_beginning_does_not_hide_the_sound_after_it(tmp_path: Path
     ],
     ids=["nothing", "text", "an HLS playlist", "a list of files", "a DASH manifest"],
 )
-def test_what_is_no_media_or_points_to_other_files_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_without_media_or_with_references_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "upload"
     path.write_bytes(content.replace(b"%s", str(CLIPS / "speech.aac").encode()))
     with pytest.raises(UnreadableAudio, match="not readable audio or video"):
         probe(path)
 
 
-def test_a_video_without_sound_is_told_so() -> None:
+def test_a_video_without_sound_is_refused_as_such() -> None:
     with pytest.raises(UnreadableAudio, match="video has no sound"):
         probe(CLIPS / "video_without_sound.mp4")
 
@@ -155,7 +153,7 @@ def test_an_encoding_that_is_not_on_the_list_is_refused(tmp_path: Path) -> None:
         probe(path)
 
 
-def test_tags_in_an_encoding_of_their_own_do_no_harm(tmp_path: Path) -> None:
+def test_tags_in_a_foreign_encoding_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "speech.m4a"
     path.write_bytes((CLIPS / "speech.m4a").read_bytes().replace(b"SoundHandler", b"\xdcberschrift\xe4"))
-    assert probe(path).container == "mp4"
+    assert probe(path) == probe(CLIPS / "speech.m4a")

@@ -1,4 +1,4 @@
-"""The detector that goes through a stream block by block says what it says of the whole."""
+"""The detector gives the same probabilities for a stream in blocks as for the whole stream."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_a_stream_starts_afresh(vad: SileroVad, speech: Samples) -> None:
     np.testing.assert_array_equal(detect(vad, speech, block_samples=16_000), first)
 
 
-def test_nothing_comes_of_nothing(vad: SileroVad) -> None:
+def test_no_samples_give_no_probabilities(vad: SileroVad) -> None:
     stream = vad.open_stream()
 
     assert len(stream.detect(np.zeros(0, np.float32))) == 0

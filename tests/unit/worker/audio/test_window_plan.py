@@ -1,4 +1,4 @@
-"""Whatever is said and when, windows hold all of the speech once, in order, and are not too long."""
+"""Windows hold all of the speech once, in order, and are never too long."""
 
 from collections.abc import Iterable
 from itertools import chain, pairwise
@@ -17,14 +17,14 @@ CHUNKS_PER_S = SAMPLE_RATE_HZ / CHUNK_SAMPLES
 
 
 def lasting(probability: float, seconds: float) -> list[float]:
-    """The probabilities of `seconds` of the same."""
+    """Return the probabilities of `seconds` of the same level."""
     return [probability] * round(seconds * CHUNKS_PER_S)
 
 
 def plan_windows(
     probabilities: Iterable[float], config: WindowConfig, *, start_sample: int = 0, missing: int = 0
 ) -> list[WindowPlan]:
-    """All windows of an upload whose last chunk lacks `missing` samples."""
+    """Return all windows of an upload whose last chunk lacks `missing` samples."""
     *whole, last = probabilities
     planner = WindowPlanner(config, start_sample=start_sample)
     end_sample = start_sample + (len(whole) + 1) * CHUNK_SAMPLES - missing
@@ -34,7 +34,7 @@ def plan_windows(
 
 
 def find_speech(probabilities: Iterable[float], config: WindowConfig, *, start_sample: int = 0) -> list[Span]:
-    """The chunks that are speech: from the upper threshold on until below the lower."""
+    """Return the chunks that are speech: from the upper threshold until below the lower one."""
     chunks, is_speech = [], False
     for number, probability in enumerate(probabilities):
         is_speech = probability >= (config.silence_threshold if is_speech else config.speech_threshold)
@@ -45,7 +45,7 @@ def find_speech(probabilities: Iterable[float], config: WindowConfig, *, start_s
 
 
 def seconds(plans: Iterable[WindowPlan]) -> list[list[tuple[float, float]]]:
-    """The spans of the windows, in seconds to the tenth."""
+    """Return the spans of the windows, in tenths of seconds."""
     return [
         [(round(span.start / SAMPLE_RATE_HZ, 1), round(span.end / SAMPLE_RATE_HZ, 1)) for span in plan.spans]
         for plan in plans
@@ -108,7 +108,7 @@ def test_no_window_holds_more_silence_than_two_edges_or_a_pause(
 
 
 @given(uploads, configs)
-def test_pauses_are_in_mid_silence_between_all_speech_that_they_tell_apart(
+def test_pauses_are_in_mid_silence_between_the_regions_they_separate(
     upload: list[float], config: WindowConfig
 ) -> None:
     plans = plan_windows(upload, config)
@@ -139,7 +139,7 @@ def test_the_next_window_may_begin_between_this_one_and_the_next(
 
 
 @given(uploads, configs)
-def test_what_is_spare_is_in_no_later_window(upload: list[float], config: WindowConfig) -> None:
+def test_spare_silence_is_in_no_later_window(upload: list[float], config: WindowConfig) -> None:
     planner = WindowPlanner(config)
     spare: list[Span] = []
     for probability in upload:
@@ -158,7 +158,7 @@ def test_silence_gives_no_window() -> None:
     assert plan_windows(lasting(SILENCE, 5), WindowConfig()) == []
 
 
-def test_a_click_is_no_speech() -> None:
+def test_a_click_is_not_speech() -> None:
     upload = [*lasting(SILENCE, 2), *lasting(SPEECH, 0.06), *lasting(SILENCE, 2)]
 
     assert plan_windows(upload, WindowConfig()) == []
@@ -191,7 +191,7 @@ def test_a_region_that_does_not_fit_begins_the_next_window_in_mid_silence() -> N
     assert plans[0].end_sample == pytest.approx(6.3 * SAMPLE_RATE_HZ, abs=CHUNK_SAMPLES)
 
 
-def test_speech_without_a_pause_is_split_where_it_is_least_likely() -> None:
+def test_speech_without_a_pause_is_split_at_its_least_likely_moment() -> None:
     upload = [*lasting(SPEECH, 25), *lasting(HUM, 0.3), *lasting(SPEECH, 25)]
 
     assert seconds(plan_windows(upload, WindowConfig())) == [[(0.0, 25.1)], [(25.1, 50.3)]]
@@ -205,7 +205,7 @@ def test_a_split_is_not_made_too_early() -> None:
     assert 20 <= first[1] <= 30
 
 
-def test_the_first_window_ends_early_where_it_is_to_be_short() -> None:
+def test_a_limited_first_window_ends_early() -> None:
     upload = [*lasting(SPEECH, 3), *lasting(SILENCE, 1), *lasting(SPEECH, 20)]
 
     plans = plan_windows(upload, WindowConfig(first_window_s=8))
@@ -221,14 +221,14 @@ def test_a_first_region_longer_than_the_first_window_is_split() -> None:
     assert seconds(plans) == [[(0.0, 6.1)], [(6.1, 26.3)]]
 
 
-def test_a_window_is_given_as_soon_as_the_next_region_does_not_fit() -> None:
+def test_a_window_is_yielded_as_soon_as_the_next_region_does_not_fit() -> None:
     planner = WindowPlanner(WindowConfig(window_s=10))
     assert list(planner.add([*lasting(SPEECH, 6), *lasting(SILENCE, 2), *lasting(SPEECH, 3)])) == []
 
     assert len(list(planner.add(lasting(SPEECH, 0.5)))) == 1
 
 
-def test_a_window_is_given_in_silence_when_nothing_more_would_fit() -> None:
+def test_a_window_is_yielded_in_silence_when_nothing_more_would_fit() -> None:
     planner = WindowPlanner(WindowConfig(window_s=10))
 
     plans = list(planner.add([*lasting(SPEECH, 9.6), *lasting(SILENCE, 1)]))

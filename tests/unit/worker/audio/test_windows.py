@@ -1,4 +1,4 @@
-"""Windows carry the very samples of their spans, whatever the blocks, and little else is held."""
+"""Windows have the exact samples of their spans for blocks of any size, and memory holds little else."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CONFIG = WindowConfig(window_s=3.0, min_speech_s=0.0)
 
 
 class LoudnessDetector:
-    """Takes what is loud for speech: the probability of a chunk is its largest sample."""
+    """A detector that takes loud samples for speech: a chunk's probability is its largest sample."""
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
@@ -38,7 +38,7 @@ class LoudnessDetector:
 
 
 def make_audio(runs: list[tuple[float, int]], *, seed: int = 0) -> Samples:
-    """Runs of (loudness, samples); no two samples are alike, so that none can be mistaken for another."""
+    """Return runs of (loudness, samples). All samples differ, so that none passes for another."""
     random = np.random.default_rng(seed)
     parts = [loudness - random.uniform(0, 0.01, length) for loudness, length in runs]
     return np.concatenate(parts).astype(np.float32)
@@ -74,7 +74,7 @@ def test_the_size_of_the_blocks_does_not_matter(audio: Samples, sizes: list[int]
     assert [window.end_sample for window in windows] == [window.end_sample for window in expected]
 
 
-def test_audio_that_comes_by_the_sample_gives_the_same_windows() -> None:
+def test_audio_in_single_samples_gives_the_same_windows() -> None:
     audio = make_audio([(0.9, 2_000), (0.1, 20_000), (0.9, 3_001)])
 
     assert [window.spans for window in cut(audio, blocks=[1])] == [window.spans for window in cut(audio)]
@@ -99,7 +99,7 @@ def test_times_in_a_window_map_to_the_upload_in_order(audio: Samples) -> None:
 
 
 @given(audios)
-def test_a_run_that_resumes_behind_any_window_gives_the_later_speech_again(audio: Samples) -> None:
+def test_a_run_that_resumes_after_any_window_gives_the_later_speech_again(audio: Samples) -> None:
     windows = cut(audio)
     for done, window in enumerate(windows, start=1):
         start = window.end_sample
@@ -118,12 +118,12 @@ def test_a_run_that_resumes_behind_any_window_gives_the_later_speech_again(audio
 
 
 def loud_samples(windows: list[Window]) -> Samples:
-    """What was said in `windows`, without the silence at its edges."""
+    """Return the speech in `windows`, without the silence at its edges."""
     parts = [window.samples[window.samples > 0.8] for window in windows]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def test_a_window_comes_before_the_audio_behind_it_is_asked_for() -> None:
+def test_a_window_is_yielded_before_later_audio_is_read() -> None:
     taken: list[int] = []
 
     def blocks() -> Iterator[Samples]:
@@ -137,7 +137,7 @@ def test_a_window_comes_before_the_audio_behind_it_is_asked_for() -> None:
     assert len(taken) <= 4
 
 
-def test_half_an_hour_of_rare_speech_is_held_in_little_memory() -> None:
+def test_half_an_hour_of_rare_speech_takes_little_memory() -> None:
     second = make_audio([(0.1, SAMPLE_RATE_HZ)])
     word = make_audio([(0.9, SAMPLE_RATE_HZ // 4), (0.1, SAMPLE_RATE_HZ * 3 // 4)])
     blocks = (word if number % 150 == 0 else second for number in range(1800))
@@ -186,7 +186,7 @@ def test_fixed_windows_follow_each_other(length: int, sizes: list[int], start_sa
 
 
 @pytest.mark.parametrize("window_s", [1.0, 30.0])
-def test_a_fixed_window_comes_as_soon_as_it_is_full(window_s: float) -> None:
+def test_a_fixed_window_is_yielded_as_soon_as_it_is_full(window_s: float) -> None:
     endless = (make_audio([(0.5, SAMPLE_RATE_HZ)]) for _ in count())
 
     windows = list(islice(cut_fixed_windows(endless, window_s), 2))
@@ -194,7 +194,7 @@ def test_a_fixed_window_comes_as_soon_as_it_is_full(window_s: float) -> None:
     assert [len(window.samples) for window in windows] == [window_s * SAMPLE_RATE_HZ] * 2
 
 
-def test_a_window_knows_where_its_pauses_are_in_its_own_samples() -> None:
+def test_a_window_has_the_positions_of_its_pauses_in_its_samples() -> None:
     second = SAMPLE_RATE_HZ
     runs = [(0.9, second), (0.0, 6 * CHUNK_SAMPLES + second // 2), (0.9, second // 2)]
     audio = make_audio([(0.0, 50 * second), *runs, (0.0, 40 * second), (0.9, second // 2)])

@@ -1,4 +1,4 @@
-"""The clocks of a job count inference only, over all its claims, and notice an engine that stands still."""
+"""The clocks of a job count only inference, over all its claims, and detect a stalled engine."""
 
 import pytest
 
@@ -21,13 +21,13 @@ class Time:
 
 @pytest.fixture
 def time() -> Time:
-    """The time that the clocks are on."""
+    """Return the time that the clocks show."""
     return Time()
 
 
 @pytest.fixture
 def clocks(time: Time) -> JobClocks:
-    """Clocks of a job that was not begun before."""
+    """Return the clocks of a job without earlier claims."""
     return JobClocks(LIMITS, used_ms=0, clock=time)
 
 
@@ -57,7 +57,7 @@ def test_a_second_report_of_inference_does_not_restart_the_clock(time: Time, clo
     assert clocks.is_inference_over
 
 
-def test_what_earlier_claims_took_counts(time: Time) -> None:
+def test_the_inference_of_earlier_claims_counts(time: Time) -> None:
     clocks = JobClocks(LIMITS, used_ms=90_000, clock=time)
     clocks.begin_inference()
     time.now += 10
@@ -67,9 +67,7 @@ def test_what_earlier_claims_took_counts(time: Time) -> None:
     assert clocks.inference_ms == 101_000
 
 
-def test_an_engine_stands_still_when_it_is_silent_for_longer_than_a_window_takes(
-    time: Time, clocks: JobClocks
-) -> None:
+def test_an_engine_that_is_silent_for_longer_than_its_limit_is_stalled(time: Time, clocks: JobClocks) -> None:
     clocks.begin_inference()
     time.now += 20
     assert not clocks.is_stalled
@@ -80,7 +78,7 @@ def test_an_engine_stands_still_when_it_is_silent_for_longer_than_a_window_takes
     assert clocks.is_stalled
 
 
-def test_an_outage_of_the_record_counts_neither_as_inference_nor_as_standing_still(
+def test_an_outage_of_the_record_counts_neither_as_inference_nor_as_a_stall(
     time: Time, clocks: JobClocks
 ) -> None:
     clocks.begin_inference()
@@ -99,7 +97,7 @@ def test_an_outage_that_follows_the_first_report_is_excused_from_there(time: Tim
     assert (clocks.inference_ms, clocks.is_inferring) == (0, True)
 
 
-def test_an_outage_while_loading_leaves_the_clock_where_it_was(time: Time, clocks: JobClocks) -> None:
+def test_an_outage_while_loading_does_not_move_the_clock(time: Time, clocks: JobClocks) -> None:
     clocks.begin_inference()
     time.now += 10
     with clocks.excuse_outage():
@@ -108,7 +106,7 @@ def test_an_outage_while_loading_leaves_the_clock_where_it_was(time: Time, clock
     assert (clocks.inference_ms, clocks.is_inferring, clocks.is_stalled) == (10_000, False, False)
 
 
-def test_calls_of_a_record_that_is_well_are_no_outages(time: Time, clocks: JobClocks) -> None:
+def test_fast_calls_to_the_record_are_not_outages(time: Time, clocks: JobClocks) -> None:
     clocks.begin_inference()
     for _ in range(100):
         with clocks.excuse_outage():
@@ -116,7 +114,7 @@ def test_calls_of_a_record_that_is_well_are_no_outages(time: Time, clocks: JobCl
     assert clocks.inference_ms == 1000
 
 
-def test_a_phase_of_loading_may_take_longer(time: Time, clocks: JobClocks) -> None:
+def test_a_loading_phase_may_take_longer(time: Time, clocks: JobClocks) -> None:
     time.now += 50
     assert not clocks.is_stalled
     clocks.begin_loading()

@@ -1,4 +1,4 @@
-"""The thread that does the jobs outlives whatever goes wrong on it."""
+"""The thread that runs the jobs survives every error on it."""
 
 import threading
 from typing import cast
@@ -11,7 +11,7 @@ from worker.model.host import ModelHost
 
 
 class UnendingHost:
-    """A model process that cannot be ended at the first try."""
+    """A model process whose first unload fails."""
 
     may_start = True
 
@@ -30,7 +30,7 @@ class UnendingHost:
 
 
 class MortalHost:
-    """A model process that vanishes while it is idle."""
+    """A model process that dies while it is idle."""
 
     may_start = True
 
@@ -47,7 +47,7 @@ class MortalHost:
         self.state = ModelState.ABSENT
 
 
-def test_an_idle_process_that_vanishes_is_noticed_though_no_job_comes(
+def test_the_death_of_an_idle_process_is_detected_without_a_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("worker.jobs.runner.POLL_INTERVAL_S", 0.01)

@@ -1,4 +1,4 @@
-"""A job ends in the record however its transcription breaks, and no model process is left at work on it."""
+"""A job ends in the record if its transcription fails, and no model process is left at work on it."""
 
 import threading
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class RecorderWithoutRedis(FakeRecorder):
 
 
 class FakeHost:
-    """A model process that reports, or raises, what a test says."""
+    """A model process that reports or raises what a test chose."""
 
     def __init__(self, *reports: messages.Report | Exception | None) -> None:
         self.state = ModelState.READY
@@ -111,7 +111,7 @@ class FakeHost:
 
 
 class FakeMedia:
-    """A decoder that starts after so many errors."""
+    """A decoder that starts after these errors."""
 
     def __init__(self, *errors: Exception) -> None:
         self._errors = list(errors)
@@ -174,12 +174,12 @@ def make_clocks(
     return JobClocks(ClockLimits(inference_s, stall_s, load_s=stall_s), used_ms=used_ms, clock=clock)
 
 
-def test_audio_that_is_done_makes_the_job_succeed() -> None:
+def test_a_job_succeeds_when_all_audio_is_decoded() -> None:
     assert transcribe(FakeHost(messages.JobDecoded(1))) == ["succeeded"]
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_whether_a_window_is_complete_is_kept_with_its_warnings_and_counts(*, is_complete: bool) -> None:
+def test_a_window_is_stored_with_its_completeness_warnings_and_counts(*, is_complete: bool) -> None:
     segments = (Segment(0.0, 1.0, "The tide", "en"),)
     warnings = (TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0),)
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
@@ -199,7 +199,7 @@ def test_whether_a_window_is_complete_is_kept_with_its_warnings_and_counts(*, is
     assert recorder.endings == ["succeeded"]
 
 
-def test_what_the_engine_says_of_a_failure_is_recorded() -> None:
+def test_the_failure_code_of_the_engine_is_recorded() -> None:
     report = messages.JobFailed(1, FailureCode.AUDIO_UNDECODABLE, "garbage")
     assert transcribe(FakeHost(report)) == [FailureCode.AUDIO_UNDECODABLE]
 
@@ -210,11 +210,11 @@ def test_a_model_that_cannot_be_loaded_fails_the_job_and_leaves_no_process() -> 
     assert host.is_unloaded
 
 
-def test_a_model_process_that_vanishes_counts_as_a_crash() -> None:
+def test_a_model_process_that_dies_counts_as_a_crash() -> None:
     assert transcribe(FakeHost(ModelProcessDied())) == ["crashed"]
 
 
-def test_an_error_of_our_own_counts_as_a_crash_and_leaves_no_process_at_work() -> None:
+def test_an_unexpected_error_counts_as_a_crash_and_leaves_no_process_at_work() -> None:
     host = FakeHost(RuntimeError("a bug"))
     assert transcribe(host) == ["crashed"]
     assert host.is_given_up
@@ -225,14 +225,14 @@ WINDOWS = [
 ]
 
 
-def test_an_engine_goes_on_when_all_it_has_decoded_is_kept() -> None:
+def test_an_engine_continues_when_all_its_windows_are_stored() -> None:
     host = FakeHost(*WINDOWS[:2], messages.BatchDecoded(1), WINDOWS[2], messages.JobDecoded(1))
     recorder = record(host)
     assert host.orders == ["continue"]
     assert [finished.window for finished in recorder.stored] == [0, 1, 2]
 
 
-def test_a_job_that_yields_keeps_every_window_that_was_decoded_and_the_process() -> None:
+def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
     host = FakeHost(*WINDOWS, messages.JobStopped(1))
     recorder = record(host, recorder=FakeRecorder(Directive.YIELD), clocks=make_clocks(Clock(), used_ms=500))
     assert host.orders == ["stop"]
@@ -260,13 +260,13 @@ def test_audio_that_cannot_be_opened_fails_the_job(error: Exception, code: Failu
     assert transcribe(FakeHost(), FakeMedia(error)) == [code]
 
 
-def test_a_shortage_that_passes_costs_a_wait() -> None:
+def test_a_short_shortage_of_processes_costs_a_wait() -> None:
     media = FakeMedia(MediaServiceDown(), MediaServiceDown())
     assert transcribe(FakeHost(messages.JobDecoded(1)), media) == ["succeeded"]
     assert media.calls == 3
 
 
-def test_a_shortage_that_lasts_counts_as_a_crash() -> None:
+def test_a_long_shortage_of_processes_counts_as_a_crash() -> None:
     assert transcribe(FakeHost(), FakeMedia(*[MediaServiceDown()] * 1000)) == ["crashed"]
 
 
@@ -277,7 +277,7 @@ def test_a_job_that_waits_for_a_decoder_can_be_cancelled() -> None:
     assert media.calls == 1
 
 
-def test_an_outage_that_lasts_is_no_crash_and_leaves_no_engine_at_work() -> None:
+def test_a_long_outage_is_not_a_crash_and_leaves_no_engine_at_work() -> None:
     host, recorder = FakeHost(WINDOWS[0]), RecorderWithoutRedis()
     host.is_idle = False
     with pytest.raises(QueueUnavailable):

@@ -1,4 +1,4 @@
-"""What an engine makes of a window reaches the worker whole, over the wire between their processes."""
+"""An engine's transcript of a window reaches the worker complete, as messages between their processes."""
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
 
 
 def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Report]:
-    """The reports on `seconds` of audio in windows of one second, as they arrive."""
+    """Return the reports on `seconds` of audio in windows of one second, as they arrive."""
     decoder = JobDecoder(RepeatingEngine(transcript), window_s=1, first_window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
     blocks = [np.zeros(16_000, np.float32)] * seconds
@@ -29,7 +29,7 @@ def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Repor
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_whether_a_window_is_complete_is_reported_with_all_that_is_said_of_it(*, is_complete: bool) -> None:
+def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_complete: bool) -> None:
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
     transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete, token_counts=counts)
 
@@ -43,14 +43,14 @@ def test_whether_a_window_is_complete_is_reported_with_all_that_is_said_of_it(*,
 
 
 class DraftingEngine(RepeatingEngine):
-    """Makes drafts as well."""
+    """An engine that also makes drafts."""
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
         listener.on_partial(window.index, "", "draft", "en")
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-def test_a_draft_of_the_first_window_is_told_where_it_is_wanted(*, is_wanted: bool) -> None:
+def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> None:
     order = msgspec.structs.replace(ORDER, is_draft_wanted=is_wanted)
     decoder = JobDecoder(DraftingEngine(WindowTranscript((SEGMENT,))), window_s=1, first_window_s=1)
     listener, sent = listen()
@@ -65,7 +65,7 @@ def listen() -> tuple[JobListener, list[messages.Report]]:
     return JobListener(ORDER.run, sent.append, is_stopped=lambda: False), sent
 
 
-def test_a_job_that_goes_on_knows_the_language_of_the_text_before() -> None:
+def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
     engine = RepeatingEngine(WindowTranscript((SEGMENT,)))
     order = msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de"))
     decoder = JobDecoder(engine, window_s=1, first_window_s=1)
@@ -89,7 +89,7 @@ def test_a_batch_waits_until_all_decoded_windows_are_reported() -> None:
     assert heard == [window, window, "asked", window, window, "asked", window, done]
 
 
-def test_a_stop_is_heard_and_life_is_shown_while_there_is_nothing_to_decode(
+def test_silence_is_stopped_in_time_and_sends_signs_of_life(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("worker.model.decoding.ALIVE_INTERVAL_S", 0)

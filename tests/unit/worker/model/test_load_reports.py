@@ -1,11 +1,11 @@
-"""Whoever waits for a model hears how long its loading has taken, and no other."""
+"""Each load of a model is reported with its own duration."""
 
 from worker.engines.protocol import LOADED
 from worker.model.messages import Loaded, LoadPhaseBegun, Report
 from worker.model.process import LoadReporter
 
 
-def test_each_loading_is_timed_from_its_own_beginning_and_its_end_is_told() -> None:
+def test_each_load_is_timed_from_its_own_start_and_its_end_is_reported() -> None:
     now_s = 100.0
     sent: list[Report] = []
     report_phase = LoadReporter(sent.append, lambda: now_s)
@@ -30,7 +30,7 @@ def test_each_loading_is_timed_from_its_own_beginning_and_its_end_is_told() -> N
     ]
 
 
-def test_a_loading_that_failed_does_not_count_in_the_next() -> None:
+def test_a_failed_load_does_not_count_in_the_next() -> None:
     now_s = 0.0
     sent: list[Report] = []
     report_phase = LoadReporter(sent.append, lambda: now_s)
