@@ -35,7 +35,6 @@ from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
 from api.upload_sweeper import UploadSweeper
 from shared.broker import create_celery
-from shared.errors import MediaServiceDown
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
 from shared.record.connection import connect, open_async_connection, run_async_on
@@ -131,7 +130,7 @@ class _Parts:
     async def live(self, _app: FastAPI) -> AsyncIterator[None]:
         """From the start of the process to its stop."""
         self._uploads.prepare()
-        await self._start_media()
+        await asyncio.to_thread(self._media.start)
         self._job_sweeper.start()
         lasting = (self.hub, self._upload_sweeper, self._leases)
         tasks = [asyncio.create_task(part.run()) for part in lasting]
@@ -147,12 +146,6 @@ class _Parts:
             await self._connection.aclose()
             if self._fetcher:
                 await self._fetcher.close()
-
-    async def _start_media(self) -> None:
-        try:
-            await asyncio.to_thread(self._media.start)
-        except MediaServiceDown:
-            _logger.warning("media_service_not_started", consequence="the next upload tries again")
 
 
 def _create_media_service(settings: ApiSettings) -> MediaService:

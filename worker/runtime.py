@@ -12,7 +12,6 @@ from celery import Celery
 
 from shared.capabilities import WorkerPresence
 from shared.engine_choice import choose_installed_engine
-from shared.errors import MediaServiceDown
 from shared.jobs import Claim
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
@@ -80,7 +79,7 @@ class WorkerRuntime:
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
             _logger.info("engine_chosen", engine=choice.engine, reason=choice.reason)
-        self._start_media()
+        self._media.start()
         self._heartbeat.start()
         self._sweeper.start()
         self._runner.start()
@@ -101,12 +100,6 @@ class WorkerRuntime:
         self._sweeper.stop()
         self._heartbeat.stop()
         self._media.stop()
-
-    def _start_media(self) -> None:
-        try:
-            self._media.start()
-        except MediaServiceDown:  # an error here would leave Celery running without a runtime
-            _logger.warning("media_service_not_started", reason="the next job tries again")
 
     def _claim_next(self) -> Claim | None:
         engine, model = self._capabilities.engine, self._capabilities.model

@@ -50,18 +50,13 @@ class MediaService:
         self._is_open = False
 
     def start(self) -> None:
-        """Start the fork server and wait until it is ready. Do nothing if it is running.
-
-        Raises:
-            MediaServiceDown: the fork server could not be started.
-        """
+        """Start the fork server and wait until it is ready. If that fails, the next call tries again."""
         with self._lock:
             self._is_open = True
             try:
                 self._running_server()
-            except OSError as error:
+            except OSError:
                 _logger.exception("fork_server_not_started")
-                raise MediaServiceDown from error
 
     def stop(self) -> None:
         """End the fork server and its decoders. Later calls raise MediaServiceDown until the next start."""

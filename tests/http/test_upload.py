@@ -76,7 +76,7 @@ def test_after_a_refusal_the_same_connection_serves_on(api: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"no audio at all" * 100, "no audio"),
+        (b"no audio at all" * 100, "not readable audio"),
         (write_wav(make_tones(0)), ""),
         (b"", "empty"),
     ],

@@ -11,9 +11,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import structlog
 
@@ -83,7 +82,7 @@ class OrderInbox:
 
 
 class AudioPipe:
-    """The reading end of a job's audio. The end of the `with` block closes it, and the decoder ends.
+    """The reading end of a job's audio. Closing it ends the decoder.
 
     Reading notices a stop although a decoder may take long for its next sample: to reach a checkpoint late in
     the upload, it decodes everything before it.
@@ -106,12 +105,7 @@ class AudioPipe:
                 raise DecodingStopped
         return os.read(self._descriptor, size)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
 
@@ -191,7 +185,7 @@ class ModelProcess:
         listener = JobListener(
             order.run, self._send, is_stopped=is_stopped, wait_to_continue=wait_to_continue
         )
-        with AudioPipe(audio_fd, is_stopped) as audio:
+        with closing(AudioPipe(audio_fd, is_stopped)) as audio:
             for report in self._decoder.decode(order, read_pcm(audio), listener):
                 self._send(report)
         self._report_phase.reset()  # in case a second model could not be loaded
