@@ -18,9 +18,8 @@ from api.dependencies import Services
 from api.errors.handlers import CatchAll, install_error_handlers
 from api.formats.rendering_threads import RenderingThreads
 from api.intake.audio_fetch import open_audio_fetcher
-from api.intake.audio_intake import AudioIntake
 from api.intake.submission import Submission
-from api.intake.tickets import TicketSender
+from api.intake.uploads import UploadIntake
 from api.middleware.cors import CrossOrigin
 from api.middleware.request_context import RequestContext
 from api.middleware.unread_bodies import UnreadBodies
@@ -37,6 +36,7 @@ from api.upload_sweeper import UploadSweeper
 from shared.broker import create_celery
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
+from shared.record.backlog import keep_shares
 from shared.record.connection import connect, open_async_connection, run_async_on
 from shared.record.sweeper import Sweeper
 from shared.upload_store import UploadStore
@@ -110,18 +110,25 @@ class _Parts:
     def create_services(self, *, keys: int) -> Services:
         """What the routes work with, on a server with so many API keys."""
         settings, runner = self._settings, self._runner
-        tickets = TicketSender(self._celery)
-        intake = AudioIntake(self._uploads, self._media, self._fetcher)
+        slots = StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key)
+        submission = Submission(
+            settings=settings,
+            limits=keep_shares(settings.queue_limits, keys=keys),
+            runner=runner,
+            uploads=UploadIntake(self._uploads, self._media, self._fetcher),
+            slots=slots,
+            celery=self._celery,
+        )
         follower = JobFollower(self.hub, runner)
         return Services(
             settings=settings,
             runner=runner,
-            submission=Submission(settings, runner, intake, tickets, keys=keys),
+            submission=submission,
             follower=follower,
             waiting=JobWaiting(follower, self._leases, sync_wait_s=settings.sync_wait_s),
             leases=self._leases,
             sweeper=self._job_sweeper,
-            slots=StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key),
+            slots=slots,
             tokens=StreamTokens(follower, runner, ttl_s=settings.stream_token_ttl_s),
             rendering=RenderingThreads(),
         )

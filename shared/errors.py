@@ -47,18 +47,18 @@ class InvalidRequest(ServerError):
 class UnreadableAudio(InvalidRequest):
     """The decoder cannot read the upload, or the upload has no sound."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, param="file")
+    def __init__(self, message: str, *, param: str = "file") -> None:
+        super().__init__(message, param=param)
 
 
 class AudioTooLong(InvalidRequest):
     """The upload has more audio than MAX_AUDIO_S or the API key allows."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, *, param: str = "file") -> None:
         super().__init__(
             f"The audio is longer than {limit_s:g} s, the limit set by MAX_AUDIO_S or for the API key. "
             "Split it into shorter files.",
-            param="file",
+            param=param,
         )
 
 

@@ -15,8 +15,8 @@ class UnsupportedValue(InvalidRequest):
 class AudioTooShort(InvalidRequest):
     """The upload has less audio than MIN_AUDIO_S."""
 
-    def __init__(self, limit_s: float) -> None:
-        super().__init__(f"The audio is too short; the minimum is {limit_s:g} s (MIN_AUDIO_S).", param="file")
+    def __init__(self, limit_s: float, *, param: str = "file") -> None:
+        super().__init__(f"The audio is too short; the minimum is {limit_s:g} s (MIN_AUDIO_S).", param=param)
 
 
 class MissingApiKey(ServerError):
@@ -67,11 +67,11 @@ class UploadStalled(ServerError):
 class UploadTooLarge(ServerError):
     """The upload has more bytes than MAX_UPLOAD_BYTES or the API key allows."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, *, param: str = "file") -> None:
         super().__init__(
             f"The upload is larger than {limit_bytes} bytes, the limit set by MAX_UPLOAD_BYTES or for the "
             "API key. Compress the audio (flac, mp3, opus) or split it.",
-            param="file",
+            param=param,
         )
 
 

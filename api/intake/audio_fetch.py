@@ -1,8 +1,8 @@
-"""Fetching audio from a URL into the upload store, within the limits that hold for files."""
+"""The fetcher of audio from URLs, within the same limits as for files."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,7 +12,6 @@ import structlog
 
 from api.errors.tree import UploadTooLarge
 from api.errors.urls import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
-from api.intake.incoming_file import IncomingFile, write_pieces
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.places import Places
 from api.outbound.resolution import HostLookups
@@ -23,19 +22,21 @@ from shared.errors import ServerError
 PARAM = "url"
 
 IDLE_S = 30.0
-"""How long the server of a URL may send nothing, or take to be connected to."""
+"""The longest silence of the host, and the longest time to connect to it."""
 
 PATIENCE_S = 5.0
-"""How long a fetch waits for others to end before it is refused; half of its own time at the most."""
+"""The longest wait for a slot before a fetch is refused; at most half of URL_FETCH_TIMEOUT_S."""
 
-_OF_ALL = ""  # no API key is called so
+_OF_ALL = ""  # no API key has this name
+
+Sink = Callable[[AsyncGenerator[bytes]], Awaitable[None]]
 
 _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """How long a fetch may take in all, and how many there may be at once, in all and for an API key."""
+    """The time limit of one fetch, and the limits of simultaneous fetches, in all and for an API key."""
 
     timeout_s: float
     max_fetches: int
@@ -43,7 +44,7 @@ class FetchLimits:
 
 
 class AudioFetcher:
-    """Fetches audio with a client that goes to permitted addresses alone."""
+    """Fetches audio with a client that connects to permitted addresses only."""
 
     def __init__(self, client: httpx.AsyncClient, limits: FetchLimits, *, allow_private: bool) -> None:
         self._client = client
@@ -52,39 +53,40 @@ class AudioFetcher:
         self._places = Places()
 
     def parse_url(self, text: str) -> httpx.URL:
-        """The URL that a client sent.
+        """Return the URL in `text`.
 
         Raises:
-            UrlRefused: it is none that is asked.
+            UrlRefused: the text is not a URL, or the server sends no request to this URL.
         """
         return parse_url(text, allow_private=self._allow_private, param=PARAM)
 
     async def close(self) -> None:
-        """Let go of all connections; nothing is fetched afterwards."""
+        """Close all connections. Later fetches fail."""
         await self._client.aclose()
 
-    async def fetch(self, url: httpx.URL, file: IncomingFile, *, max_bytes: int, key_name: str) -> None:
-        """Write what is at `url` to `file`; `key_name` is empty where no API key is asked for.
+    async def fetch(self, url: httpx.URL, write: Sink, *, max_bytes: int, key_name: str) -> None:
+        """Pass the audio at `url` to `write`. `key_name` is empty on a server without API keys.
 
         Raises:
-            TooManyFetches: there are as many as may be, and none of them ended in time.
-            UrlRefused: its address is not public.
-            UrlUnreachable, UrlFailed: it cannot be had.
-            UploadTooLarge: it has more than `max_bytes`.
-            StorageFull: there is no room for it.
+            TooManyFetches: no slot became free within PATIENCE_S.
+            UrlRefused: the host's address is not public.
+            UrlUnreachable: no connection to the host could be made.
+            UrlFailed: the host did not send the audio, or not in time.
+            UploadTooLarge: the audio has more than `max_bytes`.
+            StorageFull: `write` found no disk space.
         """
         clock = asyncio.get_running_loop().time
         began_s = clock()
         outcome = "cancelled"
         try:
             async with self._hold_place(key_name):
-                await self._fetch_in_time(url, file, max_bytes, began_s + self._limits.timeout_s)
+                await self._fetch_in_time(url, write, max_bytes, began_s + self._limits.timeout_s)
             outcome = "fetched"
         except ServerError as error:
             outcome = error.reason.value if isinstance(error, UrlRefused) else type(error).__name__
             raise
         finally:
-            # Of the URL only the host: the rest of it may be a secret.
+            # Only the host of the URL is logged: the rest may be a secret.
             took_ms = round((clock() - began_s) * 1000, 1)
             _logger.info("audio_fetch_ended", host=url.host, outcome=outcome, took_ms=took_ms)
 
@@ -110,29 +112,29 @@ class AudioFetcher:
             setting = "MAX_URL_FETCHES_PER_KEY" if full else "MAX_URL_FETCHES"
             raise TooManyFetches(limits[full or _OF_ALL], setting) from None
 
-    async def _fetch_in_time(self, url: httpx.URL, file: IncomingFile, max_bytes: int, ends_s: float) -> None:
+    async def _fetch_in_time(self, url: httpx.URL, write: Sink, max_bytes: int, ends_s: float) -> None:
         try:
             async with asyncio.timeout_at(ends_s):
-                await self._fetch(url, file, max_bytes)
+                await self._fetch(url, write, max_bytes)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise UrlUnreachable from error
         except TimeoutError as error:
             raise UrlFailed(
-                f"it did not come within {self._limits.timeout_s:g} s, the limit set by URL_FETCH_TIMEOUT_S"
+                f"it took longer than {self._limits.timeout_s:g} s (URL_FETCH_TIMEOUT_S)"
             ) from error
         except httpx.TimeoutException as error:
-            raise UrlFailed(f"nothing more of it came for {IDLE_S:g} s") from error
+            raise UrlFailed(f"its host sent no data for {IDLE_S:g} s") from error
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise UrlFailed("the connection was cut, or the answer is not HTTP") from error
 
-    async def _fetch(self, url: httpx.URL, file: IncomingFile, max_bytes: int) -> None:
+    async def _fetch(self, url: httpx.URL, write: Sink, max_bytes: int) -> None:
         async with self._client.stream("GET", url, timeout=IDLE_S) as response:
             _check_head(response, max_bytes)
-            await write_pieces(_read_body(response, max_bytes), file)
+            await write(_read_body(response, max_bytes))
 
 
 def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
-    """What fetches audio under these settings; None where URL_INPUT is off."""
+    """Return a fetcher with these settings, or None if URL_INPUT is off."""
     if not settings.url_input:
         return None
     allow_private = settings.allow_private_addresses
@@ -148,23 +150,22 @@ def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
 def _check_head(response: httpx.Response, max_bytes: int) -> None:
     if response.is_redirect:
         raise UrlFailed(
-            f"its server answered {response.status_code}, and redirects are not followed; send the address "
-            "where the audio is"
+            f"its host answered {response.status_code}, and redirects are not followed; send the final URL"
         )
     if response.status_code != HTTPStatus.OK:
-        raise UrlFailed(f"its server answered {response.status_code}")
+        raise UrlFailed(f"its host answered {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
-        raise UrlFailed("its server sends it compressed (Content-Encoding), without having been asked to")
+        raise UrlFailed("its host sent it compressed (Content-Encoding), which the request did not allow")
     if int(response.headers.get("content-length", 0)) > max_bytes:
-        raise UploadTooLarge(max_bytes)
+        raise UploadTooLarge(max_bytes, param=PARAM)
 
 
-async def _read_body(response: httpx.Response, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _read_body(response: httpx.Response, max_bytes: int) -> AsyncGenerator[bytes]:
     size_bytes = 0
     async for piece in response.aiter_raw():
         size_bytes += len(piece)
         if size_bytes > max_bytes:
-            raise UploadTooLarge(max_bytes)
+            raise UploadTooLarge(max_bytes, param=PARAM)
         yield piece
     if not size_bytes:
-        raise UrlFailed("its server sends 0 bytes")
+        raise UrlFailed("its host sent 0 bytes")

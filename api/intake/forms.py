@@ -1,7 +1,9 @@
 """The forms that clients send: their text fields, with the values and combinations that are allowed."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from api.formats.response_format import Granularity, ResponseFormat
 from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
-from shared.jobs import Priority
+from shared.jobs import Endpoint, Priority
 
 _URL: dict[str, Any] = {"pattern": "^(https?://|$)", "maxLength": MAX_URL_CHARACTERS}
 
@@ -132,6 +134,13 @@ class SpeechForm(BaseModel):
         if self.return_timestamps:
             return "return_timestamps"
         return "timestamp_granularities" if Granularity.WORD in self.timestamp_granularities else None
+
+    def digest(self, endpoint: Endpoint, *, file_sha256: str) -> str:
+        """Return a digest that is equal for the same endpoint, fields and file, however they are written."""
+        # Without defaults, a field that a later version adds does not change the digest of old requests.
+        given = self.model_dump(exclude_defaults=True)
+        canonical = json.dumps([endpoint, file_sha256, given], sort_keys=True, default=sorted)
+        return sha256(canonical.encode()).hexdigest()
 
     def check_combination(self) -> None:
         """Raise InvalidRequest if two fields contradict each other."""

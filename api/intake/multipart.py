@@ -1,4 +1,4 @@
-"""A multipart form taken apart while it arrives: text fields are kept, the file is handed on in pieces."""
+"""The parser of multipart forms: it keeps text fields and passes the file on in pieces while it arrives."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -15,29 +15,30 @@ FILE_FIELD = "file"
 MAX_PARTS = 1_000
 MAX_TEXT_BYTES = 64 << 10
 MAX_TEXTS_BYTES = 1 << 20
-"""All text fields together."""
+"""The limit of all text fields together."""
 
 MAX_FORM_BYTES = MAX_TEXTS_BYTES + (4 << 20)
-"""What a form may have beside its file: its text fields, the headers of its parts, and what is dropped."""
+"""The limit of all that a form has besides its file: text fields, headers of parts, and dropped parts."""
 
-NO_FILE = "The form has no file: send the audio in a part named `file`."
+NO_FILE = "The form has no file. Send the audio in a part named `file`"
 
-LISTS_FIT = "A list fits into one field: `keywords=first, second`."
+LISTS_FIT = "Send a list in one field, such as `keywords=first, second`."
 
 _NOT_A_FORM = (
-    "Send the audio as multipart/form-data in a part named `file`, for instance with "
-    "curl -F file=@recording.wav; this request has another content type."
+    "The content type is not multipart/form-data. Send the audio in a part named `file`, for example with "
+    "curl -F file=@recording.wav."
 )
 _FILE_IS_TEXT = (
-    "The field `file` holds text. Send the audio itself, with a file name: with curl, put an @ before the "
-    "path (-F file=@recording.wav)."
+    "The field `file` holds text. Send the audio itself, with a file name: in curl, put an @ before the path "
+    "(-F file=@recording.wav)."
 )
 
 
-class FormReader:
-    """Reads one form; `feed` it the body as it arrives, then `finish`.
+class MultipartReader:
+    """A reader of one form: `feed` it the body as it arrives, then call `finish`.
 
-    `fields` are the text fields, each with all its values; `filename` is None until the file has begun.
+    `fields` are the text fields, each with all its values. `filename` is None until the file has begun.
+    Starlette's form parser would write the file twice: to a temporary file, then to the upload store.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class FormReader:
         needs_file: bool = True,
         text_fields: Collection[str] = (),
     ) -> None:
-        """Read forms with this content type.
+        """Prepare for a form with this content type.
 
-        `text_fields` are read as text even where they come as files; other files but `file` are dropped.
+        A part in `text_fields` is read as text even if it has a file name. All other files except `file` are
+        dropped.
 
         Raises:
-            InvalidRequest: the content type is not that of a multipart form.
+            InvalidRequest: the content type is not `multipart/form-data` with a boundary.
         """
         self.fields: defaultdict[str, list[str]] = defaultdict(list)
         self.filename: str | None = None
@@ -73,31 +75,27 @@ class FormReader:
         self._parser = self._create_parser(content_type)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Read on, and answer what of the file is in this chunk of the body.
+        """Take a chunk of the body, and return the file's bytes in it.
 
         Raises:
-            InvalidRequest: the form is not well formed, or not one that can be served.
+            InvalidRequest: the form is malformed, has two files, or exceeds a limit.
             UploadTooLarge: the file has more than `max_file_bytes`.
         """
         self._pieces = []
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise InvalidRequest(f"The multipart form is not well formed: {error}.") from error
+            raise InvalidRequest(f"The multipart form is malformed: {error}.") from error
         return self._pieces
 
     def finish(self) -> None:
-        """Check, at the end of the body, that the form is complete and has its file, which is not empty.
-
-        Raises:
-            InvalidRequest: it is not so.
-        """
+        """Raise InvalidRequest if the form is incomplete, lacks a file that it needs, or has an empty one."""
         if not self._has_ended:
-            raise InvalidRequest("The multipart form ends in the middle; send it again.")
+            raise InvalidRequest("The multipart form is incomplete. Send it again.")
         if self.filename is None and self._needs_file:
-            raise InvalidRequest(NO_FILE, param=FILE_FIELD)
+            raise InvalidRequest(f"{NO_FILE}.", param=FILE_FIELD)
         if self.filename is not None and not self.file_bytes:
-            raise InvalidRequest("The file is empty: it has 0 bytes.", param=FILE_FIELD)
+            raise InvalidRequest("The file is empty (0 bytes).", param=FILE_FIELD)
 
     def _create_parser(self, content_type: str | None) -> MultipartParser:
         kind, options = parse_options_header(content_type)
@@ -118,7 +116,7 @@ class FormReader:
                 },
             )
         except FormParserError as error:
-            raise InvalidRequest(f"The multipart form is not well formed: {error}.") from error
+            raise InvalidRequest(f"The multipart form is malformed: {error}.") from error
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -146,7 +144,7 @@ class FormReader:
         filename = options.get(b"filename", _find_extended_filename(self._disposition))
         if self._name == FILE_FIELD:
             self._begin_file(filename)
-        # Browsers and curl send a text as a file where it is given as one.
+        # Browsers and curl send a text field with a file name if the caller passes it as a file.
         elif filename is None or self._name.partition("[")[0] in self._text_fields:
             self._text = bytearray()
 
@@ -155,7 +153,7 @@ class FormReader:
             raise InvalidRequest(_FILE_IS_TEXT, param=FILE_FIELD)
         if self.filename is not None:
             raise InvalidRequest(
-                "The form has more than one `file`; send one request for each.", param=FILE_FIELD
+                "The form has more than one `file`. Send one request per file.", param=FILE_FIELD
             )
         self.filename = _decode(filename)
         self._is_file = True
@@ -174,7 +172,7 @@ class FormReader:
             raise InvalidRequest(f"{name} is longer than {MAX_TEXT_BYTES} bytes.", param=name)
         if self._texts_bytes > MAX_TEXTS_BYTES:
             raise InvalidRequest(
-                f"The text fields have more than {MAX_TEXTS_BYTES} bytes together: leave some out.",
+                f"The text fields have more than {MAX_TEXTS_BYTES} bytes together. Shorten them.",
                 param=name,
             )
 
@@ -193,7 +191,7 @@ class FormReader:
 
 
 def _find_extended_filename(disposition: bytes) -> bytes | None:
-    """The `filename*` of RFC 5987, which the parser of options leaves out."""
+    """Return the `filename*` of RFC 5987, which `parse_options_header` omits."""
     header = Message()
     header["content-disposition"] = disposition.decode("latin-1")
     filename = header.get_filename()

@@ -21,7 +21,6 @@ from api.formats.response_format import Granularity
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import SpeechForm, StreamForm, TranscriptionForm
 from api.intake.headers import IdempotencyKey
-from api.intake.submission import Accepted
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_deltas, describe_stream_events
@@ -90,17 +89,12 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
 
     Who closes the connection cancels the transcription, unless it came with an `Idempotency-Key`.
     """
-
-    def admit(form: SpeechForm) -> None:
-        if form.stream:
-            services.slots.take(request.scope)
-
     accepted = await services.submission.submit(
-        request, TranscriptionForm, endpoint=Endpoint.SYNC, idempotency_key=idempotency_key, admit=admit
+        request, TranscriptionForm, endpoint=Endpoint.SYNC, idempotency_key=idempotency_key
     )
-    if accepted.form.stream:
-        return _answer_deltas(services, accepted)
-    job_id, is_kept = accepted.job.job_id, accepted.is_kept
+    job_id, is_kept = accepted.job.job_id, idempotency_key is not None
+    if accepted.form.is_streamed:
+        return _answer_deltas(services, job_id, is_kept=is_kept)
     job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
     form = accepted.form
     body, media_type = await services.rendering.render(
@@ -128,14 +122,13 @@ async def transcribe_as_stream(
     Who closes the connection has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events` instead.
     With an `Idempotency-Key` the job goes on, and the same request follows it from its start.
     """
-    services.slots.take(request.scope)
     accepted = await services.submission.submit(
         request, StreamForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key
     )
     job = accepted.job
 
     async def on_client_left(_message: Message) -> None:
-        if not accepted.is_kept and not services.settings.stream_resume_s:
+        if idempotency_key is None and not services.settings.stream_resume_s:
             await services.leases.cancel(job.job_id)
 
     return answer_stream(
@@ -145,11 +138,9 @@ async def transcribe_as_stream(
     )
 
 
-def _answer_deltas(services: Services, accepted: Accepted) -> EventSourceResponse:
-    job_id = accepted.job.job_id
-
+def _answer_deltas(services: Services, job_id: str, *, is_kept: bool) -> EventSourceResponse:
     async def on_client_left(_message: Message) -> None:
-        if not accepted.is_kept:
+        if not is_kept:
             await services.leases.cancel(job_id)
 
     return answer_stream(

@@ -64,8 +64,10 @@ class MediaService:
             self._is_open = False
             self._end_server()
 
-    def probe(self, path: Path) -> float:
-        """Examine the content of the file at `path`, whatever its name, and return its duration in seconds.
+    def probe(self, path: Path, *, param: str = "file") -> float:
+        """Examine the content of the file at `path`, and return its duration in seconds.
+
+        The name of the file does not matter. `param` is the form field that errors name.
 
         Raises:
             UnreadableAudio: the file has no sound that can be decoded, or the examination exceeded a limit.
@@ -83,9 +85,9 @@ class MediaService:
                 case Probed(duration_s):
                     return duration_s
                 case TooLong():
-                    raise AudioTooLong(self._limits.max_audio_s)
+                    raise AudioTooLong(self._limits.max_audio_s, param=param)
                 case Unreadable(message):
-                    raise UnreadableAudio(message)
+                    raise UnreadableAudio(message, param=param)
 
     def decode_into(
         self, path: Path, pipe_fd: int, *, declared_duration_s: float | None = None, start_sample: int = 0

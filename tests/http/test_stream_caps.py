@@ -1,5 +1,6 @@
 """As many streams as may be, by all endpoints together: one more is refused before anything comes of it."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
@@ -152,3 +153,29 @@ def test_a_key_has_its_share_and_its_stream_tokens_count_for_it(
         of_shop = record_job(redis_url, key_name="shop")
         with keyed.stream("GET", f"{of_shop}/events", headers=SHOP) as answer:
             assert not is_refused(answer)
+
+
+def test_a_stream_is_refused_before_its_file_has_arrived(
+    free: httpx.Client, redis_url: str, held_worker: HeldWorker
+) -> None:
+    parts = (
+        b'--x\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
+    )
+    head = (
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with ExitStack() as streams:
+        for _ in range(MAX_STREAMS):
+            assert not is_refused(streams.enter_context(follow_events(free, redis_url)))
+        address = (free.base_url.host, free.base_url.port or 0)
+        with socket.create_connection(address, timeout=30) as client:
+            client.sendall(head + parts)
+            answer = b""
+            while b"too_many_streams" not in answer:
+                received = client.recv(65_536)
+                assert received, answer
+                answer += received
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    wait_for(lambda: has_room(free, redis_url))

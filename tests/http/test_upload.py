@@ -120,7 +120,7 @@ def test_a_client_that_falls_silent_in_the_middle_is_refused_and_leaves_nothing(
     api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = threading.Event()
-    monkeypatch.setattr("api.intake.upload_form.STALL_S", 0.2)
+    monkeypatch.setattr("api.intake.form_body.STALL_S", 0.2)
 
     def pausing() -> Iterator[bytes]:
         yield AUDIO

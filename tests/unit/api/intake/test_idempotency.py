@@ -7,7 +7,6 @@ import pytest
 
 from api.intake.form_fields import parse_form
 from api.intake.forms import JobForm, SpeechForm, TranscriptionForm
-from api.intake.submission import digest_request
 from shared.jobs import Endpoint
 
 FIELDS = {
@@ -24,7 +23,7 @@ def digest(
     endpoint: Endpoint = Endpoint.SYNC,
     kind: type[SpeechForm] = TranscriptionForm,
 ) -> str:
-    return digest_request(endpoint, parse_form(kind, fields), "ab" * 32)
+    return parse_form(kind, fields).digest(endpoint, file_sha256="ab" * 32)
 
 
 def test_the_spelling_and_order_of_fields_do_not_count() -> None:
@@ -67,17 +66,16 @@ def test_every_field_of_a_job_counts(field: str, value: str) -> None:
 
 def test_the_endpoint_counts_and_the_file() -> None:
     form = parse_form(JobForm, {})
-    assert digest_request(Endpoint.JOBS, form, "aa") != digest_request(Endpoint.STREAM, form, "aa")
-    assert digest_request(Endpoint.JOBS, form, "aa") != digest_request(Endpoint.JOBS, form, "ab")
+    assert form.digest(Endpoint.JOBS, file_sha256="aa") != form.digest(Endpoint.STREAM, file_sha256="aa")
+    assert form.digest(Endpoint.JOBS, file_sha256="aa") != form.digest(Endpoint.JOBS, file_sha256="ab")
 
 
 def test_another_process_comes_to_the_same() -> None:
     code = f"""
 from api.intake.form_fields import parse_form
 from api.intake.forms import TranscriptionForm
-from api.intake.submission import digest_request
 from shared.jobs import Endpoint
-print(digest_request(Endpoint.SYNC, parse_form(TranscriptionForm, {FIELDS!r}), "ab" * 32))
+print(parse_form(TranscriptionForm, {FIELDS!r}).digest(Endpoint.SYNC, file_sha256="ab" * 32))
 """
     for seed in ("1", "2"):
         done = subprocess.run(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors.tree import UploadTooLarge
-from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES, FormReader
+from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader
 from shared.errors import InvalidRequest
 
 CONTENT_TYPE = "multipart/form-data; boundary=x-y"
@@ -22,8 +22,10 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--x-y--\r\n"
 
 
-def read(body: bytes, *, max_file_bytes: int = 1_000_000, chunk_bytes: int = 50) -> tuple[FormReader, bytes]:
-    reader = FormReader(CONTENT_TYPE, max_file_bytes=max_file_bytes, text_fields=("prompt", "keywords"))
+def read(
+    body: bytes, *, max_file_bytes: int = 1_000_000, chunk_bytes: int = 50
+) -> tuple[MultipartReader, bytes]:
+    reader = MultipartReader(CONTENT_TYPE, max_file_bytes=max_file_bytes, text_fields=("prompt", "keywords"))
     file = bytearray()
     for start in range(0, len(body), chunk_bytes):
         for piece in reader.feed(body[start : start + chunk_bytes]):
@@ -81,12 +83,12 @@ def test_a_file_whose_name_is_only_given_in_the_extended_form_is_a_file() -> Non
         (form(part("file", b"", "a.wav")), "file", "empty"),
         (form(part("file", b"1", "a"), part("file", b"2", "b")), "file", "more than one"),
         (form(part("note", b"x" * (MAX_TEXT_BYTES + 1))), "note", "longer than"),
-        (form(*[part("note", b"x")] * (MAX_PARTS + 1)), None, "more than 1000 fields. A list fits"),
+        (form(*[part("note", b"x")] * (MAX_PARTS + 1)), None, "more than 1000 fields. Send a list"),
         (form(*[part("note", b"x" * MAX_TEXT_BYTES)] * 17), "note", "more than 1048576 bytes together"),
-        (part("file", b"sound", "a.wav"), None, "ends in the middle"),
-        (b"--x-y\r\nno header at all", None, "not well formed"),
-        (b"not a form", None, "not well formed"),
-        (b"", None, "ends in the middle"),
+        (part("file", b"sound", "a.wav"), None, "is incomplete"),
+        (b"--x-y\r\nno header at all", None, "malformed"),
+        (b"not a form", None, "malformed"),
+        (b"", None, "is incomplete"),
     ],
 )
 def test_a_form_that_cannot_be_served_is_refused(body: bytes, param: str | None, message: str) -> None:
@@ -101,13 +103,13 @@ def test_a_form_that_cannot_be_served_is_refused(body: bytes, param: str | None,
 )
 def test_a_body_that_is_no_form_is_refused_naming_the_file(content_type: str | None) -> None:
     with pytest.raises(InvalidRequest, match="multipart/form-data") as refusal:
-        FormReader(content_type, max_file_bytes=10)
+        MultipartReader(content_type, max_file_bytes=10)
     assert refusal.value.param == "file"
 
 
 def test_a_boundary_longer_than_any_client_uses_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="not well formed"):
-        FormReader(f"multipart/form-data; boundary={'x' * 1000}", max_file_bytes=10)
+    with pytest.raises(InvalidRequest, match="malformed"):
+        MultipartReader(f"multipart/form-data; boundary={'x' * 1000}", max_file_bytes=10)
 
 
 def test_the_bytes_of_the_file_are_counted_and_not_those_of_the_form() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from api.intake.form_body import UrlencodedReader, is_urlencoded
 from api.intake.multipart import MAX_PARTS, MAX_TEXT_BYTES
-from api.intake.urlencoded import UrlencodedReader, is_urlencoded
 from shared.errors import InvalidRequest
 
 
