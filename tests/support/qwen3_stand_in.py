@@ -13,7 +13,7 @@ from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 END = 151_645
 ENGLISH = "language English<asr_text>"
 
-# What the model says of a window, given the prompt and whether it must not repeat itself.
+# The text of a window, given the prompt and whether repeats are penalised.
 Script = Callable[[Prompt, bool], str]
 
 

@@ -95,17 +95,11 @@ class BatchDecoding:
             waiting.sort(key=_avoids_repeats)
             for _, sequences in groupby(waiting, key=_avoids_repeats):
                 while batch := list(islice(sequences, self._max_sequences)):
-                    self._generate_or_halve(batch)
+                    run_or_halve(self._generate, batch)
             self._publish()
         return [
-            DecodedPart(
-                sequence.window,
-                sequence.text,
-                language,
-                tuple(sequence.faults),
-                token_counts=sequence.token_counts,
-            )
-            for sequence, language in zip(self._sequences, self._find_languages(), strict=True)
+            DecodedPart(one.window, one.text, language, tuple(one.faults), token_counts=one.token_counts)
+            for one, language in zip(self._sequences, self._find_languages(), strict=True)
         ]
 
     def _find_languages(self) -> Iterator[str | None]:
@@ -115,23 +109,6 @@ class BatchDecoding:
             language = self._hint or language_code(sequence.language) or previous
             yield language
             previous = language if sequence.text else previous
-
-    def _generate_or_halve(self, sequences: Sequence[SequenceState]) -> None:
-        """Generate at once, or in halves if memory is short.
-
-        The batch size is an estimate from the memory that was free after loading. Other programs on the GPU
-        or a long context can use that memory. Halves that do not fit fail, with the settings to lower.
-        """
-        try:
-            self._generate(sequences)
-        except OutOfDeviceMemory:
-            middle = len(sequences) // 2
-            if not middle:
-                raise
-            for sequence in sequences:
-                sequence.end_generation()
-            for half in (sequences[:middle], sequences[middle:]):
-                self._generate([sequence for sequence in half if not sequence.is_accepted])
 
     def _generate(self, batch: Sequence[SequenceState]) -> None:
         def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:

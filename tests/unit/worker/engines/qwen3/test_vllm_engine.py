@@ -34,7 +34,7 @@ from worker.engines.qwen3.vllm_model import StoppableGenerator
 ENGLISH = "language English<asr_text>"
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
 
-# What the model says of a window, given the request and what it said before.
+# The text of a window, given the request and the text so far.
 Script = Callable[[Request, str], str]
 
 
