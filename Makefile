@@ -5,12 +5,13 @@
 .PHONY: help run test test-full check docs fuzz chaos bench-reliability bench-partials lock clean
 MAKEFLAGS += --no-print-directory
 
-# The first usable Python, else one that uv finds or downloads. Each is run: a version manager has shims for
+# The first usable Python, else one that uv has or downloads. Each is run first: a version manager has shims for
 # versions that are not installed. Python 3.14 comes late because fewer wheels exist for it.
 IS_PYTHON_USABLE = 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
+FIND_UV_PYTHON = uv python find --system --python-preference only-managed 3.13
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.14 python3; do \
 	"$$python" -c $(IS_PYTHON_USABLE) 2>/dev/null && echo "$$python" && exit; done; \
-	uv python find 3.13 2>/dev/null || { uv python install 3.13 >&2 && uv python find 3.13; } 2>/dev/null)
+	command -v uv >/dev/null && { $(FIND_UV_PYTHON) 2>/dev/null || { uv python install 3.13 >&2 && $(FIND_UV_PYTHON); }; })
 
 # An index with CPU builds of torch, for when pip's own index has none.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu

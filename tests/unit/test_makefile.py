@@ -26,7 +26,7 @@ def write_uv(folder: Path, *, has_python: bool = False, can_download: bool = Tru
         folder,
         "uv",
         f'case "$*" in "python install 3.13") {"" if can_download else "exit 1; "}: > {marker} ;;',
-        f'"python find 3.13") [ -e {marker} ] && echo /managed/python3.13 ;; *) exit 2 ;; esac',
+        f'"python find "*" 3.13") [ -e {marker} ] && echo /managed/python3.13 ;; *) exit 2 ;; esac',
     )
 
 
