@@ -33,6 +33,7 @@ from api.streams.stream_requests import StreamRequests
 from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
 from api.upload_sweeper import UploadSweeper
+from api.webhooks.deliverer import open_deliverer
 from shared.broker import create_celery
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
@@ -41,12 +42,16 @@ from shared.record.connection import connect, open_async_connection, run_async_o
 from shared.record.sweeper import Sweeper
 from shared.upload_store import UploadStore
 
+DELIVERY_GRACE_S = 1.0
+"""Seconds that webhook attempts get to end at the stop, after DRAIN_S; others are made again later."""
+
 _logger = structlog.get_logger(__name__)
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """The application; it starts without Redis too. `app.state.hub.close()` ends all streams and waits."""
-    parts = _Parts(settings)
+    keys = _read_keys(settings)
+    parts = _Parts(settings, keys)
     app = FastAPIOffline(
         redoc_url=None,
         redirect_slashes=False,  # what is not there is answered as such, in the shape of all errors
@@ -57,7 +62,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.hub = parts.hub
-    keys = _read_keys(settings)
     services = app.state.services = parts.create_services(keys=len(keys))
     install_error_handlers(app)
     _surround(app, services, keys)
@@ -94,7 +98,7 @@ def _read_keys(settings: ApiSettings) -> ApiKeys:
 class _Parts:
     """The long-lived parts of one process. Nothing is started or connected before `live`."""
 
-    def __init__(self, settings: ApiSettings) -> None:
+    def __init__(self, settings: ApiSettings, keys: ApiKeys) -> None:
         self._settings = settings
         self._connection = open_async_connection(settings.redis_url)
         self._runner = run_async_on(self._connection)
@@ -106,6 +110,7 @@ class _Parts:
         self._fetcher = open_audio_fetcher(settings)
         self.hub = EventHub(settings.redis_url)
         self._leases = ListenerLeases(self.hub, self._runner, job_ttl_s=settings.job_ttl_s)
+        self._deliverer = open_deliverer(settings, keys, self._runner, wake_up=self.hub.deliveries_due)
 
     def create_services(self, *, keys: int) -> Services:
         """What the routes work with, on a server with so many API keys."""
@@ -139,7 +144,7 @@ class _Parts:
         self._uploads.prepare()
         await asyncio.to_thread(self._media.start)
         self._job_sweeper.start()
-        lasting = (self.hub, self._upload_sweeper, self._leases)
+        lasting = (self.hub, self._upload_sweeper, self._leases, self._deliverer)
         tasks = [asyncio.create_task(part.run()) for part in lasting]
         try:
             yield
@@ -148,6 +153,7 @@ class _Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._deliverer.finish(grace_s=min(DELIVERY_GRACE_S, self._settings.drain_s))
             await asyncio.to_thread(self._job_sweeper.stop)
             await asyncio.to_thread(self._media.stop)
             await self._connection.aclose()

@@ -13,8 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from api.access.api_key_source import read_api_keys
 from api.access.origins import parse_origins
-from api.webhooks.schedule import parse_waits
-from api.webhooks.signing_secrets import parse_server_secrets
+from api.access.signing_secrets import parse_server_secrets
 from shared.record.backlog import QueueLimits
 from shared.settings import SharedSettings
 
@@ -112,21 +111,21 @@ class ApiSettings(SharedSettings):
     """Names that stand for whatever model is served, with commas between them. Empty: none."""
 
     webhook_secret: SecretStr = SecretStr("")
-    """What callbacks (webhooks) are signed with: `whsec_` and 24 to 64 random bytes in base64, or several
-    with commas between them while it is changed. Empty: `make run` makes one; elsewhere `webhook_url` is
+    """The secret that signs webhooks: `whsec_` and 24 to 64 random bytes in base64. Several with commas
+    between them all sign, for a change of secret. Empty: `make run` makes one; elsewhere `webhook_url` is
     refused."""
 
     webhook_timeout_s: PositiveFloat = 10.0
-    """Seconds within which the receiver of a callback must have answered, all in all."""
+    """Seconds within which the receiver of a webhook must have answered, the look-up of its host included."""
 
     webhook_retries_s: str = "5,300,1800,7200,18000,36000,21600"
-    """Seconds to wait after each failed try of a callback before the next one, give or take a fifth, with
-    commas between them; a Retry-After of the receiver makes it up to an hour. By default eight tries in
-    about a day."""
+    """Seconds to wait after each failed attempt to deliver a webhook, with commas between them. Each varies
+    by up to a fifth; the receiver's Retry-After can make it longer, up to an hour. The default makes eight
+    attempts in about a day."""
 
     public_url: str = ""
     """The address at which clients reach the server, such as `https://asr.example.com`, for links in
-    callbacks. Empty: they hold paths only."""
+    webhooks. Empty: links are paths."""
 
     @field_validator("webhook_secret")
     @classmethod
@@ -137,7 +136,7 @@ class ApiSettings(SharedSettings):
     @field_validator("webhook_retries_s")
     @classmethod
     def _check_webhook_retries(cls, given: str) -> str:
-        parse_waits(given)
+        parse_waits_s(given)
         return given
 
     @field_validator("api_keys")
@@ -160,7 +159,7 @@ class ApiSettings(SharedSettings):
     @property
     def webhook_waits_s(self) -> tuple[float, ...]:
         """The waits in WEBHOOK_RETRIES_S."""
-        return parse_waits(self.webhook_retries_s)
+        return parse_waits_s(self.webhook_retries_s)
 
     @property
     def queue_limits(self) -> QueueLimits:
@@ -171,3 +170,15 @@ class ApiSettings(SharedSettings):
     def model_alias_names(self) -> frozenset[str]:
         """The names in MODEL_ALIASES."""
         return frozenset(filter(None, map(str.strip, self.model_aliases.split(","))))
+
+
+def parse_waits_s(setting: str) -> tuple[float, ...]:
+    """Return the waits in WEBHOOK_RETRIES_S.
+
+    Raises:
+        ValueError: one of them is not a number of seconds above 0.
+    """
+    waits_s = tuple(float(wait) for wait in setting.split(",") if wait.strip())
+    if not all(0 < wait_s < float("inf") for wait_s in waits_s):
+        raise ValueError("each wait must be a number of seconds above 0")
+    return waits_s

@@ -12,9 +12,6 @@ from kombu.exceptions import OperationalError
 QUEUE_NAME = "transcription"
 TASK_NAME = "worker.tasks.transcribe"
 
-DELIVERY_QUEUE_NAME = "webhooks"
-DELIVERY_TASK_NAME = "api.webhooks.tasks.deliver"
-
 _logger = structlog.get_logger(__name__)
 
 
@@ -66,17 +63,8 @@ def send_ticket(celery: Celery) -> bool:
 
     A ticket that cannot be sent is not lost work: workers also check the queue without one.
     """
-    return _send(celery, TASK_NAME, QUEUE_NAME)
-
-
-def send_delivery_ticket(celery: Celery) -> bool:
-    """Send the webhook process to the deliveries; return false if the broker does not answer."""
-    return _send(celery, DELIVERY_TASK_NAME, DELIVERY_QUEUE_NAME)
-
-
-def _send(celery: Celery, task: str, queue: str) -> bool:
     try:
-        celery.send_task(task, queue=queue, retry=False, ignore_result=True)
+        celery.send_task(TASK_NAME, queue=QUEUE_NAME, retry=False, ignore_result=True)
     except OperationalError as error:
         _logger.warning("ticket_not_sent", reason=str(error))
         return False

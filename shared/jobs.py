@@ -157,17 +157,18 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class DeliveryOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a try to tell somebody's server how a job ended came to.
+    """The outcome of an attempt to deliver a webhook.
 
-    `status` is the code of its answer, `error` says in a sentence why there was none, or why it is the last.
+    `status` is the code that the receiver answered. `error` is a sentence: why it did not answer, or why the
+    attempt is the last.
     """
 
     status: int | None = None
     error: str | None = None
 
 
-class DeliveryTry(msgspec.Struct, frozen=True):
-    """One try, begun at `at_ms`; the next one is due at `next_ms`, if there is one."""
+class DeliveryAttempt(msgspec.Struct, frozen=True):
+    """One attempt to deliver a webhook, begun at `at_ms`. The next is due at `next_ms`, if there is one."""
 
     attempt: int
     at_ms: int
@@ -204,7 +205,7 @@ class Job(msgspec.Struct, frozen=True):
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
     token_counts: TokenCounts | None = None
-    deliveries: tuple[DeliveryTry, ...] = ()
+    deliveries: tuple[DeliveryAttempt, ...] = ()
     eta_s: float | None = None
     model_state: ModelState | None = None
     inference_ms: int = 0

@@ -1,7 +1,7 @@
 """API keys: how they are written in API_KEYS, and how the one that a client sends is looked up.
 
 An entry is `NAME=KEY`, or `KEY` alone, then any limits, each behind a space: `lab=KEY max_audio_s=600`, and
-`webhook_secret=whsec_...` where callbacks of its jobs are signed with a secret of its own. KEY is the key
+`webhook_secret=whsec_...` where webhooks of its jobs are signed with a secret of its own. KEY is the key
 itself or `sha256:` and the 64 hexadecimal digits of its SHA-256. Only digests of keys are kept. Errors name
 entries by their place, never by what is in them: any part of it may be a key.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from api.webhooks.signing_secrets import BadWebhookSecret, check_secret
+from api.access.signing_secrets import BadWebhookSecret, check_secret
 
 MIN_KEY_CHARACTERS = 16
 

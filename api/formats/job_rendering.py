@@ -14,7 +14,7 @@ from api.schemas.jobs import (
 )
 from api.schemas.transcripts import TranscriptBody
 from shared.capabilities import ModelState
-from shared.jobs import DeliveryTry, Job, JobState
+from shared.jobs import DeliveryAttempt, Job, JobState
 
 _MS_PER_S = 1_000
 
@@ -22,7 +22,7 @@ _MS_PER_S = 1_000
 def render_job(job: Job) -> JobBody:
     """Render the current state of a job."""
     transcript = _render_transcript(job) if job.state is JobState.SUCCEEDED else None
-    deliveries = [_render_delivery(tried) for tried in job.deliveries]
+    deliveries = [_render_attempt(tried) for tried in job.deliveries]
     return JobBody(**dict(render_listed_job(job)), deliveries=deliveries, transcript=transcript)
 
 
@@ -55,13 +55,13 @@ def _name_model_state(state: ModelState | None) -> Literal["cold", "loading", "w
     return "loading" if state is ModelState.LOADING else "cold"
 
 
-def _render_delivery(tried: DeliveryTry) -> DeliveryBody:
+def _render_attempt(made: DeliveryAttempt) -> DeliveryBody:
     return DeliveryBody(
-        at=_to_datetime(tried.at_ms),
-        attempt=tried.attempt,
-        status=tried.outcome.status,
-        error=tried.outcome.error,
-        next_at=_to_datetime(tried.next_ms) if tried.next_ms is not None else None,
+        at=_to_datetime(made.at_ms),
+        attempt=made.attempt,
+        status=made.outcome.status,
+        error=made.outcome.error,
+        next_at=_to_datetime(made.next_ms) if made.next_ms is not None else None,
     )
 
 

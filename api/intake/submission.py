@@ -24,9 +24,9 @@ from api.intake.headers import read_client_timeout
 from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
 from api.intake.request_check import check_request
 from api.intake.uploads import IncomingUpload, UploadIntake
+from api.intake.webhook_check import check_webhook_url
 from api.middleware.request_context import note_job, note_replay
 from api.settings import ApiSettings
-from api.webhooks.request_check import check_webhook_url
 from shared.broker import send_ticket
 from shared.capabilities import Capabilities
 from shared.errors import AudioTooLong, InvalidRequest, QueueUnavailable

@@ -8,13 +8,13 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas.jobs import JOB_ID_EXAMPLE
 from api.schemas.webhooks import JobEndedBody
-from api.settings import ApiSettings
-from api.webhooks.schedule import JITTER, MAX_RETRY_AFTER_S, Fate, RetryPlan, judge_status, parse_waits
+from api.settings import ApiSettings, parse_waits_s
+from api.webhooks.retry_plan import JITTER, MAX_RETRY_AFTER_S, RetryPlan, Verdict, judge_status
 
 _REFERENCE = "#/components/schemas/{model}"
 
 _TIMEOUT_S: float = ApiSettings.model_fields["webhook_timeout_s"].default
-_PLAN = RetryPlan(parse_waits(ApiSettings.model_fields["webhook_retries_s"].default))
+_PLAN = RetryPlan(parse_waits_s(ApiSettings.model_fields["webhook_retries_s"].default))
 
 _DESCRIPTION = f"""A job that was submitted with a `webhook_url` has ended: that address is told so, by the
 [Standard Webhooks](https://www.standardwebhooks.com/) convention.
@@ -26,9 +26,9 @@ The receiver has WEBHOOK_TIMEOUT_S (by default {_TIMEOUT_S:g} s) to answer, from
 Of its answer no more than status and Retry-After is read, and no redirect is followed. Where it is silent for
 so long, the connection fails or its name is not found, the callback is sent again, as after a 5XX. The waits
 between two tries are those of WEBHOOK_RETRIES_S, each longer or shorter by up to {JITTER:.0%}: by
-default there are {_PLAN.most_tries} tries within {math.ceil(_PLAN.longest_s / 3600)} hours. It is given up at
-once where the host has an address that is not public, unless the server allows that, and when the job is
-deleted.
+default there are {_PLAN.max_attempts} attempts within {math.ceil(_PLAN.longest_s / 3600)} hours. It is given
+up at once where the host has an address that is not public, unless the server allows that, and when the job
+is deleted.
 
 The job is kept until that has come to an end, and JOB_TTL_S longer.
 
@@ -62,9 +62,9 @@ _HEADERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 _MEANINGS = {
-    Fate.DELIVERED: "The receiver has it: this callback is not sent again.",
-    Fate.RETRY: "The receiver may take it later: it is sent again, as long as there are tries left.",
-    Fate.REFUSED: "The receiver will never take it: this callback is not sent again; those of others are.",
+    Verdict.DELIVERED: "The receiver has it: this callback is not sent again.",
+    Verdict.RETRY: "The receiver may take it later: it is sent again, as long as there are tries left.",
+    Verdict.REFUSED: "The receiver will never take it: this callback is not sent again; those of others are.",
 }
 
 # What is said of a status goes before what is said of its range; the status beside a range stands for it.
@@ -127,6 +127,6 @@ def _compose(state: str, error: Mapping[str, str] | None = None) -> dict[str, An
 def _describe_answer(status: int) -> dict[str, Any]:
     fate = judge_status(status)
     answer: dict[str, Any] = {"description": _MEANINGS[fate]}
-    if fate is Fate.RETRY:
+    if fate is Verdict.RETRY:
         answer["headers"] = _RETRY_AFTER
     return answer

@@ -1,4 +1,4 @@
-"""How connections are opened: to the very address that was checked, so a second answer of DNS has no say."""
+"""Connections to checked addresses: the checked address itself is connected to, so DNS has no second say."""
 
 import asyncio
 import math
@@ -9,24 +9,35 @@ from dataclasses import dataclass
 import httpcore
 
 from api.errors.urls import Refusal, UrlRefused
-from api.outbound.resolution import UNRESOLVED, Resolve, check_addresses
+from api.outbound.addresses import is_public
+from api.outbound.resolution import UNRESOLVED, Resolve
 
 LOOKUP_SHARE = 0.9
-"""Which part of the time to connect a look-up may take: so one that hangs is told as what it is."""
+"""The part of the time to connect that a look-up may take, so that one that hangs is reported as such."""
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """Which addresses may be connected to, and what the client calls the URL."""
+    """The addresses that may be connected to; `param` is the client's name for the URL, for errors."""
 
     allow_private: bool
     param: str
 
     def check(self, addresses: Sequence[str]) -> Sequence[str]:
-        """`addresses`, or UrlRefused."""
-        return check_addresses(addresses, allow_private=self.allow_private, param=self.param)
+        """Return `addresses` if all of them may be connected to.
+
+        One address that is not public spoils all: a host that has both kinds is made to deceive.
+
+        Raises:
+            UrlRefused: there is no address, or one of them is not public and `allow_private` is false.
+        """
+        if not addresses:
+            raise UrlRefused(Refusal.UNRESOLVED, param=self.param)
+        if not self.allow_private and not all(map(is_public, addresses)):
+            raise UrlRefused(Refusal.PRIVATE, param=self.param)
+        return addresses
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
@@ -50,13 +61,13 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         """Connect to the first address of `host` that answers, within `timeout` in all.
 
         Raises:
-            UrlRefused: not all addresses of the host may be connected to, or there is none.
+            UrlRefused: the host has no address, or one that must not be connected to.
         """
         ends_s = time.monotonic() + (math.inf if timeout is None else timeout)
         addresses = self._rule.check(await self._find_addresses(host, timeout))
         failure: Exception | None = None
         for tried, address in enumerate(addresses):
-            # One that is silent must not take the time of the others.
+            # A silent address must not take the time of the others.
             part_s = (ends_s - time.monotonic()) / (len(addresses) - tried)
             try:
                 return await self._backend.connect_tcp(address, port, part_s, local_address, socket_options)

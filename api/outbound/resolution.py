@@ -1,106 +1,74 @@
-"""From the name of a host to the addresses that may be connected to."""
+"""The addresses of hosts, looked up on threads that nothing else uses."""
 
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-
-from api.errors.urls import Refusal, UrlRefused
-from api.outbound.addresses import is_public
-from api.outbound.places import Places
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """Host to addresses, the likeliest to answer first; raises OSError or UnicodeError."""
 
 UNRESOLVED = (OSError, UnicodeError)
-"""What a resolver raises where a host has no address, or no name that could have one."""
+"""The errors of a resolver for a host without an address, or a name that no host can have."""
 
-LOOKUPS_AT_ONCE = 256
-"""How many names are looked up at once; others wait. It is far more than there are requests under way, as a
-look-up that hangs cannot be ended, and outlives the request that it was for."""
-
-LOOKUPS_OF_A_DOMAIN = {2: 32, 3: 8}
-"""How many of these may be for names that agree in so many last labels: whoever has a domain whose servers
-are silent must not get all. The third label tells domains under `co.uk` and its like apart."""
+MAX_LOOKUPS = 128
+"""The most names that one client looks up at once. A look-up that hangs keeps its place until the resolver
+gives up, which is later than the request that wanted it."""
 
 Lookup = asyncio.Future[Sequence[str]]
 
 
 class HostLookups:
-    """Asks the resolver of this machine, each time on a thread of its own, for one event loop.
+    """Asks the resolver of this machine on threads of its own, for one event loop.
 
-    The threads that the loop has for everything else are not used: they are few, and look-ups that hang would
-    hold them. Nor does the end of the process wait for these.
+    The loop's default threads serve everything else, and names that hang would hold them. A pool of
+    `concurrent.futures` would not do either: the end of the process waits for its threads. Daemon threads are
+    left behind.
     """
 
     def __init__(self) -> None:
         self._under_way: dict[str, Lookup] = {}
-        self._places = Places()
+        self._places = asyncio.Semaphore(MAX_LOOKUPS)
 
     async def resolve(self, host: str) -> Sequence[str]:
-        """The addresses of a host; who asks for it while it is looked up gets what that finds.
+        """Return the addresses of a host. Concurrent calls for one host share a look-up.
 
         Raises:
-            OSError, UnicodeError: it has none, or no name that could have one.
+            OSError, UnicodeError: the host has no address, or the name is malformed.
         """
-        while host not in self._under_way:
-            limits = _limit_lookups(host)
-            if self._places.find_full(limits) is None:
-                self._begin(host, limits)
+        if host not in self._under_way:
+            # The caller itself waits for a place, so one that gives up leaves no look-up behind.
+            await self._places.acquire()
+            if host in self._under_way:
+                self._places.release()
             else:
-                await self._places.wait_for_change()
+                self._begin(host)
         return await asyncio.shield(self._under_way[host])
 
-    def _begin(self, host: str, names: Mapping[str, int]) -> None:
+    def _begin(self, host: str) -> None:
         lookup: Lookup = asyncio.get_running_loop().create_future()
         try:
             threading.Thread(target=_look_up, args=(host, lookup), name="look-up", daemon=True).start()
         except RuntimeError as error:
+            self._places.release()
             raise OSError("this process gets no further thread") from error
         self._under_way[host] = lookup
-        self._places.take(names)
+        lookup.add_done_callback(partial(self._end, host))
 
-        def end(ended: Lookup) -> None:
-            ended.exception()  # noticed, should nobody wait for it any more
-            del self._under_way[host]
-            self._places.free(names)
-
-        lookup.add_done_callback(end)
-
-
-def check_addresses(addresses: Sequence[str], *, allow_private: bool, param: str) -> Sequence[str]:
-    """`addresses`, if there are any and every one of them may be connected to.
-
-    One that is not public spoils all: hosts that have both are made to deceive.
-
-    Raises:
-        UrlRefused: there is none, or one that is not public.
-    """
-    if not addresses:
-        raise UrlRefused(Refusal.UNRESOLVED, param=param)
-    if not allow_private and not all(map(is_public, addresses)):
-        raise UrlRefused(Refusal.PRIVATE, param=param)
-    return addresses
-
-
-def _limit_lookups(host: str) -> dict[str, int]:
-    """How many look-ups there may be in all, and under the domains of `host`."""
-    labels = host.lower().rstrip(".").split(".")
-    limits = {"": LOOKUPS_AT_ONCE}
-    for count, limit in LOOKUPS_OF_A_DOMAIN.items():
-        if len(labels) >= count:
-            limits[".".join(labels[-count:])] = limit
-    return limits
+    def _end(self, host: str, lookup: Lookup) -> None:
+        lookup.exception()  # retrieved here, since the callers may have given up
+        del self._under_way[host]
+        self._places.release()
 
 
 def _look_up(host: str, lookup: Lookup) -> None:
-    """What a thread does; the loop may be closed when it is done."""
+    """Settle `lookup`, on a thread; its loop may be closed by then."""
     settle: Callable[[], None]
     try:
         settle = partial(lookup.set_result, _ask_resolver(host))
-    except Exception as error:  # noqa: BLE001 - a border: whoever waits is told
+    except Exception as error:  # noqa: BLE001 - the border of a thread: the callers get the error
         settle = partial(lookup.set_exception, error)
     with suppress(RuntimeError):
         lookup.get_loop().call_soon_threadsafe(settle)

@@ -11,7 +11,7 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.record.connection import END_MESSAGE, job_of_channel, wake_up_channel
+from shared.record.connection import DELIVERIES_CHANNEL, END_MESSAGE, job_of_channel, wake_up_channel
 
 PING_INTERVAL_S = 5.0
 """A connection that is silent for this long is asked whether it lives, and has as long again to answer."""
@@ -38,6 +38,8 @@ class EventHub:
         self._waiting_for_end: set[asyncio.Event] = set()
         self._failures = 0
         self.is_closed = False
+        self.deliveries_due = asyncio.Event()
+        """Set whenever a webhook delivery may be due; the task that delivers clears it before it looks."""
 
     @contextmanager
     def listen(self, job_id: str, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
@@ -84,6 +86,7 @@ class EventHub:
 
     async def _receive_wake_ups(self) -> NoReturn:
         async with self._connection.pubsub() as subscription:
+            await subscription.subscribe(DELIVERIES_CHANNEL)
             await subscription.psubscribe(wake_up_channel("*"))
             while True:
                 self._on_message(await _next_message(subscription))
@@ -93,6 +96,8 @@ class EventHub:
             case "pmessage":
                 is_end = message["data"] == END_MESSAGE
                 self._wake(job_of_channel(message["channel"].decode()), is_end=is_end)
+            case "message":
+                self.deliveries_due.set()
             case "psubscribe":
                 _logger.info("event_hub_connected")
                 self._failures = 0
@@ -109,6 +114,7 @@ class EventHub:
                 wake_up.set()
 
     def _wake_all(self) -> None:
+        self.deliveries_due.set()
         for job_id in self._listeners:
             self._wake(job_id, is_end=True)
 

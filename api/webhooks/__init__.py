@@ -1,4 +1,4 @@
-"""Webhooks: telling somebody's server how a job ended, by the Standard Webhooks convention.
+"""Webhooks: reporting the end of a job to its `webhook_url`, by the Standard Webhooks convention.
 
-The api checks here what it is asked for; a process of its own (`python -m api.webhooks`) delivers.
+Every api process delivers, as a task beside its requests. Leases in the job record share the work among them.
 """

@@ -1,148 +1,156 @@
-"""Delivers what is due: many deliveries at once, but only a few to one receiver."""
+"""The task that delivers webhooks: many attempts at once, but few to one host."""
 
 import asyncio
-import os
-import socket
-import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from contextlib import suppress
+from typing import NoReturn
 
 import structlog
 
-from api.webhooks.schedule import Fate, RetryPlan
-from api.webhooks.sender import Answer
-from api.webhooks.slots import MAX_AT_ONCE, Slots
+from api.access.api_keys import ApiKeys
+from api.access.signing_secrets import WebhookSecrets
+from api.outbound.clients import open_guarded_async_client
+from api.outbound.resolution import HostLookups
+from api.settings import ApiSettings
+from api.webhooks.retry_plan import RetryPlan, Verdict
+from api.webhooks.sender import Answer, Sender
 from shared.errors import QueueUnavailable
 from shared.jobs import DeliveryOutcome
 from shared.record.deliveries import (
     ClaimTerms,
     Delivery,
     NoneDue,
-    Standing,
     claim_delivery,
     end_delivery,
-    put_delivery_off,
+    retry_delivery,
 )
 from shared.record.scripts import AsyncScriptRunner, ScriptCall
 
-LOOK_INTERVAL_S = 0.5
-"""How often the record is looked at without a ticket, should tickets be lost or the broker be slow."""
+MAX_ATTEMPTS_AT_ONCE = 128
+"""The most attempts under way in one api process."""
 
-REPORT_AGAIN_S = 0.5
+MAX_ATTEMPTS_PER_HOST = 4
+"""The most of them to one host, on all its ports. So 31 hosts that hang leave places for others."""
 
-_BROKEN = Answer(DeliveryOutcome(error="Something went wrong in this server."), Fate.RETRY)
+MAX_REST_S = 15.0
+"""Seconds after which the record is looked at without a wake-up, should one be lost with its connection."""
+
+REPORT_WITHIN_S = 5.0
+"""Seconds by which a lease is longer than its attempt, for the report, which Redis may keep waiting."""
+
+OVERDUE_S = 259_200.0
+"""Seconds beyond its plan after which a delivery is given up, such as one of many to a slow host."""
+
+REDIS_RETRY_S = 0.5
+
+CANCEL_WITHIN_S = 1.0
+
+_BROKEN = Answer(DeliveryOutcome(error="An internal error occurred."), Verdict.RETRY)
 
 _logger = structlog.get_logger(__name__)
 
 
 class Deliverer:
-    """Runs on one event loop, from `run` until `stop`; what it leased and did not report comes due again."""
+    """Attempts due deliveries on one event loop. An attempt that is never reported comes due again."""
 
     def __init__(
         self,
         runner: AsyncScriptRunner,
-        send: Callable[[Delivery], Awaitable[Answer]],
+        sender: Sender,
         plan: RetryPlan,
         *,
-        lease_s: float,
-        quick_s: float,
+        timeout_s: float,
+        wake_up: asyncio.Event,
     ) -> None:
         self._runner = runner
-        self._send = send
+        self._sender = sender
         self._plan = plan
-        self._quick_s = quick_s
-        deliverer_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._terms = ClaimTerms(lease_s, plan.most_tries, deliverer_id, plan.longest_s)
-        self._room = asyncio.Semaphore(MAX_AT_ONCE)
-        self._slots = Slots()
-        self._woken = asyncio.Event()
-        self._stopped = asyncio.Event()
-        self._tries: set[asyncio.Task[None]] = set()
+        self._terms = ClaimTerms(
+            timeout_s + REPORT_WITHIN_S, plan.max_attempts, give_up_s=plan.longest_s + OVERDUE_S
+        )
+        self._wake_up = wake_up
+        self._attempts: dict[asyncio.Task[None], str] = {}
+        """Each attempt under way, with its host."""
 
-    def wake(self) -> None:
-        """Look at the record now."""
-        self._woken.set()
+    async def run(self) -> NoReturn:
+        """Begin attempts until cancelled; `finish` then ends those under way."""
+        while True:
+            self._wake_up.clear()
+            rest_s = await self._begin_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await self._wake_up.wait()
 
-    def stop(self) -> None:
-        """Begin no further try."""
-        self._stopped.set()
-        self._woken.set()
+    async def finish(self, *, grace_s: float) -> None:
+        """Give the attempts under way `grace_s` seconds, then cancel them; their leases end later."""
+        await self._wait_for_attempts(grace_s)
+        for attempt in self._attempts:
+            attempt.cancel()
+        await self._wait_for_attempts(CANCEL_WITHIN_S)
+        await self._sender.close()
 
-    async def run(self, *, grace_s: float) -> None:
-        """Deliver until `stop`; tries that are under way then get `grace_s` seconds to end."""
-        while not self._stopped.is_set():
-            await self._room.acquire()
-            found = await self._claim_next()
-            if isinstance(found, Delivery):
+    async def _wait_for_attempts(self, timeout_s: float) -> None:
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=timeout_s)
+
+    async def _begin_due(self) -> float:
+        """Begin all attempts that are due and have a place. Return the seconds until the next look."""
+        try:
+            while len(self._attempts) < MAX_ATTEMPTS_AT_ONCE:
+                claim = claim_delivery(uuid.uuid4().hex, self._terms, self._find_full_hosts())
+                found = await self._runner.run(claim)
+                if isinstance(found, NoneDue):
+                    return MAX_REST_S if found.next_s is None else min(found.next_s, MAX_REST_S)
                 self._begin(found)
-            else:
-                self._room.release()
-                await self._rest(found)
-        if self._tries:
-            await asyncio.wait(self._tries, timeout=grace_s)
-        for task in self._tries:
-            task.cancel()
-        await asyncio.gather(*self._tries, return_exceptions=True)
-
-    async def _claim_next(self) -> Delivery | NoneDue:
-        self._woken.clear()
-        closed = self._slots.find_closed()
-        try:
-            return await self._runner.run(claim_delivery(uuid.uuid4().hex, self._terms, closed))
         except QueueUnavailable:
-            _logger.warning("look_skipped", reason="the queue does not answer")
-        except Exception:  # the border of the loop: whatever it is, the next look may find it mended
-            _logger.exception("look_failed")
-        return NoneDue(LOOK_INTERVAL_S)
+            _logger.warning("delivery_claim_skipped", reason="the queue does not answer")
+            return REDIS_RETRY_S
+        except Exception:  # the border of the task: without it nothing is delivered until a restart
+            _logger.exception("delivery_claim_failed")
+            return REDIS_RETRY_S
+        return MAX_REST_S  # the end of an attempt frees a place earlier
 
-    async def _rest(self, found: NoneDue) -> None:
-        wait_s = LOOK_INTERVAL_S if found.next_s is None else min(found.next_s, LOOK_INTERVAL_S)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+    def _find_full_hosts(self) -> list[str]:
+        attempts = Counter(self._attempts.values())
+        return [host for host, count in attempts.items() if count >= MAX_ATTEMPTS_PER_HOST]
 
     def _begin(self, delivery: Delivery) -> None:
-        self._slots.take(delivery)
-        task = asyncio.create_task(self._deliver(delivery))
-        self._tries.add(task)
-        task.add_done_callback(self._tries.discard)
+        def end(attempt: asyncio.Task[None]) -> None:
+            del self._attempts[attempt]
+            self._wake_up.set()
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        began_s = time.monotonic()
+        attempt = asyncio.create_task(self._attempt(delivery))
+        self._attempts[attempt] = delivery.new_job.receiver
+        attempt.add_done_callback(end)
+
+    async def _attempt(self, delivery: Delivery) -> None:
         try:
-            answer = await self._try_to_send(delivery)
-            is_quick = time.monotonic() - began_s < self._quick_s
-            await self._report(delivery, answer, Standing.QUICK if is_quick else Standing.SLOW)
-        except Exception:  # the border of a try: it is on record, and comes due again
+            await self._report(delivery, await self._send(delivery))
+        except Exception:  # the border of an attempt: its lease ends, and the delivery comes due again
             _logger.exception("delivery_unreported", job_id=delivery.job_id)
-        finally:
-            self._slots.free(delivery)
-            self._room.release()
-            self._woken.set()
 
-    async def _try_to_send(self, delivery: Delivery) -> Answer:
+    async def _send(self, delivery: Delivery) -> Answer:
         try:
-            return await self._send(delivery)
-        except Exception:  # the border of a try: a receiver must not be able to stop all others
+            return await self._sender.send(delivery)
+        except Exception:  # the border of an attempt: it fails, and is reported as such
             _logger.exception("delivery_broken", job_id=delivery.job_id)
             return _BROKEN
 
-    async def _report(self, delivery: Delivery, answer: Answer, standing: Standing) -> None:
+    async def _report(self, delivery: Delivery, answer: Answer) -> None:
         wait_s = None
-        if answer.fate is Fate.RETRY:
+        if answer.verdict is Verdict.RETRY:
             wait_s = self._plan.choose_wait(delivery.claim_no, retry_after_s=answer.retry_after_s)
         if wait_s is None:
-            report = end_delivery(delivery, answer.outcome, standing)
+            report = end_delivery(delivery, answer.outcome)
         else:
-            report = put_delivery_off(delivery, answer.outcome, standing, wait_s=wait_s)
+            report = retry_delivery(delivery, answer.outcome, wait_s=wait_s)
         reported = await self._run_patiently(report)
         _logger.info(
-            "webhook_tried",
+            "webhook_attempted",
             job_id=delivery.job_id,
             attempt=delivery.claim_no,
-            fate=answer.fate.value,
+            verdict=answer.verdict.value,
             status=answer.outcome.status,
             error=answer.outcome.error,
             reported=reported,
@@ -153,4 +161,24 @@ class Deliverer:
             try:
                 return await self._runner.run(call)
             except QueueUnavailable:
-                await asyncio.sleep(REPORT_AGAIN_S)
+                await asyncio.sleep(REDIS_RETRY_S)
+
+
+def open_deliverer(
+    settings: ApiSettings, keys: ApiKeys, runner: AsyncScriptRunner, *, wake_up: asyncio.Event
+) -> Deliverer:
+    """Return the deliverer of an api process; `wake_up` is set whenever a delivery may be due."""
+    resolve = HostLookups().resolve
+    sender = Sender(
+        lambda: open_guarded_async_client(
+            allow_private=settings.allow_private_addresses,
+            timeout_s=settings.webhook_timeout_s,
+            param="webhook_url",
+            resolve=resolve,
+        ),
+        WebhookSecrets(settings.webhook_secrets, keys.webhook_secrets),
+        timeout_s=settings.webhook_timeout_s,
+        public_url=settings.public_url,
+    )
+    plan = RetryPlan(settings.webhook_waits_s)
+    return Deliverer(runner, sender, plan, timeout_s=settings.webhook_timeout_s, wake_up=wake_up)

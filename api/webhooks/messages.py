@@ -1,4 +1,4 @@
-"""What a receiver is sent: the body, and the headers that prove who sent it."""
+"""The request that a receiver gets: its body, and the headers that prove its origin."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from shared.record.deliveries import Delivery
 
 
 class ErrorOfJob(msgspec.Struct, frozen=True):
-    """Why the job failed, as `GET /v1/jobs/{id}` says it."""
+    """The error of a failed job, as in `GET /v1/jobs/{id}`."""
 
     code: str
     message: str
@@ -28,7 +28,7 @@ class EndedJob(msgspec.Struct, frozen=True):
 
 
 class JobEnded(msgspec.Struct, frozen=True):
-    """The body: `type` is `job.succeeded`, `job.failed` or `job.cancelled`, `timestamp` when that was."""
+    """The body. `type` is `job.succeeded`, `job.failed` or `job.cancelled`; the job ended at `timestamp`."""
 
     type: str
     timestamp: datetime
@@ -36,12 +36,12 @@ class JobEnded(msgspec.Struct, frozen=True):
 
 
 def name_message(delivery: Delivery) -> str:
-    """The id by which a receiver knows a message that it got before: the same at each try."""
+    """Return the id of a delivery's message. All attempts share it, so a receiver recognizes a repetition."""
     return f"msg_{delivery.job_id}"
 
 
 def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
-    """The body as JSON, the same at each try; without a `public_url` the link in it is a path."""
+    """Return the body as JSON, equal in all attempts. Without a `public_url` its link is a path."""
     failure = delivery.failure
     message = JobEnded(
         type=f"job.{delivery.state}",
@@ -58,7 +58,7 @@ def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
 
 
 def sign_message(message_id: str, body: bytes, secrets: Sequence[str], *, now: datetime) -> Mapping[str, str]:
-    """The headers of a message, signed with each of the secrets, of which the receiver has to know one."""
+    """Return the headers of a message, signed with each of the secrets; the receiver needs only one."""
     text = body.decode()
     return {
         "webhook-id": message_id,

@@ -13,7 +13,7 @@ from cli.up.data_folder import lock_data_folder, prepare_data_folder
 from cli.up.errors import CannotStart
 from cli.up.output import Console, Show
 from cli.up.parts import Part
-from cli.up.plans import PartCommands, StartContext, plan_api, plan_redis, plan_webhooks, plan_worker
+from cli.up.plans import PartCommands, StartContext, plan_api, plan_redis, plan_worker
 from cli.up.port import base_url, open_port
 from cli.up.redis_server import choose_redis
 from cli.up.settings import (
@@ -71,7 +71,6 @@ async def _serve(context: StartContext, commands: PartCommands, show: Show) -> i
     parts = Parts(
         redis=None if redis is None else Part(redis),
         worker=Part(plan_worker(context, commands.worker, show)),
-        webhooks=Part(plan_webhooks(context, commands.webhooks, show)),
         api=Part(plan_api(context, commands.api, show)),
     )
     supervisor = Supervisor(parts, listener=context.listener, redis_url=context.redis.url, show=show)

@@ -16,7 +16,6 @@ from cli.up.settings import SECRETS, LocalServerSettings
 # The time to end after the grace time for requests and the running job.
 API_ENDS_WITHIN_S = 3.0
 WORKER_ENDS_WITHIN_S = 6.0
-WEBHOOKS_END_WITHIN_S = 5.0
 REDIS_ENDS_WITHIN_S = 10.0
 
 
@@ -25,7 +24,6 @@ class PartCommands:
     """The commands of our own parts. -P keeps the working directory out of their import path."""
 
     worker: Sequence[str] = (sys.executable, "-P", "-m", "worker")
-    webhooks: Sequence[str] = (sys.executable, "-P", "-m", "api.webhooks")
     api: Sequence[str] = (sys.executable, "-P", "-m", "api")
 
 
@@ -63,17 +61,6 @@ def plan_worker(context: StartContext, command: Sequence[str], show: Show) -> Pa
         environment=_without_secrets(context.environment),
         stop_within_s=context.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
         on_line=lambda line: show(f"worker | {line}"),
-    )
-
-
-def plan_webhooks(context: StartContext, command: Sequence[str], show: Show) -> PartPlan:
-    """Return the plan of the process that delivers webhooks. It gets the secrets to sign them."""
-    return PartPlan(
-        name="webhooks",
-        command=command,
-        environment=context.environment,
-        stop_within_s=WEBHOOKS_END_WITHIN_S,
-        on_line=lambda line: show(f"hooks  | {line}"),
     )
 
 

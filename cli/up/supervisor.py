@@ -31,13 +31,12 @@ class Parts:
 
     redis: Part | None
     worker: Part
-    webhooks: Part
     api: Part
 
     @property
     def in_stop_order(self) -> list[Part]:
         """The api first, so that no request lacks a worker; Redis last, because all others use it."""
-        parts = (self.api, self.worker, self.webhooks, self.redis)
+        parts = (self.api, self.worker, self.redis)
         return [part for part in parts if part is not None]
 
 
@@ -97,7 +96,7 @@ class Supervisor:
                 await self._bring_up(tasks)
                 on_ready()
         except* StopRequested:
-            self._show("Stopping: the api, then the worker, the webhooks, then Redis. Ctrl-C kills them all.")
+            self._show("Stopping: the api, then the worker, then Redis. Ctrl-C kills them all.")
         except* CannotContinue as failures:
             self._exit_code = 1
             for failure in failures.exceptions:
@@ -110,7 +109,7 @@ class Supervisor:
         if self._parts.redis is not None:
             tasks.create_task(keep_running(self._parts.redis, show=self._show))
         await wait_until(partial(check_redis, self._redis_url), name="Redis", show=self._show)
-        for part in (self._parts.worker, self._parts.webhooks, self._parts.api):
+        for part in (self._parts.worker, self._parts.api):
             tasks.create_task(keep_running(part, show=self._show))
         check = partial(check_api, base_url(self._listener))
         await wait_until(check, name="the api and the worker", show=self._show)

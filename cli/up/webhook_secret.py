@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from api.webhooks.signing_secrets import PREFIX, BadWebhookSecret, check_secret
+from api.access.signing_secrets import PREFIX, BadWebhookSecret, check_secret
 from cli.up.errors import CannotStart
 
 SECRET_FILE = "webhook_secret"  # noqa: S105 - the name of the file

@@ -39,6 +39,9 @@ def wake_up_channel(job_id: str) -> str:
     return f"{KEY_PREFIX}ev:{job_id}"
 
 
+DELIVERIES_CHANNEL = f"{KEY_PREFIX}delivery_opened"
+"""The channel of a message for each webhook delivery that is opened."""
+
 END_MESSAGE = b"end"
 """What a wake-up says where nothing more will happen to the job; others say nothing."""
 

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.capabilities import ModelState
-from shared.jobs import Checkpoint, Claim, DeliveryTry, Failure, Job, JobState, NewJob
+from shared.jobs import Checkpoint, Claim, DeliveryAttempt, Failure, Job, JobState, NewJob
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 _new_job = msgspec.json.Decoder(NewJob)
 _failure = msgspec.json.Decoder(Failure)
-_delivery_try = msgspec.json.Decoder(DeliveryTry)
+_delivery_attempt = msgspec.json.Decoder(DeliveryAttempt)
 _segment = msgspec.json.Decoder(Segment)
 _warning = msgspec.json.Decoder(TranscriptWarning)
 
@@ -96,7 +96,7 @@ def parse_job(job_id: str, reply: Any) -> Job:
         warnings=tuple(_warning.decode(warning) for warning in warnings),
         is_complete="incomplete" not in record,
         token_counts=_parse_counts(record),
-        deliveries=tuple(_delivery_try.decode(delivery) for delivery in deliveries),
+        deliveries=tuple(_delivery_attempt.decode(delivery) for delivery in deliveries),
     )
 
 

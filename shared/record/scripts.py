@@ -1,7 +1,8 @@
 """Running the Lua scripts: one description of a call, two ways to run it (blocking and asyncio)."""
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -29,7 +30,7 @@ from shared.errors import QueueUnavailable
 _PASSING_KINDS = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _PASSING_CODE = re.compile(r"\b(?:BUSY|UNKILLABLE|MISCONF|NOREPLICAS)\b")
 
-_SHARED_PARTS = ("_prelude", "_leases", "_order", "_intake", "_outlook", "_deliveries", "_cancel")
+_SHARED_PARTS = ("_prelude", "_leases", "_order", "_intake", "_outlook", "_cancel")
 
 Answer = TypeVar("Answer")
 Registered = TypeVar("Registered")
@@ -106,13 +107,27 @@ class AsyncScriptRunner:
         """
         script = self._scripts.find(call.script)
         try:
-            return call.parse(await script(keys=self._keys, args=list(call.args)))
+            return call.parse(await _keep_cancel(script(keys=self._keys, args=list(call.args))))
         except (RedisConnectionError, RedisTimeoutError) as error:
             raise QueueUnavailable from error
         except ResponseError as error:
             if not is_passing(error):
                 raise
             raise QueueUnavailable from error
+
+
+async def _keep_cancel(reply: Awaitable[Answer]) -> Answer:
+    """Return the reply, unless the task was cancelled while it waited for that.
+
+    redis-py sends with `asyncio.wait_for`, which before Python 3.12 swallows a cancel that comes just when
+    everything was sent. A task with a loop of calls would never end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    answer = await reply
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
 
 
 def is_passing(error: ResponseError) -> bool:

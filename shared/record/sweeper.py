@@ -8,9 +8,8 @@ import threading
 import structlog
 from celery import Celery
 
-from shared.broker import DELIVERY_QUEUE_NAME, QUEUE_NAME, send_delivery_ticket, send_ticket
+from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
-from shared.record.deliveries import needs_delivery_ticket
 from shared.record.listeners import cancel_unattended
 from shared.record.listing import forget_jobs
 from shared.record.scripts import ScriptRunner
@@ -67,8 +66,6 @@ class Sweeper:
         self._runner.run(forget_jobs())
         if self._runner.run(needs_ticket(QUEUE_NAME)):
             send_ticket(self._celery)
-        if self._runner.run(needs_delivery_ticket(DELIVERY_QUEUE_NAME)):
-            send_delivery_ticket(self._celery)
 
     def delete_discarded_uploads(self) -> None:
         """Delete the audio of all cancelled and deleted jobs; no other place does. Thread-safe.

@@ -1,6 +1,8 @@
-"""What becomes of a delivery, whatever the receiver does: a real receiver, a real record, no worker."""
+"""Deliveries to receivers that behave in all kinds of ways: real receivers, a real record, no worker."""
 
+import asyncio
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,12 +12,14 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
+from api.access.api_key_source import read_api_keys
 from api.errors.urls import Refusal, UrlRefused
 from api.settings import ApiSettings
-from api.webhooks.runtime import WebhookRuntime
-from api.webhooks.slots import MAX_TO_A_RECEIVER, MAX_TO_ALL
+from api.streams.event_hub import EventHub
+from api.webhooks.deliverer import MAX_ATTEMPTS_PER_HOST, open_deliverer
+from api.webhooks.messages import compose_body
 from shared.jobs import (
-    DeliveryTry,
+    DeliveryAttempt,
     Endpoint,
     Failure,
     FailureCode,
@@ -26,8 +30,8 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.connection import connect
-from shared.record.deliveries import Standing
+from shared.record.connection import connect, open_async_connection, run_async_on
+from shared.record.deliveries import claim_delivery
 from shared.record.scripts import ScriptRunner
 from tests.support.many_names import DOMAIN as MANY
 from tests.support.many_names import ManyNames
@@ -37,7 +41,38 @@ from tests.support.slow_names import DOMAIN, SlowNames
 
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 METADATA = {"order": 17, "empty": [], "ü": {"deep": None}}
+GRACE_S = 0.01
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
+
+
+class DeliveryTask:
+    """The deliverer as an api process runs it, until `stop`."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._is_stopped = threading.Event()
+
+    async def run(self) -> None:
+        """Deliver on the running event loop."""
+        settings = self._settings
+        hub, connection = EventHub(settings.redis_url), open_async_connection(settings.redis_url)
+        deliverer = open_deliverer(
+            settings,
+            read_api_keys(settings.api_keys.get_secret_value()).keys,
+            run_async_on(connection),
+            wake_up=hub.deliveries_due,
+        )
+        tasks = [asyncio.create_task(part.run()) for part in (hub, deliverer)]
+        await asyncio.get_running_loop().run_in_executor(None, self._is_stopped.wait)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await deliverer.finish(grace_s=GRACE_S)
+        await connection.aclose()
+
+    def stop(self) -> None:
+        """Cancel the task as the api does at its stop."""
+        self._is_stopped.set()
 
 
 class Bed:
@@ -59,12 +94,14 @@ class Bed:
             "allow_private_addresses": True,
             **settings,
         }
-        runtime = WebhookRuntime(ApiSettings.model_validate(given))
-        runtime.start()
+        task = DeliveryTask(ApiSettings.model_validate(given))
+        thread = threading.Thread(target=asyncio.run, args=(task.run(),))
+        thread.start()
         try:
             yield
         finally:
-            runtime.stop()
+            task.stop()
+            thread.join()
 
     def end_job(
         self, url: str, *, failure: Failure | None = None, key_name: str = "", has_own_secret: bool = False
@@ -85,18 +122,18 @@ class Bed:
             self.runner.run(transitions.finish_succeeded(claim, ttl_s=60))
         return job_id
 
-    def tries(self, job_id: str) -> tuple[DeliveryTry, ...]:
+    def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
         """The log of a job's delivery."""
         job = self.runner.run(transitions.read_job(job_id))
         assert job
         return job.deliveries
 
-    def wait_for_end(self, job_id: str) -> tuple[DeliveryTry, ...]:
-        """The log, once there will be no further try."""
+    def wait_for_end(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
+        """The log, once no further attempt follows."""
 
-        def look() -> tuple[DeliveryTry, ...] | None:
-            tries = self.tries(job_id)
-            return tries if tries and tries[-1].next_ms is None else None
+        def look() -> tuple[DeliveryAttempt, ...] | None:
+            attempts = self.attempts(job_id)
+            return attempts if attempts and attempts[-1].next_ms is None else None
 
         return wait_for(look, what="the end of the delivery")
 
@@ -120,7 +157,7 @@ def test_a_receiver_is_told_how_the_job_ended_and_can_verify_it(
     receiver = receive()
     with bed.deliver(public_url="https://asr.example.com/"):
         job_id = bed.end_job(receiver.url)
-        [tried] = bed.wait_for_end(job_id)
+        [made] = bed.wait_for_end(job_id)
     [received] = receiver.received
     body = received.verify()
     timestamp = body.pop("timestamp")
@@ -137,7 +174,7 @@ def test_a_receiver_is_told_how_the_job_ended_and_can_verify_it(
     }
     assert (received.path, received.message_id) == ("/hook", f"msg_{job_id}")
     assert received.headers["content-type"] == "application/json"
-    assert (tried.attempt, tried.outcome.status, tried.outcome.error) == (1, 200, None)
+    assert (made.attempt, made.outcome.status, made.outcome.error) == (1, 200, None)
 
 
 def test_a_failed_job_says_why_and_the_link_is_a_path_by_default(
@@ -172,9 +209,9 @@ def test_a_key_whose_secret_is_not_known_yet_is_waited_for_and_no_other_signs(
     receiver = receive()
     with bed.deliver(webhook_retries_s=",".join(["0.05"] * 1000)):
         job_id = bed.end_job(receiver.url, key_name="lab", has_own_secret=True)
-        first, *_ = wait_for(lambda: bed.tries(job_id), what="a try")
+        first, *_ = wait_for(lambda: bed.attempts(job_id), what="an attempt")
     assert first.outcome.error
-    assert "The secret of its API key is not known" in first.outcome.error
+    assert "secret of the job's API key is unknown" in first.outcome.error
     assert receiver.received == []
     with bed.deliver(
         api_keys=f"lab=k3y-0123456789abcdef webhook_secret={OWN_SECRET}",
@@ -199,13 +236,13 @@ def test_an_error_that_may_pass_is_tried_again_with_the_same_message(
 ) -> None:
     receiver = receive(Reply(status), Reply(201))
     with bed.deliver():
-        tries = bed.wait_for_end(bed.end_job(receiver.url))
+        attempts = bed.wait_for_end(bed.end_job(receiver.url))
     first, second = receiver.received
     assert (first.message_id, first.body) == (second.message_id, second.body)
     assert second.verify()
-    assert [tried.outcome.status for tried in tries] == [status, 201]
-    assert tries[0].next_ms is not None
-    assert tries[1].at_ms >= tries[0].next_ms
+    assert [made.outcome.status for made in attempts] == [status, 201]
+    assert attempts[0].next_ms is not None
+    assert attempts[1].at_ms >= attempts[0].next_ms
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410, 422])
@@ -215,8 +252,8 @@ def test_a_refusal_ends_the_delivery_and_a_redirect_is_one(
     elsewhere = receive()
     receiver = receive(Reply(status, {"Location": elsewhere.url}))
     with bed.deliver():
-        [tried] = bed.wait_for_end(bed.end_job(receiver.url))
-    assert tried.outcome.status == status
+        [made] = bed.wait_for_end(bed.end_job(receiver.url))
+    assert made.outcome.status == status
     assert len(receiver.received) == 1
     assert elsewhere.received == []
 
@@ -226,8 +263,8 @@ def test_a_receiver_that_never_takes_it_is_given_up_in_the_end(
 ) -> None:
     receiver = receive(Reply(500))
     with bed.deliver():
-        tries = bed.wait_for_end(bed.end_job(receiver.url))
-    assert [tried.attempt for tried in tries] == [1, 2, 3]
+        attempts = bed.wait_for_end(bed.end_job(receiver.url))
+    assert [made.attempt for made in attempts] == [1, 2, 3]
     assert len(receiver.received) == 3
 
 
@@ -240,111 +277,102 @@ def test_a_receiver_can_ask_for_more_time(bed: Bed, receive: Callable[..., Recei
 
 def test_nobody_listening_is_tried_again(bed: Bed) -> None:
     with bed.deliver():
-        tries = bed.wait_for_end(bed.end_job(f"http://127.0.0.1:{find_free_port()}/"))
-    assert len(tries) == 3
-    assert tries[0].outcome.error
-    assert "The connection failed" in tries[0].outcome.error
+        attempts = bed.wait_for_end(bed.end_job(f"http://127.0.0.1:{find_free_port()}/"))
+    assert len(attempts) == 3
+    assert attempts[0].outcome.error
+    assert "The connection failed" in attempts[0].outcome.error
 
 
 @pytest.mark.parametrize("manner", ["hang", "trickle"])
 def test_a_receiver_has_so_much_time_in_all(bed: Bed, receive: Callable[..., Receiver], manner: str) -> None:
     receiver = receive(Reply(manner=manner))
     with bed.deliver(webhook_timeout_s=0.3, webhook_retries_s=""):
-        [tried] = bed.wait_for_end(bed.end_job(receiver.url))
-    assert tried.outcome.error == "The receiver did not answer within 0.3 s."
+        [made] = bed.wait_for_end(bed.end_job(receiver.url))
+    assert made.outcome.error == "The receiver did not answer within 0.3 s."
 
 
 def test_of_an_answer_only_the_head_counts(bed: Bed, receive: Callable[..., Receiver]) -> None:
     receiver = receive(Reply(manner="endless"))
     with bed.deliver():
-        [tried] = bed.wait_for_end(bed.end_job(receiver.url))
-    assert tried.outcome.status == 200
+        [made] = bed.wait_for_end(bed.end_job(receiver.url))
+    assert made.outcome.status == 200
 
 
 def test_a_receiver_that_hangs_holds_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
-    healthy, hanging = receive(), receive(Reply(), Reply(manner="hang"))
+    healthy, hanging = receive(), receive(Reply(manner="hang"))
     with bed.deliver(webhook_timeout_s=60):
-        bed.wait_for_end(bed.end_job(hanging.url))
-        waiting = [bed.end_job(hanging.url) for _ in range(MAX_TO_A_RECEIVER + 3)]
-        hanging.wait_for(1 + MAX_TO_A_RECEIVER)
+        waiting = [bed.end_job(hanging.url) for _ in range(MAX_ATTEMPTS_PER_HOST + 3)]
+        hanging.wait_for(MAX_ATTEMPTS_PER_HOST)
         bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
-        assert len(hanging.received) == 1 + MAX_TO_A_RECEIVER
+        assert len(hanging.received) == MAX_ATTEMPTS_PER_HOST
         hanging.release()
         for job_id in waiting:
             bed.wait_for_end(job_id)
-    assert len({received.message_id for received in hanging.received}) == 1 + len(waiting)
+    assert len({received.message_id for received in hanging.received}) == len(waiting)
 
 
-def test_many_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
+def test_twenty_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
     hanging, healthy = receive(Reply(manner="hang")), receive()
     with bed.deliver(webhook_timeout_s=60), ManyNames():
-        for _ in range(10):
-            for host in range(24):
+        for _ in range(2 * MAX_ATTEMPTS_PER_HOST):
+            for host in range(20):
                 bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/")
-        hanging.wait_for(24)
+        hanging.wait_for(20 * MAX_ATTEMPTS_PER_HOST)
         bed.wait_for_end(bed.end_job(healthy.url))
-    assert len({received.headers["host"] for received in hanging.received}) == 24
-    assert len(hanging.received) == 24
+        assert len(hanging.received) == 20 * MAX_ATTEMPTS_PER_HOST
+
+
+def test_where_all_places_are_taken_a_host_has_its_turn_before_the_backlog_of_others(
+    bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.webhooks.deliverer.MAX_ATTEMPTS_AT_ONCE", 2)
+    hanging, healthy = receive(Reply(manner="hang")), receive()
+    with bed.deliver(webhook_timeout_s=60), ManyNames():
+        others = [bed.end_job(f"http://h{number % 2}.{MANY}:{hanging.port}/") for number in range(20)]
+        hanging.wait_for(2)
+        in_turn = bed.end_job(healthy.url)
+        hanging.release()
+        [made] = bed.wait_for_end(in_turn)
+        [last] = bed.wait_for_end(others[-1])
+    assert made.at_ms <= last.at_ms
 
 
 @pytest.mark.full
 def test_the_ports_of_one_host_are_one_receiver(bed: Bed, receive: Callable[..., Receiver]) -> None:
     hanging, healthy = [receive(Reply(manner="hang")) for _ in range(3)], receive()
     with bed.deliver(webhook_timeout_s=60):
-        for receiver in hanging:
-            bed.end_job(receiver.url)
-        wait_for(lambda: any(receiver.received for receiver in hanging), what="the first of them")
+        for _ in range(MAX_ATTEMPTS_PER_HOST):
+            for receiver in hanging:
+                bed.end_job(receiver.url)
+        wait_for(lambda: _count_received(hanging) >= MAX_ATTEMPTS_PER_HOST, what="the first of them")
         bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
-        assert sum(len(receiver.received) for receiver in hanging) == 1
+        assert _count_received(hanging) == MAX_ATTEMPTS_PER_HOST
 
 
-@pytest.mark.full
-def test_however_many_new_receivers_hang_one_that_is_known_to_be_quick_is_told(
-    bed: Bed, receive: Callable[..., Receiver]
-) -> None:
-    hanging, healthy = receive(Reply(manner="hang")), receive()
-    most = MAX_TO_ALL[Standing.NEW]
-    with bed.deliver(webhook_timeout_s=60), ManyNames():
-        bed.wait_for_end(bed.end_job(healthy.url))
-        for host in range(3 * most):
-            bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/")
-        hanging.wait_for(most)
-        bed.wait_for_end(bed.end_job(healthy.url))
-        assert len(hanging.received) == most
+def _count_received(receivers: list[Receiver]) -> int:
+    return sum(len(receiver.received) for receiver in receivers)
 
 
-@pytest.mark.full
-def test_receivers_that_were_slow_share_a_few_places_and_leave_those_for_new_ones(
+def test_an_unforeseen_error_ends_neither_the_task_nor_the_delivery(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.webhooks.slots.MAX_TO_ALL", {Standing.NEW: 6, Standing.SLOW: 2})
-    hanging, healthy = receive(Reply(manner="hang")), receive()
-    urls = [f"http://h{host}.{MANY}:{hanging.port}/" for host in range(5)]
-    with ManyNames():
-        with bed.deliver(webhook_timeout_s=0.5, webhook_retries_s=""):
-            for job_id in [bed.end_job(url) for url in urls]:
-                bed.wait_for_end(job_id)
-        so_far = len(hanging.received)
-        with bed.deliver(webhook_timeout_s=60):
-            for url in urls:
-                bed.end_job(url)
-            hanging.wait_for(so_far + 2)
-            bed.wait_for_end(bed.end_job(healthy.url))
-            assert len(hanging.received) == so_far + 2
+    def break_once(works: Callable[..., object]) -> Callable[..., object]:
+        faults = [RuntimeError("unforeseen")]
 
+        def call(*args: object, **kwargs: object) -> object:
+            if faults:
+                raise faults.pop()
+            return works(*args, **kwargs)
 
-@pytest.mark.full
-def test_one_api_key_leaves_room_for_others(
-    bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.webhooks.slots.MAX_OF_A_KEY", 2)
-    hanging, healthy = receive(Reply(manner="hang")), receive()
-    with bed.deliver(webhook_timeout_s=60), ManyNames():
-        for host in range(5):
-            bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/", key_name="lab")
-        hanging.wait_for(2)
-        bed.wait_for_end(bed.end_job(healthy.url, key_name="shop"))
-        assert len(hanging.received) == 2
+        return call
+
+    receiver = receive()
+    monkeypatch.setattr("api.webhooks.deliverer.claim_delivery", break_once(claim_delivery))
+    monkeypatch.setattr("api.webhooks.sender.compose_body", break_once(compose_body))
+    with bed.deliver():
+        broken, delivered = bed.wait_for_end(bed.end_job(receiver.url))
+    assert broken.outcome.error == "An internal error occurred."
+    assert delivered.outcome.status == 200
 
 
 def test_a_name_whose_look_up_hangs_holds_up_no_other_and_is_said_to_be_unknown(
@@ -368,25 +396,24 @@ def test_a_private_address_is_refused_by_default(
 ) -> None:
     receiver = receive()
     with bed.deliver(allow_private_addresses=False):
-        [tried] = bed.wait_for_end(bed.end_job(f"http://{host}:{receiver.port}/"))
-    assert tried.outcome.error == UrlRefused(Refusal.PRIVATE, param="webhook_url").message
+        [made] = bed.wait_for_end(bed.end_job(f"http://{host}:{receiver.port}/"))
+    assert made.outcome.error == UrlRefused(Refusal.PRIVATE, param="webhook_url").message
     assert receiver.received == []
 
 
 def test_a_delivery_that_was_cut_short_is_made_again_and_said_so(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.webhooks.runtime.STOP_GRACE_S", 0.01)
-    monkeypatch.setattr("api.webhooks.runtime.REPORT_WITHIN_S", 0.1)
+    monkeypatch.setattr("api.webhooks.deliverer.REPORT_WITHIN_S", 0.1)
     receiver = receive(Reply(manner="hang"), Reply())
     with bed.deliver(webhook_timeout_s=0.5):
         job_id = bed.end_job(receiver.url)
         receiver.wait_for()
     with bed.deliver():
-        tries = bed.wait_for_end(job_id)
-    assert tries[0].outcome.error
-    assert "interrupted" in tries[0].outcome.error
-    assert tries[-1].outcome.status == 200
+        attempts = bed.wait_for_end(job_id)
+    assert attempts[0].outcome.error
+    assert "interrupted" in attempts[0].outcome.error
+    assert attempts[-1].outcome.status == 200
     assert len({received.message_id for received in receiver.received}) == 1
 
 

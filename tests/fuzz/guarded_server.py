@@ -34,7 +34,6 @@ _DECODER = "sandboxed decoder"
 _ROLES: Mapping[str, str] = {
     "worker.model.process": "model process",
     "shared.media.fork_server": _FORK_SERVER,
-    "-m api.webhooks": "webhooks",
     "-m api": "api",
     "-m worker": "worker",
     "valkey-server": "Redis",

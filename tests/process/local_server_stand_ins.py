@@ -29,9 +29,7 @@ def note(what: str) -> None:
 def be_server() -> int:
     """Run the real supervisor on the stand-ins of this file."""
     me = (sys.executable, __file__)
-    return run_local_server(
-        PartCommands(worker=(*me, "worker"), webhooks=(*me, "webhooks"), api=(*me, "api"))
-    )
+    return run_local_server(PartCommands(worker=(*me, "worker"), api=(*me, "api")))
 
 
 def be_worker() -> int:
@@ -65,12 +63,12 @@ def redis_answers() -> bool:
 
 
 class Requests(BaseHTTPRequestHandler):
-    """Answers /ready once the other parts are alive, and anything else at once."""
+    """Answers /ready once the worker is alive, and anything else at once."""
 
     def do_GET(self) -> None:
         """Answer with the process id of the stand-in."""
         journal = (DATA_DIR / "journal").read_text()
-        is_ready = self.path != "/ready" or ("worker is alive" in journal and "webhooks" in journal)
+        is_ready = self.path != "/ready" or "worker is alive" in journal
         self.send_response(200 if is_ready else 503)
         self.end_headers()
         self.wfile.write(str(os.getpid()).encode())
@@ -93,17 +91,7 @@ def be_api() -> int:
     return 0
 
 
-def be_webhooks() -> int:
-    """Do nothing until SIGTERM."""
-    asked_to_stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
-    note(f"webhooks {os.getpid()} started")
-    asked_to_stop.wait()
-    note("webhooks was asked to stop" + (", Redis answers" if redis_answers() else ""))
-    return 0
-
-
-ROLES = {"server": be_server, "worker": be_worker, "webhooks": be_webhooks, "api": be_api}
+ROLES = {"server": be_server, "worker": be_worker, "api": be_api}
 
 if __name__ == "__main__":
     sys.exit(ROLES[sys.argv[1]]())

@@ -26,11 +26,10 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties
 ORDERLY = [
     "api was asked to stop",
     "worker was asked to stop, Redis answers",
-    "webhooks was asked to stop, Redis answers",
 ]
 
 
-def test_ctrl_c_in_a_terminal_stops_api_then_worker_then_webhooks_then_redis(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_stops_api_then_worker_then_redis(tmp_path: Path) -> None:
     with LocalServer(tmp_path) as server:
         server.expect_ready()
         server.look()
@@ -38,8 +37,8 @@ def test_ctrl_c_in_a_terminal_stops_api_then_worker_then_webhooks_then_redis(tmp
         server.terminal.sendintr()
 
         assert server.wait() == 0
-        assert server.journal()[-3:] == ORDERLY
-        assert "Stopping: the api, then the worker, the webhooks, then Redis." in server.said
+        assert server.journal()[-2:] == ORDERLY
+        assert "Stopping: the api, then the worker, then Redis." in server.said
         assert server.survivors() == []
 
 
@@ -55,7 +54,7 @@ def test_a_signal_to_the_server_or_its_group_stops_it_in_order(
         send(server.pid, number)
 
         assert server.wait() == 0
-        assert server.journal()[-3:] == ORDERLY
+        assert server.journal()[-2:] == ORDERLY
         assert server.survivors() == []
 
 
@@ -67,7 +66,7 @@ def test_the_echo_of_a_signal_does_not_kill_the_parts(tmp_path: Path) -> None:
         os.kill(server.pid, signal.SIGTERM)
 
         assert server.wait() == 0
-        assert server.journal()[-3:] == ORDERLY
+        assert server.journal()[-2:] == ORDERLY
 
 
 def test_a_second_signal_kills_all_parts(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_a_closed_terminal_stops_the_server(tmp_path: Path) -> None:
         os.close(server.terminal.child_fd)
 
         assert server.survivors() == []
-        assert server.journal()[-3:] == ORDERLY
+        assert server.journal()[-2:] == ORDERLY
 
 
 @pytest.mark.parametrize("pipe", ["closed", "full"])

@@ -61,10 +61,6 @@ class RealServer:
         """Start the api on the port of this server."""
         return self._start([sys.executable, "-P", "-m", "api"], settings)
 
-    def start_webhooks(self, **settings: str) -> subprocess.Popen[bytes]:
-        """Start the process that delivers webhooks, which looks for what is due from then on."""
-        return self._start([sys.executable, "-P", "-m", "api.webhooks"], settings)
-
     def start(self) -> Self:
         """Start Redis, one worker and the api; returns when a request would be served."""
         self.redis.start()

@@ -1,4 +1,4 @@
-"""Names of hosts whose look-up hangs, as where the servers of a domain are silent."""
+"""Host names whose look-up hangs, as if the name servers of their domain were silent."""
 
 import socket
 import threading
@@ -13,11 +13,10 @@ DOMAIN = "slow.example"
 
 
 class SlowNames:
-    """Within its `with` block, looking up names of `slow.example`, or of the domains given, hangs."""
+    """Within its `with` block, looking up names of `slow.example` hangs."""
 
-    def __init__(self, *domains: str) -> None:
+    def __init__(self) -> None:
         self.asked: list[str] = []
-        self._domains = domains or (DOMAIN,)
         self._released = threading.Event()
         self._patch = pytest.MonkeyPatch()
         self._look_up = socket.getaddrinfo
@@ -30,12 +29,12 @@ class SlowNames:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let all look-ups fail that hang."""
+        """Let the look-ups fail that hang."""
         self._patch.undo()
         self.release()
 
     def release(self) -> None:
-        """Let all look-ups fail that hang, and those that come."""
+        """Let all look-ups fail that hang or come later."""
         self._released.set()
 
     def wait_for(self, count: int) -> None:
@@ -43,7 +42,7 @@ class SlowNames:
         wait_for(lambda: len(self.asked) >= count, what=f"{count} look-ups")
 
     def _ask(self, host: Any, *args: Any, **kwargs: Any) -> Any:
-        if not str(host).endswith(self._domains):
+        if not str(host).endswith(DOMAIN):
             return self._look_up(host, *args, **kwargs)
         self.asked.append(str(host))
         self._released.wait(60)

@@ -120,9 +120,6 @@ def test_the_content_of_the_images_serves_a_request(tmp_path: Path, redis_url: s
         url = f"http://127.0.0.1:{settings['PORT']}/v1/audio/transcriptions"
         answer = httpx.post(url, files={"file": write_wav(make_tones(2))}, timeout=TIMEOUT_S)
 
-        with api.running("python", "-P", "-m", "api.webhooks", **settings):
-            wait_for(lambda: api.can_run(["python", "-P", "-m", "api.webhooks.health_check"], **settings))
-
     assert answer.is_success, answer.text
     assert answer.json()["text"]
     where = api.run(["python", "-P", "-c", "import api; print(api.__file__)"])

@@ -136,10 +136,7 @@ def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_sta
     "part",
     [
         "-m worker$",
-        *(
-            pytest.param(part, marks=pytest.mark.full)
-            for part in ("-m api.webhooks$", "-m api$", "redis.sock")
-        ),
+        *(pytest.param(part, marks=pytest.mark.full) for part in ("-m api$", "redis.sock")),
     ],
 )
 def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, part: str) -> None:

@@ -76,7 +76,7 @@ def inward_server(make_lasting_server: Callable[..., RealServer], secret_dir: Pa
     """A server that may call this machine, and signs with the secret that is kept in `secret_dir`."""
     secret = keep_webhook_secret(secret_dir)
     server = make_lasting_server(ALLOW_PRIVATE_ADDRESSES="true", URL_INPUT="true", WEBHOOK_SECRET=secret)
-    server.start().start_webhooks()
+    server.start()
     return server
 
 

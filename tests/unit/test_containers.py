@@ -13,9 +13,7 @@ import yaml
 from api.settings import ApiSettings
 from cli.up.plans import (
     API_ENDS_WITHIN_S,
-    WEBHOOKS_END_WITHIN_S,
     WORKER_ENDS_WITHIN_S,
-    PartCommands,
 )
 from cli.up.settings import SECRETS, LocalServerSettings
 from scripts.purposes import LOCKS_DIR, NEWEST_PYTHON, OLDEST_PYTHON, REPOSITORY
@@ -80,7 +78,7 @@ def test_the_linter_of_dockerfiles_has_nothing_to_say(dockerfile: str) -> None:
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("service", ["api", "webhooks", "worker"])
+@pytest.mark.parametrize("service", ["api", "worker"])
 def test_what_compose_sets_are_settings(service: str) -> None:
     assert set(SERVICES[service]["environment"]) <= set(SETTINGS)
 
@@ -160,7 +158,6 @@ def test_redis_forgets_nothing() -> None:
     ("service", "needs_s"),
     [
         ("api", ApiSettings.model_fields["drain_s"].default + API_ENDS_WITHIN_S),
-        ("webhooks", WEBHOOKS_END_WITHIN_S),
         ("worker", WorkerSettings.model_fields["stop_grace_s"].default + WORKER_ENDS_WITHIN_S),
     ],
 )
@@ -177,20 +174,11 @@ def test_all_say_how_they_are() -> None:
     assert "ping" in SERVICES["redis"]["healthcheck"]["test"][-1]
     assert "http://127.0.0.1:8000/health" in find_arguments("Dockerfile.api", "HEALTHCHECK")[0]
     assert "worker.health_check" in find_arguments("Dockerfile.worker", "HEALTHCHECK")[0]
-    assert SERVICES["webhooks"]["healthcheck"]["test"][-1] == "api.webhooks.health_check"
-
-
-def test_what_sends_webhooks_is_the_image_of_the_api_with_the_command_of_make_run() -> None:
-    webhooks = SERVICES["webhooks"]
-
-    assert (webhooks["image"], webhooks["build"]) == (SERVICES["api"]["image"], SERVICES["api"]["build"])
-    assert tuple(webhooks["command"][1:]) == tuple(PartCommands().webhooks[1:])
 
 
 def test_secrets_are_kept_from_the_worker() -> None:
     assert {name: SERVICES["worker"]["environment"][name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
-    for service in ("api", "webhooks"):
-        assert SECRETS.isdisjoint(SERVICES[service]["environment"])
+    assert SECRETS.isdisjoint(SERVICES["api"]["environment"])
 
 
 def test_the_api_listens_where_compose_publishes_it() -> None:

@@ -1,4 +1,4 @@
--- Put after the deliveries: the one way to cancel a job, for clients and for expired listener leases.
+-- Put after the rest: the one way to cancel a job, for clients and for expired listener leases.
 
 -- queued -> cancelled; running: set the flag that its worker reads, and that every way out of `running` obeys.
 -- Answers the state the job was in.

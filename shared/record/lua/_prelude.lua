@@ -134,15 +134,42 @@ local function keep_for(job_id, ttl_ms)
   bury_in(job_id, tonumber(ttl_ms))
 end
 
--- Where somebody wants to be told how a job ended, that is on record in the same step as the end. Answers whether
--- so: its TTL then begins with the end of the delivery, as who is told must find the job.
+-- A delivery is a hash and its place in `deliveries_due:<host>`, by the ms it is due. While it is attempted, that is the
+-- end of its lease, so a delivery whose process died comes due again. `delivery_hosts` holds the hosts by a ms at which
+-- their first delivery may be due: a claim passes a full host in one step, however many deliveries wait for it.
+local function schedule_delivery(job_id, host, due_ms)
+  redis.call('ZADD', key('deliveries_due:' .. host), int(due_ms), job_id)
+  redis.call('ZADD', key('delivery_hosts'), 'LT', int(due_ms), host)
+end
+
+-- Record the delivery to the job's webhook in the same step as the job's end. Answers whether it has a webhook. If so, the
+-- job's TTL begins with the end of the delivery, because the receiver must find the job.
 local function open_delivery(job_id, state, failure_json, ttl_ms)
-  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job', 'finished_ms', 'key_name')
+  local record = redis.call('HMGET', key('job:' .. job_id), 'receiver', 'new_job', 'finished_ms')
   if not record[1] then return false end
   redis.call('HSET', key('delivery:' .. job_id), 'receiver', record[1], 'new_job', record[2], 'state', state,
-    'failure', failure_json, 'ended_ms', record[3], 'claim_no', 0, 'key_name', record[4] or '', 'ttl_ms', ttl_ms)
-  redis.call('ZADD', key('deliveries_due'), record[3], job_id)
+    'failure', failure_json, 'ended_ms', record[3], 'claim_no', 0, 'ttl_ms', ttl_ms)
+  schedule_delivery(job_id, record[1], record[3])
+  redis.call('PUBLISH', key('delivery_opened'), '')
   return true
+end
+
+-- Add an attempt to the job's delivery log. `next_ms` is nil where no further attempt follows.
+local function note_attempt(job_id, outcome_json, next_ms)
+  local delivery = key('delivery:' .. job_id)
+  local record = redis.call('HMGET', delivery, 'claim_no', 'attempt_ms')
+  redis.call('HDEL', delivery, 'attempt_ms')
+  redis.call('RPUSH', key('deliveries:' .. job_id), string.format('{"attempt":%s,"at_ms":%s,"next_ms":%s,"outcome":%s}',
+    record[1], record[2], next_ms and int(next_ms) or 'null', outcome_json))
+end
+
+-- End a delivery, if the job has one. The TTL of its job begins, unless the job was deleted.
+local function end_delivery(job_id)
+  local record = redis.call('HMGET', key('delivery:' .. job_id), 'receiver', 'ttl_ms')
+  if not record[1] then return end
+  redis.call('ZREM', key('deliveries_due:' .. record[1]), job_id)
+  redis.call('DEL', key('delivery:' .. job_id))
+  if redis.call('EXISTS', key('job:' .. job_id)) == 1 then keep_for(job_id, record[2]) end
 end
 
 local function close(job_id, state, event_json, failure_json, ttl_ms)

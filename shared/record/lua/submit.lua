@@ -1,6 +1,6 @@
 -- (nothing) -> queued. ARGV: job_id, class (0 is served first), NewJob as JSON, its audio in ms, terms (what
 -- `shared.record.admission` calls so, as JSON), fingerprint of the request, ms for which its idempotency key is kept,
--- the host that is told how the job ended (or ''), ms of its listener lease (0 for a job that needs no listener).
+-- the host of its webhook (or ''), ms of its listener lease (0 for a job that needs no listener).
 -- Answers one of: `submitted`; `repeated` (the job exists: a repeated submit must not reset it); `replayed` and the
 -- NewJob that the idempotency key stands for; `reused` (it stands for another request); `full`, what there is no room
 -- for, and the backlog.

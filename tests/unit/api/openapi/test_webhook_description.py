@@ -12,6 +12,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
+from api.access.signing_secrets import WebhookSecrets
 from api.app import create_app
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.resolution import HostLookups
@@ -19,9 +20,8 @@ from api.schemas.jobs import JobErrorBody
 from api.schemas.webhooks import EndedJobBody, JobEndedBody
 from api.settings import ApiSettings
 from api.webhooks.messages import EndedJob, ErrorOfJob, JobEnded, compose_body
-from api.webhooks.schedule import Fate, judge_status
+from api.webhooks.retry_plan import Verdict, judge_status
 from api.webhooks.sender import Sender
-from api.webhooks.signing_secrets import WebhookSecrets
 from shared.jobs import (
     Endpoint,
     Failure,
@@ -193,7 +193,7 @@ def test_a_signature_is_made_as_described(operation: dict[str, Any], received: R
 def test_every_answer_is_read_as_described(operation: dict[str, Any]) -> None:
     for status in range(200, 600):
         answer = find_answer(operation, status)
-        is_tried_again = judge_status(status) is Fate.RETRY
+        is_tried_again = judge_status(status) is Verdict.RETRY
         assert ("it is sent again" in answer["description"]) is is_tried_again, status
         assert ("not sent again" in answer["description"]) is not is_tried_again, status
         assert ("Retry-After" in answer.get("headers", {})) is is_tried_again, status
@@ -203,7 +203,7 @@ def test_it_says_which_settings_rule_it_and_what_they_are_by_default(operation: 
     defaults = ApiSettings.model_validate({"data_dir": Path(), "redis_url": "redis://127.0.0.1:1/0"})
     meaning = " ".join(operation["description"].split())
     assert f"WEBHOOK_TIMEOUT_S (by default {defaults.webhook_timeout_s:g} s)" in meaning
-    assert f"by default there are {len(defaults.webhook_waits_s) + 1} tries" in meaning
+    assert f"by default there are {len(defaults.webhook_waits_s) + 1} attempts" in meaning
     assert "WEBHOOK_RETRIES_S" in meaning
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from api.outbound import resolution
-from api.outbound.resolution import LOOKUPS_OF_A_DOMAIN, HostLookups
+from api.outbound.resolution import HostLookups
 from tests.support.slow_names import DOMAIN, SlowNames
 
 
 @pytest.fixture
 def slow_names() -> Iterator[SlowNames]:
-    """Names that hang, under several domains."""
-    with SlowNames(DOMAIN, ".co.uk") as names:
+    """Names that hang."""
+    with SlowNames() as names:
         yield names
 
 
@@ -84,35 +84,21 @@ async def test_a_name_is_looked_up_anew_once_the_look_up_is_over(monkeypatch: py
     assert [await lookups.resolve("a.example") for _ in range(2)] == [("192.0.2.1",), ("192.0.2.2",)]
 
 
-async def test_a_domain_that_hangs_leaves_room_for_all_others_and_its_look_ups_wait_for_one_another(
+async def test_a_name_waits_for_a_place_where_as_many_hang_as_may(
     slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolution, "LOOKUPS_AT_ONCE", LOOKUPS_OF_A_DOMAIN[2] + 1)
+    monkeypatch.setattr(resolution, "MAX_LOOKUPS", 2)
     lookups = HostLookups()
-    hanging = await hang(lookups, slow_names, *(f"a{n}.{DOMAIN}" for n in range(LOOKUPS_OF_A_DOMAIN[2])))
-    waiting: list[asyncio.Task[object]] = [
-        asyncio.create_task(lookups.resolve(f"b{count}.{DOMAIN}")) for count in range(10)
-    ]
-
-    assert await lookups.resolve("localhost")
-    assert len(slow_names.asked) == LOOKUPS_OF_A_DOMAIN[2]
+    hanging = await hang(lookups, slow_names, f"a.{DOMAIN}", f"b.{DOMAIN}")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await lookups.resolve(f"c.{DOMAIN}")
+    waiting = asyncio.create_task(lookups.resolve("localhost"))
 
     slow_names.release()
-    await expect_failures(hanging + waiting)
-    assert len(slow_names.asked) == LOOKUPS_OF_A_DOMAIN[2] + 10
-
-
-async def test_a_domain_under_one_that_many_share_leaves_room_for_the_others(slow_names: SlowNames) -> None:
-    lookups = HostLookups()
-    hosts = [f"a{count}.slow.co.uk" for count in range(LOOKUPS_OF_A_DOMAIN[3])]
-    hanging = await hang(lookups, slow_names, *hosts)
-    waiting: asyncio.Task[object] = asyncio.create_task(lookups.resolve("b.slow.co.uk"))
-    hanging += await hang(lookups, slow_names, "healthy.co.uk", "www.healthy.co.uk")
-
-    assert "b.slow.co.uk" not in slow_names.asked
-
-    slow_names.release()
-    await expect_failures([*hanging, waiting])
+    await expect_failures(hanging)
+    assert await waiting
+    assert slow_names.asked == [f"a.{DOMAIN}", f"b.{DOMAIN}"]
 
 
 async def test_where_there_is_no_thread_for_it_a_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 """A Redis that takes no writes for now is as one that does not answer: whoever can wait tries again."""
 
+import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
@@ -14,7 +17,7 @@ from redis.exceptions import (
 
 from shared.errors import QueueUnavailable
 from shared.record.connection import connect, open_async_connection, run_async_on
-from shared.record.scripts import ScriptCall, is_passing
+from shared.record.scripts import AsyncScriptRunner, ScriptCall, is_passing
 from shared.record.transitions import needs_ticket
 from tests.support.redis_fixture import RedisServer
 
@@ -73,3 +76,22 @@ def test_an_error_of_a_script_is_none_that_passes(redis_url: str) -> None:
 )
 def test_what_a_server_is_over_by_itself_passes(error: ResponseError, *, passes: bool) -> None:
     assert is_passing(error) is passes
+
+
+async def test_a_cancel_that_the_library_swallows_still_cancels() -> None:
+    began = asyncio.Event()
+
+    async def swallow_cancel(**_: object) -> bytes:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return b"reply"
+        return b""
+
+    connection: Any = SimpleNamespace(register_script=lambda _source: swallow_cancel)
+    task = asyncio.create_task(AsyncScriptRunner(connection, "test:").run(needs_ticket("broker")))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

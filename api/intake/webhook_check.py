@@ -1,4 +1,4 @@
-"""Whether a job may ask for a callback: what can be said of that before the job has ended."""
+"""The check of a job's `webhook_url` at its submission."""
 
 from ipaddress import ip_address
 
@@ -13,15 +13,16 @@ _FIELD = "webhook_url"
 
 
 def check_webhook_url(url: str, key: ApiKey, settings: ApiSettings) -> None:
-    """Check that `url` may be called, and that the call could be signed; names are looked up when it is made.
+    """Check that a webhook to `url` could be signed and is permitted. Its host is looked up at the delivery.
 
     Raises:
-        InvalidRequest: one of both is not so.
+        InvalidRequest: neither the server nor the API key has a webhook secret.
+        UrlRefused: the URL is malformed or not permitted, or its host is an address that is not public.
     """
     if not (key.webhook_secret or settings.webhook_secrets):
         raise InvalidRequest(
-            "This server has no secret to sign callbacks with: leave webhook_url out and poll or follow the "
-            "job, or have WEBHOOK_SECRET set.",
+            "This server has no secret to sign webhooks with (WEBHOOK_SECRET). Leave webhook_url out and "
+            "poll the job, or have the secret set.",
             param=_FIELD,
         )
     may_be_private = settings.allow_private_addresses

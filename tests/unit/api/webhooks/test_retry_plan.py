@@ -1,4 +1,4 @@
-"""What an answer to a delivery means, and when the next try is due."""
+"""The meaning of a receiver's answer, and the time of the next attempt."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -6,14 +6,13 @@ from email.utils import format_datetime
 
 import pytest
 
-from api.settings import ApiSettings
-from api.webhooks.schedule import (
+from api.settings import ApiSettings, parse_waits_s
+from api.webhooks.retry_plan import (
     JITTER,
     MAX_RETRY_AFTER_S,
-    Fate,
     RetryPlan,
+    Verdict,
     judge_status,
-    parse_waits,
     read_retry_after,
 )
 
@@ -25,17 +24,17 @@ def middle(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def test_2xx_ends_it_well_what_may_pass_is_tried_again_and_all_else_ends_it() -> None:
-    fates = {status: judge_status(status) for status in range(100, 1_000)}
-    delivered = [status for status, fate in fates.items() if fate is Fate.DELIVERED]
-    again = [status for status, fate in fates.items() if fate is Fate.RETRY]
+def test_2xx_ends_it_well_what_may_pass_is_repeated_and_all_else_ends_it() -> None:
+    verdicts = {status: judge_status(status) for status in range(100, 1_000)}
+    delivered = [status for status, verdict in verdicts.items() if verdict is Verdict.DELIVERED]
+    again = [status for status, verdict in verdicts.items() if verdict is Verdict.RETRY]
     assert delivered == list(range(200, 300))
     assert again == [408, 429, *range(500, 1_000)]
 
 
-def test_by_default_it_is_tried_eight_times_in_about_a_day() -> None:
+def test_the_default_makes_eight_attempts_in_about_a_day() -> None:
     waits_s = ApiSettings().webhook_waits_s
-    assert RetryPlan(waits_s).most_tries == 8
+    assert RetryPlan(waits_s).max_attempts == 8
     assert waits_s == tuple(sorted(waits_s[:-1])) + waits_s[-1:]
     assert 0.95 * DAY_S < sum(waits_s) < 1.05 * DAY_S
 
@@ -47,9 +46,9 @@ def test_waits_are_jittered_within_their_bounds() -> None:
     assert len(set(waits)) > 100
 
 
-def test_after_the_last_wait_comes_the_last_try() -> None:
+def test_the_last_attempt_follows_the_last_wait() -> None:
     plan = RetryPlan((5.0, 300.0), draw=middle)
-    assert [plan.choose_wait(tries) for tries in (1, 2, 3, 4)] == [5.0, 300.0, None, None]
+    assert [plan.choose_wait(attempt) for attempt in (1, 2, 3, 4)] == [5.0, 300.0, None, None]
     assert RetryPlan(()).choose_wait(1, retry_after_s=60) is None
 
 
@@ -85,11 +84,11 @@ def test_a_retry_after_is_seconds_or_a_date(header: str | None, expected_s: floa
 
 
 def test_waits_are_positive_numbers() -> None:
-    assert parse_waits(" 0.5, 10 ,") == (0.5, 10.0)
-    assert parse_waits("") == ()
+    assert parse_waits_s(" 0.5, 10 ,") == (0.5, 10.0)
+    assert parse_waits_s("") == ()
     for wrong in ("0", "-1", "nan", "inf", "5;6", "soon"):
         with pytest.raises(ValueError, match=r"."):
-            parse_waits(wrong)
+            parse_waits_s(wrong)
 
 
 def test_a_thousand_deliveries_that_failed_together_come_again_one_by_one() -> None:

@@ -9,13 +9,13 @@ from standardwebhooks import Webhook
 
 from api.access.api_key_source import read_api_keys
 from api.access.api_keys import BadApiKeys
-from api.settings import ApiSettings
-from api.webhooks.signing_secrets import (
+from api.access.signing_secrets import (
     BadWebhookSecret,
     WebhookSecrets,
     check_secret,
     parse_server_secrets,
 )
+from api.settings import ApiSettings
 from cli.up.errors import CannotStart
 from cli.up.webhook_secret import keep_webhook_secret
 
