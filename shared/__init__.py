@@ -1,1 +1,1 @@
-"""What the api and the worker both agree on: vocabulary, the job record, events, and untrusted media."""
+"""The common ground of api and worker: vocabulary, the job record, events and untrusted media."""

@@ -1,4 +1,4 @@
-"""Languages in any spelling: codes, tags and names become ISO codes and back."""
+"""Conversion between ISO codes and languages in any spelling: codes, tags and names."""
 
 import difflib
 import re
@@ -15,23 +15,23 @@ _AUTOMATIC = frozenset({"", "auto"})
 
 _MAX_SPELLING = 64
 
-# In langcodes' measure: from Swiss German to German it is 8, and from Afrikaans to Dutch 24.
+# The distance of langcodes: 8 from Swiss German to German, and 24 from Afrikaans to Dutch.
 _NEAR = 25
 
-# What has fewer letters of the alphabet is meant as a code; names in other scripts may be that short.
+# Fewer Latin letters are taken for a code. Names in other scripts may be that short.
 _MIN_NAME = 4
 
 _BETWEEN_LANGUAGES = re.compile(r"[,;/|+&]")
 
-# Codes of a single language for which people, and engines, use the code of the wider one.
+# Codes of languages for which people and engines use the code of the wider language.
 _WIDER = {"cmn": "zh", "nb": "no", "arb": "ar", "pes": "fa", "zsm": "ms"}
 
 
 def parse_language(spelling: str, supported: Collection[str] = ()) -> str | None:
-    """The ISO 639 code that `spelling` (`en`, `EN`, `en-US`, `eng`, `English`) stands for; None: detect it.
+    """Return the ISO 639 code of `spelling` (`en`, `EN`, `en-US`, `eng`, `English`); None for `auto`.
 
     Raises:
-        InvalidRequest: there is no such language; the message lists those that are `supported`.
+        InvalidRequest: the language is unknown. The message lists the `supported` ones.
     """
     stripped = spelling.strip()
     if stripped.lower() in _AUTOMATIC:
@@ -44,15 +44,15 @@ def parse_language(spelling: str, supported: Collection[str] = ()) -> str | None
 
 
 def language_name(code: str) -> str:
-    """The English name of the language, such as `Cantonese` for `yue`."""
+    """Return the English name of the language, such as `Cantonese` for `yue`."""
     return langcodes.get(code).language_name()
 
 
 def match_language(code: str, supported: Collection[str], *, engine: str = "") -> str:
-    """The one of the codes `supported` by `engine` that means the same language as `code`.
+    """Return the code in `supported` (by `engine`) of the same language as `code`.
 
     Raises:
-        InvalidRequest: none does; the message lists those that are supported, and the nearest one.
+        InvalidRequest: none matches. The message lists the supported ones and the nearest.
     """
     wanted = _canonical(code)
     for candidate in sorted(supported):
@@ -64,8 +64,8 @@ def match_language(code: str, supported: Collection[str], *, engine: str = "") -
     if (spoken := _find_spoken_in(code)) in {*map(_canonical, supported)}:
         suggestion = f"Did you mean {_show(spoken)}? "
     raise InvalidRequest(
-        f"{_show(code)} is not among the languages of the engine in use{named}: {_listing(supported)}. "
-        f"{suggestion}Send one of these, or `auto` to have the language detected.",
+        f"{_show(code)} is not supported by the engine{named}. It supports {_listing(supported)}. "
+        f"{suggestion}Send one of these, or `auto` to detect the language.",
         param="language",
     )
 
@@ -102,7 +102,7 @@ def _find_name(name: str) -> str | None:
 
 
 def _are_several(spelling: str) -> bool:
-    """Whether more than one language is named; `langcodes.find` would take the first one of them."""
+    """Return whether `spelling` names more than one language; `langcodes.find` would take the first."""
     if _BETWEEN_LANGUAGES.search(spelling):
         return True
     first, _, rest = spelling.partition(" ")
@@ -123,7 +123,7 @@ def _unknown(spelling: str, supported: Collection[str]) -> str:
     spoken = _find_spoken_in(spelling)
     near = [_show(spoken)] if spoken else _find_similar(shown.title())
     suggestion = f" Did you mean {' or '.join(near)}?" if near else ""
-    known = f" The engine in use knows {_listing(supported)}." if supported else ""
+    known = f" The engine supports {_listing(supported)}." if supported else ""
     return (
         f"There is no language {shown!r}.{suggestion} "
         f"Send an ISO code such as `en`, an English name such as `English`, or `auto`.{known}"
@@ -131,13 +131,13 @@ def _unknown(spelling: str, supported: Collection[str]) -> str:
 
 
 def _find_spoken_in(spelling: str) -> str | None:
-    """The language most spoken in the country of that code, as people confuse the two kinds of codes."""
+    """Return the main language of the country with this code, since people confuse the two kinds of codes."""
     try:
         country = langcodes.Language.get(f"und-{spelling}")
     except LanguageTagError:
         return None
     spoken = country.maximize().language if country.territory and country.is_valid() else None
-    # Where nobody lives, English is spoken too.
+    # langcodes names English for territories without inhabitants too.
     return spoken if spoken != "en" else None
 
 

@@ -1,18 +1,18 @@
-"""Logs as structured events on standard error, the same for every process."""
+"""Logs as structured events on standard error, in the same format for every process."""
 
 import logging
 import sys
 
 import structlog
 
-# They log URLs in full, and what stands behind the ? may be a secret.
-_TALKATIVE = ("httpcore", "httpx")
+# They log URLs in full, and the query may hold a secret.
+_VERBOSE = ("httpcore", "httpx")
 
 
 def configure_logging(level: str) -> None:
     """Write events of at least `level` (DEBUG, INFO, WARNING, ERROR), one line each, to standard error.
 
-    Lines of libraries that log through `logging` come out in the same shape.
+    Lines of libraries that use `logging` get the same format.
     """
     shared_steps: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -37,5 +37,5 @@ def configure_logging(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
-    for name in _TALKATIVE:
+    for name in _VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)

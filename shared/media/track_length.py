@@ -41,15 +41,15 @@ class PacketCount:
         self._begin: int | None = None
         self._end = 0
 
-    def add(self, packet: SoundPacket, *, stretch: float = 1.0) -> None:
-        """Count `packet`, which lasts `stretch` times its duration; ignore the empty packets at the ends."""
+    def add(self, packet: SoundPacket, *, factor: float = 1.0) -> None:
+        """Count `packet`, which lasts `factor` times its duration; ignore the empty packets at the ends."""
         if not packet.size or packet.is_discard:
             return
         self._packets += 1
         duration = packet.duration or 0
         if 0 < duration <= self._longest_ticks:
             self._timed += 1
-            self._ticks += duration * stretch
+            self._ticks += duration * factor
         else:
             duration = 0
         if packet.pts is not None:
@@ -102,8 +102,8 @@ class TrackMeter:
         declared_s = known_s or _read_declared_s(container, track)
         count = PacketCount(float(track.time_base or 0))
         is_sound = known_s is not None
-        for packet, stretch in _stretch_packets(container, read_packets(container, track)):
-            count.add(packet, stretch=stretch)
+        for packet, factor in _find_factors(container, read_packets(container, track)):
+            count.add(packet, factor=factor)
             is_sound = is_sound or bool(decode_packet(packet))
             if is_sound and declared_s is not None and self._clock() > self._give_up_at:
                 return declared_s
@@ -114,7 +114,7 @@ class TrackMeter:
         return count.choose_s(declared_s)
 
 
-def _stretch_packets(
+def _find_factors(
     container: InputContainer, packets: Iterable[SoundPacket]
 ) -> Iterator[tuple[SoundPacket, float]]:
     """Yield `packets`, each with the factor that corrects its duration.
