@@ -125,7 +125,9 @@ def test_a_language_is_matched_to_the_code_that_the_engine_uses_for_it() -> None
 
 
 def test_a_language_that_only_the_engine_lacks_is_refused_with_those_it_has() -> None:
-    with pytest.raises(InvalidRequest, match=r"Cantonese \(yue\) is not supported .*, Chinese \(zh\)") as refusal:
+    with pytest.raises(
+        InvalidRequest, match=r"Cantonese \(yue\) is not supported .*, Chinese \(zh\)"
+    ) as refusal:
         match_language("yue", {"zh", "en"})
     assert "English (en)" in refusal.value.message
     assert refusal.value.param == "language"

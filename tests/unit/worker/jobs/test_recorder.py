@@ -1,0 +1,83 @@
+"""The log has one word for each way in which a job leaves its worker."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.jobs import (
+    Checkpoint,
+    Claim,
+    Endpoint,
+    Failure,
+    FailureCode,
+    Priority,
+    TranscriptionRequest,
+    Upload,
+)
+from shared.record.scripts import ScriptRunner
+from worker.jobs.claim_state import ClaimState
+from worker.jobs.recorder import JobRecorder
+
+UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
+CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+
+Write = Callable[[JobRecorder], None]
+
+
+class FakeRunner:
+    """A record that answers every transition with `outcome`."""
+
+    def __init__(self, outcome: str) -> None:
+        self._outcome = outcome
+
+    def run(self, call: object) -> str:
+        return self._outcome
+
+
+def log_of(write: Write, outcome: str) -> list[dict[str, Any]]:
+    """Return the log lines of a write that the record answers with `outcome`, without level and job."""
+    runner = cast(ScriptRunner, FakeRunner(outcome))
+    with capture_logs() as lines:
+        write(JobRecorder(runner, ClaimState(CLAIM), job_ttl_s=60, batch_turn_s=0))
+    assert all(line["job_id"] == "a" for line in lines)
+    return [
+        {key: value for key, value in line.items() if key not in ("job_id", "log_level")} for line in lines
+    ]
+
+
+def requeue(recorder: JobRecorder) -> None:
+    recorder.requeue("yielded", inference_ms=1)
+
+
+def crash(recorder: JobRecorder) -> None:
+    recorder.report_crash(inference_ms=1)
+
+
+def fail(recorder: JobRecorder) -> None:
+    recorder.fail(Failure(FailureCode.ENGINE_ERROR, "It broke."))
+
+
+@pytest.mark.parametrize(("write", "reason"), [(requeue, "yielded"), (crash, "engine_crash")])
+def test_a_job_that_goes_on_is_logged_as_requeued(write: Write, reason: str) -> None:
+    assert log_of(write, "requeued") == [{"event": "job_requeued", "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    ("write", "outcome", "fields"),
+    [
+        (JobRecorder.succeed, "finished", {"state": "succeeded"}),
+        (fail, "already", {"state": "failed", "code": "engine_error", "reason": "It broke."}),
+        (crash, "failed", {"state": "failed", "reason": "engine_crash"}),
+        (JobRecorder.cancel, "cancelled", {"state": "cancelled"}),
+        (requeue, "cancelled", {"state": "cancelled"}),
+    ],
+)
+def test_a_final_job_is_logged_as_ended(write: Write, outcome: str, fields: dict[str, str]) -> None:
+    assert log_of(write, outcome) == [{"event": "job_ended"} | fields]
+
+
+@pytest.mark.parametrize("write", [JobRecorder.succeed, JobRecorder.cancel, requeue, crash, fail])
+def test_a_stale_claim_is_logged_as_lost(write: Write) -> None:
+    assert log_of(write, "stale") == [{"event": "claim_lost"}]
