@@ -150,7 +150,7 @@ def test_a_job_with_false_packet_durations_ends_soon_after_the_declared_end(
     assert answer.status_code == 202, answer.text
     job = wait_for_end(server, answer.headers["location"])
     assert job["error"]["code"] == "audio_too_long"
-    assert "tell" in job["error"]["message"]
+    assert "declare" in job["error"]["message"]
     assert job["progress"]["processed_s"] < 3
 
 
