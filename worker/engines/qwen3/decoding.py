@@ -23,7 +23,8 @@ Item = TypeVar("Item")
 FollowTokens = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
 """A callback that takes new tokens as (number of the prompt, token) in the order of generation.
 
-It returns for each prompt whether its sequence is finished. Tokens of finished sequences are ignored.
+It returns for each prompt whether its sequence is finished, and ignores tokens of finished sequences. It also
+checks for a stop. So a generator calls it after each step, even without tokens.
 """
 
 
@@ -45,6 +46,7 @@ class TokenGenerator(Protocol):
         Return the text and audio tokens of each prompt, or None if they were not counted.
 
         Raises:
+            DecodingStopped: `follow` raised it.
             OutOfDeviceMemory: the device has too little memory for so many prompts.
         """
 

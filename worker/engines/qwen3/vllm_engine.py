@@ -22,7 +22,7 @@ from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.loading import defer_nagisa, find_qwen3_weights, silence_transformers
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
-from worker.engines.qwen3.vllm_model import StoppableGenerator, VllmModel
+from worker.engines.qwen3.vllm_model import VllmModel
 from worker.engines.qwen3.words import Aligner, WordTimer
 
 REQUIREMENTS = "requirements/qwen-vllm.txt"
@@ -119,10 +119,9 @@ class Qwen3VllmEngine:
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once, with a partial for each token."""
-        generator = StoppableGenerator(self._model, listener.is_stopped)
         changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
-        cut = cut_at_language_changes(generator, windows, listener, changes)
-        decoding = BatchDecoding(generator, cut.parts, request, listener, self._config.rules)
+        cut = cut_at_language_changes(self._model, windows, listener, changes)
+        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
         parts = decoding.decode(previous_language=previous_language)
         return compose_transcripts(windows, self._timer.add_words(parts, request, listener), cut.warnings)
 

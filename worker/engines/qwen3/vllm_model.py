@@ -6,7 +6,7 @@ and repairs in `decoding` are the same as on torch. Only this module and `vllm_e
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from shared.transcripts import TokenCounts
-from worker.engines.protocol import DecodingStopped
 from worker.engines.qwen3.decoding import FollowTokens
 from worker.engines.qwen3.device import watch_device
 from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt, PromptProcessor, pad_samples
@@ -27,7 +26,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class VllmModel:
-    """vLLM with the model in a process of its own, and Qwen's processor in this one."""
+    """vLLM with the model in a process of its own: a `worker.engines.qwen3.decoding.TokenGenerator`."""
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         from vllm import LLM
@@ -45,7 +44,21 @@ class VllmModel:
         """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
         return self._processor.decode(tokens)
 
-    def add_request(self, prompt: Prompt, options: GenerationOptions) -> str:
+    def generate(
+        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
+    ) -> Sequence[TokenCounts | None]:
+        """Continue all `prompts` at once, without counts; end this process if vLLM or its GPU is lost."""
+        requests: dict[str, int] = {}  # the number of the prompt for each request
+        with watch_device(), _watch_engine():
+            try:
+                for number, prompt in enumerate(prompts):
+                    requests[self._add_request(prompt, options)] = number
+                self._follow_requests(requests, follow, max_new_tokens=options.max_new_tokens)
+            finally:
+                self._abort(list(requests))
+        return [None] * len(prompts)
+
+    def _add_request(self, prompt: Prompt, options: GenerationOptions) -> str:
         """Make vLLM continue `prompt`, and return the id of the request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -68,47 +81,10 @@ class VllmModel:
         )
         return request_id
 
-    def step(self) -> Sequence[Any]:
-        """Wait for new tokens; return vLLM's RequestOutput for each request that has some."""
-        return self._engine.step()  # type: ignore[no-any-return]
-
-    def abort(self, request_ids: Sequence[str]) -> None:
-        """End requests; requests that have ended already are ignored."""
+    def _abort(self, request_ids: Sequence[str]) -> None:
+        """End requests; vLLM ignores those that have ended already."""
         if request_ids:
             self._engine.abort_request(list(request_ids))
-
-
-class StoppableGenerator:
-    """The model on vLLM as a `worker.engines.qwen3.decoding.TokenGenerator`.
-
-    It checks for a stop before each step, also while prompts are read and no tokens come.
-    """
-
-    def __init__(self, model: VllmModel, is_stopped: Callable[[], bool]) -> None:
-        self._model = model
-        self._is_stopped = is_stopped
-
-    def decode_tokens(self, tokens: list[int]) -> str:
-        """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
-        return self._model.decode_tokens(tokens)
-
-    def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
-    ) -> Sequence[TokenCounts | None]:
-        """Continue all `prompts` at once, without counts; end this process if vLLM or its GPU is lost.
-
-        Raises:
-            DecodingStopped: the listener asked for a stop.
-        """
-        requests: dict[str, int] = {}  # the number of the prompt for each request
-        with watch_device(), _watch_engine():
-            try:
-                for number, prompt in enumerate(prompts):
-                    requests[self._model.add_request(prompt, options)] = number
-                self._follow_requests(requests, follow, max_new_tokens=options.max_new_tokens)
-            finally:
-                self._model.abort(list(requests))
-        return [None] * len(prompts)
 
     def _follow_requests(
         self, requests: dict[str, int], follow: FollowTokens, *, max_new_tokens: int
@@ -120,8 +96,6 @@ class StoppableGenerator:
         """
         tokens_left = dict.fromkeys(requests, max_new_tokens)
         while requests:
-            if self._is_stopped():
-                raise DecodingStopped
             tokens: list[tuple[int, int]] = []
             ended: set[str] = set()
             for request_id, new in self._step(requests):
@@ -135,15 +109,15 @@ class StoppableGenerator:
                     "vLLM has no room for the whole text of a window; shorten the prompt, or lower WINDOW_S"
                 )
             done = [name for name, number in requests.items() if is_finished[number] or name in ended]
-            self._model.abort(done)
+            self._abort(done)
             for request_id in done:
                 del requests[request_id]
 
     def _step(self, requests: Mapping[str, int]) -> list[tuple[str, Any]]:
-        """Return the new output of each request that has some, as vLLM's CompletionOutput."""
+        """Wait for new tokens, and return vLLM's CompletionOutput for each request that has some."""
         return [
             (output.request_id, output.outputs[0])
-            for output in self._model.step()
+            for output in self._engine.step()
             if output.request_id in requests  # a late output of an aborted request is ignored
         ]
 
