@@ -13,8 +13,9 @@ from api.access.api_key_source import read_api_keys
 from api.access.api_keys import ApiKeys
 from api.access.authorization import Authorization
 from api.access.origins import parse_origins
+from api.access.record_reader import RecordReader
+from api.access.stream_slots import StreamSlots
 from api.access.stream_tokens import StreamTokens
-from api.dependencies import Services
 from api.errors.handlers import CatchAll, install_error_handlers
 from api.formats.rendering_threads import RenderingThreads
 from api.intake.audio_fetch import open_audio_fetcher
@@ -24,13 +25,12 @@ from api.middleware.cors import CrossOrigin
 from api.middleware.request_context import RequestContext
 from api.middleware.unread_bodies import UnreadBodies
 from api.openapi.document import correct_openapi
-from api.routes import health, job_events, job_transcripts, jobs, models, transcriptions
+from api.routes import health, job_events, job_list, job_transcripts, jobs, models, transcriptions
+from api.routes.dependencies import Services
 from api.settings import ApiSettings
 from api.streams.event_hub import EventHub
 from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
-from api.streams.stream_requests import StreamRequests
-from api.streams.stream_slots import StreamSlots
 from api.streams.waiting import JobWaiting
 from api.upload_sweeper import UploadSweeper
 from api.webhooks.deliverer import open_deliverer
@@ -65,7 +65,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     services = app.state.services = parts.create_services(keys=len(keys))
     install_error_handlers(app)
     _surround(app, services, keys)
-    for routes in (transcriptions, models, jobs, job_transcripts, job_events, health):
+    for routes in (transcriptions, models, jobs, job_list, job_transcripts, job_events, health):
         app.include_router(routes.router)
     correct_openapi(app, asks_for_keys=len(keys) > 0)
     return app
@@ -80,8 +80,7 @@ def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     if origins:
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(UnreadBodies)
-    app.add_middleware(RequestContext)
-    app.add_middleware(StreamRequests, slots=services.slots)
+    app.add_middleware(RequestContext, slots=services.slots)
 
 
 def _read_keys(settings: ApiSettings) -> ApiKeys:
@@ -124,17 +123,19 @@ class _Parts:
             slots=slots,
             celery=self._celery,
         )
-        follower = JobFollower(self.hub, runner)
+        reader = RecordReader(runner, is_stopping=lambda: self.hub.is_closed)
+        follower = JobFollower(self.hub, reader)
         return Services(
             settings=settings,
             runner=runner,
+            reader=reader,
             submission=submission,
             follower=follower,
-            waiting=JobWaiting(follower, self._leases, sync_wait_s=settings.sync_wait_s),
+            waiting=JobWaiting(follower, reader, self._leases, sync_wait_s=settings.sync_wait_s),
             leases=self._leases,
             sweeper=self._job_sweeper,
             slots=slots,
-            tokens=StreamTokens(follower, runner, ttl_s=settings.stream_token_ttl_s),
+            tokens=StreamTokens(reader, runner, ttl_s=settings.stream_token_ttl_s),
             rendering=RenderingThreads(),
         )
 

@@ -1,1 +1,1 @@
-"""Who may do what: API keys, stream tokens, whose job is whose, and the web pages of other origins."""
+"""Access of clients: API keys, stream tokens, job owners, stream limits, and the state of each request."""

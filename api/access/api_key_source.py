@@ -1,4 +1,4 @@
-"""Where API_KEYS come from: the setting itself, or the file that it names."""
+"""Reading API_KEYS: from the setting itself, or from the file that it names."""
 
 import stat
 from collections.abc import Iterable
@@ -12,19 +12,19 @@ _FILE_MARK = "@"
 
 @dataclass(frozen=True, slots=True)
 class ReadApiKeys:
-    """The keys, and the file they were read from if others on this machine can read it as well."""
+    """The keys, and their file if other users of this machine can read it as well."""
 
     keys: ApiKeys
     exposed_file: Path | None = None
 
 
 def read_api_keys(setting: str) -> ReadApiKeys:
-    """The keys of API_KEYS: entries with commas between them, or a file with one entry on each line.
+    """Return the keys of API_KEYS: entries separated by commas, or a file with one entry on each line.
 
-    It is a file if it begins with `@` or `/`, which no entry does. There `#` begins a comment.
+    A setting that begins with `@` or `/` names a file. In the file, `#` begins a comment.
 
     Raises:
-        BadApiKeys: they cannot be used, or the file cannot be read.
+        BadApiKeys: an entry is wrong, or the file cannot be read.
     """
     setting = setting.strip()
     if not setting:
@@ -43,8 +43,8 @@ def _read_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        # Not its path: a key that begins with a slash would be shown.
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        # The path is not shown: it may be a key that begins with a slash.
         raise BadApiKeys(f"the file that it names cannot be read: {reason}") from None
 
 

@@ -1,9 +1,9 @@
-"""API keys: how they are written in API_KEYS, and how the one that a client sends is looked up.
+"""API keys: the syntax of API_KEYS, and the look-up of the key that a client sends.
 
-An entry is `NAME=KEY`, or `KEY` alone, then any limits, each behind a space: `lab=KEY max_audio_s=600`, and
-`webhook_secret=whsec_...` where webhooks of its jobs are signed with a secret of its own. KEY is the key
-itself or `sha256:` and the 64 hexadecimal digits of its SHA-256. Only digests of keys are kept. Errors name
-entries by their place, never by what is in them: any part of it may be a key.
+An entry is `NAME=KEY`, or `KEY` alone, then limits, each after a space: `lab=KEY max_audio_s=600`. It may
+have `webhook_secret=whsec_...`, which signs the webhooks of its jobs. KEY is the key itself, or `sha256:` and
+the 64 hexadecimal digits of its SHA-256. Only digests of keys are kept. Errors name the place of an entry and
+never its content, since any part of it may be a key.
 """
 
 import hmac
@@ -36,12 +36,12 @@ _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
 class BadApiKeys(ValueError):
-    """API_KEYS cannot be used; the message says where and why, and shows no part of it."""
+    """API_KEYS is wrong. The message gives the place and the reason, and shows no part of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What may be done with one key, where that is less than the server allows; None is: no less."""
+    """The limits of one key, where they are lower than those of the server; None for no limit of its own."""
 
     max_audio_s: float | None = None
     max_upload_bytes: int | None = None
@@ -51,7 +51,7 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as the server knows it. `name` is what logs and job records hold."""
+    """A key as the server knows it. Logs and job records contain its `name`."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -65,11 +65,11 @@ class ApiKey:
 
 
 ANYBODY = ApiKey("", b"")
-"""Stands for the key where the server asks for none."""
+"""The key of all requests to a server without API keys."""
 
 
 class ApiKeys:
-    """All keys; none at all is an open server."""
+    """All keys of the server. A server without keys is open."""
 
     def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)
@@ -79,11 +79,11 @@ class ApiKeys:
 
     @property
     def webhook_secrets(self) -> dict[str, str]:
-        """The webhook secrets of those keys that have one, by the keys' names."""
+        """The webhook secrets of the keys that have one, by the name of the key."""
         return {key.name: key.webhook_secret for key in self._keys if key.webhook_secret}
 
     def find(self, presented: str) -> ApiKey | None:
-        """The key that a client has sent, or None; takes as long for a wrong one as for any right one."""
+        """Return the key that a client has sent, or None, in the same time for any key, right or wrong."""
         digest = sha256(presented.encode()).digest()
         found = None
         for key in self._keys:
@@ -92,18 +92,18 @@ class ApiKeys:
         return found
 
     def find_named(self, name: str) -> ApiKey | None:
-        """The key of that name, or None."""
+        """Return the key of that name, or None."""
         return next((key for key in self._keys if key.name == name), None)
 
 
 def parse_api_keys(entries: Sequence[tuple[str, str]]) -> ApiKeys:
-    """The keys of some entries, each with the words for where it stands, such as `line 3 of /etc/keys`.
+    """Return the keys of entries, each given with its place, such as `line 3 of /etc/keys`.
 
     Raises:
-        BadApiKeys: one of them is wrong, two do not go together, or there is none.
+        BadApiKeys: an entry is wrong, two entries have the same name or key, or there is no entry.
     """
     if not entries:
-        raise BadApiKeys("it holds no key; leave API_KEYS empty to let everybody in")
+        raise BadApiKeys("it contains no key; leave API_KEYS empty for an open server")
     keys = [_parse_entry(place, entry) for place, entry in entries]
     places = [place for place, _ in entries]
     _refuse_doubles(places, [key.name for key in keys], "name")
@@ -124,7 +124,7 @@ def _parse_entry(place: str, entry: str) -> ApiKey:
     if not words:
         raise BadApiKeys(f"{place} is empty")
     name, is_named, secret = words[0].partition("=")
-    # A name with nothing or only padding behind it is taken for a key without a name, and as such refused.
+    # A name with nothing or only padding after it is read as a key without a name, and refused as such.
     if not is_named or not secret.strip("="):
         name, secret = "", words[0]
     elif not _NAME.fullmatch(name):
@@ -139,7 +139,7 @@ def _parse_key(place: str, secret: str, *, is_named: bool) -> bytes:
     if secret.startswith(_DIGEST_MARK):
         digits = secret.removeprefix(_DIGEST_MARK)
         if not _DIGEST.fullmatch(digits):
-            raise BadApiKeys(f"{place}: behind sha256: there must be 64 hexadecimal digits")
+            raise BadApiKeys(f"{place}: sha256: must be followed by 64 hexadecimal digits")
         return bytes.fromhex(digits)
     if not _KEY.fullmatch(secret):
         raise BadApiKeys(f"{place}: a key is letters, digits and any of `-._~+/`, with `=` only at its end")
@@ -161,7 +161,7 @@ def _parse_secret(place: str, words: Sequence[str]) -> str:
     except BadWebhookSecret as error:
         raise BadApiKeys(f"{place}: {error}") from None
     except ValueError:
-        raise BadApiKeys(f"{place}: {_WEBHOOK_MARK} may stand there once") from None
+        raise BadApiKeys(f"{place}: {_WEBHOOK_MARK} may occur only once") from None
 
 
 def _parse_limits(place: str, words: Sequence[str]) -> KeyLimits:

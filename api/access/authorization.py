@@ -1,14 +1,15 @@
-"""Who may use the server: `Authorization: Bearer KEY` on all paths but a few that hold nobody's data.
+"""Authorization: `Authorization: Bearer KEY` is needed on all paths but a few without data of clients.
 
-A stream token, `?token=`, stands for a key where the events of its job are read, and nowhere else.
+A stream token, `?token=`, replaces the key where the events of its job are read, and nowhere else.
 """
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access.api_keys import ANYBODY, ApiKey, ApiKeys
-from api.access.stream_tokens import StreamTokens, find_followed_job, find_token
+from api.access.api_keys import ApiKey, ApiKeys
+from api.access.request_state import find_state
+from api.access.stream_tokens import StreamTokens, find_followed_job
 from api.errors.answers import answer_error
 from api.errors.tree import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
 from shared.errors import QueueUnavailable
@@ -20,22 +21,15 @@ _POLICY_VIOLATION = 1008
 
 
 def is_open_path(path: str) -> bool:
-    """Whether `path` is served without a key.
+    """Return whether `path` is served without a key, as probes and the documentation are.
 
-    Probes and the documentation are, whatever the settings. Metrics, once there are any, are not to be listed
-    here without a setting of their own: they tell what others do.
+    Metrics must not be listed here without a setting of their own: they show what other clients do.
     """
     return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
 
 
-def find_api_key(scope: Scope) -> ApiKey:
-    """The key that the request came with; ANYBODY where the server asks for none."""
-    key: ApiKey = scope["state"].get("api_key", ANYBODY)
-    return key
-
-
 class Authorization:
-    """ASGI middleware that lets requests with a key pass, and refuses others before their body is read."""
+    """ASGI middleware that refuses requests without a valid key before their body is read."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, tokens: StreamTokens) -> None:
         self._app = app
@@ -55,19 +49,20 @@ class Authorization:
             else:
                 await answer_error(error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["api_key"] = key
+        find_state(scope).api_key = key
         structlog.contextvars.bind_contextvars(key_name=key.name)
         await self._app(scope, receive, send)
 
     async def _authorize(self, scope: Scope) -> ApiKey:
-        """The key that lets the request in.
+        """Return the key of a request.
 
         Raises:
-            MissingApiKey, IncorrectApiKey: there is none in its headers, or one that is unknown here.
-            IncorrectStreamToken: it follows a job with a token instead, and not with one of that job.
-            QueueUnavailable: Redis has not answered for long, so a token cannot be looked up.
+            MissingApiKey: the request has no key.
+            IncorrectApiKey: its key is unknown.
+            IncorrectStreamToken: it follows a job with a token that is not valid for that job.
+            QueueUnavailable: Redis has not answered for long, so the token cannot be checked.
         """
-        headers, token = Headers(scope=scope), find_token(scope)
+        headers, token = Headers(scope=scope), find_state(scope).stream_token
         if token is None or "authorization" in headers:
             return self._read_key(headers)
         job_id = find_followed_job(scope)

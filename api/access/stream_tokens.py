@@ -1,4 +1,4 @@
-"""Stream tokens: what a page passes as `?token=` to follow one job, as EventSource sends no Authorization."""
+"""Stream tokens: a page passes one as `?token=` to follow a job, since EventSource sends no Authorization."""
 
 import re
 import secrets
@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.types import Scope
 
+from api.access.record_reader import RecordReader
 from api.errors.tree import IncorrectStreamToken
-from api.streams.following import JobFollower
 from shared.record.scripts import AsyncScriptRunner
 from shared.record.stream_tokens import StreamGrant, keep_stream_token, read_stream_token
 
@@ -17,26 +17,23 @@ _PARAMETER = "token"
 _EVENTS_PATH = re.compile(r"/v1/jobs/([^/]+)/events")
 
 
-def hide_token(scope: Scope) -> None:
-    """Take the token out of the query of any request, so that nothing that shows an address shows it.
+def take_token(scope: Scope) -> str | None:
+    """Remove the token from the query of a request, and return it; None where there is none.
 
-    The scope is that of the server too: its access log comes after this.
+    The server shares the scope, so no later layer and no access log shows the token.
     """
-    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    query: list[tuple[str, str]] = parse_qsl(
+        scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True
+    )
     tokens = [value for name, value in query if name == _PARAMETER]
-    if tokens:
-        scope["query_string"] = urlencode([pair for pair in query if pair[0] != _PARAMETER]).encode()
-        scope["state"]["stream_token"] = tokens[0]
-
-
-def find_token(scope: Scope) -> str | None:
-    """The token that a request came with."""
-    token: str | None = scope.get("state", {}).get("stream_token")
-    return token
+    if not tokens:
+        return None
+    scope["query_string"] = urlencode([pair for pair in query if pair[0] != _PARAMETER]).encode()
+    return tokens[0]
 
 
 def find_followed_job(scope: Scope) -> str | None:
-    """The job whose events are asked for: the one thing that a token may be used for. None for all else."""
+    """Return the job whose events a request asks for, the only use of a token; None for other requests."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
     matched = _EVENTS_PATH.fullmatch(scope["path"])
@@ -44,18 +41,18 @@ def find_followed_job(scope: Scope) -> str | None:
 
 
 class StreamTokens:
-    """Gives tokens out, and knows them for `ttl_s` seconds. Redis has no more of one than its digest."""
+    """Issues tokens that are valid for `ttl_s` seconds. Redis stores only their digests."""
 
-    def __init__(self, follower: JobFollower, runner: AsyncScriptRunner, *, ttl_s: float) -> None:
-        self._follower = follower
+    def __init__(self, reader: RecordReader, runner: AsyncScriptRunner, *, ttl_s: float) -> None:
+        self._reader = reader
         self._runner = runner
         self.ttl_s = ttl_s
 
     async def issue(self, job_id: str, *, key_name: str) -> str:
-        """A new token for the events of a job that belongs to the API key of that name.
+        """Return a new token for the events of a job that belongs to the API key of that name.
 
         Raises:
-            QueueUnavailable: it cannot be kept.
+            QueueUnavailable: Redis does not answer, so the token cannot be stored.
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         grant = StreamGrant(job_id, key_name)
@@ -63,13 +60,13 @@ class StreamTokens:
         return token
 
     async def find_key_name(self, token: str, job_id: str) -> str:
-        """The name of the API key that let `token` follow the job.
+        """Return the name of the API key for which `token` was issued.
 
         Raises:
-            IncorrectStreamToken: nobody gave it out for this job, or that is too long ago.
+            IncorrectStreamToken: the token was not issued for this job, or has expired.
             QueueUnavailable: Redis has not answered for long.
         """
-        grant = await self._follower.run_patiently(read_stream_token(_digest(token)))
+        grant = await self._reader.run(read_stream_token(_digest(token)))
         if grant is None or grant.job_id != job_id:
             raise IncorrectStreamToken
         return grant.key_name

@@ -23,3 +23,12 @@ class Granularity(StrEnum):
 
     WORD = "word"
     SEGMENT = "segment"
+
+
+def choose_granularities(
+    asked: frozenset[Granularity] = frozenset(), *, with_words: bool
+) -> frozenset[Granularity]:
+    """Return the granularities asked for, and `with_words` words besides; segments by default."""
+    if not with_words:
+        return asked
+    return frozenset({Granularity.WORD}) | (asked or {Granularity.SEGMENT})

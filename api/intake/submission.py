@@ -5,17 +5,16 @@ import contextvars
 import math
 import uuid
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 import structlog
 from celery import Celery
 from starlette.requests import Request
-from starlette.types import Scope
 
 from api.access.api_keys import ApiKey
-from api.access.authorization import find_api_key
-from api.client_presence import run_while_client_stays
+from api.access.client_presence import run_while_connected
+from api.access.request_state import find_state
+from api.access.stream_slots import StreamSlots
 from api.errors.tree import AudioTooShort, NoWorker, QueueTooLong
 from api.intake.form_body import FormBody
 from api.intake.form_fields import parse_form
@@ -25,7 +24,6 @@ from api.intake.live_workers import ask_promptly, find_workers, gather_capabilit
 from api.intake.request_check import check_request
 from api.intake.uploads import IncomingUpload, UploadIntake
 from api.intake.webhook_check import check_webhook_url
-from api.middleware.request_context import note_job, note_replay
 from api.settings import ApiSettings
 from shared.broker import send_ticket
 from shared.capabilities import Capabilities
@@ -49,13 +47,6 @@ CLEARLY = 1.5
 """A wait is only estimated. A queue is too long if its wait exceeds the client's limit by this factor."""
 
 _logger = structlog.get_logger(__name__)
-
-
-class SlotGiver(Protocol):
-    """Gives event streams their slots."""
-
-    def take(self, scope: Scope) -> None:
-        """Take a slot for the request in `scope`, which holds it to its end, or raise TooManyStreams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ class Submission:
     limits: QueueLimits
     runner: AsyncScriptRunner
     uploads: UploadIntake
-    slots: SlotGiver
+    slots: StreamSlots
     celery: Celery
 
     async def submit(
@@ -106,6 +97,7 @@ class Submission:
             UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: the audio at a URL cannot be fetched.
             ClientDisconnect, ClientDisconnected: the client disconnected before the job was accepted.
         """
+        state = find_state(request.scope)
         admission = await self._admit(request, endpoint, idempotency_key)
         async with self.uploads.begin(uuid.uuid4().hex) as upload:
             form = await self._receive(request, kind, upload, max_bytes=admission.max_bytes)
@@ -117,9 +109,8 @@ class Submission:
             is_new = receipt.outcome is not Outcome.REPLAYED
             if not is_new:
                 await upload.discard()
-        note_job(request.scope, receipt.job.job_id)
-        if not is_new:
-            note_replay(request.scope)
+        state.note_job(receipt.job.job_id)
+        state.is_replay = not is_new
         self._send_ticket()
         _logger.info(
             "job_submitted",
@@ -137,7 +128,7 @@ class Submission:
 
     async def _admit(self, request: Request, endpoint: Endpoint, idempotency_key: str | None) -> _Admission:
         """Refuse early what the submit would refuse after the upload. The submit checks again."""
-        key = find_api_key(request.scope)
+        key = find_state(request.scope).api_key
         limits = msgspec.structs.replace(
             self.limits,
             max_unfinished_jobs_of_key=key.limits.max_unfinished_jobs,
@@ -174,14 +165,15 @@ class Submission:
 
         A field `stream` before the file takes the stream slot before the file arrives.
         """
+        state = find_state(request.scope)
         body = FormBody(request, max_file_bytes=max_bytes, needs_file="url" not in kind.list_names())
         await body.read_head()
-        if has_slot := _is_streamed(kind, body):
-            self.slots.take(request.scope)
+        if _is_streamed(kind, body):
+            self.slots.take(state)
         await upload.write(body.read_file())
         form = parse_form(kind, body.fields)
-        if form.is_streamed and not has_slot:
-            self.slots.take(request.scope)
+        if form.is_streamed:
+            self.slots.take(state)
         self.uploads.choose_source(upload, filename=body.filename, url=form.url)
         return form
 
@@ -207,7 +199,7 @@ class Submission:
             check_webhook_url(form.webhook_url, key, self.settings)
         if upload.url:
             fetch = self.uploads.fetch(upload, max_bytes=admission.max_bytes, key_name=key.name)
-            await run_while_client_stays(request, fetch)
+            await run_while_connected(request, fetch)
         stored = await self.uploads.store(upload)
         self._check_duration(stored.duration_s, key, param=upload.param)
         job = NewJob(

@@ -1,1 +1,1 @@
-"""What surrounds every request."""
+"""Middleware: the layers around every request."""

@@ -1,4 +1,4 @@
-"""What web pages of other origins may do: CORS by the setting CORS_ORIGINS."""
+"""CORS: the access of web pages from other origins, by the setting CORS_ORIGINS."""
 
 from http import HTTPStatus
 
@@ -12,7 +12,7 @@ from shared.errors import InvalidRequest
 
 _METHODS = ("GET", "POST", "DELETE")
 
-# What a page may read of an answer beside its body.
+# The headers of an answer that a page may read.
 EXPOSED_HEADERS = (
     "Idempotent-Replayed",
     "Location",
@@ -30,24 +30,24 @@ EXPOSED_HEADERS = (
 
 
 class CrossOrigin(CORSMiddleware):
-    """ASGI middleware that lets pages of some origins in; keys come in headers, never as credentials."""
+    """ASGI middleware that admits pages of some origins. Keys come in headers, never as credentials."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(
             app,
             allow_origins=origins,
             allow_methods=_METHODS,
-            allow_headers=("*",),  # OpenAI's client sends a dozen of its own
+            allow_headers=("*",),  # OpenAI's client sends a dozen headers of its own
             expose_headers=EXPOSED_HEADERS,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a preflight; a refusal is in the shape of all errors."""
+        """Return the answer to a preflight; a refusal has the shape of all errors."""
         response = super().preflight_response(request_headers)
         if response.status_code == HTTPStatus.OK:
             return response
         reason = bytes(response.body).decode()
-        refusal = answer_error(InvalidRequest(f"{reason}: the setting CORS_ORIGINS says who may call."))
+        refusal = answer_error(InvalidRequest(f"{reason}. Add the origin to CORS_ORIGINS."))
         for name in ("Vary", "Access-Control-Allow-Origin"):
             if name in response.headers:
                 refusal.headers[name] = response.headers[name]

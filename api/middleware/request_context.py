@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the job it became, its log line."""
+"""The outermost layer around each request: its state, id and log line, and the end of its stream slot."""
 
 import re
 import time
@@ -8,35 +8,39 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.request_state import RequestState, open_state
+from api.access.stream_slots import StreamSlots
+from api.access.stream_tokens import take_token
+
 _SANE_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,64}")
 _PROBES = frozenset({"/health", "/ready"})
 
 _logger = structlog.get_logger(__name__)
 
 
-def note_job(scope: Scope, job_id: str) -> None:
-    """Let the answer to this request, whatever it becomes, and its log lines name the job."""
-    scope["state"]["job_id"] = job_id
-    structlog.contextvars.bind_contextvars(job_id=job_id)
-
-
-def note_replay(scope: Scope) -> None:
-    """Let the answer, whatever it becomes, say that an earlier request with its idempotency key began it."""
-    scope["state"]["is_replay"] = True
-
-
 class RequestContext:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around all other layers."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, slots: StreamSlots) -> None:
         self._app = app
+        self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        state = open_state(scope, stream_token=take_token(scope))
+        try:
+            if scope["type"] == "http":
+                await self._exchange(state, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            self._slots.free(state)
+
+    async def _exchange(self, state: RequestState, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = _Exchange(state, scope, send)
         with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
                 await self._app(scope, receive, exchange.send)
@@ -45,31 +49,31 @@ class RequestContext:
 
 
 class _Exchange:
-    """One request and what has been sent in answer to it; `status` is 0 until an answer begins."""
+    """One HTTP request and its answer; `status` is 0 until the answer begins."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, state: RequestState, scope: Scope, send: Send) -> None:
+        self._state = state
         self._scope = scope
         self._send = send
-        self._state = scope.setdefault("state", {})
         self._began_s = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
         self.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Send on, adding our headers."""
+        """Send a message of the answer, with our headers added."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.request_id
-            if "job_id" in self._state:
-                headers["x-job-id"] = self._state["job_id"]
-            if "is_replay" in self._state:
+            if self._state.job_id is not None:
+                headers["x-job-id"] = self._state.job_id
+            if self._state.is_replay:
                 headers["idempotent-replayed"] = "true"
         await self._send(message)
 
     def log(self) -> None:
-        """Write the line of this request."""
+        """Write the log line of the request."""
         write = _logger.debug if self._scope["path"] in _PROBES else _logger.info
         took_ms = round((time.perf_counter() - self._began_s) * 1000, 1)
         method, path = self._scope["method"], self._scope["path"]

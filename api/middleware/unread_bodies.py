@@ -1,7 +1,8 @@
 """Answers to requests whose body has not been read: they must reach clients that are still sending.
 
-To close the connection at once would make the kernel reset it, and the client would see that instead of the
-answer, and send the whole upload again. To read on for ever would let anybody keep the server busy.
+If the connection were closed at once, the kernel would reset it. The client would see the reset instead of
+the answer, and send the whole upload again. If the body were read without limit, a client could keep the
+server busy.
 """
 
 import asyncio
@@ -10,15 +11,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SMALL_BODY_BYTES = 64 << 10
-"""The server reads that much by itself while the connection stays open."""
+"""The size up to which uvicorn reads a body itself, and keeps the connection open."""
 
 DROPPED_BYTES = 256 << 20
 DROPPED_WITHIN_S = 30.0
-"""How much of a body is read and dropped after the answer, and for how long, before the connection ends."""
+"""Limits on the part of a body that is read and dropped after the answer, before the connection ends."""
 
 
 class UnreadBodies:
-    """ASGI middleware that reads and drops what is left of a request's body, within bounds, then closes."""
+    """ASGI middleware that reads and drops the rest of a request's body, within limits, then closes."""
 
     def __init__(
         self, app: ASGIApp, dropped_bytes: int = DROPPED_BYTES, within_s: float = DROPPED_WITHIN_S
@@ -43,7 +44,7 @@ class UnreadBodies:
             if not is_left or message["type"] == "http.response.start" or message.get("more_body"):
                 await send(message)
                 return
-            # All of the answer goes out now, its end when the client has sent enough.
+            # The whole answer is sent now, and its end after the rest of the body was dropped.
             await send({**message, "more_body": True})
             await body.drop(self._dropped_bytes, self._within_s)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -52,21 +53,21 @@ class UnreadBodies:
 
 
 class _Body:
-    """The body of one request, as far as it has come."""
+    """The body of one request, as far as it has arrived."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.is_over = False
 
     async def receive(self) -> Message:
-        """The next message of the client."""
+        """Return the next message of the client."""
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             self.is_over = True
         return message
 
     async def drop(self, limit_bytes: int, within_s: float) -> None:
-        """Read on to the end of the body, or until that is too much or takes too long."""
+        """Read to the end of the body, for at most `limit_bytes` and `within_s`."""
         try:
             async with asyncio.timeout(within_s):
                 while not self.is_over and limit_bytes > 0:
@@ -77,5 +78,5 @@ class _Body:
 
 def _has_large_body(headers: Headers) -> bool:
     if "transfer-encoding" in headers or "expect" in headers:
-        return True  # of any length, or one that the client may never send: only a new connection is sure
+        return True  # the body may have any length, or never come: only a new connection is safe
     return int(headers.get("content-length", 0)) > SMALL_BODY_BYTES

@@ -4,10 +4,10 @@ import asyncio
 
 from fastapi import APIRouter
 
-from api.dependencies import Services, ServicesDep
 from api.errors.tree import NotReady, NoWorker
 from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
 from api.openapi.error_description import describe_errors
+from api.routes.dependencies import Services, ServicesDep
 from api.schemas.health import HealthBody, ReadyBody
 from shared.capabilities import WorkerPresence
 from shared.errors import QueueUnavailable

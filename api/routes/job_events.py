@@ -8,15 +8,13 @@ from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from api.access.authorization import find_api_key
-from api.access.own_jobs import JobId, OwnJob, require_found
-from api.dependencies import ServicesDep
+from api.access.request_state import find_api_key, find_state
 from api.errors.answers import FIND_ERRORS
 from api.errors.tree import TooManyStreams
-from api.middleware.request_context import note_job
 from api.openapi.document import describe_streams
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_job_events
+from api.routes.dependencies import JobId, OwnJob, ServicesDep
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest
@@ -91,10 +89,10 @@ async def follow_job(
     read_ids = [given for given in (last_event_id_header, last_event_id) if given]
     are_sound = all(map(_EVENT_ID.fullmatch, read_ids))
     after_id = read_ids[0] if read_ids and are_sound else LOG_START
-    owner = find_api_key(request.scope).owner
-    call = find_log(job_id, owner=owner, after_id=after_id)
-    page = require_found(job_id, await services.follower.run_patiently(call))
-    note_job(request.scope, job_id)
+    state = find_state(request.scope)
+    call = find_log(job_id, owner=state.api_key.owner, after_id=after_id)
+    page = await services.reader.find(job_id, call)
+    state.note_job(job_id)
     if not are_sound:
         raise InvalidRequest(
             "last_event_id is not the id of an event. Send the `id` of the last event that was read.",
@@ -102,7 +100,7 @@ async def follow_job(
         )
     if page.state.is_final and not page.events:
         return Response(status_code=204)
-    services.slots.take(request.scope)
+    services.slots.take(state)
     if not page.state.is_final:
         await services.leases.renew([job_id])
     frames = stream_job_events(services.follower, job_id, after_id=after_id, first_page=page)

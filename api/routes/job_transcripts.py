@@ -5,18 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.access.own_jobs import OwnJob
-from api.dependencies import ServicesDep
 from api.errors.answers import FIND_ERRORS
 from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
-from api.formats.response_format import Granularity, ResponseFormat
+from api.formats.response_format import ResponseFormat, choose_granularities
 from api.formats.transcript_formats import render_transcript
 from api.openapi.document import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
 from api.openapi.error_description import describe_errors
+from api.routes.dependencies import OwnJob, ServicesDep
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
+from api.streams.waiting import check_success
 from shared.errors import InvalidRequest
-from shared.jobs import Job, JobState, WordTimestamps
+from shared.jobs import WordTimestamps
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -47,21 +47,9 @@ async def read_transcript(
     ] = ResponseFormat.JSON,
 ) -> Response:
     """The transcript of a job that has succeeded, in the format that is asked for."""
-    _check_success(job)
+    check_success(job, is_awaited=False)
+    with_words = job.request.word_timestamps is WordTimestamps.REQUIRED
     body, media_type = await services.rendering.render(
-        job, lambda job: render_transcript(job, shape, _choose_granularities(job))
+        job, lambda job: render_transcript(job, shape, choose_granularities(with_words=with_words))
     )
     return Response(body, media_type=media_type, headers=render_headers(job))
-
-
-def _check_success(job: Job) -> None:
-    if job.failure is not None:
-        raise JobFailed(job.failure)
-    if job.state is JobState.CANCELLED:
-        raise TranscriptionCancelled
-    if job.state is not JobState.SUCCEEDED:
-        raise JobUnfinished(job.job_id, job.state)
-
-
-def _choose_granularities(job: Job) -> frozenset[Granularity]:
-    return frozenset(Granularity) if job.request.word_timestamps is WordTimestamps.REQUIRED else frozenset()

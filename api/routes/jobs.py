@@ -1,17 +1,15 @@
-"""Jobs: submit, look, list, cancel and delete."""
+"""Jobs: submit, read, cancel and delete."""
 
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.access.authorization import find_api_key
-from api.access.own_jobs import JobId, OwnJob, require_found
-from api.dependencies import Services, ServicesDep
+from api.access.record_reader import require_found
+from api.access.request_state import find_state
 from api.errors.answers import FETCH_ERRORS, FIND_ERRORS, SUBMIT_ERRORS
 from api.errors.tree import JobNotFound
 from api.formats.job_rendering import render_job
@@ -20,15 +18,14 @@ from api.intake.forms import JobForm
 from api.intake.headers import IdempotencyKey, PreferredWait
 from api.intake.live_workers import ask_promptly
 from api.intake.submission import Accepted
-from api.job_listing import read_job_list
-from api.middleware.request_context import note_job
-from api.openapi.document import JOB_LINKS, PAGE_LINKS, SUBMIT_HEADERS
+from api.openapi.document import JOB_LINKS, SUBMIT_HEADERS
 from api.openapi.error_description import describe_errors
 from api.openapi.form_description import describe_form
-from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody, JobList
-from shared.errors import InvalidRequest, QueueUnavailable
+from api.routes.dependencies import JobId, OwnJob, Services, ServicesDep
+from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody
+from shared.errors import QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, queued_job
-from shared.record.transitions import cancel_job, delete_job, read_job
+from shared.record.transitions import cancel_job, delete_job, find_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -89,50 +86,6 @@ async def create_job(
 
 
 @router.get(
-    "",
-    responses={
-        200: {"description": "A page of jobs.", "links": PAGE_LINKS},
-        **describe_errors(InvalidRequest, QueueUnavailable),
-    },
-)
-async def list_all_jobs(
-    request: Request,
-    services: ServicesDep,
-    states: Annotated[
-        tuple[JobState, ...],
-        Query(
-            alias="state",
-            description="Only jobs in this state; send it again for further states.",
-            examples=[["queued", "running"]],
-        ),
-    ] = (),
-    limit: Annotated[
-        int, Query(ge=1, le=100, description="How many jobs to answer at the most.", examples=[20])
-    ] = 20,
-    after: Annotated[
-        str,
-        Query(
-            pattern="^[0-9]{0,15}$",
-            description="The `next_cursor` of the page before; empty for the first page.",
-            examples=["41"],
-        ),
-    ] = "",
-) -> JobList:
-    """The jobs of the caller's API key, the newest first; where the server asks for no key, all jobs.
-
-    Pages do not shift while jobs arrive. With few jobs in the `state` asked for, a page may be short, or even
-    empty, though `has_more`.
-    """
-    return await read_job_list(
-        services.follower,
-        key_name=find_api_key(request.scope).owner,
-        states=states,
-        after=int(after) if after else None,
-        limit=limit,
-    )
-
-
-@router.get(
     "/{job_id}",  # noqa: FAST003 - OwnJob takes it
     response_model=JobBody,
     responses=describe_errors(*FIND_ERRORS),
@@ -157,10 +110,10 @@ async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
 )
 async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep) -> Response:
     """Cancel a job that is not final, and delete its audio; delete one that is final."""
-    owner = find_api_key(request.scope).owner
-    call = cancel_job(job_id, ttl_s=services.settings.job_ttl_s, owner=owner)
+    state = find_state(request.scope)
+    call = cancel_job(job_id, ttl_s=services.settings.job_ttl_s, owner=state.api_key.owner)
     was = require_found(job_id, await services.runner.run(call))
-    note_job(request.scope, job_id)
+    state.note_job(job_id)
     if was.is_final:
         await services.runner.run(delete_job(job_id))
     if was is not JobState.RUNNING:
@@ -172,30 +125,24 @@ async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep)
 
 
 async def _read_submitted(services: Services, accepted: Accepted) -> Job:
-    """The job as it stands, or else as it was taken in: who is told of an error would send it again."""
+    """Return the job as it stands, or as submitted, since a client that gets an error submits it again."""
     if not accepted.is_new:
         return await _read_existing(services, accepted.job.job_id)
     try:
-        job = await ask_promptly(services.runner, read_job(accepted.job.job_id))
+        found = await ask_promptly(services.runner, find_job(accepted.job.job_id, owner=None))
     except QueueUnavailable:
-        job = queued_job(accepted.job, created_ms=round(time.time() * 1_000))
-    return _check_found(accepted.job.job_id, job)
+        return queued_job(accepted.job, created_ms=round(time.time() * 1_000))
+    return require_found(accepted.job.job_id, found)
 
 
 async def _read_existing(services: Services, job_id: str) -> Job:
-    return _check_found(job_id, await services.follower.run_patiently(read_job(job_id)))
-
-
-def _check_found(job_id: str, job: Job | None) -> Job:
-    if job is None:
-        raise JobNotFound(job_id)
-    return job
+    return await services.reader.find(job_id, find_job(job_id, owner=None))
 
 
 async def _answer_job(
     services: Services, job: Job, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    # FastAPI would make the JSON of a body on the event loop, where that of a long transcript is in the way.
+    # FastAPI would encode the body on the event loop, and a long transcript would block that.
     body = await services.rendering.render(job, _encode_job)
     return Response(body, status, headers, media_type=JSON)
 

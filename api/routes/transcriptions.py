@@ -3,9 +3,7 @@
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
-from starlette.types import Message
 
-from api.dependencies import Services, ServicesDep
 from api.errors.answers import SUBMIT_ERRORS
 from api.errors.tree import (
     JobNotFound,
@@ -17,14 +15,15 @@ from api.errors.tree import (
     TranscriptionFailed,
 )
 from api.formats.rendering import render_headers
-from api.formats.response_format import Granularity
+from api.formats.response_format import choose_granularities
 from api.formats.transcript_formats import render_transcript
-from api.intake.forms import SpeechForm, StreamForm, TranscriptionForm
+from api.intake.forms import StreamForm, TranscriptionForm
 from api.intake.headers import IdempotencyKey
 from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import describe_deltas, describe_stream_events
 from api.openapi.form_description import describe_form
+from api.routes.dependencies import Services, ServicesDep
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.openai_stream import stream_deltas
 from api.streams.sse import answer_stream, guard_stream
@@ -97,8 +96,9 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
         return _answer_deltas(services, job_id, is_kept=is_kept)
     job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
     form = accepted.form
+    granularities = choose_granularities(form.timestamp_granularities, with_words=form.return_timestamps)
     body, media_type = await services.rendering.render(
-        job, lambda job: render_transcript(job, form.response_format, _choose_granularities(form))
+        job, lambda job: render_transcript(job, form.response_format, granularities)
     )
     return Response(body, media_type=media_type, headers=render_headers(job))
 
@@ -127,31 +127,24 @@ async def transcribe_as_stream(
     )
     job = accepted.job
 
-    async def on_client_left(_message: Message) -> None:
+    async def cancel() -> None:
         if idempotency_key is None and not services.settings.stream_resume_s:
             await services.leases.cancel(job.job_id)
 
     return answer_stream(
         guard_stream(stream_transcript(services.follower, services.waiting, services.rendering, job)),
         heartbeat_s=services.settings.heartbeat_s,
-        on_client_left=on_client_left,
+        on_disconnect=cancel,
     )
 
 
 def _answer_deltas(services: Services, job_id: str, *, is_kept: bool) -> EventSourceResponse:
-    async def on_client_left(_message: Message) -> None:
+    async def cancel() -> None:
         if not is_kept:
             await services.leases.cancel(job_id)
 
     return answer_stream(
         guard_stream(stream_deltas(services.follower, services.waiting, services.rendering, job_id)),
         heartbeat_s=services.settings.heartbeat_s,
-        on_client_left=on_client_left,
+        on_disconnect=cancel,
     )
-
-
-def _choose_granularities(form: SpeechForm) -> frozenset[Granularity]:
-    if not form.return_timestamps:
-        return form.timestamp_granularities
-    # It adds words to whatever is sent anyway.
-    return frozenset({Granularity.WORD}) | (form.timestamp_granularities or {Granularity.SEGMENT})

@@ -1,1 +1,1 @@
-"""What clients hear of a job while they wait for it: its events, its partial text, its end."""
+"""Streams: the events, the partial text and the end of a job, for connected clients."""

@@ -1,4 +1,4 @@
-"""One pub/sub connection for the whole process: it wakes those who listen to a job when that job has news."""
+"""One pub/sub connection for the whole process. It wakes the listeners of a job that has new events."""
 
 import asyncio
 from collections import defaultdict
@@ -14,22 +14,22 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.record.connection import DELIVERIES_CHANNEL, END_MESSAGE, job_of_channel, wake_up_channel
 
 PING_INTERVAL_S = 5.0
-"""A connection that is silent for this long is asked whether it lives, and has as long again to answer."""
+"""Seconds of silence after which the connection is pinged; the answer may take as long again."""
 
 RECONNECT_S = (0.05, 0.2, 0.5, 1.0)
-"""How long to wait before connecting again, after the first, second, third and later failures in a row."""
+"""Seconds to wait before a new connection, after the first, second, third and later failures in a row."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class EventHub:
-    """Wakes local listeners. A wake-up says no more than "look again": all that is kept of it is a flag.
+    """Wakes the listeners of this process. A wake-up is a flag without content: read the record again.
 
-    Who waits for the end of a job alone is spared the wake-ups that are not about it.
+    A listener that waits only for the end of a job is not woken by other events.
     """
 
     def __init__(self, redis_url: str) -> None:
-        # One connection that repeats nothing by itself: the hub has to know of every gap in it.
+        # A single connection without automatic retries: the hub must notice every gap in it.
         pool = redis.asyncio.ConnectionPool.from_url(
             redis_url, max_connections=1, socket_connect_timeout=3, socket_timeout=PING_INTERVAL_S
         )
@@ -43,7 +43,7 @@ class EventHub:
 
     @contextmanager
     def listen(self, job_id: str, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
-        """A flag that is set whenever the job may have news, or may have ended; clear it before looking."""
+        """Yield a flag that is set whenever the job may have new events or its end; clear it, then read."""
         wake_up = asyncio.Event()
         self._listeners[job_id].add(wake_up)
         if only_for_end:
@@ -67,11 +67,11 @@ class EventHub:
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the connection has broken and is not yet made again."""
+        """Whether the connection is broken."""
         return bool(self._failures)
 
     def close(self) -> None:
-        """Say that the process is about to stop, and wake everybody to see it."""
+        """Note that the process is about to stop, and wake all listeners."""
         self.is_closed = True
         self._wake_all()
 
@@ -131,7 +131,7 @@ async def _next_message(subscription: PubSub) -> dict[str, Any]:
 
 async def _read_message(subscription: PubSub) -> dict[str, Any] | None:
     message: dict[str, Any] | None = await subscription.get_message(timeout=PING_INTERVAL_S)
-    # redis-py takes a cancel that comes with the time-out for that alone, and the task would go on for ever.
+    # redis-py swallows a cancel that coincides with its time-out, and the task would then never end.
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -1,38 +1,25 @@
 """Following a job: its events from any point on, in order, until the final one."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
-from typing import TypeVar
 
-import structlog
-
+from api.access.record_reader import RecordReader
 from api.streams.event_hub import EventHub
-from api.streams.spreading import spread
-from shared.errors import QueueUnavailable
 from shared.jobs import Job
 from shared.record.event_log import LoggedEvent, LogPage, read_log
-from shared.record.scripts import AsyncScriptRunner, ScriptCall
 from shared.record.transitions import read_job
 
 RECHECK_S = 15.0
-"""How long a listener trusts, at the most, that a wake-up would reach it before it looks by itself."""
-
-PATIENCE_S = 30.0
-"""How long a listener waits for a Redis that does not answer, because it is restarted for instance."""
-
-RETRY_S = 0.5
-
-Answer = TypeVar("Answer")
-
-_logger = structlog.get_logger(__name__)
+"""Seconds after which a listener looks for news without a wake-up; one may have been lost."""
 
 
 class JobFollower:
-    """Follows jobs for any number of listeners; what one of them has not read waits in the log, not here."""
+    """Follows jobs for any number of listeners. Events that a listener has not read yet stay in the log."""
 
-    def __init__(self, hub: EventHub, runner: AsyncScriptRunner) -> None:
+    def __init__(self, hub: EventHub, reader: RecordReader) -> None:
         self._hub = hub
-        self._runner = runner
+        self._reader = reader
 
     async def follow_pages(
         self, job_id: str, *, after_id: str, first_page: LogPage | None = None
@@ -51,7 +38,7 @@ class JobFollower:
             while not self._hub.is_closed:
                 if page is None:
                     wake_up.clear()
-                    page = await self.run_patiently(read_log(job_id, after_id=after_id))
+                    page = await self._reader.run(read_log(job_id, after_id=after_id))
                 if page is None:
                     return
                 if page.events:
@@ -64,7 +51,7 @@ class JobFollower:
                 page = None
 
     async def follow_to_end(self, job_id: str) -> Job | None:
-        """The job once it is final; None where it is gone, or the process is about to stop.
+        """Return the job once it is final; None if it is gone or the process is about to stop.
 
         Raises:
             QueueUnavailable: Redis has not answered for PATIENCE_S.
@@ -72,28 +59,16 @@ class JobFollower:
         with self._hub.listen(job_id, only_for_end=True) as wake_up:
             while not self._hub.is_closed:
                 wake_up.clear()
-                job = await self.run_patiently(read_job(job_id))
+                job = await self._reader.run(read_job(job_id))
                 if job is None or job.state.is_final:
                     return job
                 await _wait_for_wake_up(wake_up)
         return None
 
-    async def run_patiently(self, call: ScriptCall[Answer]) -> Answer:
-        """Run a call that only reads, again and again while Redis does not answer.
 
-        Raises:
-            QueueUnavailable: Redis has not answered for PATIENCE_S.
-        """
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + PATIENCE_S
-        while True:
-            try:
-                return await self._runner.run(call)
-            except QueueUnavailable:
-                if self._hub.is_closed or loop.time() > deadline_s:
-                    raise
-                _logger.warning("reading_again", script=call.script)
-                await asyncio.sleep(RETRY_S)
+def spread(longest: float) -> float:
+    """Return a random share of `longest`, a half at least, so that streams that began together differ."""
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 async def _wait_for_wake_up(wake_up: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
-"""The stream that OpenAI's clients know: text that only grows, then all of it, then the end.
+"""OpenAI's transcript stream: text deltas, then the whole text, then the end.
 
-They break over ids, names, `retry` and types of events that are not theirs, so none of these is sent.
+OpenAI's clients fail on ids, names, `retry` and event types of other servers, so none of these is sent.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
@@ -24,54 +24,53 @@ from shared.transcripts import TokenCounts
 _END = "[DONE]"
 
 
-class GrowingText:
-    """The text of a job as it is given out: only ever longer, whatever its events say.
+class AppendOnlyText:
+    """The text that a stream has sent. It only grows.
 
-    After a crash an open window is decoded again. Its text is given out from where that of the first time
-    ended, if it is the same so far.
+    After a crash an open window is decoded again. The stream goes on if the new text begins with that text.
     """
 
     def __init__(self, job_id: str) -> None:
         self._job_id = job_id
         self._partial = PartialText(None)
-        self._given = ""
+        self._sent = ""
 
     def take(self, events: Iterable[AnyEvent]) -> str:
-        """What the next events of the log add; often nothing.
+        """Return the text that the next events of the log add, often none.
 
         Raises:
-            StreamInterrupted: they contradict what was given out.
+            StreamInterrupted: the events contradict the text that was sent.
         """
         self._partial.take(events)
         settled = self._partial.settled_text
-        return "" if self._given.startswith(settled) else self._give(settled)
+        return "" if self._sent.startswith(settled) else self._send(settled)
 
     def finish(self, text: str) -> str:
-        """What is left of the whole `text`.
+        """Return the rest of the whole `text`.
 
         Raises:
-            StreamInterrupted: it contradicts what was given out.
+            StreamInterrupted: the whole text contradicts the text that was sent.
         """
-        return self._give(text)
+        return self._send(text)
 
-    def _give(self, text: str) -> str:
-        if not text.startswith(self._given):
+    def _send(self, text: str) -> str:
+        if not text.startswith(self._sent):
             raise StreamInterrupted(self._job_id)
-        added = text[len(self._given) :]
-        self._given = text
+        added = text[len(self._sent) :]
+        self._sent = text
         return added
 
 
 async def stream_deltas(
     follower: JobFollower, waiting: JobWaiting, rendering: RenderingThreads, job_id: str
 ) -> AsyncGenerator[ServerSentEvent]:
-    """The frames of a job: deltas while the text comes, then the whole of it, which is all deltas joined.
+    """Yield the frames of a job: deltas of its text, then the whole text, which is all deltas joined.
 
     Raises:
-        StreamInterrupted: the job was begun again and its text is another one now.
-        ServerError: what `JobWaiting.read_success` raises.
+        StreamInterrupted: the job was begun again, and its text differs now. The job goes on.
+        ServerError: see `JobWaiting.read_success`.
     """
-    growing = GrowingText(job_id)
+    growing = AppendOnlyText(job_id)
     async with aclosing(follower.follow_pages(job_id, after_id=LOG_START)) as pages:
         async for page in pages:
             try:
@@ -86,19 +85,19 @@ async def stream_deltas(
         yield frame
 
 
-def _encode_rest(job: Job, growing: GrowingText) -> list[ServerSentEvent]:
+def _encode_rest(job: Job, growing: AppendOnlyText) -> list[ServerSentEvent]:
     text = transcript_of(job).text
     return [*encode_delta(growing.finish(text)), *encode_end(text, job.token_counts)]
 
 
 def encode_delta(delta: str) -> Iterator[ServerSentEvent]:
-    """The frame of a delta, if it has any text."""
+    """Yield the frame of a delta, if it has text."""
     if delta:
         yield encode_frame(TextDelta(delta=delta).model_dump())
 
 
 def encode_end(text: str, counts: TokenCounts | None) -> Iterator[ServerSentEvent]:
-    """The last two frames; the first of them says what was used, where that was counted."""
+    """Yield the last two frames. The first has the token usage, if the tokens were counted."""
     done = TextDone(text=text, usage=counts and _render_tokens(counts))
     yield encode_frame(done.model_dump(exclude_none=True))
     yield ServerSentEvent(_END, sep="\n")

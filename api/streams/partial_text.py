@@ -9,7 +9,7 @@ from shared.transcripts import Segment, join_texts, main_language, separator
 
 @dataclass(slots=True)
 class _OpenWindow:
-    """What is known of a window that is not finished: what stays, what may change, and how it begins."""
+    """A window that is not finished: its text that stays, its text that may change, its first language."""
 
     delta: str = ""
     tail: str = ""
@@ -17,7 +17,7 @@ class _OpenWindow:
 
 
 class PartialText:
-    """Takes the events of a job in order; `text` and `language` are what they amount to."""
+    """Composes `text` and `language` from the events of a job, taken in order."""
 
     def __init__(self, language_hint: str | None) -> None:
         self._hint = language_hint
@@ -36,23 +36,23 @@ class PartialText:
                     self._segments.append(segment)
                     gap = separator(self._finished, segment.text, segment.language)
                     self._finished += gap + segment.text.strip()
-                # A window may end without a segment: what its partials said was no speech after all.
+                # A window may end without a segment, if its partials were not speech after all.
                 case Requeued() | Progress():
                     self._drop_partials()
 
     @property
     def text(self) -> str:
-        """All text so far; its end may still change."""
+        """The whole text so far; its end may still change."""
         language = self.language
         texts = [(opened.delta + opened.tail, opened.language or language) for opened in self._in_order()]
         return join_texts([(self._finished, None), *texts])
 
     @property
     def settled_text(self) -> str:
-        """The text so far that stays as it is, whatever follows.
+        """The text so far that no later event changes.
 
-        A window that does not say its language is left out, for as long as it is open, if there is text
-        before it: whether a space belongs between them is not known.
+        If there is text before an open window of unknown language, the window is left out: whether a space
+        belongs between the two depends on the language.
         """
         settled = self._finished
         for opened in self._in_order():
@@ -63,9 +63,9 @@ class PartialText:
 
     @property
     def language(self) -> str | None:
-        """The language with the most speech so far; before that is known, what was asked for or is heard."""
-        heard = (opened.language for opened in self._in_order() if opened.language)
-        return main_language(self._segments) or self._hint or next(heard, None)
+        """The language with most of the speech; before the first segment, the hint or the detected one."""
+        detected = (opened.language for opened in self._in_order() if opened.language)
+        return main_language(self._segments) or self._hint or next(detected, None)
 
     def _take_partial(self, partial: Partial) -> None:
         opened = self._open.setdefault(partial.window, _OpenWindow())
@@ -77,6 +77,6 @@ class PartialText:
     def _in_order(self) -> Iterable[_OpenWindow]:
         return (self._open[window] for window in sorted(self._open))
 
-    # The log gives up all partials as soon as one window is finished or given up, and so does its reader.
+    # The log drops all partials as soon as one window is finished or given up.
     def _drop_partials(self) -> None:
         self._open.clear()

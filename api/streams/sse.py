@@ -1,4 +1,4 @@
-"""Job events as server-sent events: the two kinds of stream that clients read."""
+"""Server-sent events: frames, responses, and the stream of the events of a job."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -11,16 +11,15 @@ from starlette.types import Message
 
 from api.errors.answers import error_body
 from api.formats.rendering import render_segment, render_warnings
-from api.streams.following import JobFollower
-from api.streams.spreading import spread
+from api.streams.following import JobFollower, spread
 from shared.errors import QueueUnavailable, ServerError
 from shared.events import AnyEvent, SegmentDone, Succeeded
 from shared.record.event_log import LogPage
 
 RETRY_MS = 2_000
-"""How long clients are asked to wait at the most before they come back, in milliseconds."""
+"""Milliseconds after which a client reconnects, at most."""
 
-# On a stop the hub ends all streams in good order; only one that does not end in this time is cut.
+# On a stop the hub ends all streams. A stream that takes longer than this is cut.
 _END_WITHIN_S = 2.0
 
 _logger = structlog.get_logger(__name__)
@@ -33,7 +32,7 @@ def encode_frame(
     event_id: str | None = None,
     retry_ms: int | None = None,
 ) -> ServerSentEvent:
-    """One event with `body` as its data, JSON on one line."""
+    """Return an event with `body` as its data, JSON on one line."""
     data = msgspec.json.encode(body).decode()
     return ServerSentEvent(data, event=name, id=event_id, retry=retry_ms, sep="\n")
 
@@ -42,34 +41,32 @@ def answer_stream(
     frames: AsyncGenerator[ServerSentEvent],
     *,
     heartbeat_s: float,
-    on_client_left: Callable[[Message], Awaitable[None]] | None = None,
+    on_disconnect: Callable[[], Awaitable[None]] | None = None,
 ) -> EventSourceResponse:
-    """The response that sends `frames` as they come, and a comment every `heartbeat_s` seconds at the latest.
+    """Return the response that sends `frames`, and a comment at least every `heartbeat_s` seconds.
 
-    `on_client_left` is awaited where the connection is closed before the last of them was sent.
+    `on_disconnect` is awaited if the client closes the connection before the last frame was sent.
     """
-    course = _Course(frames, on_client_left)
+    tracker = _DisconnectTracker(frames, on_disconnect)
     return EventSourceResponse(
-        course.follow(),
+        tracker.follow(),
         ping=spread(heartbeat_s),
         ping_message_factory=_encode_heartbeat,
-        client_close_handler_callable=course.on_disconnect,
+        client_close_handler_callable=tracker.on_disconnect,
         shutdown_grace_period=_END_WITHIN_S,
         headers={"Cache-Control": "no-cache"},
         sep="\n",
     )
 
 
-class _Course:
-    """Tells a client that leaves from the end of a response, which its listener hears as a disconnect too."""
+class _DisconnectTracker:
+    """Calls the handler of a disconnect, but not at the end of a response, which ASGI reports as one too."""
 
     def __init__(
-        self,
-        frames: AsyncGenerator[ServerSentEvent],
-        on_client_left: Callable[[Message], Awaitable[None]] | None,
+        self, frames: AsyncGenerator[ServerSentEvent], handler: Callable[[], Awaitable[None]] | None
     ) -> None:
         self._frames = frames
-        self._on_client_left = on_client_left
+        self._handler = handler
         self._is_over = False
 
     async def follow(self) -> AsyncGenerator[ServerSentEvent]:
@@ -78,9 +75,9 @@ class _Course:
                 yield frame
         self._is_over = True
 
-    async def on_disconnect(self, message: Message) -> None:
-        if self._on_client_left is not None and not self._is_over:
-            await self._on_client_left(message)
+    async def on_disconnect(self, _message: Message) -> None:
+        if self._handler is not None and not self._is_over:
+            await self._handler()
 
 
 async def stream_job_events(
@@ -103,12 +100,12 @@ async def stream_job_events(
                     )
                     retry_ms = None
         except QueueUnavailable:
-            # To end without a final event is to say: come back, with the last id.
+            # A stream that ends without a final event makes the client reconnect with the last id.
             _logger.warning("event_stream_cut", job_id=job_id)
 
 
 async def guard_stream(frames: AsyncGenerator[ServerSentEvent]) -> AsyncGenerator[ServerSentEvent]:
-    """`frames`, and an error that ends them as their last event: the headers are long gone."""
+    """Yield `frames`, and an error as the last frame, since the status has been sent before."""
     async with aclosing(frames):
         try:
             async for frame in frames:
@@ -116,13 +113,13 @@ async def guard_stream(frames: AsyncGenerator[ServerSentEvent]) -> AsyncGenerato
         except ServerError as error:
             _logger.info("stream_ended", reason=error.message)
             yield encode_frame(dict(error_body(error)))
-        except Exception as error:  # the border of a stream
+        except Exception as error:  # the border of a stream: the client gets the error
             _logger.exception("stream_failed")
             yield encode_frame(dict(error_body(error)))
 
 
 def describe_event(event: AnyEvent) -> dict[str, Any]:
-    """What clients are told of an event, beside its name."""
+    """Return the data of an event, as clients get it beside its name."""
     if isinstance(event, SegmentDone):
         return render_segment(event.segment).model_dump(exclude_unset=True)
     if isinstance(event, Succeeded):

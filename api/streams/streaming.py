@@ -1,4 +1,4 @@
-"""The streamed transcription: the text so far, again and again, and at the end the whole of it."""
+"""The transcript stream of `/v1/audio/transcriptions/stream`: the text so far in each event."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -19,13 +19,13 @@ from shared.record.event_log import LOG_START, LoggedEvent
 async def stream_transcript(
     follower: JobFollower, waiting: JobWaiting, rendering: RenderingThreads, job: NewJob
 ) -> AsyncGenerator[ServerSentEvent]:
-    """Events without a name for the text (`text`, `language`, `is_final`; then `done`), named ones beside it.
+    """Yield unnamed events with the text (`text`, `language`, `is_final`; then `done`), and named events.
 
-    The text is all of it so far; it shrinks where a job that is queued again loses that of its open window.
-    None of them has an id: who was cut off follows the events of the job, which tell the text in pieces.
+    Each has the whole text so far, without the open window of a job that was queued again. No event has an
+    id: after a disconnect, clients follow the events of the job instead.
 
     Raises:
-        ServerError: what `JobWaiting.read_success` raises.
+        ServerError: see `JobWaiting.read_success`.
     """
     yield encode_frame({"id": job.job_id}, name="job")
     partial = PartialText(job.request.language_hint)

@@ -1,14 +1,16 @@
-"""The synchronous call: wait until a job is done, and let go of it when the client leaves."""
+"""The wait of a synchronous call for the end of its job."""
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import suppress
 
 from starlette.requests import Request
 
-from api.client_presence import wait_for_disconnect
+from api.access.client_presence import run_while_connected
+from api.access.record_reader import RecordReader
 from api.errors.tree import (
     ClientDisconnected,
-    JobNotFound,
+    JobFailed,
+    JobUnfinished,
     ServerStopping,
     SyncWaitOver,
     TranscriptionCancelled,
@@ -18,99 +20,92 @@ from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from shared.jobs import Job, JobState
 from shared.record.listeners import drop_listener_lease
-from shared.record.transitions import read_job
-
-
-@dataclass(frozen=True, slots=True)
-class _Waited:
-    """Whether the job is over, and how it ended if it was still there to be read."""
-
-    is_over: bool
-    job: Job | None = None
+from shared.record.transitions import find_job
 
 
 class JobWaiting:
-    """Waits for what becomes of jobs."""
+    """Waits for jobs on behalf of connected clients."""
 
-    def __init__(self, follower: JobFollower, leases: ListenerLeases, *, sync_wait_s: float) -> None:
+    def __init__(
+        self, follower: JobFollower, reader: RecordReader, leases: ListenerLeases, *, sync_wait_s: float
+    ) -> None:
         self._follower = follower
+        self._reader = reader
         self._leases = leases
-        self._sync_wait_s = sync_wait_s or None
+        self._sync_wait_s = sync_wait_s
 
     async def wait_for_success(self, job_id: str, request: Request, *, is_kept: bool) -> Job:
-        """The job once it has succeeded, as long as the client of `request`, whose body is read, stays.
+        """Return the job once it has succeeded. The body of `request` has been read before.
 
         Raises:
-            ClientDisconnected: the client closed the connection; the job is cancelled, unless it `is_kept`.
-            SyncWaitOver: it took longer than SYNC_WAIT_S; the job goes on.
-            ServerError: what `read_success` raises.
+            ClientDisconnected: the client closed the connection. The job is cancelled, unless it `is_kept`.
+            SyncWaitOver: the wait took longer than SYNC_WAIT_S. The job goes on.
+            ServerError: see `read_success`.
         """
         try:
-            waiting = await self._wait(job_id, request, within_s=self._sync_wait_s)
+            async with asyncio.timeout(self._sync_wait_s or None):
+                job = await run_while_connected(request, self._follower.follow_to_end(job_id))
         except ClientDisconnected:
             if not is_kept:
                 await self._leases.cancel(job_id)
             raise
-        if self._sync_wait_s and not waiting.is_over:
+        except TimeoutError:
             await self.keep(job_id)
-            raise SyncWaitOver(job_id, self._sync_wait_s)
-        return _find_success(job_id, waiting.job) if waiting.job else await self.read_success(job_id)
+            raise SyncWaitOver(job_id, self._sync_wait_s) from None
+        if job is None:
+            return await self.read_success(job_id)
+        check_success(job, is_awaited=True)
+        return job
 
-    async def keep(self, job_id: str) -> None:
-        """Let the job go on without a listener, for an answer that promises so.
+    async def wait_for_end(self, job_id: str, request: Request, *, within_s: float) -> None:
+        """Return when the job is final or gone, the process is about to stop, or `within_s` is over.
 
         Raises:
+            ClientDisconnected: the client of `request` closed the connection. The job goes on.
             QueueUnavailable: Redis has not answered for long.
         """
-        await self._follower.run_patiently(drop_listener_lease(job_id))
-
-    async def wait_for_end(self, job_id: str, request: Request, *, within_s: float | None) -> bool:
-        """Wait until the job is final or gone, or the process stops; false where it takes longer than that.
-
-        With None for `within_s` it may take any time.
-
-        Raises:
-            ClientDisconnected: the client of `request`, whose body is read, closed the connection; the job
-            goes on. QueueUnavailable: Redis has not answered for long.
-        """
-        return (await self._wait(job_id, request, within_s=within_s)).is_over
-
-    async def _wait(self, job_id: str, request: Request, *, within_s: float | None) -> "_Waited":
-        waiting = asyncio.create_task(self._follower.follow_to_end(job_id))
-        leaving = asyncio.create_task(wait_for_disconnect(request.receive))
-        try:
-            await asyncio.wait({waiting, leaving}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                return _Waited(is_over=True, job=await waiting)
-            if leaving.done():
-                raise ClientDisconnected
-            return _Waited(is_over=False)
-        finally:
-            waiting.cancel()
-            leaving.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await run_while_connected(request, self._follower.follow_to_end(job_id))
 
     async def read_success(self, job_id: str) -> Job:
-        """The job, which has succeeded.
+        """Return the job, which has succeeded.
 
         Raises:
-            TranscriptionFailed, TranscriptionCancelled: it ended otherwise.
-            ServerStopping: it has not ended, which nobody waits for any more: the process is about to stop.
-            JobNotFound: somebody deleted it.
+            TranscriptionFailed, TranscriptionCancelled: the job ended otherwise.
+            ServerStopping: the job has not ended, and the process is about to stop. The job goes on.
+            JobNotFound, JobGone: the job was deleted, or its TTL is over.
             QueueUnavailable: Redis has not answered for long.
         """
-        job = await self._follower.run_patiently(read_job(job_id))
-        if job is not None and not job.state.is_final:
+        job = await self._reader.find(job_id, find_job(job_id, owner=None))
+        if not job.state.is_final:
             await self.keep(job_id)
-        return _find_success(job_id, job)
+        check_success(job, is_awaited=True)
+        return job
+
+    async def keep(self, job_id: str) -> None:
+        """Let the job go on without a listener, before an answer that says so.
+
+        Raises:
+            QueueUnavailable: Redis has not answered for long.
+        """
+        await self._reader.run(drop_listener_lease(job_id))
 
 
-def _find_success(job_id: str, job: Job | None) -> Job:
-    if job is None:
-        raise JobNotFound(job_id)
+def check_success(job: Job, *, is_awaited: bool) -> None:
+    """Raise the reason why a job has no transcript, if it has none.
+
+    A failure is the answer to the request that submitted the job and awaits it. To a later request for the
+    transcript it is a conflict with the state of the job.
+
+    Raises:
+        TranscriptionFailed, JobFailed: the job has failed, and is awaited or not.
+        TranscriptionCancelled: the job was cancelled.
+        ServerStopping, JobUnfinished: the job is not final, and is awaited or not.
+    """
     if job.failure is not None:
-        raise TranscriptionFailed(job.failure)
+        raise TranscriptionFailed(job.failure) if is_awaited else JobFailed(job.failure)
     if job.state is JobState.CANCELLED:
         raise TranscriptionCancelled
     if not job.state.is_final:
-        raise ServerStopping(job_id)
-    return job
+        raise ServerStopping(job.job_id) if is_awaited else JobUnfinished(job.job_id, job.state)

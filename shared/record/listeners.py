@@ -14,22 +14,22 @@ from shared.record.scripts import ScriptCall
 RENEWAL_S = 3.0
 """Seconds between two renewals by an api process."""
 
-OUTAGE_S = 30.0
-"""Seconds for which a client of the api keeps waiting for a Redis that does not answer."""
+PATIENCE_S = 30.0
+"""Seconds for which the api keeps a client waiting while Redis does not answer."""
 
 
 def choose_lease_s(endpoint: Endpoint, *, resume_s: float) -> float:
     """Return the seconds that a listener lease of this endpoint lasts; 0 where a job needs no listener.
 
     A stream without a listener goes on for at least `resume_s`. Other jobs are cancelled at once when their
-    client disconnects, and their lease only matters if that fails. It outlasts OUTAGE_S, so that a client
+    client disconnects, and their lease only matters if that fails. It outlasts PATIENCE_S, so that a client
     which waits through an outage between api and Redis still finds its job. Two renewals are added to both:
     the last one may be that long ago, and one may fail.
     """
     if endpoint is Endpoint.JOBS:
         return 0.0
     is_resumable = endpoint is Endpoint.STREAM and resume_s > 0
-    return (resume_s if is_resumable else OUTAGE_S) + 2 * RENEWAL_S
+    return (resume_s if is_resumable else PATIENCE_S) + 2 * RENEWAL_S
 
 
 def renew_listener_leases(job_ids: Collection[str]) -> ScriptCall[int]:

@@ -45,7 +45,7 @@ def test_every_answer_may_be_read_whatever_its_status(
         raise RuntimeError("unforeseen")
 
     key = {"Authorization": f"Bearer {KEY}"}
-    monkeypatch.setattr("api.access.own_jobs.find_job", fail)
+    monkeypatch.setattr("api.routes.dependencies.find_job", fail)
     answers = {
         200: cross.get("/health"),
         401: cross.get("/v1/jobs/1"),

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import NamedTuple
 
 import pytest
 import redis
 
+from api.access import record_reader
+from api.access.record_reader import RecordReader
 from api.streams import following
 from api.streams.event_hub import EventHub
 from api.streams.following import JobFollower
@@ -44,7 +47,8 @@ async def _follow(url: str) -> AsyncIterator[Followed]:
     hub = EventHub(url)
     running = asyncio.create_task(hub.run())
     connection = open_async_connection(url)
-    yield Followed(JobFollower(hub, run_async_on(connection)), hub, connect(url))
+    reader = RecordReader(run_async_on(connection), is_stopping=lambda: hub.is_closed)
+    yield Followed(JobFollower(hub, reader), hub, connect(url))
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
@@ -163,6 +167,22 @@ async def test_following_ends_when_the_job_is_deleted_or_was_never_there(followe
     assert await collect(followed.follower) == []
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_follower_that_is_cancelled_ends_at_whatever_step_of_a_read(
+    followed: Followed, steps: int
+) -> None:
+    begin_job(followed.record)
+    async with aclosing(followed.follower.follow_pages("7", after_id=LOG_START)) as pages:
+        await anext(pages)  # opens a connection, which the next read uses
+    following_on = asyncio.create_task(followed.follower.follow_to_end("7"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    following_on.cancel()
+    await asyncio.wait({following_on}, timeout=WITHIN_S)
+    assert following_on.cancelled()
+    assert not followed.hub.has_listeners("7")
+
+
 async def test_following_ends_when_the_process_is_about_to_stop(followed: Followed) -> None:
     begin_job(followed.record)
     collecting = asyncio.create_task(collect(followed.follower))
@@ -176,7 +196,8 @@ async def test_nothing_is_missed_without_a_single_wake_up(
 ) -> None:
     monkeypatch.setattr(following, "RECHECK_S", 0.05)
     connection = open_async_connection(redis_url)
-    deaf = JobFollower(EventHub(redis_url), run_async_on(connection))
+    reader = RecordReader(run_async_on(connection), is_stopping=lambda: False)
+    deaf = JobFollower(EventHub(redis_url), reader)
     record = connect(redis_url)
     claim = begin_job(record)
     pages = deaf.follow_pages("7", after_id=LOG_START)
@@ -202,7 +223,7 @@ async def test_a_restart_of_redis_is_waited_for_and_loses_nothing(
 async def test_patience_with_redis_has_an_end(
     mortal: Followed, mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(record_reader, "PATIENCE_S", 0.2)
     mortal_redis.kill()
     with pytest.raises(QueueUnavailable):
         await asyncio.wait_for(collect(mortal.follower), WITHIN_S)

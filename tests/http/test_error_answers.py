@@ -154,7 +154,7 @@ def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
     def fail(job_id: str, *, owner: str | None) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr("api.access.own_jobs.find_job", fail)
+    monkeypatch.setattr("api.routes.dependencies.find_job", fail)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         answer = api.get("/v1/jobs/1", headers={"x-request-id": "mine-1"})
     error = check_shape(answer, 500)

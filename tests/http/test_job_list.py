@@ -6,7 +6,7 @@ import httpx
 import pytest
 import redis
 
-from api import job_listing
+from api.routes import job_list as job_pages
 from shared.record import listing as job_list
 from shared.record.connection import KEY_PREFIX, connect
 from tests.support.api_server import OpenClient, ServeWith
@@ -109,13 +109,13 @@ def test_rare_jobs_are_found_in_bounded_steps_and_nothing_is_left_out(
     wait_for(lambda: list_ids(api, state="running") == [rare])
     others = [submit(api) for _ in range(7)]
     monkeypatch.setattr(job_list, "LOOKED_AT_ONCE", 2)
-    monkeypatch.setattr(job_listing, "READINGS", 2)
+    monkeypatch.setattr(job_pages, "MAX_READINGS", 2)
     page = read_list(api, state="running")
     assert (page["data"], page["has_more"]) == ([], True)
     page = read_list(api, state="running", after=page["next_cursor"])
     assert ([job["id"] for job in page["data"]], page["has_more"]) == ([rare], True)
     assert read_list(api, state="running", after=page["next_cursor"])["has_more"] is False
-    monkeypatch.setattr(job_listing, "READINGS", 20)
+    monkeypatch.setattr(job_pages, "MAX_READINGS", 20)
     assert list_ids(api, limit=5) == others[:1:-1]
 
 

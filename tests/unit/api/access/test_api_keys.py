@@ -89,7 +89,7 @@ def test_a_key_can_be_given_as_its_digest(entry: str) -> None:
         (f"lab={KEY}\u00fc", "a key is letters"),
         ("transcription-of-the-lab=", "write NAME=KEY"),
         ("config/my-api-keys.txt", "put an @ before it"),
-        (",", "holds no key"),
+        (",", "contains no key"),
         ("@", "cannot be read"),
         (f"@{KEY}", "cannot be read"),
         (f"/{KEY}", "cannot be read"),
@@ -115,7 +115,7 @@ def test_a_file_has_one_entry_a_line_and_comments(tmp_path: Path) -> None:
 def test_a_file_of_nothing_but_comments_does_not_open_the_server(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# nobody\n")
-    with pytest.raises(BadApiKeys, match="holds no key"):
+    with pytest.raises(BadApiKeys, match="contains no key"):
         read(f"@{path}")
 
 
@@ -129,7 +129,7 @@ def test_a_mistake_in_a_file_is_told_by_its_line(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadApiKeys, match="it is no text"):
+    with pytest.raises(BadApiKeys, match="it is not a text file"):
         read(f"@{path}")
 
 

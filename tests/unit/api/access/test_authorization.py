@@ -4,11 +4,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access.api_keys import ANYBODY, parse_api_keys
-from api.access.authorization import Authorization, find_api_key, is_open_path
+from api.access.authorization import Authorization, is_open_path
 from api.access.origins import parse_origins
+from api.access.record_reader import RecordReader
+from api.access.request_state import find_api_key, open_state
 from api.access.stream_tokens import StreamTokens
-from api.streams.event_hub import EventHub
-from api.streams.following import JobFollower
 from shared.record.connection import open_async_connection, run_async_on
 
 KEY = "lab-key-0123456789"
@@ -18,10 +18,10 @@ def make_tokens() -> StreamTokens:
     """Tokens in a Redis that is not there: none of these requests may ask it."""
     nowhere = "redis://127.0.0.1:1/0"
     runner = run_async_on(open_async_connection(nowhere))
-    return StreamTokens(JobFollower(EventHub(nowhere), runner), runner, ttl_s=300)
+    return StreamTokens(RecordReader(runner, is_stopping=lambda: False), runner, ttl_s=300)
 
 
-async def enter(scope: Scope) -> tuple[list[Scope], list[Message]]:
+async def enter(scope: Scope, *, stream_token: str | None = None) -> tuple[list[Scope], list[Message]]:
     """Which requests come through to the application, and what is answered to others."""
     served: list[Scope] = []
     sent: list[Message] = []
@@ -36,6 +36,7 @@ async def enter(scope: Scope) -> tuple[list[Scope], list[Message]]:
         sent.append(message)
 
     keys = parse_api_keys([("entry 1", f"lab={KEY}")])
+    open_state(scope, stream_token=stream_token)
     await Authorization(app, keys, make_tokens())(scope, receive, send)
     return served, sent
 
@@ -63,10 +64,8 @@ async def test_a_key_comes_through_with_its_name() -> None:
     ],
 )
 async def test_a_stream_token_is_not_even_looked_at_where_it_opens_nothing(method: str, path: str) -> None:
-    state = {"stream_token": "whatever"}
-    served, sent = await enter(
-        {"type": "http", "method": method, "path": path, "headers": [], "state": state}
-    )
+    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    served, sent = await enter(scope, stream_token=KEY)
     assert served == []
     assert sent[0]["status"] == 401
 
@@ -77,9 +76,8 @@ async def test_a_key_goes_before_a_stream_token() -> None:
         "method": "GET",
         "path": "/v1/jobs/1/events",
         "headers": [(b"authorization", b"Bearer wrong")],
-        "state": {"stream_token": "whatever"},
     }
-    served, sent = await enter(scope)
+    served, sent = await enter(scope, stream_token=KEY)
     assert served == []
     assert b"invalid_api_key" in sent[1]["body"]
 
@@ -96,7 +94,9 @@ async def test_the_life_of_the_server_is_no_request() -> None:
 
 
 def test_without_keys_the_caller_is_anybody() -> None:
-    assert find_api_key({"state": {}}) is ANYBODY
+    scope: Scope = {"type": "http"}
+    open_state(scope)
+    assert find_api_key(scope) is ANYBODY
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_origins_are_read(setting: str, origins: tuple[str, ...]) -> None:
     ],
 )
 def test_what_is_no_origin_is_refused(setting: str) -> None:
-    with pytest.raises(ValueError, match="no origin"):
+    with pytest.raises(ValueError, match="not an origin"):
         parse_origins(setting)

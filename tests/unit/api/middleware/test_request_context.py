@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from api.access.request_state import find_state
+from api.access.stream_slots import StreamSlots
 from api.errors.handlers import CatchAll
-from api.middleware.request_context import RequestContext, note_job
+from api.middleware.request_context import RequestContext
 
 
 async def _answer(request: Request) -> Response:
-    note_job(request.scope, "job-1")
+    find_state(request.scope).note_job("job-1")
     return PlainTextResponse("fine")
 
 
@@ -34,7 +36,8 @@ async def _fail_midway(_request: Request) -> Response:
 @pytest.fixture
 def client() -> httpx.AsyncClient:
     routes = [Route("/", _answer), Route("/fail", _fail), Route("/midway", _fail_midway)]
-    app = Starlette(routes=routes, middleware=[Middleware(RequestContext), Middleware(CatchAll)])
+    context = Middleware(RequestContext, slots=StreamSlots(max_streams=1, max_per_key=1))
+    app = Starlette(routes=routes, middleware=[context, Middleware(CatchAll)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 

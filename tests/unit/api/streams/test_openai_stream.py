@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors.tree import StreamInterrupted
-from api.streams.openai_stream import GrowingText, encode_delta, encode_end
+from api.streams.openai_stream import AppendOnlyText, encode_delta, encode_end
 from shared.events import AnyEvent, Partial, Progress, Requeued, SegmentDone, Started
 from shared.transcripts import Segment, TokenCounts, compose_transcript, join_segments
 
@@ -22,7 +22,7 @@ def done(text: str, language: str | None = "en") -> SegmentDone:
 
 def stream(text: str, *events: AnyEvent) -> list[str]:
     """The deltas of these events, each read by itself, and of the whole `text` at last."""
-    growing = GrowingText("7")
+    growing = AppendOnlyText("7")
     return [delta for delta in (*(growing.take([event]) for event in events), growing.finish(text)) if delta]
 
 
@@ -47,9 +47,9 @@ def test_there_is_no_space_before_a_language_without_spaces() -> None:
 
 
 def test_text_waits_where_nobody_knows_whether_a_space_belongs_before_it() -> None:
-    assert GrowingText("7").take([done("Hello"), Partial(1, "你好")]) == "Hello"
+    assert AppendOnlyText("7").take([done("Hello"), Partial(1, "你好")]) == "Hello"
     assert stream("Hello你好", done("Hello"), Partial(1, "你好"), done("你好", "zh")) == ["Hello", "你好"]
-    assert GrowingText("7").take([Partial(0, "你好")]) == "你好"
+    assert AppendOnlyText("7").take([Partial(0, "你好")]) == "你好"
 
 
 def test_a_window_that_is_decoded_again_goes_on_where_it_was() -> None:
@@ -65,7 +65,7 @@ def test_a_listener_that_missed_the_partials_gets_the_segments() -> None:
 
 @pytest.mark.parametrize("event", [Partial(0, "One too"), done("One too."), done("Once")])
 def test_text_that_contradicts_what_was_given_out_interrupts(event: AnyEvent) -> None:
-    growing = GrowingText("7")
+    growing = AppendOnlyText("7")
     growing.take([Partial(0, "One two")])
     with pytest.raises(StreamInterrupted, match="/v1/jobs/7"):
         growing.take([*CRASH, event])
@@ -73,7 +73,7 @@ def test_text_that_contradicts_what_was_given_out_interrupts(event: AnyEvent) ->
 
 @pytest.mark.parametrize("text", ["One", "One too", ""])
 def test_a_transcript_that_contradicts_what_was_given_out_interrupts(text: str) -> None:
-    growing = GrowingText("7")
+    growing = AppendOnlyText("7")
     growing.take([Partial(0, "One two")])
     with pytest.raises(StreamInterrupted):
         growing.finish(text)
@@ -156,7 +156,7 @@ def listen(stretch: list[AnyEvent], chance: random.Random) -> Iterator[list[AnyE
 def test_joined_deltas_are_the_transcript(windows: Windows, chance: random.Random) -> None:
     finished = [segment for window in windows for segment in window]
     text = compose_transcript(finished, duration_s=9).text
-    growing = GrowingText("7")
+    growing = AppendOnlyText("7")
     deltas = []
     for stretch in tell_job(windows, chance):
         for page in listen(stretch, chance):
@@ -174,7 +174,7 @@ def test_a_second_decoding_that_differs_never_changes_what_was_given(
     finished = [segment for window in windows for segment in window]
     again = [*finished[:-1], Segment(0.0, 1.0, other, "en")]
     text = join_segments(again)
-    growing = GrowingText("7")
+    growing = AppendOnlyText("7")
     given = ""
     try:
         for stretch in tell_job(windows, chance):

@@ -1,6 +1,6 @@
-"""What many streams do now and then is spread."""
+"""Periodic work of many streams is spread over time."""
 
-from api.streams.spreading import spread
+from api.streams.following import spread
 
 
 def test_no_two_wait_equally_long_and_none_for_less_than_half_or_more() -> None:
