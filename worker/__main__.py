@@ -1,9 +1,17 @@
 """`python -m worker`: run one worker in the foreground until SIGTERM or SIGINT."""
 
+import warnings
+from typing import Any
+
+from celery import signals
+
 from shared.broker import QUEUE_NAME, TASK_NAME, create_celery
-from shared.celery_process import connect_runtime, run_in_foreground
+from shared.logs import configure_logging
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
+
+# The worker does not use the messages that Celery workers exchange.
+_QUIET = ("--quiet", "worker", "--pool=solo", "--without-mingle", "--without-gossip", "--without-heartbeat")
 
 
 def main() -> None:
@@ -17,8 +25,32 @@ def main() -> None:
         """Run the queued jobs. A ticket names no job: the job record decides which comes next."""
         runtime.serve_ticket()
 
-    connect_runtime(runtime, log_level=settings.log_level)
-    run_in_foreground(app, QUEUE_NAME)
+    _connect_signals(runtime, log_level=settings.log_level)
+    # Celery warns root about pickled messages, but a ticket is JSON without content.
+    warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
+    app.worker_main([*_QUIET, f"--queues={QUEUE_NAME}"])
+
+
+def _connect_signals(runtime: WorkerRuntime, *, log_level: str) -> None:
+    def leave_logging_alone(**_: Any) -> None:
+        # If this signal has a listener, Celery sets up no logging.
+        pass
+
+    def start(**_: Any) -> None:
+        configure_logging(log_level)
+        runtime.start()
+
+    def begin_stop(**_: Any) -> None:
+        runtime.begin_stop()
+
+    def stop(**_: Any) -> None:
+        runtime.stop()
+
+    # By default Celery holds listeners weakly, and these functions would be gone at once.
+    signals.setup_logging.connect(leave_logging_alone, weak=False)
+    signals.worker_init.connect(start, weak=False)  # before there is a connection to the broker
+    signals.worker_shutting_down.connect(begin_stop, weak=False)  # else the solo pool waits for all jobs
+    signals.worker_shutdown.connect(stop, weak=False)
 
 
 if __name__ == "__main__":
