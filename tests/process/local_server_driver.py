@@ -1,4 +1,4 @@
-"""Drives a local server in a pseudo-terminal, and looks for what it leaves behind."""
+"""A driver of a local server in a pseudo-terminal, which also finds processes that outlive it."""
 
 import os
 import re
@@ -22,7 +22,7 @@ LEFTOVERS_END_WITHIN_S = 10
 
 
 class LocalServer:
-    """A local server in a session and a terminal of its own; by default it is made of stand-ins."""
+    """A local server with its own session and terminal; by default it is made of stand-ins."""
 
     def __init__(self, data_dir: Path, *, command: Sequence[str] = STAND_INS, **settings: str) -> None:
         self.data_dir = data_dir
@@ -40,42 +40,42 @@ class LocalServer:
         self._seen: set[psutil.Process] = set()
 
     def expect(self, pattern: str) -> str:
-        """Wait until the server says `pattern`; returns all that it has said so far."""
+        """Wait until the server prints `pattern`, and return all its output so far."""
         self.terminal.expect(pattern)
         self.said += f"{self.terminal.before}{self.terminal.after}".replace("\r", "")
         return self.said
 
     def expect_ready(self) -> str:
-        """Wait until the server says that it is ready, and return its address."""
+        """Wait until the server prints that it is ready, and return its address."""
         self.expect(r"Ready after .*Ctrl-C stops the server\.")
         return self.said.split("Ready after")[1].split()[2]
 
     def expect_journal(self, line: str, *, times: int = 1) -> None:
-        """Wait until a stand-in has noted `line` this many times."""
+        """Wait until a stand-in has written `line` to the journal this many times."""
         wait_for(lambda: sum(line in noted for noted in self.journal()) >= times)
 
     def journal(self) -> list[str]:
-        """What the stand-ins have noted."""
+        """Return the lines that the stand-ins have written."""
         with suppress(FileNotFoundError):
             return (self.data_dir / "journal").read_text().splitlines()
         return []
 
     def noted_pid(self, part: str) -> int:
-        """The process id of `part` when it was last started."""
+        """Return the process id of `part` at its last start."""
         return int(re.findall(rf"{part} (\d+) started", "\n".join(self.journal()))[-1])
 
     def look(self) -> list[psutil.Process]:
-        """Every process that runs below the server now. They are remembered."""
+        """Return every process below the server now, and remember them."""
         below = psutil.Process(self.pid).children(recursive=True)
         self._seen.update(below)
         return below
 
     def find_all(self, pattern: str) -> list[psutil.Process]:
-        """The processes below the server whose commands match `pattern`. All are remembered."""
+        """Return the processes below the server whose commands match `pattern`, and remember all."""
         return [below for below in self.look() if re.search(pattern, command_of(below))]
 
     def find(self, pattern: str) -> psutil.Process:
-        """The one process below the server whose command matches `pattern`."""
+        """Return the one process below the server whose command matches `pattern`."""
         [found] = self.find_all(pattern)
         return found
 
@@ -85,7 +85,7 @@ class LocalServer:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Wait until the server has ended; returns its exit code, or minus the signal that ended it."""
+        """Wait until the server has ended; return its exit code, or minus the signal that ended it."""
         self.terminal.expect(pexpect.EOF)
         self.said += str(self.terminal.before).replace("\r", "")
         self.terminal.wait()
@@ -93,7 +93,7 @@ class LocalServer:
         return -int(signal_number) if signal_number else int(exit_code or 0)
 
     def survivors(self) -> list[str]:
-        """What still runs, seconds after the end, of all that was seen and of the sessions they led."""
+        """Return the processes that still run, seconds after the end, of all seen and of their sessions."""
         self.terminal.wait()
         give_up = time.monotonic() + LEFTOVERS_END_WITHIN_S
         while (alive := self._find_alive()) and time.monotonic() < give_up:
@@ -109,7 +109,7 @@ class LocalServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End whatever is left, so that a failed test leaves nothing behind."""
+        """End all remaining processes, so that a failed test leaves none."""
         if self.terminal.isalive():
             self.look()
             os.kill(self.pid, signal.SIGKILL)
@@ -122,21 +122,21 @@ class LocalServer:
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    """Return when `happened` is true; fails when it takes far too long."""
+    """Return when `happened` returns true; fail after PATIENCE_S."""
     give_up = time.monotonic() + PATIENCE_S
     while not happened():
-        assert time.monotonic() < give_up, "what was waited for did not happen"
+        assert time.monotonic() < give_up, "the awaited condition did not come true"
         time.sleep(0.02)
 
 
 def server_environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with the server's settings: any free port, and a Redis of its own."""
+    """Return the environment of this process with settings for a free port and a private Redis."""
     inherited = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     return {**inherited, "PORT": "0", "DATA_DIR": str(data_dir), **settings}
 
 
 def command_of(process: psutil.Process) -> str:
-    """The command line of a process; nothing when it is gone."""
+    """Return the command line of a process; empty if it is gone."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
@@ -144,7 +144,7 @@ def command_of(process: psutil.Process) -> str:
 
 
 def session_of(pid: int) -> int:
-    """The session of a process; 0 when it is gone or somebody else's."""
+    """Return the session of a process; 0 if it is gone or belongs to another user."""
     try:
         return os.getsid(pid)
     except OSError:
