@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.up.data_folder import lock_data_folder, prepare_data_folder
+from cli.up.data_folder import keep_webhook_secret, lock_data_folder, prepare_data_folder
 from cli.up.errors import CannotStart
 from cli.up.output import Console, Show
 from cli.up.parts import Part
@@ -23,8 +23,7 @@ from cli.up.settings import (
     parts_environment,
     read_settings,
 )
-from cli.up.supervisor import Parts, Supervisor
-from cli.up.webhook_secret import keep_webhook_secret
+from cli.up.supervisor import Supervisor
 from shared.engine_choice import EngineChoice
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
@@ -68,12 +67,17 @@ def _start(commands: PartCommands, show: Show) -> int:
 async def _serve(context: StartContext, commands: PartCommands, show: Show) -> int:
     began_s = time.monotonic()
     redis = plan_redis(context)
-    parts = Parts(
-        redis=None if redis is None else Part(redis),
-        worker=Part(plan_worker(context, commands.worker, show)),
-        api=Part(plan_api(context, commands.api, show)),
+    parts = [
+        Part(plan_worker(context, commands.worker, show)),
+        Part(plan_api(context, commands.api, show)),
+    ]
+    supervisor = Supervisor(
+        None if redis is None else Part(redis),
+        parts,
+        listener=context.listener,
+        redis_url=context.redis.url,
+        show=show,
     )
-    supervisor = Supervisor(parts, listener=context.listener, redis_url=context.redis.url, show=show)
     url = base_url(context.listener)
     return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
 

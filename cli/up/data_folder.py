@@ -1,17 +1,23 @@
-"""The data folder: private, and locked so that two servers never write to the same one."""
+"""The data folder: private, locked against a second server, and the place of the webhook secret."""
 
+import base64
+import contextlib
 import fcntl
 import os
+import secrets
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
+from api.access.signing_secrets import PREFIX, BadWebhookSecret, check_secret
 from cli.up.descendants import is_alive
 from cli.up.errors import CannotStart
 
 LEFTOVERS_END_WITHIN_S = 10.0
+WEBHOOK_SECRET_FILE = "webhook_secret"  # noqa: S105 - the name of a file
+WEBHOOK_SECRET_BYTES = 32
 
 
 def prepare_data_folder(folder: Path) -> None:
@@ -48,6 +54,35 @@ def lock_data_folder(folder: Path) -> int:
     except OSError as problem:
         raise CannotStart(_describe_refusal(folder, problem)) from problem
     return lock
+
+
+def keep_webhook_secret(folder: Path) -> str:
+    """Return the webhook secret in the prepared `folder`; create it if missing, readable only by its owner.
+
+    Raises:
+        CannotStart: the file cannot be read or written, or does not hold a webhook secret.
+    """
+    path = folder / WEBHOOK_SECRET_FILE
+    try:
+        if not path.exists():
+            _write_secret(path)
+        return check_secret(path.read_text().strip())
+    except (OSError, UnicodeDecodeError, BadWebhookSecret) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it does not hold a webhook secret"
+        raise CannotStart(
+            f"{path} cannot be used ({reason}). Delete it to get a new secret, or set WEBHOOK_SECRET."
+        ) from None
+
+
+def _write_secret(path: Path) -> None:
+    # The file appears complete or not at all, even if this process is killed.
+    new = path.with_suffix(".new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    secret = PREFIX + base64.b64encode(secrets.token_bytes(WEBHOOK_SECRET_BYTES)).decode()
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(f"{secret}\n")
+    new.replace(path)
 
 
 def _wait_for_lock(lock: int, folder: Path) -> None:

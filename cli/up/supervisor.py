@@ -5,8 +5,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from cli.up.descendants import end_survivors, list_descendants
@@ -23,21 +22,6 @@ FIRST_BACK_OFF_S = 0.25
 # `make` forwards a SIGTERM that its whole group has received, and a closing terminal sends SIGHUP twice. Such
 # an echo of the first signal does not count as a second one.
 ECHO_S = 1.0
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts of the server; `redis` is None if a running Redis is used."""
-
-    redis: Part | None
-    worker: Part
-    api: Part
-
-    @property
-    def in_stop_order(self) -> list[Part]:
-        """The api first, so that no request lacks a worker; Redis last, because all others use it."""
-        parts = (self.api, self.worker, self.redis)
-        return [part for part in parts if part is not None]
 
 
 class StopRequested(Exception):
@@ -78,10 +62,24 @@ class StopSignals:
 
 
 class Supervisor:
-    """The parts at work until a signal or a failure ends them; create it inside a running event loop."""
+    """The parts at work until a signal or a failure ends them; create it inside a running event loop.
 
-    def __init__(self, parts: Parts, *, listener: socket.socket, redis_url: str, show: Show) -> None:
+    `redis` is None if a running Redis is used. `parts` are in the order of the start. All stop in the reverse
+    order: the api first, so that no request lacks a worker, and Redis last, because all others use it.
+    """
+
+    def __init__(
+        self,
+        redis: Part | None,
+        parts: Sequence[Part],
+        *,
+        listener: socket.socket,
+        redis_url: str,
+        show: Show,
+    ) -> None:
+        self._redis = redis
         self._parts = parts
+        self._in_stop_order = [*reversed(parts), *([redis] if redis else [])]
         self._listener = listener
         self._redis_url = redis_url
         self._show = show
@@ -106,10 +104,10 @@ class Supervisor:
         return self._exit_code
 
     async def _bring_up(self, tasks: asyncio.TaskGroup) -> None:
-        if self._parts.redis is not None:
-            tasks.create_task(keep_running(self._parts.redis, show=self._show))
+        if self._redis is not None:
+            tasks.create_task(keep_running(self._redis, show=self._show))
         await wait_until(partial(check_redis, self._redis_url), name="Redis", show=self._show)
-        for part in (self._parts.worker, self._parts.api):
+        for part in self._parts:
             tasks.create_task(keep_running(part, show=self._show))
         check = partial(check_api, base_url(self._listener))
         await wait_until(check, name="the api and the worker", show=self._show)
@@ -118,7 +116,7 @@ class Supervisor:
         # New clients are refused at once, instead of waiting for an api that does not come back.
         self._listener.close()
         descendants = list_descendants()
-        for part in self._parts.in_stop_order:
+        for part in self._in_stop_order:
             await part.stop()
         for pid in await asyncio.to_thread(end_survivors, descendants):
             self._show(f"Killed process {pid}, which had outlived its parent.")
@@ -127,7 +125,7 @@ class Supervisor:
     def _kill_all(self) -> None:
         self._exit_code = 1
         self._show("Killing all parts.")
-        for part in self._parts.in_stop_order:
+        for part in self._in_stop_order:
             part.kill()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.up.webhook_secret import keep_webhook_secret
+from cli.up.data_folder import keep_webhook_secret
 from tests.support.documents import ADDRESS, REPOSITORY, find_blocks, read_document
 from tests.support.server import RealServer, find_free_port, wait_for
 from tests.support.settings_table import find_settings

@@ -16,8 +16,8 @@ from api.access.signing_secrets import (
     parse_server_secrets,
 )
 from api.settings import ApiSettings
+from cli.up.data_folder import keep_webhook_secret
 from cli.up.errors import CannotStart
-from cli.up.webhook_secret import keep_webhook_secret
 
 
 def make_secret(length: int, letter: bytes = b"s") -> str:
