@@ -17,7 +17,3 @@ end
 local function tick_lease_clock()
   redis.call('HSET', key('lease_clock'), 'clock_ms', int(lease_clock_ms()), 'ticked_ms', int(now_ms()))
 end
-
-local function grant_listener_lease(job_id, lease_ms)
-  redis.call('ZADD', key('listener_leases'), int(lease_clock_ms() + tonumber(lease_ms)), job_id)
-end

@@ -28,7 +28,7 @@ redis.call('HSET', job, 'state', 'queued', 'new_job', new_job, 'key_name', key_n
 if ARGV[8] ~= '' then redis.call('HSET', job, 'receiver', ARGV[8]) end
 if ARGV[9] ~= '0' then
   redis.call('HSET', job, 'listener_lease_ms', ARGV[9])
-  grant_listener_lease(job_id, ARGV[9])
+  redis.call('ZADD', key('listener_leases'), int(lease_clock_ms() + tonumber(ARGV[9])), job_id)
 end
 enter_queue(job_id)
 list_job(job_id, key_name)
