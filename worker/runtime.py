@@ -29,7 +29,7 @@ from worker.jobs.runner import JobRunner
 from worker.jobs.stop_rules import StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model.host import ModelHost
-from worker.settings import WorkerSettings, warn_of_former_names
+from worker.settings import WorkerSettings, warn_of_outdated_settings
 
 _logger = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class WorkerRuntime:
 
     def start(self) -> None:
         """Start to claim jobs, with or without tickets."""
-        warn_of_former_names()
+        warn_of_outdated_settings()
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
             _logger.info("engine_chosen", engine=choice.engine, reason=choice.reason)

@@ -1,7 +1,6 @@
 """The settings of the worker and its model process."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -142,13 +141,8 @@ class WorkerSettings(SharedSettings):
     @field_validator("language_changes", mode="before")
     @classmethod
     def _read_former_boolean(cls, value: object) -> object:
-        """Return the mode that a former boolean stands for, with a warning, and other values as they are."""
-        mode = _FORMER_LANGUAGE_CHANGES.get(str(value).lower())
-        if mode is None:
-            return value
-        message = f"LANGUAGE_CHANGES={value} is deprecated. Set LANGUAGE_CHANGES={mode} instead."
-        warnings.warn(message, FutureWarning, stacklevel=2)
-        return mode
+        """Return the mode that a former boolean stands for, and other values as they are."""
+        return _FORMER_LANGUAGE_CHANGES.get(str(value).lower(), value)
 
     @property
     def chosen_engine(self) -> EngineName:
@@ -161,8 +155,11 @@ class WorkerSettings(SharedSettings):
         return self.hf_hub_cache or (self.hf_home or self.models_dir) / "hub"
 
 
-def warn_of_former_names() -> None:
-    """Log a warning for each setting that the environment has under its former name."""
-    for name in os.environ:
+def warn_of_outdated_settings() -> None:
+    """Log a warning for each setting in the environment with a former name or a former value."""
+    for name, value in os.environ.items():
         if new_name := _FORMER_NAMES.get(name.upper()):
-            _logger.warning("setting_renamed", former_name=name, name=new_name)
+            _logger.warning("setting_outdated", setting=name, use=new_name)
+        mode = _FORMER_LANGUAGE_CHANGES.get(value.lower())
+        if name.upper() == "LANGUAGE_CHANGES" and mode:
+            _logger.warning("setting_outdated", setting=f"{name}={value}", use=f"{name}={mode}")

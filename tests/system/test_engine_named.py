@@ -55,7 +55,7 @@ def test_a_worker_with_engine_auto_publishes_the_engine_that_it_chose(make_serve
     server = make_server(ENGINE="auto", WINDOW_TIMEOUT="60").start()
     assert server.client.get("/health").json()["engine"] == choose_installed_engine().engine
     assert "engine_chosen" in server.log_text()
-    assert "setting_renamed" in server.log_text()
+    assert "setting_outdated" in server.log_text()
 
 
 @pytest.mark.parametrize("response_format", ["json", "text"])

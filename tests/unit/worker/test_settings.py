@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from worker.engines.catalog import LanguageChanges
-from worker.settings import WorkerSettings, warn_of_former_names
+from worker.settings import WorkerSettings, warn_of_outdated_settings
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,12 @@ def test_a_former_boolean_of_language_changes_is_read_with_a_warning(
 ) -> None:
     monkeypatch.setenv("LANGUAGE_CHANGES", value)
 
-    with pytest.warns(FutureWarning, match=f"Set LANGUAGE_CHANGES={changes}"):
-        assert WorkerSettings().language_changes is changes
+    assert WorkerSettings().language_changes is changes
+    with capture_logs() as lines:
+        warn_of_outdated_settings()
+    assert [(line["setting"], line["use"]) for line in lines] == [
+        (f"LANGUAGE_CHANGES={value}", f"LANGUAGE_CHANGES={changes}")
+    ]
 
 
 def test_an_unknown_mode_of_language_changes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,10 +83,8 @@ def test_a_former_name_is_read_with_a_warning(
 
     assert getattr(WorkerSettings(), present.lower()) == 7
     with capture_logs() as lines:
-        warn_of_former_names()
-    assert lines == [
-        {"event": "setting_renamed", "log_level": "warning", "former_name": former, "name": present}
-    ]
+        warn_of_outdated_settings()
+    assert lines == [{"event": "setting_outdated", "log_level": "warning", "setting": former, "use": present}]
 
 
 def test_the_present_name_wins_over_the_former(
@@ -98,5 +100,5 @@ def test_the_present_name_needs_no_warning(monkeypatch: pytest.MonkeyPatch, name
     monkeypatch.setenv(names[1], "8")
 
     with capture_logs() as lines:
-        warn_of_former_names()
+        warn_of_outdated_settings()
     assert lines == []
