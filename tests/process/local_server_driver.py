@@ -17,7 +17,7 @@ from cli.up.descendants import is_alive
 
 REPOSITORY = Path(__file__).parents[2]
 STAND_INS = (sys.executable, str(Path(__file__).with_name("local_server_stand_ins.py")), "server")
-PATIENCE_S = 60
+WAIT_S = 60
 LEFTOVERS_END_WITHIN_S = 10
 
 
@@ -32,23 +32,23 @@ class LocalServer:
             env=server_environment(data_dir, settings),
             cwd=str(REPOSITORY),
             encoding="utf-8",
-            timeout=PATIENCE_S,
+            timeout=WAIT_S,
             dimensions=(50, 1000),
         )
         self.pid = int(self.terminal.pid or 0)
-        self.said = ""
+        self.output = ""
         self._seen: set[psutil.Process] = set()
 
     def expect(self, pattern: str) -> str:
         """Wait until the server prints `pattern`, and return all its output so far."""
         self.terminal.expect(pattern)
-        self.said += f"{self.terminal.before}{self.terminal.after}".replace("\r", "")
-        return self.said
+        self.output += f"{self.terminal.before}{self.terminal.after}".replace("\r", "")
+        return self.output
 
     def expect_ready(self) -> str:
         """Wait until the server prints that it is ready, and return its address."""
         self.expect(r"Ready after .*Ctrl-C stops the server\.")
-        return self.said.split("Ready after")[1].split()[2]
+        return self.output.split("Ready after")[1].split()[2]
 
     def expect_journal(self, line: str, *, times: int = 1) -> None:
         """Wait until a stand-in has written `line` to the journal this many times."""
@@ -87,7 +87,7 @@ class LocalServer:
     def wait(self) -> int:
         """Wait until the server has ended; return its exit code, or minus the signal that ended it."""
         self.terminal.expect(pexpect.EOF)
-        self.said += str(self.terminal.before).replace("\r", "")
+        self.output += str(self.terminal.before).replace("\r", "")
         self.terminal.wait()
         signal_number, exit_code = self.terminal.signalstatus, self.terminal.exitstatus
         return -int(signal_number) if signal_number else int(exit_code or 0)
@@ -122,8 +122,8 @@ class LocalServer:
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    """Return when `happened` returns true; fail after PATIENCE_S."""
-    give_up = time.monotonic() + PATIENCE_S
+    """Return when `happened` returns true; fail after WAIT_S."""
+    give_up = time.monotonic() + WAIT_S
     while not happened():
         assert time.monotonic() < give_up, "the awaited condition did not come true"
         time.sleep(0.02)

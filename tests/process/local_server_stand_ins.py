@@ -1,6 +1,6 @@
 """Stand-ins for the parts, and a local server made of them: run it with `server` or the name of a part.
 
-They note in DATA_DIR/journal what happens to them, and misbehave as the environment's MISBEHAVIOUR says.
+They write a journal in DATA_DIR, and misbehave according to the environment variable MISBEHAVIOUR.
 """
 
 import os
@@ -20,10 +20,10 @@ DATA_DIR = Path(os.environ["DATA_DIR"])
 MISBEHAVIOUR = os.environ.get("MISBEHAVIOUR", "")
 
 
-def note(what: str) -> None:
+def note(event: str) -> None:
     """Add a line to the journal."""
     with (DATA_DIR / "journal").open("a") as journal:
-        journal.write(f"{what}\n")
+        journal.write(f"{event}\n")
 
 
 def be_server() -> int:
@@ -38,16 +38,16 @@ def be_worker() -> int:
     if MISBEHAVIOUR == "worker crashes":
         sys.stdout.write("out of luck\n")
         return 3
-    asked_to_stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    stop_requested = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
     stay_until_stdin_ends = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     with subprocess.Popen(stay_until_stdin_ends, stdin=subprocess.PIPE, start_new_session=True):
         if MISBEHAVIOUR == "worker leaves a stray":
             subprocess.Popen(["/bin/sh", "-c", "exec sleep 600"], start_new_session=True)
-        while MISBEHAVIOUR == "worker chatters" and not asked_to_stop.is_set():
+        while MISBEHAVIOUR == "worker chatters" and not stop_requested.is_set():
             sys.stdout.write("chatter " * 100 + "\n")
         note("worker is alive")
-        asked_to_stop.wait()
+        stop_requested.wait()
         note("worker was asked to stop" + (", Redis answers" if redis_answers() else ""))
         while MISBEHAVIOUR == "worker ignores SIGTERM":
             signal.pause()
@@ -55,7 +55,7 @@ def be_worker() -> int:
 
 
 def redis_answers() -> bool:
-    """Whether the Redis at REDIS_URL, a unix socket, answers."""
+    """Return whether the Redis at REDIS_URL, a unix socket, answers."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(unquote(urlsplit(os.environ["REDIS_URL"]).path))
         client.sendall(b"PING\r\n")
@@ -80,13 +80,13 @@ class Requests(BaseHTTPRequestHandler):
 def be_api() -> int:
     """Serve on the inherited socket until SIGTERM."""
     note(f"api {os.getpid()} started")
-    asked_to_stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    stop_requested = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop_requested.set())
     server = HTTPServer(("", 0), Requests, bind_and_activate=False)
     server.socket.close()
     server.socket = socket.socket(fileno=int(os.environ["LISTEN_FD"]))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    asked_to_stop.wait()
+    stop_requested.wait()
     note("api was asked to stop")
     return 0
 

@@ -8,7 +8,7 @@ import httpx
 import redis
 
 from cli.up.redis_server import socket_url
-from tests.process.local_server_driver import PATIENCE_S, LocalServer, wait_for
+from tests.process.local_server_driver import WAIT_S, LocalServer, wait_for
 
 
 def test_a_killed_worker_restarts_and_the_reason_is_shown(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_client_that_connects_while_the_api_restarts_gets_an_answer(tmp_path: 
         killed = server.noted_pid("api")
         os.kill(killed, signal.SIGKILL)
 
-        answer = httpx.get(address, timeout=PATIENCE_S)
+        answer = httpx.get(address, timeout=WAIT_S)
 
         assert int(answer.text) == server.noted_pid("api") != killed
 
@@ -58,12 +58,12 @@ def test_a_part_that_keeps_crashing_ends_the_server_with_the_reason(tmp_path: Pa
         server.look()
 
         assert server.wait() == 1
-        assert server.said.count("worker ended unexpectedly (exit code 3)") == 3
+        assert server.output.count("worker ended unexpectedly (exit code 3)") == 3
         assert (
             "Stopping, because worker ended 4 times within 60 s, the last time with exit code 3."
-            in server.said
+            in server.output
         )
-        assert server.said.count("out of luck") == 4 + 1  # as it came, and in the reason
+        assert server.output.count("out of luck") == 4 + 1  # as it came, and in the reason
         assert server.survivors() == []
 
 
@@ -73,8 +73,8 @@ def test_the_last_lines_of_redis_are_in_its_log_and_in_the_reason(tmp_path: Path
 
     with LocalServer(tmp_path) as server:
         assert server.wait() == 1
-        assert "redis ended 4 times" in server.said
-        for text in (server.said, (tmp_path / "logs" / "redis.log").read_text()):
+        assert "redis ended 4 times" in server.output
+        for text in (server.output, (tmp_path / "logs" / "redis.log").read_text()):
             assert "AOF manifest" in text
         assert server.journal() == []
 

@@ -40,14 +40,14 @@ def test_a_part_that_does_not_stop_in_time_is_killed_with_its_whole_group() -> N
     wait_for(lambda: not any(is_running(int(pid)) for pid in lines[0].split()))
 
 
-def test_what_a_part_leaves_in_its_group_is_ended_with_it() -> None:
+def test_the_rest_of_its_group_ends_with_a_part() -> None:
     reason, lines = asyncio.run(run_part("sleep 600 & echo $!; exit 7"))
 
     assert reason == "exit code 7"
     wait_for(lambda: not is_running(int(lines[0])))
 
 
-def test_every_line_of_a_part_is_read_whole_whatever_its_length_and_bytes() -> None:
+def test_lines_of_any_length_and_bytes_are_read_whole() -> None:
     short, long = "printf 'caf\\303\\251 \\377\\r\\n'", f"head -c {MAX_LINE_BYTES} /dev/zero | tr '\\0' x"
 
     _, lines = asyncio.run(run_part(f"{short}; {long}; printf '\\nend'"))

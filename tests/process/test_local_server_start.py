@@ -1,4 +1,4 @@
-"""What the local server says and does at its start, and why it may refuse to."""
+"""The start of a local server: its output, its effects, and the reasons to refuse."""
 
 import os
 import re
@@ -20,9 +20,9 @@ from cli.up.redis_server import redis_command, socket_url
 from cli.up.settings import BAD_SETTING_EXIT_CODE
 from shared.engine_choice import choose_engine_for_machine
 from tests.process.local_server_driver import (
-    PATIENCE_S,
     REPOSITORY,
     STAND_INS,
+    WAIT_S,
     LocalServer,
     server_environment,
     wait_for,
@@ -33,14 +33,14 @@ NOBODY = 65_534
 
 
 def refusal(data_dir: Path, **settings: str) -> tuple[int, str]:
-    """The exit code of a start that must fail, and the one line that says why."""
+    """Return the exit code of a start that must fail, and its one line of output."""
     ended = subprocess.run(
         STAND_INS,
         cwd=REPOSITORY,
         env=server_environment(data_dir, settings),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=WAIT_S,
         check=False,
     )
     assert ended.returncode > 0
@@ -53,28 +53,28 @@ def test_the_welcome_names_address_documentation_and_a_command_to_try(tmp_path: 
     with LocalServer(tmp_path) as server:
         address = server.expect_ready()
 
-        assert f"documentation: {address}/docs" in server.said
-        [command] = re.findall(r"curl .*", server.said)
+        assert f"documentation: {address}/docs" in server.output
+        [command] = re.findall(r"curl .*", server.output)
         _, _, upload, url = shlex.split(command)
         assert Path(upload.removeprefix("file=@")).is_file()
         assert url == f"{address}/v1/audio/transcriptions"
-        assert httpx.get(address, timeout=PATIENCE_S).text == str(server.noted_pid("api"))
+        assert httpx.get(address, timeout=WAIT_S).text == str(server.noted_pid("api"))
 
 
 @pytest.mark.parametrize(
     ("asked", "chosen"),
     [("auto", choose_engine_for_machine().engine), *((name, name) for name in EngineName)],
 )
-def test_the_engine_is_decided_once_said_and_passed_on(tmp_path: Path, asked: str, chosen: str) -> None:
+def test_the_engine_is_decided_once_shown_and_passed_on(tmp_path: Path, asked: str, chosen: str) -> None:
     with LocalServer(tmp_path, ENGINE=asked) as server:
         server.expect_ready()
 
-        assert f"engine: {chosen}" in server.said
-        assert ("ENGINE=auto" in server.said) == (asked == "auto")
+        assert f"engine: {chosen}" in server.output
+        assert ("ENGINE=auto" in server.output) == (asked == "auto")
         assert f"started with ENGINE={chosen}" in "\n".join(server.journal())
 
 
-def test_the_data_folder_and_what_is_in_it_belong_to_their_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_data_folder_and_its_content(tmp_path: Path) -> None:
     data_dir = tmp_path / "new" / "data"
     with LocalServer(data_dir) as server:
         server.expect_ready()
@@ -84,7 +84,7 @@ def test_the_data_folder_and_what_is_in_it_belong_to_their_owner_alone(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["with space and ümlaut", "deep" * 30], ids=["odd", "long"])
-def test_any_path_will_do_for_the_data_folder(tmp_path: Path, name: str) -> None:
+def test_any_path_can_be_the_data_folder(tmp_path: Path, name: str) -> None:
     with LocalServer(tmp_path / name) as server:
         server.expect_ready()
         environment = psutil.Process(server.noted_pid("worker")).environ()
@@ -111,7 +111,7 @@ def test_jobs_in_redis_are_still_there_after_the_next_start(tmp_path: Path) -> N
         assert queue.get("job") == b"queued"
 
 
-def test_a_redis_that_is_named_is_used_and_none_is_started(tmp_path: Path) -> None:
+def test_a_redis_in_redis_url_is_used_and_none_is_started(tmp_path: Path) -> None:
     with subprocess.Popen(redis_command(tmp_path), stdout=subprocess.DEVNULL) as named:
         try:
             wait_for((tmp_path / "redis.sock").exists)
@@ -182,7 +182,7 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
             env=server_environment(tmp_path, {}),
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=WAIT_S,
             check=False,
         )
 
@@ -196,7 +196,7 @@ def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["qwen4", "wisper"])
-def test_an_engine_that_is_not_there_is_refused_and_not_replaced(tmp_path: Path, engine: str) -> None:
+def test_an_unknown_engine_is_refused_and_not_replaced(tmp_path: Path, engine: str) -> None:
     assert refusal(tmp_path, ENGINE=engine) == (
         2,
         f"ENGINE={engine} does not exist in this version. Choose one of auto, {', '.join(EngineName)}.\n",
@@ -210,7 +210,7 @@ def test_an_engine_that_is_not_there_is_refused_and_not_replaced(tmp_path: Path,
         *("MAX_UPLOAD_BYTES=-1", "WINDOW_S=long", "LEASE_S=0"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, setting: str) -> None:
+def test_an_invalid_setting_is_refused_by_name(tmp_path: Path, setting: str) -> None:
     name, value = setting.split("=")
 
     code, why = refusal(tmp_path, **{name: value})
@@ -219,7 +219,7 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, settin
     assert why.startswith(f"{setting}: ")
 
 
-def test_a_redis_that_is_named_but_does_not_answer_is_refused_without_showing_its_password(
+def test_a_redis_that_does_not_answer_is_refused_without_its_password(
     tmp_path: Path,
 ) -> None:
     _, why = refusal(tmp_path, REDIS_URL="redis://user:secret@127.0.0.1:1/0")
@@ -228,13 +228,13 @@ def test_a_redis_that_is_named_but_does_not_answer_is_refused_without_showing_it
     assert "secret" not in why
 
 
-def test_keys_are_announced_but_neither_shown_nor_given_to_the_worker(tmp_path: Path) -> None:
+def test_keys_are_neither_shown_nor_given_to_the_worker(tmp_path: Path) -> None:
     with LocalServer(tmp_path, API_KEYS="lab=k3y-0123456789abcdef") as server:
         server.expect_ready()
         worker = psutil.Process(server.noted_pid("worker"))
 
-        assert "each request needs one of API_KEYS" in server.said
-        assert "k3y-0123456789abcdef" not in server.said
+        assert "each request needs one of API_KEYS" in server.output
+        assert "k3y-0123456789abcdef" not in server.output
         assert "API_KEYS" not in worker.environ()
         assert "WEBHOOK_SECRET" not in worker.environ()
         environment = psutil.Process(server.noted_pid("api")).environ()

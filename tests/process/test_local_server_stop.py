@@ -13,9 +13,9 @@ import pytest
 
 from cli.up.descendants import is_alive
 from tests.process.local_server_driver import (
-    PATIENCE_S,
     REPOSITORY,
     STAND_INS,
+    WAIT_S,
     LocalServer,
     command_of,
     server_environment,
@@ -38,7 +38,7 @@ def test_ctrl_c_in_a_terminal_stops_api_then_worker_then_redis(tmp_path: Path) -
 
         assert server.wait() == 0
         assert server.journal()[-2:] == ORDERLY
-        assert "Stopping: the api, then the worker, then Redis." in server.said
+        assert "Stopping: the api, then the worker, then Redis." in server.output
         assert server.survivors() == []
 
 
@@ -79,11 +79,11 @@ def test_a_second_signal_kills_all_parts(tmp_path: Path) -> None:
         server.terminal.sendintr()
 
         assert server.wait() == 1
-        assert "Killing all parts." in server.said
+        assert "Killing all parts." in server.output
         assert server.survivors() == []
 
 
-def test_a_signal_during_the_start_stops_what_has_been_started(tmp_path: Path) -> None:
+def test_a_signal_during_the_start_stops_the_started_parts(tmp_path: Path) -> None:
     with LocalServer(tmp_path, MISBEHAVIOUR="worker chatters") as server:
         server.expect("chatter")
 
@@ -159,7 +159,7 @@ def test_an_output_without_a_reader_does_not_keep_the_server_from_stopping(tmp_p
 
         server.terminate()
 
-        assert server.wait(PATIENCE_S) == 0
+        assert server.wait(WAIT_S) == 0
         assert not any(is_alive(process) for process in below)
 
 
@@ -171,5 +171,5 @@ def test_a_process_that_outlives_the_part_that_started_it_is_ended(tmp_path: Pat
         server.signal_after_look(signal.SIGINT)
 
         assert server.wait() == 0
-        assert f"Killed process {stray.pid}" in server.said
+        assert f"Killed process {stray.pid}" in server.output
         assert server.survivors() == []

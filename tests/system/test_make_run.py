@@ -1,4 +1,4 @@
-"""`make run` with its real parts: it serves, keeps its jobs over a stop, and leaves nothing running."""
+"""`make run` with its real parts: it serves, keeps its jobs over a stop, and leaves no process behind."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from cli.up.descendants import is_alive
-from tests.process.local_server_driver import PATIENCE_S, REPOSITORY, LocalServer, command_of, wait_for
+from tests.process.local_server_driver import REPOSITORY, WAIT_S, LocalServer, command_of, wait_for
 from tests.support.audio import make_tones, write_wav
 
 AUDIO = write_wav(make_tones(24, seed=2))
@@ -24,7 +24,7 @@ Start = Callable[..., LocalServer]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers, one after the other on the same data folder."""
+    """A function that starts servers one after the other on the same data folder."""
     servers: list[LocalServer] = []
 
     def make_run(**settings: str) -> LocalServer:
@@ -38,8 +38,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def send_audio(url: str) -> Any:
-    """The answer to a request with all of AUDIO."""
-    answer = httpx.post(url, files={"file": AUDIO}, timeout=PATIENCE_S)
+    """Return the answer to a request with AUDIO."""
+    answer = httpx.post(url, files={"file": AUDIO}, timeout=WAIT_S)
     assert answer.is_success, answer.text
     return answer.json()
 
@@ -53,7 +53,7 @@ def submit(address: str) -> str:
 
 
 def read_job(address: str, job_id: str) -> Any:
-    return httpx.get(f"{address}/v1/jobs/{job_id}", timeout=PATIENCE_S).json()
+    return httpx.get(f"{address}/v1/jobs/{job_id}", timeout=WAIT_S).json()
 
 
 def read_final_job(address: str, job_id: str) -> Any:
@@ -62,7 +62,7 @@ def read_final_job(address: str, job_id: str) -> Any:
 
 
 def stop_with_ctrl_c(server: LocalServer) -> None:
-    """Press Ctrl-C, and see that all of it has ended."""
+    """Press Ctrl-C, and check that all processes have ended."""
     server.look()
     server.terminal.sendintr()
     server.wait()
@@ -74,18 +74,18 @@ def kill_supervisor(server: LocalServer) -> None:
     server.find(r"qwen3-asr up --no-setup$").kill()
 
 
-def test_the_command_that_is_shown_works_as_pasted(start: Start) -> None:
+def test_the_command_in_the_output_works_as_pasted(start: Start) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl on PATH")
     server = start()
     server.expect_ready()
-    [command] = re.findall(r"curl .*", server.said)
+    [command] = re.findall(r"curl .*", server.output)
 
     pasted = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
 
     assert '"text"' in pasted.stdout
     stop_with_ctrl_c(server)
-    assert "Stopped." in server.said
+    assert "Stopped." in server.output
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_command_that_is_shown_works_as_pasted(start: Start) -> None:
     ],
     ids=["Ctrl-C", "SIGINT to the group", "SIGTERM to the group", "SIGTERM to make", "kill -9"],
 )
-def test_nothing_is_left_running_not_even_a_model_at_work(
+def test_no_process_survives_not_even_a_model_at_work(
     start: Start, end: Callable[[LocalServer], None]
 ) -> None:
     server = start(SCRIPTED_SPEED="0.5")
@@ -115,7 +115,7 @@ def test_nothing_is_left_running_not_even_a_model_at_work(
 
 
 @pytest.mark.full
-def test_jobs_that_are_queued_or_running_at_the_stop_are_done_after_the_next_start(start: Start) -> None:
+def test_queued_and_running_jobs_are_done_after_the_next_start(start: Start) -> None:
     server = start(SCRIPTED_SPEED="2")
     address = server.expect_ready()
     running, queued = submit(address), submit(address)
@@ -154,19 +154,19 @@ def test_a_killed_part_is_replaced_and_the_server_serves_again(start: Start, par
 
 
 def is_ready(address: str) -> bool:
-    return httpx.get(f"{address}/ready", timeout=PATIENCE_S).status_code == httpx.codes.OK
+    return httpx.get(f"{address}/ready", timeout=WAIT_S).status_code == httpx.codes.OK
 
 
 @pytest.mark.full
 @pytest.mark.qwen
-def test_qwen_runs_in_the_environment_with_torch_and_says_what_is_downloaded(
+def test_qwen_runs_in_the_environment_with_torch_and_announces_the_download(
     start: Start, qwen_python: Path
 ) -> None:
     server = start(ENGINE="qwen3")
     server.expect_ready()
 
-    assert "downloads the weights of Qwen/Qwen3-ASR-0.6B (about 2 GB)" in server.said
-    assert "engine: qwen3" in server.said
+    assert "downloads the weights of Qwen/Qwen3-ASR-0.6B (about 2 GB)" in server.output
+    assert "engine: qwen3" in server.output
     for part in ("-m worker$", "-m api$"):
         assert command_of(server.find(part)).startswith(str(qwen_python))
     stop_with_ctrl_c(server)
@@ -180,8 +180,8 @@ def test_qwen_transcribes_with_the_model_in_a_folder(start: Start, qwen_python: 
 
     recording = (MINIATURE / "samples" / "en_digits3.wav").read_bytes()
     url = f"{address}/v1/audio/transcriptions"
-    answer = httpx.post(url, files={"file": recording}, timeout=PATIENCE_S)
+    answer = httpx.post(url, files={"file": recording}, timeout=WAIT_S)
 
     assert answer.json()["text"] == "three one four"
-    assert "downloads" not in server.said
+    assert "downloads" not in server.output
     stop_with_ctrl_c(server)

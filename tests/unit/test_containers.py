@@ -27,7 +27,7 @@ SETTINGS = {
     for settings_class in (LocalServerSettings, ApiSettings, WorkerSettings)
     for name, field in settings_class.model_fields.items()
 }
-# What is meant for the libraries and the container's runtime, not for us.
+# Variables for the libraries and the container runtime.
 NOT_OURS = {"HF_HOME", "NVIDIA_DRIVER_CAPABILITIES", "PYTHONUNBUFFERED"}
 
 COMPOSE_TEXT = (REPOSITORY / "compose.yaml").read_text()
@@ -35,7 +35,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
-# The engines that there are images for, and what each is installed from.
+# The engines with an image, and the lock of each.
 WORKER_LOCKS = {
     "auto": "qwen-cuda.txt",
     "qwen3": "qwen-cuda.txt",
@@ -45,24 +45,24 @@ WORKER_LOCKS = {
 
 
 def find_copied(dockerfile: str, **build_arguments: str) -> list[str]:
-    """What of the repository an image takes."""
+    """Return the files and folders that an image copies."""
     copies = find_arguments(dockerfile, "COPY", **build_arguments)
     return [source for line in copies for source in line.split()[:-1]]
 
 
 def read_example() -> dict[str, str]:
-    """The settings in .env.example, which are comments there, with their values."""
+    """Return the settings in .env.example, which are comments there, with their values."""
     lines = (REPOSITORY / ".env.example").read_text()
     return dict(re.findall(r"^#? ?([A-Z_]+)=(.*)$", lines, flags=re.MULTILINE))
 
 
 def read_seconds(duration: str) -> float:
-    """A duration such as `30s`."""
+    """Return a duration such as `30s` in seconds."""
     assert duration.endswith("s")
     return float(duration.removesuffix("s"))
 
 
-def test_compose_is_what_the_compose_schema_says() -> None:
+def test_compose_fits_the_schema_of_compose() -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")
     command = [str(checker), "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ def test_compose_is_what_the_compose_schema_says() -> None:
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_the_linter_of_dockerfiles_has_nothing_to_say(dockerfile: str) -> None:
+def test_the_linter_of_dockerfiles_finds_nothing(dockerfile: str) -> None:
     linter = Path(sys.executable).with_name("hadolint")
     linted = subprocess.run([linter, dockerfile], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
@@ -79,11 +79,11 @@ def test_the_linter_of_dockerfiles_has_nothing_to_say(dockerfile: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["api", "worker"])
-def test_what_compose_sets_are_settings(service: str) -> None:
+def test_compose_sets_only_settings(service: str) -> None:
     assert set(SERVICES[service]["environment"]) <= set(SETTINGS)
 
 
-def test_what_compose_asks_the_environment_for_are_settings_with_their_defaults() -> None:
+def test_compose_reads_settings_with_their_defaults() -> None:
     asked = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE_TEXT))
 
     assert set(re.findall(r"\$\{?(\w+)", COMPOSE_TEXT)) == set(asked)
@@ -98,13 +98,13 @@ def test_the_example_shows_settings_with_their_defaults() -> None:
 
 
 def default_of(name: str) -> str:
-    """The default of a setting as it is written in an environment."""
+    """Return the default of a setting as text."""
     default = SETTINGS[name].default
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_what_an_image_sets_are_settings(dockerfile: str) -> None:
+def test_an_image_sets_only_settings(dockerfile: str) -> None:
     assert set(read_image_environment(dockerfile)) <= set(SETTINGS) | NOT_OURS
 
 
@@ -170,7 +170,7 @@ def test_a_container_that_ends_is_started_again(service: str) -> None:
     assert SERVICES[service]["restart"] == "unless-stopped"
 
 
-def test_all_say_how_they_are() -> None:
+def test_every_service_has_a_health_check() -> None:
     assert "ping" in SERVICES["redis"]["healthcheck"]["test"][-1]
     assert "http://127.0.0.1:8000/health" in find_arguments("Dockerfile.api", "HEALTHCHECK")[0]
     assert "worker.health_check" in find_arguments("Dockerfile.worker", "HEALTHCHECK")[0]
@@ -198,7 +198,7 @@ def test_only_the_worker_gets_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_the_python_of_an_image_is_one_that_the_locks_are_made_for(dockerfile: str) -> None:
+def test_the_python_of_an_image_is_in_the_range_of_the_locks(dockerfile: str) -> None:
     [image] = find_arguments(dockerfile, "FROM")
     [(major, minor)] = re.findall(r"^python:(\d+)\.(\d+)-slim$", image)
 
@@ -229,7 +229,7 @@ def test_an_image_is_installed_from_its_lock_and_nothing_else(
     assert (LOCKS_DIR / lock).is_file()
 
 
-def test_there_is_an_image_for_every_engine_but_that_of_the_tests() -> None:
+def test_every_engine_has_an_image_except_the_scripted_one() -> None:
     assert set(WORKER_LOCKS) == {"auto", *EngineName} - {EngineName.SCRIPTED}
     worker = SERVICES["worker"]
     assert worker["build"]["args"]["ENGINE"] == worker["environment"]["ENGINE"]
@@ -246,7 +246,7 @@ def test_only_the_image_for_vllm_has_a_compiler() -> None:
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_what_an_image_copies_is_there_and_not_ignored(dockerfile: str) -> None:
+def test_the_files_that_an_image_copies_exist_and_are_not_ignored(dockerfile: str) -> None:
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     admitted = [line.removeprefix("!") for line in lines if line.startswith("!")]
 

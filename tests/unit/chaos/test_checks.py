@@ -63,7 +63,7 @@ def test_each_kind_of_harm_is_found(facts: JobFacts, harm: set[Harm]) -> None:
     assert find_harm(facts) == harm
 
 
-def test_an_error_of_a_stream_is_explained_by_a_job_that_was_begun_again_or_did_not_succeed() -> None:
+def test_a_restarted_or_failed_job_explains_the_error_of_a_stream() -> None:
     assert explains_break(BEGUN_AGAIN)
     assert explains_break(record("queued", "failed", state="failed"))
     assert not explains_break(GOOD)
@@ -113,7 +113,7 @@ def test_the_segments_that_were_heard_are_the_transcript() -> None:
     assert find_gaps(hear(GOOD, text="a"), GOOD, "a b") == ["the segments are not the transcript"]
 
 
-def test_an_attempt_is_put_down_to_the_kill_that_hit_the_job_though_another_fault_came_between() -> None:
+def test_an_attempt_counts_for_the_kill_that_hit_the_job_despite_a_fault_between() -> None:
     faults = [
         injected(FaultKind.KILL_WORKER, 1_000, "a"),
         injected(FaultKind.KILL_REDIS, 2_000, "a", "b", target="redis"),
