@@ -1,15 +1,15 @@
-"""How streams of server-sent events are described in /docs: each event that there is, with its data."""
+"""Descriptions of event streams for /docs: the events of each stream with their data, and an example."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from api.schemas.base import Body
+from api.openapi.answers import JOB_ID_HEADER, SUBMIT_HEADERS, refer
 from api.schemas.errors import ErrorBody
 from api.schemas.events import (
     CancelledBody,
+    FinalTextBody,
     JobNamedBody,
     LoadingBody,
     PartialBody,
@@ -21,15 +21,15 @@ from api.schemas.events import (
     TextBody,
 )
 from api.schemas.jobs import JobErrorBody, ProgressBody
-from api.schemas.openai import TextDelta, TextDone, TranscriptionAnswer
+from api.schemas.openai import TextDelta, TextDone
 from api.schemas.transcripts import SegmentBody
 
 END_MARK = "[DONE]"
-"""The data of the last event of a stream as OpenAI sends it."""
+"""The data of the last event of OpenAI's stream."""
 
-_REFERENCE = "#/components/schemas/{model}"
+EVENT_ID_EXAMPLE = "1763820000000-0"
 
-_PROGRESS_EVENTS: Mapping[str, type[Body]] = {
+_PROGRESS_EVENTS: Mapping[str, type[BaseModel]] = {
     "queued": QueuedBody,
     "started": StartedBody,
     "loading": LoadingBody,
@@ -37,7 +37,7 @@ _PROGRESS_EVENTS: Mapping[str, type[Body]] = {
     "requeued": RequeuedBody,
 }
 
-JOB_EVENTS: Mapping[str, type[Body]] = {
+JOB_EVENTS: Mapping[str, type[BaseModel]] = {
     **_PROGRESS_EVENTS,
     "partial": PartialBody,
     "segment": SegmentBody,
@@ -47,82 +47,68 @@ JOB_EVENTS: Mapping[str, type[Body]] = {
 }
 """The data of each event of a job, by its name."""
 
-_FINAL_TEXT = {
-    "allOf": [{"$ref": _REFERENCE.format(model=TranscriptionAnswer.__name__)}],
-    "properties": {"is_final": {"type": "boolean", "const": True}},
-    "required": ["is_final"],
-}
+_TEXT_EVENTS: Mapping[str, type[BaseModel]] = {"job": JobNamedBody, **_PROGRESS_EVENTS}
+_TEXT_BODIES: tuple[type[BaseModel], ...] = (TextBody, FinalTextBody, StreamEndBody, ErrorBody)
+_DELTA_BODIES: tuple[type[BaseModel], ...] = (TextDelta, TextDone, ErrorBody)
 
-_ID = {
-    "type": "string",
-    "pattern": "^[0-9]+-[0-9]+$",
-    "description": "What to send as `Last-Event-ID` to go on behind this event.",
-    "examples": ["1763820000000-0"],
-}
-_RETRY = {
-    "type": "integer",
-    "minimum": 0,
-    "description": "Milliseconds to wait before coming back after the stream was cut off.",
-    "examples": [1500],
-}
+EVENT_BODIES: set[type[BaseModel]] = {
+    *JOB_EVENTS.values(), *_TEXT_EVENTS.values(), *_TEXT_BODIES, *_DELTA_BODIES,
+}  # fmt: skip
+"""The data of all events of all streams."""
 
 
-def describe_job_events() -> dict[str, Any]:
-    """One event of a job: it has a name, and an id to go on from."""
-    return {"oneOf": [_describe_named(name, kind, {"id": _ID}) for name, kind in JOB_EVENTS.items()]}
+def describe_job_stream() -> dict[int | str, dict[str, Any]]:
+    """Return the response with the events of a job."""
+    description = (
+        "Named events with JSON as their data. Each has an `id`, which resumes the stream after it. The last "
+        "one is `succeeded`, `failed` or `cancelled`. A comment fills each silence of HEARTBEAT_S.\n\n"
+        f"{_list_events(JOB_EVENTS)}"
+    )
+    example = (
+        f"event: started\nid: {EVENT_ID_EXAMPLE}\n"
+        'data: {"attempt":1,"engine":"qwen3","model":"Qwen/Qwen3-ASR-1.7B"}\n\n'
+        'event: succeeded\nid: 1763820004200-0\ndata: {"complete":true,"warnings":[]}\n\n'
+    )
+    content = _describe_frames(JOB_EVENTS, (), example)
+    return {200: {"description": description, "content": content, "headers": JOB_ID_HEADER}}
 
 
-def describe_stream_events() -> dict[str, Any]:
-    """One event of a transcription as a stream: text without a name, all else beside it."""
-    texts = [_refer(TextBody), _FINAL_TEXT, _refer(StreamEndBody), _refer(ErrorBody)]
-    named = [_describe_named(name, kind) for name, kind in _PROGRESS_EVENTS.items()]
-    return {"oneOf": [_describe_unnamed(texts), _describe_named("job", JobNamedBody), *named]}
+def describe_text_stream() -> dict[int | str, dict[str, Any]]:
+    """Return the response of a streamed transcription: unnamed events for its text, and named ones."""
+    description = (
+        "Unnamed events with the text so far: `text`, `language`, `is_final`. The final one has all fields of"
+        ' the answer without a stream. Then comes `{"done": true}`, or `{"error": {...}}` after a failure. '
+        f"Named events report the progress:\n\n{_list_events(_TEXT_EVENTS)}"
+    )
+    example = (
+        'data: {"text":"Good","language":"en","is_final":false}\n\n'
+        'data: {"text":"Good morning.","language":"en","is_final":true}\n\ndata: {"done":true}\n\n'
+    )
+    content = _describe_frames(_TEXT_EVENTS, _TEXT_BODIES, example)
+    return {200: {"description": description, "content": content, "headers": SUBMIT_HEADERS}}
 
 
 def describe_deltas() -> dict[str, Any]:
-    """One event of a stream as OpenAI sends it."""
-    texts = [_refer(TextDelta), _refer(TextDone), _refer(ErrorBody)]
-    end = {"type": "object", "required": ["data"], "properties": {"data": {"const": END_MARK}}}
-    return {"oneOf": [_describe_unnamed(texts), end]}
+    """Return the content of OpenAI's stream: unnamed events, the last of which is END_MARK."""
+    example = (
+        'data: {"type":"transcript.text.delta","delta":"Good morning."}\n\n'
+        f'data: {{"type":"transcript.text.done","text":"Good morning."}}\n\ndata: {END_MARK}\n\n'
+    )
+    return _describe_frames({}, _DELTA_BODIES, example)
 
 
-def describe_event_bodies() -> dict[str, Any]:
-    """The schemas of all that the data of events may be, by name."""
-    kinds: set[type[BaseModel]] = {
-        *JOB_EVENTS.values(), JobNamedBody, TextBody, StreamEndBody, TextDelta, TextDone,
-        TranscriptionAnswer, ErrorBody,
-    }  # fmt: skip
-    ordered = sorted(kinds, key=lambda kind: kind.__name__)
-    _, described = models_json_schema([(kind, "serialization") for kind in ordered], ref_template=_REFERENCE)
-    return dict(described["$defs"])
+def _list_events(named: Mapping[str, type[BaseModel]]) -> str:
+    return "\n".join(f"- `{name}`: {kind.__doc__}" for name, kind in named.items())
 
 
-def _describe_named(name: str, kind: type[Body], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": kind.__doc__,
-        "required": ["event", "data", *(more or {})],
-        "properties": {
-            "event": {"const": name},
-            "data": _describe_data(_refer(kind)),
-            "retry": _RETRY,
-            **(more or {}),
-        },
-    }
+def _describe_frames(
+    named: Mapping[str, type[BaseModel]], unnamed: Iterable[type[BaseModel]], example: str
+) -> dict[str, Any]:
+    frames = [_describe_frame(kind) for kind in unnamed]
+    frames += [_describe_frame(kind, event={"const": name}) for name, kind in named.items()]
+    return {"text/event-stream": {"itemSchema": {"anyOf": frames}, "example": example}}
 
 
-def _describe_unnamed(contents: list[dict[str, Any]]) -> dict[str, Any]:
-    # What has no name is a `message` to those that receive it.
-    return {
-        "type": "object",
-        "required": ["data"],
-        "properties": {"event": {"const": "message"}, "data": _describe_data({"anyOf": contents})},
-    }
-
-
-def _describe_data(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
-
-
-def _refer(kind: type[Body]) -> dict[str, Any]:
-    return {"$ref": _REFERENCE.format(model=kind.__name__)}
+def _describe_frame(kind: type[BaseModel], **more: Any) -> dict[str, Any]:
+    content = {"contentMediaType": "application/json", "contentSchema": refer(kind)}
+    return {"type": "object", "properties": {**more, "data": {"type": "string", **content}}}

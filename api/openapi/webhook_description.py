@@ -4,14 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
-
+from api.openapi.answers import refer
 from api.schemas.jobs import JOB_ID_EXAMPLE
 from api.schemas.webhooks import JobEndedBody
 from api.settings import ApiSettings, parse_waits_s
 from api.webhooks.retry_plan import JITTER, MAX_RETRY_AFTER_S, RetryPlan, Verdict, judge_status
-
-_REFERENCE = "#/components/schemas/{model}"
 
 _TIMEOUT_S: float = ApiSettings.model_fields["webhook_timeout_s"].default
 _PLAN = RetryPlan(parse_waits_s(ApiSettings.model_fields["webhook_retries_s"].default))
@@ -95,17 +92,11 @@ def describe_webhooks() -> dict[str, Any]:
     return {"job.ended": {"post": operation}}
 
 
-def describe_webhook_bodies() -> dict[str, Any]:
-    """The schemas of what is sent, by name."""
-    _, described = models_json_schema([(JobEndedBody, "serialization")], ref_template=_REFERENCE)
-    return dict(described["$defs"])
-
-
 def _describe_content() -> dict[str, Any]:
     timeout = {"code": "timeout", "message": "Inference took longer than the deadline of the job."}
     bodies = [_compose("succeeded"), _compose("failed", timeout), _compose("cancelled")]
     return {
-        "schema": {"$ref": _REFERENCE.format(model=JobEndedBody.__name__)},
+        "schema": refer(JobEndedBody),
         "examples": {body["type"]: {"value": body} for body in bodies},
     }
 

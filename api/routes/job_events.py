@@ -11,9 +11,8 @@ from starlette.responses import Response
 from api.access.request_state import find_api_key, find_state
 from api.errors.answers import FIND_ERRORS
 from api.errors.tree import TooManyStreams
-from api.openapi.document import describe_streams
 from api.openapi.error_description import describe_errors
-from api.openapi.event_description import describe_job_events
+from api.openapi.event_description import EVENT_ID_EXAMPLE, describe_job_stream
 from api.routes.dependencies import JobId, OwnJob, ServicesDep
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
@@ -24,21 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
 
-_EVENTS = (
-    "Events named `queued`, `started`, `loading`, `partial`, `segment`, `progress`, `requeued`, and as the "
-    "last one `succeeded`, `failed` or `cancelled`; each with JSON as its data, and an id to go on from. "
-    "`started` names `engine` and `model`; `succeeded` says whether the transcript is `complete`, with its "
-    "`warnings`. A comment fills each silence of HEARTBEAT_S."
-)
-
-_EVENT_ID_EXAMPLE = "1763820000000-0"
 _EVENT_ID_SHAPE = {"pattern": f"^({_EVENT_ID.pattern})?$"}
-
-_EXAMPLE = (
-    f"event: started\nid: {_EVENT_ID_EXAMPLE}\n"
-    'data: {"attempt":1,"engine":"qwen3","model":"Qwen/Qwen3-ASR-1.7B"}\n\n'
-    'event: succeeded\nid: 1763820004200-0\ndata: {"complete":true,"warnings":[]}\n\n'
-)
 
 _TOKEN: dict[str, Any] = {
     "name": "token",
@@ -54,7 +39,7 @@ _TOKEN: dict[str, Any] = {
     response_class=EventSourceResponse,
     openapi_extra={"parameters": [_TOKEN]},
     responses={
-        **describe_streams(_EVENTS, {"itemSchema": describe_job_events(), "example": _EXAMPLE}),
+        **describe_job_stream(),
         204: {"description": "The final event has been read: do not come back."},
         **describe_errors(InvalidRequest, *FIND_ERRORS, TooManyStreams),
     },
@@ -67,7 +52,7 @@ async def follow_job(
         str | None,
         Query(
             description="The id of the last event that was read.",
-            examples=[_EVENT_ID_EXAMPLE],
+            examples=[EVENT_ID_EXAMPLE],
             json_schema_extra=_EVENT_ID_SHAPE,
         ),
     ] = None,
@@ -76,7 +61,7 @@ async def follow_job(
         Header(
             alias="Last-Event-ID",
             description="The same, as EventSource sends it.",
-            examples=[_EVENT_ID_EXAMPLE],
+            examples=[EVENT_ID_EXAMPLE],
             json_schema_extra=_EVENT_ID_SHAPE,
         ),
     ] = None,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_api_key
 from api.formats.job_rendering import render_listed_job
-from api.openapi.document import PAGE_LINKS
+from api.openapi.answers import describe_page
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import ServicesDep
 from api.schemas.jobs import JobList
@@ -25,7 +25,7 @@ MAX_READINGS = 20
 @router.get(
     "",
     responses={
-        200: {"description": "A page of jobs.", "links": PAGE_LINKS},
+        **describe_page(),
         **describe_errors(InvalidRequest, QueueUnavailable),
     },
 )

@@ -10,7 +10,7 @@ from api.errors.tree import JobFailed, JobUnfinished, TranscriptionCancelled
 from api.formats.rendering import render_headers
 from api.formats.response_format import ResponseFormat, choose_granularities
 from api.formats.transcript_formats import render_transcript
-from api.openapi.document import JOB_TRANSCRIPT_HEADERS, PLAIN_EXAMPLE
+from api.openapi.answers import describe_transcript
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import OwnJob, ServicesDep
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
@@ -20,22 +20,12 @@ from shared.jobs import WordTimestamps
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_ANSWER = (
-    "The transcript as `POST /v1/audio/transcriptions` answers it: an object with `json` and `verbose_json`, "
-    "plain text with `text`, `srt` and `vtt`. `json` and `verbose_json` have word timestamps if the job was "
-    "submitted with `return_timestamps` or `timestamp_granularities[]=word`."
-)
-
 
 @router.get(
     "/{job_id}/transcript",  # noqa: FAST003 - OwnJob takes it
     response_model=TranscriptionAnswer | VerboseTranscription,
     responses={
-        200: {
-            "description": _ANSWER,
-            "content": {"text/plain": {"schema": {"type": "string", "examples": [PLAIN_EXAMPLE]}}},
-            "headers": JOB_TRANSCRIPT_HEADERS,
-        },
+        **describe_transcript(),
         **describe_errors(InvalidRequest, *FIND_ERRORS, JobUnfinished, TranscriptionCancelled, JobFailed),
     },
 )

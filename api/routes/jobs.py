@@ -18,28 +18,16 @@ from api.intake.forms import JobForm
 from api.intake.headers import IdempotencyKey, PreferredWait
 from api.intake.live_workers import ask_promptly
 from api.intake.submission import Accepted
-from api.openapi.document import JOB_LINKS, SUBMIT_HEADERS
+from api.openapi.answers import describe_new_job
 from api.openapi.error_description import describe_errors
 from api.openapi.form_description import describe_form
 from api.routes.dependencies import JobId, OwnJob, Services, ServicesDep
-from api.schemas.jobs import JOB_ID_EXAMPLE, JobBody
+from api.schemas.jobs import JobBody
 from shared.errors import QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, queued_job
 from shared.record.transitions import cancel_job, delete_job, find_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-_HEADERS = {
-    "Location": {
-        "description": "Where the job is.",
-        "schema": {"type": "string", "pattern": "^/v1/jobs/", "examples": [f"/v1/jobs/{JOB_ID_EXAMPLE}"]},
-    },
-    "Preference-Applied": {
-        "description": "`wait=N` where the request preferred to wait: N seconds at the most.",
-        "schema": {"type": "string", "pattern": "^wait=[0-9]+$", "examples": ["wait=50"]},
-    },
-    **SUBMIT_HEADERS,
-}
 
 
 @router.post(
@@ -48,27 +36,17 @@ _HEADERS = {
     response_model=JobBody,
     openapi_extra=describe_form(JobForm),
     responses={
-        200: {
-            "model": JobBody,
-            "description": "With `Prefer: wait=N`: the job is final, with its transcript if it has one.",
-            "headers": _HEADERS,
-            "links": JOB_LINKS,
-        },
-        202: {
-            "description": "The job is in the queue, or where that of the same `Idempotency-Key` is by now.",
-            "headers": _HEADERS,
-            "links": JOB_LINKS,
-        },
+        **describe_new_job(),
         **describe_errors(*SUBMIT_ERRORS, *FETCH_ERRORS, JobNotFound),
     },
 )
 async def create_job(
     request: Request, services: ServicesDep, idempotency_key: IdempotencyKey, preferred_s: PreferredWait
 ) -> Response:
-    """Submit a file and get the job: a new one, or that of the same `Idempotency-Key`.
+    """Submit a file as a job. The same `Idempotency-Key` returns the same job.
 
-    The answer comes at once or, with `Prefer: wait=N`, when the job is done or N seconds are over. Closing
-    the connection does not cancel the job.
+    The answer comes at once. With `Prefer: wait=N` it comes when the job ends, or after N seconds. A client
+    that disconnects does not cancel the job.
     """
     accepted = await services.submission.submit(
         request, JobForm, endpoint=Endpoint.JOBS, idempotency_key=idempotency_key

@@ -1,4 +1,4 @@
-"""Transcribing while the client waits: at once, or as a stream."""
+"""Transcriptions while the client waits: one answer, or a stream."""
 
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse
@@ -19,9 +19,9 @@ from api.formats.response_format import choose_granularities
 from api.formats.transcript_formats import render_transcript
 from api.intake.forms import StreamForm, TranscriptionForm
 from api.intake.headers import IdempotencyKey
-from api.openapi.document import PLAIN_EXAMPLE, SUBMIT_HEADERS, TRANSCRIPT_HEADERS, describe_streams
+from api.openapi.answers import describe_transcription
 from api.openapi.error_description import describe_errors
-from api.openapi.event_description import describe_deltas, describe_stream_events
+from api.openapi.event_description import describe_deltas, describe_text_stream
 from api.openapi.form_description import describe_form
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
@@ -32,45 +32,13 @@ from shared.jobs import Endpoint
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 
-_STREAM = (
-    'Events without a name: `{"text", "language", "is_final"}` with all text so far, the last of them final, '
-    'then `{"done": true}`. The final one says all that the answer without a stream says. Beside them events '
-    "named `job` (`id`), `queued` (`position`), `started` (`attempt`, `engine`, `model`), `loading`, "
-    '`progress` and `requeued` (`reason`). A failure is told as `{"error": {...}}`.'
-)
-
-_ANSWER = (
-    "The transcript: an object with `json` and `verbose_json`, plain text with `text`, `srt` and `vtt`. With "
-    '`stream=true` events without a name or an id: `{"type": "transcript.text.delta", "delta"}` with '
-    'text that follows what was sent, one `{"type": "transcript.text.done", "text"}` with all of it, and '
-    'at last `[DONE]`, which is no JSON. A failure on the way ends them with `{"error": {...}}`; the '
-    "headers about the transcript are not sent then."
-)
-
-_DELTAS_EXAMPLE = (
-    'data: {"type":"transcript.text.delta","delta":"Good morning."}\n\n'
-    'data: {"type":"transcript.text.done","text":"Good morning."}\n\ndata: [DONE]\n\n'
-)
-
-_STREAM_EXAMPLE = (
-    'data: {"text":"Good","language":"en","is_final":false}\n\n'
-    'data: {"text":"Good morning.","language":"en","is_final":true}\n\ndata: {"done":true}\n\n'
-)
-
 
 @router.post(
     "",
     response_model=TranscriptionAnswer | VerboseTranscription,
     openapi_extra=describe_form(TranscriptionForm),
     responses={
-        200: {
-            "description": _ANSWER,
-            "content": {
-                "text/plain": {"schema": {"type": "string", "examples": [PLAIN_EXAMPLE]}},
-                "text/event-stream": {"itemSchema": describe_deltas(), "example": _DELTAS_EXAMPLE},
-            },
-            "headers": TRANSCRIPT_HEADERS,
-        },
+        **describe_transcription(describe_deltas()),
         **describe_errors(
             *SUBMIT_ERRORS,
             QueueTooLong,
@@ -84,9 +52,9 @@ _STREAM_EXAMPLE = (
     },
 )
 async def transcribe(request: Request, services: ServicesDep, idempotency_key: IdempotencyKey) -> Response:
-    """Transcribe a file and answer with its text.
+    """Transcribe a file and return its text.
 
-    Who closes the connection cancels the transcription, unless it came with an `Idempotency-Key`.
+    A client that disconnects cancels the transcription, unless the request has an `Idempotency-Key`.
     """
     accepted = await services.submission.submit(
         request, TranscriptionForm, endpoint=Endpoint.SYNC, idempotency_key=idempotency_key
@@ -108,19 +76,17 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     response_class=EventSourceResponse,
     openapi_extra=describe_form(StreamForm),
     responses={
-        **describe_streams(
-            _STREAM, {"itemSchema": describe_stream_events(), "example": _STREAM_EXAMPLE}, SUBMIT_HEADERS
-        ),
+        **describe_text_stream(),
         **describe_errors(*SUBMIT_ERRORS, TooManyStreams),
     },
 )
 async def transcribe_as_stream(
     request: Request, services: ServicesDep, idempotency_key: IdempotencyKey
 ) -> EventSourceResponse:
-    """Transcribe a file and send its text while it comes.
+    """Transcribe a file and stream its text while it is recognised.
 
-    Who closes the connection has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events` instead.
-    With an `Idempotency-Key` the job goes on, and the same request follows it from its start.
+    After a disconnect, the client has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events`.
+    With an `Idempotency-Key` the job goes on, and the same request streams it again from its start.
     """
     accepted = await services.submission.submit(
         request, StreamForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key

@@ -1,9 +1,9 @@
-"""What all bodies have in common."""
+"""The base of all bodies."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Body(BaseModel):
-    """Base of all bodies; the docstrings of the fields are what /docs says of them."""
+    """The base of all bodies. The docstrings of their fields are the descriptions in /docs."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

@@ -1,4 +1,4 @@
-"""Errors, as OpenAI shapes them."""
+"""Errors in OpenAI's shape."""
 
 from pydantic import Field
 
@@ -6,23 +6,23 @@ from api.schemas.base import Body
 
 
 class ErrorDetail(Body):
-    """What went wrong."""
+    """The details of an error."""
 
-    message: str = Field(examples=["The file is empty: it has 0 bytes."])
-    """What to do about it."""
+    message: str = Field(examples=["The file is empty (0 bytes)."])
+    """The cause and the remedy, for people."""
 
     type: str = Field(examples=["invalid_request_error"])
     """`invalid_request_error`, `rate_limit_error` or `server_error`."""
 
     param: str | None = Field(examples=["file"])
-    """The parameter that is wrong, if one is."""
+    """The parameter at fault; null if there is none."""
 
     code: str | None = Field(examples=["audio_undecodable"])
-    """The kind of error, for programs."""
+    """The kind of error, for programs; null for a wrong parameter."""
 
 
 class ErrorBody(Body):
-    """Every error, as OpenAI shapes it."""
+    """Every error, in OpenAI's shape."""
 
     error: ErrorDetail
-    """The error: what to do about it, and what kind it is."""
+    """The error."""

@@ -1,4 +1,4 @@
-"""What the data of events says, as /docs describes it."""
+"""The data of events, as /docs describes it."""
 
 from typing import Literal
 
@@ -6,11 +6,12 @@ from pydantic import Field
 
 from api.schemas.base import Body
 from api.schemas.jobs import JOB_ID_EXAMPLE
+from api.schemas.openai import TranscriptionAnswer
 from api.schemas.transcripts import WarningBody
 
 
 class JobNamedBody(Body):
-    """The job that the stream is of."""
+    """The job of this stream."""
 
     id: str = Field(examples=[JOB_ID_EXAMPLE])
     """The id of the job."""
@@ -20,17 +21,17 @@ class QueuedBody(Body):
     """The job was accepted."""
 
     position: int = Field(examples=[0])
-    """How many jobs are ahead of it."""
+    """The number of jobs ahead of it."""
 
     eta_s: float | None = Field(examples=[6.5])
-    """Seconds until it is done, as far as could be told then; null where it could not."""
+    """The estimated seconds until the job ends; null without an estimate."""
 
 
 class StartedBody(Body):
     """A worker took the job."""
 
     attempt: int = Field(examples=[1])
-    """1 at first, and one more for each time it had to be begun again."""
+    """1 at first, and one more after each restart of the job."""
 
     engine: str = Field(examples=["qwen3"])
     """The engine of the worker."""
@@ -40,63 +41,70 @@ class StartedBody(Body):
 
 
 class LoadingBody(Body):
-    """The model is being loaded."""
+    """The worker loads the model."""
 
     phase: str = Field(examples=["weights"])
-    """What is done just now, in a word of the engine; `loaded` when the model is there."""
+    """The current phase, in a word of the engine; `loaded` at the end."""
 
     elapsed_s: float = Field(examples=[4.2])
-    """Seconds since this loading began: of the first model with its process, of a second one by itself."""
+    """Seconds since this load began. The load of the first model includes the start of the process."""
 
 
 class PartialBody(Body):
-    """What is new in the text of a window that is not finished."""
+    """New text of a window that is not finished."""
 
     window: int = Field(examples=[0])
     """The number of the window, from 0."""
 
     delta: str = Field(examples=["Good morn"])
-    """Text to append to that of the window."""
+    """Text to append to the window."""
 
     tail: str = Field(examples=["ing"])
-    """Text behind it that may still change: each event replaces that of the one before."""
+    """Text after it that may still change. Each event replaces the tail of the previous one."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the language in which the text of the window begins; null while it is not known."""
+    """ISO code of the language in which the window begins; null while it is unknown."""
 
 
 class RequeuedBody(Body):
-    """The job is queued again and goes on behind its last segment; partials since then are void."""
+    """The job is queued again. It goes on after its last segment, and later partials are void."""
 
     reason: str = Field(examples=["worker_lost"])
-    """Why, for programs."""
+    """The reason, for programs."""
 
 
 class SucceededBody(Body):
-    """The job succeeded: its transcript can be fetched."""
+    """The job succeeded. Its transcript can be fetched."""
 
     complete: bool = Field(examples=[True])
-    """Whether all speech is in the text; if not, `warnings` say from when to when some may be missing."""
+    """Whether the text has all speech. If not, `warnings` list the times where some may be missing."""
 
     warnings: list[WarningBody]
-    """What may be wrong with the transcript."""
+    """The parts of the transcript that may be wrong."""
 
 
 class CancelledBody(Body):
-    """The job was cancelled; there is no more to say."""
+    """The job was cancelled. The event has no data."""
 
 
 class TextBody(Body):
     """All text so far."""
 
     text: str = Field(examples=["Good morning."])
-    """The whole text until now; its end may still change."""
+    """The text so far. Its end may still change."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the language with the most speech so far; null while none is known."""
+    """ISO code of the language with the most speech so far; null while it is unknown."""
 
     is_final: Literal[False] = False
-    """Whether this is the whole transcript: not yet."""
+    """Always false."""
+
+
+class FinalTextBody(TranscriptionAnswer):
+    """The whole transcript."""
+
+    is_final: Literal[True] = True
+    """Always true."""
 
 
 class StreamEndBody(Body):

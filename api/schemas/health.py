@@ -1,4 +1,4 @@
-"""How the server is."""
+"""The health of the server."""
 
 from typing import Literal
 
@@ -8,19 +8,19 @@ from api.schemas.base import Body
 
 
 class HealthBody(Body):
-    """How the server is."""
+    """The health of the server."""
 
     status: Literal["ok", "degraded"]
-    """`ok` if transcriptions would be served."""
+    """`ok` if the server accepts transcriptions."""
 
     reason: str | None = Field(default=None, examples=["No worker is running."])
-    """Why it is `degraded`."""
+    """The reason for `degraded`."""
 
     model_loaded: bool = Field(examples=[True])
-    """Whether a worker has the model in memory; it is loaded when it is needed."""
+    """Whether a worker has the model in memory. Workers load it on demand."""
 
     model_id: str | None = Field(examples=["Qwen/Qwen3-ASR-1.7B"])
-    """The model that is served; null without a worker."""
+    """The model of the workers; null without a worker."""
 
     cuda: bool = Field(examples=[True])
     """Whether a worker uses an NVIDIA GPU."""
@@ -32,18 +32,18 @@ class HealthBody(Body):
     """The state of the model in each live worker: absent, loading, ready, busy or dead."""
 
     queued_jobs: int | None = Field(examples=[2])
-    """How many jobs wait in the queue; null where it does not answer."""
+    """The number of jobs in the queue; null if Redis does not answer."""
 
     queued_audio_s: float | None = Field(examples=[512.5])
-    """How many seconds of audio of theirs wait; null where the queue does not answer."""
+    """The seconds of audio in the queue; null if Redis does not answer."""
 
     backlog_s: float | None = Field(examples=[14.2])
-    """Seconds that the workers there are will take for it and for what they are at, at the speed measured of
-    late (real time before the first window); null without a worker."""
+    """The estimated seconds until the workers finish all queued and running jobs, at their recent speed (real
+    time before the first window); null without a worker."""
 
 
 class ReadyBody(Body):
-    """The server would serve a transcription now."""
+    """The server accepts transcriptions now."""
 
     status: Literal["ready"] = "ready"
     """Always `ready`."""

@@ -1,4 +1,4 @@
-"""Jobs as they stand."""
+"""Jobs, and pages of jobs."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -13,43 +13,43 @@ JOB_ID_EXAMPLE = "6f1d5a0c9b7e4d3f8a2b1c0d9e8f7a6b"
 
 
 class ProgressBody(Body):
-    """How far a job is."""
+    """The progress of a job."""
 
     processed_s: float = Field(examples=[30.0])
-    """Seconds of audio that are done."""
+    """Seconds of audio that are finished."""
 
     duration_s: float = Field(examples=[95.3])
     """Seconds of audio in all."""
 
 
 class TimingsBody(Body):
-    """When a job changed its state, in UTC, and how long it was worked on."""
+    """The times of a job in UTC, and its inference time."""
 
     created_at: datetime = Field(examples=["2026-01-15T09:30:00Z"])
-    """When it was accepted."""
+    """The time when the job was accepted."""
 
     started_at: datetime | None = Field(examples=["2026-01-15T09:30:01.250000Z"])
-    """When a worker took it for the first time; null before."""
+    """The time when a worker first took the job; null before."""
 
     finished_at: datetime | None = Field(examples=["2026-01-15T09:30:07.800000Z"])
-    """When it reached its final state; null before."""
+    """The time when the job ended; null before."""
 
     inference_s: float = Field(examples=[6.4])
-    """Seconds that inference has taken so far; loading a model does not count."""
+    """Seconds of inference so far, without model loading."""
 
 
 class JobErrorBody(Body):
-    """Why a job failed."""
+    """The reason why a job failed."""
 
     code: str = Field(examples=["timeout"])
-    """For programs."""
+    """The reason, for programs."""
 
     message: str = Field(examples=["Inference took longer than the deadline of the job."])
-    """For people."""
+    """The reason, for people."""
 
 
 class ListedJobBody(Body):
-    """A job as it stands, without its transcript."""
+    """A job without its transcript."""
 
     id: str = Field(examples=[JOB_ID_EXAMPLE])
     """The id of the job."""
@@ -58,84 +58,84 @@ class ListedJobBody(Body):
     """`succeeded`, `failed` and `cancelled` are final."""
 
     priority: Literal["interactive", "batch"]
-    """The class it is served in."""
+    """The class in which the job is served."""
 
     position: int | None = Field(examples=[0])
-    """How many jobs are ahead of it; null unless it is queued."""
+    """The number of jobs ahead of this one; null unless it is queued."""
 
     eta_s: float | None = Field(examples=[6.5])
-    """Seconds until it is done, as far as the audio ahead of it, its own, and the speed of late tell; null
-    where it is final, no worker is there, or no speed was measured yet."""
+    """The estimated seconds until the job ends, from the audio ahead, its own audio and recent speed. Null
+    for a final job, without a worker, and before any speed was measured."""
 
     attempt: int = Field(examples=[1])
-    """1 at first, and one more for each time it had to be begun again."""
+    """1 at first, and one more after each restart of the job."""
 
     engine: str | None = Field(examples=["qwen3"])
-    """The engine of the worker that took it last; null before one did."""
+    """The engine of the last worker that took the job; null before."""
 
     model: str | None = Field(examples=["Qwen/Qwen3-ASR-1.7B"])
-    """The model of that engine; null before a worker took it."""
+    """The model of that engine; null before."""
 
     model_state: Literal["cold", "loading", "warm"] | None
-    """Whether the model of the worker that has the job is in memory, or, while it is queued, that of any
-    worker; null where the job is final or no worker is there."""
+    """The state of the model in the job's worker, or of any worker for a queued job. Null for a final job, or
+    without a worker."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the language that was asked for; null where it is detected, and the transcript names it."""
+    """ISO code of the requested language; null if it is detected, and then in the transcript."""
 
     filename: str = Field(examples=["meeting.wav"])
-    """The name that the file was sent with, for people."""
+    """The name of the uploaded file, for display."""
 
     metadata: dict[str, Any] | None = Field(examples=[{"order": 17}])
-    """What it was submitted with, the same JSON values; null where that was nothing."""
+    """The metadata that the job was submitted with; null without metadata."""
 
     progress: ProgressBody
-    """How far it is."""
+    """The progress."""
 
     timings: TimingsBody
-    """When it changed its state."""
+    """The times of the job."""
 
     error: JobErrorBody | None
-    """Why it failed; null unless it did."""
+    """The reason of the failure; null unless the job failed."""
 
 
 class DeliveryBody(Body):
-    """A try to tell `webhook_url` how the job ended."""
+    """An attempt to deliver the webhook of the job."""
 
     at: datetime = Field(examples=["2026-01-15T09:30:08Z"])
-    """When it began."""
+    """The time of the attempt."""
 
     attempt: int = Field(examples=[1])
-    """1 for the first try, and one more for each further one."""
+    """The number of the attempt, from 1."""
 
     status: int | None = Field(examples=[204])
-    """The HTTP status that the receiver answered with; null where it did not answer."""
+    """The HTTP status of the answer; null without an answer."""
 
     error: str | None = Field(examples=["timeout"])
-    """Why there is no status; null where there is one."""
+    """The reason why there was no answer; null with an answer."""
 
     next_at: datetime | None = Field(examples=["2026-01-15T09:35:08Z"])
-    """When the next try is due; null where this one was the last."""
+    """The time of the next attempt; null after the last one."""
 
 
 class JobBody(ListedJobBody):
-    """A job as it stands."""
+    """A job."""
 
     deliveries: list[DeliveryBody]
-    """The tries so far to tell `webhook_url` how the job ended, the first one first."""
+    """The attempts so far to deliver the webhook, the oldest first."""
 
     transcript: TranscriptBody | None
-    """What was said; null unless it succeeded."""
+    """The transcript; null unless the job succeeded."""
 
 
 class JobList(Body):
-    """Some jobs, the newest first."""
+    """A page of jobs, the newest first."""
 
     data: list[ListedJobBody]
     """The jobs, without their transcripts."""
 
     has_more: bool = Field(examples=[True])
-    """Whether older ones may follow."""
+    """Whether older jobs may follow."""
 
     next_cursor: str | None = Field(examples=["41"])
-    """What to send as `after` to get them; null where there are none."""
+    """The value of `after` for the next page; null on the last page."""

@@ -1,4 +1,4 @@
-"""OpenAI's answers; the only place that knows their shapes, but for that of errors."""
+"""OpenAI's answers. No other module knows their shapes, except that of errors."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from api.schemas.transcripts import WarningBody, WordBody
 
 
 class DurationUsage(Body):
-    """What the request used, as OpenAI counts audio."""
+    """The usage of a request, as OpenAI counts audio."""
 
     type: Literal["duration"] = "duration"
     """Always `duration`."""
@@ -18,45 +18,49 @@ class DurationUsage(Body):
     """Seconds of audio, rounded up."""
 
 
-class TranscriptionAnswer(Body):
-    """The answer of a synchronous transcription."""
+class _Answer(Body):
+    """The fields of all answers with a transcript."""
 
     text: str = Field(examples=["Good morning."])
-    """The transcript; empty where nobody speaks."""
-
-    language: str | None = Field(examples=["en"])
-    """ISO code of the language with the most speech; null where none is known."""
+    """The transcript; empty without speech."""
 
     duration: float = Field(examples=[3.2])
     """Seconds of audio."""
 
     usage: DurationUsage
-    """What the request used."""
+    """The usage of the request."""
 
     complete: bool = Field(examples=[True])
-    """Whether all speech is in the text; if not, `warnings` say from when to when some may be missing."""
+    """Whether the text has all speech. If not, `warnings` list the times where some may be missing."""
 
     engine: str = Field(examples=["qwen3"])
-    """The engine that transcribed it."""
+    """The engine that transcribed the audio."""
 
     model: str = Field(examples=["Qwen/Qwen3-ASR-1.7B"])
-    """The model that the engine ran."""
+    """The model of the engine."""
+
+    warnings: list[WarningBody] | None = None
+    """The parts of the transcript that may be wrong; absent if there are none."""
+
+
+class TranscriptionAnswer(_Answer):
+    """The answer of a synchronous transcription."""
+
+    language: str | None = Field(examples=["en"])
+    """ISO code of the language with the most speech; null if it is unknown."""
 
     timestamps: list[WordBody] | None = None
     """The words with their times; only with `return_timestamps=true`."""
 
-    warnings: list[WarningBody] | None = None
-    """What may be wrong with the transcript; only if something may."""
-
 
 class VerboseSegment(Body):
-    """A stretch of speech, with what Whisper tells of one; other engines say 0 and no tokens instead."""
+    """A segment, with Whisper's statistics. Other engines send 0, and no tokens."""
 
     id: int = Field(examples=[0])
-    """Its number, from 0."""
+    """The number of the segment, from 0."""
 
     seek: int = Field(examples=[0])
-    """Where the stretch begins that was decoded at once, in hundredths of a second of the audio."""
+    """The start of the window that was decoded at once, in hundredths of a second of the audio."""
 
     start: float = Field(examples=[0.48])
     """Seconds from the start of the audio."""
@@ -65,98 +69,77 @@ class VerboseSegment(Body):
     """Seconds from the start of the audio."""
 
     text: str = Field(examples=[" Good morning."])
-    """What is said; begins with a space where the language has them: all of them joined are the text."""
+    """The text, with a leading space in languages that use spaces. All texts joined are the transcript."""
 
     tokens: list[int] = Field(examples=[[15216, 6821, 13]])
-    """The tokens of the text, in the numbers of the model."""
+    """The tokens of the text, in the model's numbers."""
 
     temperature: float = Field(examples=[0.0])
-    """How freely the tokens were chosen."""
+    """The sampling temperature."""
 
     avg_logprob: float = Field(examples=[-0.12])
-    """The mean logarithm of how likely they were."""
+    """The mean log probability of the tokens."""
 
     compression_ratio: float = Field(examples=[1.1])
-    """How many times smaller zlib makes the text; high where it repeats itself."""
+    """The ratio by which zlib compresses the text; high for repetitive text."""
 
     no_speech_prob: float = Field(examples=[0.02])
-    """How likely it is that nobody speaks."""
+    """The probability that the segment has no speech."""
 
 
-class VerboseTranscription(Body):
+class VerboseTranscription(_Answer):
     """The answer of a synchronous transcription with `response_format=verbose_json`."""
 
     task: Literal["transcribe"] = "transcribe"
     """Always `transcribe`."""
 
     language: str = Field(examples=["english"])
-    """English name, in small letters, of the language with the most speech; empty where none is known."""
-
-    duration: float = Field(examples=[3.2])
-    """Seconds of audio."""
-
-    text: str = Field(examples=["Good morning."])
-    """The transcript; empty where nobody speaks."""
+    """English name, in lower case, of the language with the most speech; empty if it is unknown."""
 
     segments: list[VerboseSegment] | None = None
-    """The segments; not sent where `timestamp_granularities` is `word` alone."""
+    """The segments; absent if `timestamp_granularities` is only `word`."""
 
     words: list[WordBody] | None = None
-    """The words without the punctuation around them; only if `timestamp_granularities` has `word`."""
-
-    usage: DurationUsage
-    """What the request used."""
-
-    complete: bool = Field(examples=[True])
-    """Whether all speech is in the text; if not, `warnings` say from when to when some may be missing."""
-
-    engine: str = Field(examples=["qwen3"])
-    """The engine that transcribed it."""
-
-    model: str = Field(examples=["Qwen/Qwen3-ASR-1.7B"])
-    """The model that the engine ran."""
-
-    warnings: list[WarningBody] | None = None
-    """What may be wrong with the transcript; only if something may."""
+    """The words without surrounding punctuation; only if `timestamp_granularities` has `word`."""
 
 
 class TextDelta(Body):
-    """Text that follows what was sent before."""
+    """New text, to append to what was sent before."""
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     """Always `transcript.text.delta`."""
 
     delta: str = Field(examples=["Good"])
-    """What is new."""
+    """The new text."""
 
 
 class InputTokens(Body):
-    """What the model read, by kind."""
+    """The tokens that the model read, by kind."""
 
     text_tokens: int = Field(examples=[12])
-    """Tokens of the prompt and what frames it."""
+    """Tokens of the prompt and its template."""
 
     audio_tokens: int = Field(examples=[42])
-    """Tokens that stand for audio."""
+    """Tokens of the audio."""
 
 
 class TokenUsage(Body):
-    """What the request used, in tokens of the model, over everything that was decoded for its text."""
+    """The usage of a request in tokens of the model, over all that was decoded for its text."""
 
     type: Literal["tokens"] = "tokens"
     """Always `tokens`."""
 
     input_tokens: int = Field(examples=[54])
-    """What the model read."""
+    """Tokens that the model read."""
 
     output_tokens: int = Field(examples=[9])
-    """What the model said, the name of the language and the end of each stretch too."""
+    """Tokens that the model generated, including language tags and end marks."""
 
     total_tokens: int = Field(examples=[63])
-    """Both together."""
+    """The sum of both."""
 
     input_token_details: InputTokens
-    """How many of `input_tokens` were of which kind."""
+    """The parts of `input_tokens`."""
 
 
 class TextDone(Body):
@@ -169,11 +152,11 @@ class TextDone(Body):
     """The whole text: all deltas, joined."""
 
     usage: TokenUsage | None = None
-    """What the request used; not sent where the engine does not count tokens."""
+    """The usage of the request; absent if the engine does not count tokens."""
 
 
 class ModelBody(Body):
-    """A name by which a model can be asked for."""
+    """A name by which clients can request a model."""
 
     id: str = Field(examples=["whisper-1"])
     """The name."""
@@ -182,17 +165,17 @@ class ModelBody(Body):
     """Always `model`."""
 
     created: int = Field(examples=[0])
-    """When the model was made, in seconds since 1970; 0, as that is not known here."""
+    """Always 0: the server does not know when the model was made."""
 
     owned_by: str = Field(examples=["Qwen"])
-    """Who made the model, as far as its name tells, or else the engine that runs it."""
+    """The owner in the model's name, or else the engine that runs it."""
 
 
 class ModelList(Body):
-    """All names by which models can be asked for."""
+    """All names by which clients can request a model."""
 
     object: Literal["list"] = "list"
     """Always `list`."""
 
     data: list[ModelBody]
-    """The models that are served, then the names that stand for whatever is served."""
+    """The models, then the aliases that stand for any of them."""

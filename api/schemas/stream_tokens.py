@@ -1,4 +1,4 @@
-"""Tokens for streams in browsers."""
+"""Stream tokens, for event streams in browsers."""
 
 from pydantic import Field
 
@@ -9,13 +9,13 @@ _TOKEN_EXAMPLE = "Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"  # noqa: S105 - n
 
 
 class StreamTokenBody(Body):
-    """A token for the events of one job, and for nothing else."""
+    """A token that is valid only for the events of one job."""
 
     token: str = Field(examples=[_TOKEN_EXAMPLE])
-    """To be sent as `?token=`."""
+    """The value of `?token=`."""
 
     expires_in_s: float = Field(examples=[300.0])
-    """Seconds for which streams can begin with it; one that has begun goes on."""
+    """Seconds for which a stream can begin with the token. An open stream goes on."""
 
     events_url: str = Field(examples=[f"/v1/jobs/{JOB_ID_EXAMPLE}/events?token={_TOKEN_EXAMPLE}"])
-    """The path of the events with the token in it, as EventSource takes it."""
+    """The path of the events with the token, for EventSource."""

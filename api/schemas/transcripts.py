@@ -1,4 +1,4 @@
-"""Transcripts, and what they are made of."""
+"""Transcripts and their parts."""
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class WordBody(Body):
 
 
 class SegmentBody(Body):
-    """A stretch of speech."""
+    """A segment of the transcript."""
 
     start: float = Field(examples=[0.48])
     """Seconds from the start of the audio."""
@@ -29,29 +29,29 @@ class SegmentBody(Body):
     """Seconds from the start of the audio."""
 
     text: str = Field(examples=["Good morning."])
-    """What is said."""
+    """The text."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the language of this segment; null where it is not known."""
+    """ISO code of the segment's language; null if it is unknown."""
 
     words: list[WordBody] | None = None
-    """Its words, where they were asked for."""
+    """The words, if the client requested word timestamps."""
 
 
 class WarningBody(Body):
-    """What may be wrong with a stretch of the transcript."""
+    """A part of the transcript that may be wrong."""
 
     code: WarningCode
-    """For programs; `truncated` is where speech may be missing."""
+    """The kind of warning, for programs. After `truncated`, speech may be missing."""
 
     message: str = Field(examples=["The model repeated itself; the repeats were cut."])
-    """For people."""
+    """The warning, for people."""
 
     start: float = Field(examples=[0.48])
-    """Where the stretch begins, in seconds from the start of the audio."""
+    """Seconds from the start of the audio to the start of the part."""
 
     end: float = Field(examples=[0.92])
-    """Where it ends, in seconds from the start of the audio."""
+    """Seconds from the start of the audio to the end of the part."""
 
 
 class TranscriptBody(Body):
@@ -61,7 +61,7 @@ class TranscriptBody(Body):
     """The whole text."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the language with the most speech; null where none is known."""
+    """ISO code of the language with the most speech; null if it is unknown."""
 
     duration: float = Field(examples=[3.2])
     """Seconds of audio."""
@@ -70,7 +70,7 @@ class TranscriptBody(Body):
     """The segments, in order."""
 
     complete: bool = Field(examples=[True])
-    """Whether all speech is in the text; if not, `warnings` say from when to when some may be missing."""
+    """Whether the text has all speech. If not, `warnings` list the times where some may be missing."""
 
     warnings: list[WarningBody]
-    """What may be wrong with the transcript."""
+    """The parts of the transcript that may be wrong."""
