@@ -111,7 +111,7 @@ class DecodingListener(Protocol):
 
 
 class DecodingStopped(Exception):
-    """Raised out of `decode_windows` after the listener asked for a stop."""
+    """Raised out of `decode_windows` after the listener requested a stop."""
 
 
 class WordsUnsupported(Exception):
@@ -126,7 +126,7 @@ class ModelUnavailable(Exception):
 
 
 def raise_if_stopped(listener: DecodingListener) -> None:
-    """Raise DecodingStopped if the listener asks for a stop."""
+    """Raise DecodingStopped if the listener requests a stop."""
     if listener.is_stopped():
         raise DecodingStopped
 
@@ -163,7 +163,7 @@ class Engine(Protocol):
         language is in doubt.
 
         Raises:
-            DecodingStopped: the listener asked for a stop.
+            DecodingStopped: the listener requested a stop.
             WordsUnsupported: the request requires word timestamps, and a detected language has none.
             ModelUnavailable: a second model is needed, such as an aligner, and cannot be loaded.
         """
@@ -177,7 +177,7 @@ class DraftingEngine(Protocol):
         """Publish a draft of the window's text as a tail. `decode_windows` decodes that window next.
 
         Raises:
-            DecodingStopped: the listener asked for a stop.
+            DecodingStopped: the listener requested a stop.
         """
 
 

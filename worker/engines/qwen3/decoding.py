@@ -88,7 +88,7 @@ class BatchDecoding:
         `previous_language` is the language of text for which the model names none.
 
         Raises:
-            DecodingStopped: the listener asked for a stop.
+            DecodingStopped: the listener requested a stop.
             OutOfDeviceMemory: not even half of the windows fit into memory.
         """
         self._previous_language = previous_language

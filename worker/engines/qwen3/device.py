@@ -57,33 +57,33 @@ class Placement(msgspec.Struct, frozen=True):
     dtype: Any
 
 
-def choose_device(torch: Any, asked: str) -> str:
-    """Return the device that DEVICE=`asked` means on this machine, such as `cuda:0`.
+def choose_device(torch: Any, wanted: str) -> str:
+    """Return the device that DEVICE=`wanted` means on this machine, such as `cuda:0`.
 
     Raises:
         ModelUnavailable: this machine has no such device.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
-    if asked == "auto":
+    if wanted == "auto":
         return "cuda:0" if gpus else "mps" if has_mps else "cpu"
-    if asked.startswith("cuda"):
-        number = int(asked.partition(":")[2] or 0)
+    if wanted.startswith("cuda"):
+        number = int(wanted.partition(":")[2] or 0)
         if number >= gpus:
             raise ModelUnavailable(
-                f"DEVICE={asked}: torch {torch.__version__} finds {gpus} CUDA devices here. "
+                f"DEVICE={wanted}: torch {torch.__version__} finds {gpus} CUDA devices here. "
                 "Check the driver and that torch is a CUDA build, or set DEVICE=cpu."
             )
         return f"cuda:{number}"
-    if asked == "mps" and not has_mps:
+    if wanted == "mps" and not has_mps:
         raise ModelUnavailable("DEVICE=mps: torch finds no Metal device here. Set DEVICE=cpu.")
-    return asked
+    return wanted
 
 
-def choose_dtype(torch: Any, asked: str, device: str) -> Any:
-    """Return the torch dtype that DTYPE=`asked` means on `device`."""
-    if asked != "auto":
-        return getattr(torch, asked)
+def choose_dtype(torch: Any, wanted: str, device: str) -> Any:
+    """Return the torch dtype that DTYPE=`wanted` means on `device`."""
+    if wanted != "auto":
+        return getattr(torch, wanted)
     if not device.startswith("cuda"):
         return torch.float32
     return torch.bfloat16 if _is_ampere(torch, device) else torch.float16

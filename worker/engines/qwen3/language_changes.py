@@ -55,7 +55,7 @@ def cut_at_language_changes(
     of long regions and searches between them if they differ.
 
     Raises:
-        DecodingStopped: the listener asked for a stop.
+        DecodingStopped: the listener requested a stop.
         OutOfDeviceMemory: not even one region fits into memory.
     """
     if changes is LanguageChanges.OFF:

@@ -25,10 +25,10 @@ class LanguageDetector:
     def detect(self, clips: Sequence[Samples]) -> list[str | None]:
         """Return Qwen's name of the language in each clip.
 
-        It is None if the model hears no speech, or names a language that it does not have.
+        It is None if the model finds no speech, or names a language that it does not have.
 
         Raises:
-            DecodingStopped: the listener asked for a stop.
+            DecodingStopped: the listener requested a stop.
             OutOfDeviceMemory: not even half of a batch fits into memory.
         """
         languages: list[str | None] = [None] * len(clips)

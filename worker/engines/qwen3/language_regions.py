@@ -27,7 +27,7 @@ _DOUBT = (
 class SpeechRegion(msgspec.Struct, frozen=True):
     """Speech between two pauses of a window, in samples of the window, and Qwen's name of its language.
 
-    The language is None if it was not detected, or if the model heard no speech.
+    The language is None if it was not detected, or if the model found no speech.
     """
 
     start: int

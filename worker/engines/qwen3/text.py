@@ -55,7 +55,7 @@ class Loop(msgspec.Struct, frozen=True):
 class LanguageTag(msgspec.Struct, frozen=True):
     """The tag before the text: Qwen's name of the language, and the place where the text starts.
 
-    The language is None if the model heard no speech.
+    The language is None if the model found no speech.
     """
 
     language: str | None
@@ -103,7 +103,7 @@ def clean_context(context: str | None) -> str:
 
 
 class EchoFinder:
-    """A search for echoes of the context. Models repeat their context when they hear nothing else."""
+    """A search for echoes of the context. Models repeat their context if a window has no speech."""
 
     def __init__(self, context: str) -> None:
         letters = _letters(context)

@@ -63,7 +63,7 @@ class WordTimer:
         """Return the `parts` with words, as far as the request wants them.
 
         Raises:
-            DecodingStopped: the listener asked for a stop.
+            DecodingStopped: the listener requested a stop.
             WordsUnsupported: words are required, and a part is in a language that has none.
             ModelUnavailable: words are required, and the aligner cannot be loaded.
             OutOfDeviceMemory: words are required, and the device has too little memory.
