@@ -7,6 +7,7 @@ from api.app import create_app
 from api.server import ApiServer
 from api.settings import ApiSettings
 from shared.logs import configure_logging
+from shared.record.version import exit_on_other_version
 
 # The oldest generation is collected a hundred times less often than by default: with 5,000 listeners one such
 # collection stops the process for seconds, and what it would find are few cycles.
@@ -17,6 +18,7 @@ def main() -> None:
     """Serve HTTP; SIGTERM and SIGINT stop it."""
     settings = ApiSettings()
     configure_logging(settings.log_level)
+    exit_on_other_version(settings.redis_url)
     gc.set_threshold(*GC_THRESHOLDS)
     # uvicorn raises the signal that stopped it once more, when all is done.
     with contextlib.suppress(KeyboardInterrupt):

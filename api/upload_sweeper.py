@@ -6,8 +6,8 @@ from typing import NoReturn
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from shared.record.readings import read_job
 from shared.record.scripts import AsyncScriptRunner
-from shared.record.transitions import read_job
 from shared.upload_store import UploadStore
 
 SWEEP_INTERVAL_S = 60.0

@@ -7,6 +7,7 @@ from celery import signals
 
 from shared.broker import QUEUE_NAME, TASK_NAME, create_celery
 from shared.logs import configure_logging
+from shared.record.version import exit_on_other_version
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings
 
@@ -17,6 +18,8 @@ _QUIET = ("--quiet", "worker", "--pool=solo", "--without-mingle", "--without-gos
 def main() -> None:
     """Run the worker. Celery's signals start and stop its runtime, which does the work."""
     settings = WorkerSettings()
+    configure_logging(settings.log_level)
+    exit_on_other_version(settings.redis_url)
     app = create_celery(settings.redis_url)
     runtime = WorkerRuntime(settings, app)
 
@@ -25,19 +28,18 @@ def main() -> None:
         """Run the queued jobs. A ticket names no job: the job record decides which comes next."""
         runtime.serve_ticket()
 
-    _connect_signals(runtime, log_level=settings.log_level)
+    _connect_signals(runtime)
     # Celery warns root about pickled messages, but a ticket is JSON without content.
     warnings.filterwarnings("ignore", message=r"\s*You're running the worker with superuser privileges")
     app.worker_main([*_QUIET, f"--queues={QUEUE_NAME}"])
 
 
-def _connect_signals(runtime: WorkerRuntime, *, log_level: str) -> None:
+def _connect_signals(runtime: WorkerRuntime) -> None:
     def leave_logging_alone(**_: Any) -> None:
         # If this signal has a listener, Celery sets up no logging.
         pass
 
     def start(**_: Any) -> None:
-        configure_logging(log_level)
         runtime.start()
 
     def begin_stop(**_: Any) -> None:

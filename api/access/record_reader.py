@@ -10,7 +10,7 @@ from api.errors.tree import JobGone, JobNotFound
 from shared.errors import QueueUnavailable
 from shared.record.listeners import PATIENCE_S
 from shared.record.readings import Absence
-from shared.record.scripts import AsyncScriptRunner, ScriptCall
+from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptCall
 
 RETRY_S = 0.5
 
@@ -27,7 +27,7 @@ class RecordReader:
         self._runner = runner
         self._is_stopping = is_stopping
 
-    async def run(self, call: ScriptCall[Answer]) -> Answer:
+    async def run(self, call: RecordCall[Answer]) -> Answer:
         """Run a call, again and again while Redis does not answer.
 
         Raises:
@@ -41,7 +41,7 @@ class RecordReader:
             except QueueUnavailable:
                 if self._is_stopping() or loop.time() > deadline_s:
                     raise
-                _logger.warning("reading_again", script=call.script)
+                _logger.warning("reading_again", call=call.name)
                 await asyncio.sleep(RETRY_S)
 
     async def find(self, job_id: str, call: ScriptCall[Found | Absence]) -> Found:

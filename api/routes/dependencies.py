@@ -17,9 +17,9 @@ from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from api.streams.waiting import JobWaiting
 from shared.jobs import Job
+from shared.record.readings import find_job
 from shared.record.scripts import AsyncScriptRunner
 from shared.record.sweeper import Sweeper
-from shared.record.transitions import find_job
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from api.routes.dependencies import JobId, OwnJob, ServicesDep
 from api.schemas.stream_tokens import StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest
-from shared.record.event_log import LOG_START, find_log
+from shared.record.readings import LOG_START, find_log
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

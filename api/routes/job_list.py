@@ -14,7 +14,7 @@ from api.routes.dependencies import ServicesDep
 from api.schemas.jobs import JobList
 from shared.errors import InvalidRequest, QueueUnavailable
 from shared.jobs import JobState
-from shared.record.listing import ListedJob, list_jobs
+from shared.record.readings import ListedJob, list_jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

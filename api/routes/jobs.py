@@ -25,7 +25,8 @@ from api.routes.dependencies import JobId, OwnJob, Services, ServicesDep
 from api.schemas.jobs import JobBody
 from shared.errors import QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, queued_job
-from shared.record.transitions import cancel_job, delete_job, find_job
+from shared.record.readings import find_job
+from shared.record.transitions import cancel_job, delete_job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

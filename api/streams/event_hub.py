@@ -11,7 +11,7 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.record.connection import DELIVERIES_CHANNEL, END_MESSAGE, job_of_channel, wake_up_channel
+from shared.record.keys import DELIVERIES_CHANNEL, END_MESSAGE, job_of_channel, wake_up_channel
 
 PING_INTERVAL_S = 5.0
 """Seconds of silence after which the connection is pinged; the answer may take as long again."""

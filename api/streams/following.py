@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator
 from api.access.record_reader import RecordReader
 from api.streams.event_hub import EventHub
 from shared.jobs import Job
-from shared.record.event_log import LoggedEvent, LogPage, read_log
-from shared.record.transitions import read_job
+from shared.record.readings import LoggedEvent, LogPage, read_job, read_log
 
 RECHECK_S = 15.0
 """Seconds after which a listener looks for news without a wake-up; one may have been lost."""

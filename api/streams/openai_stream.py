@@ -18,7 +18,7 @@ from api.streams.sse import encode_frame
 from api.streams.waiting import JobWaiting
 from shared.events import AnyEvent
 from shared.jobs import Job
-from shared.record.event_log import LOG_START
+from shared.record.readings import LOG_START
 from shared.transcripts import TokenCounts
 
 _END = "[DONE]"

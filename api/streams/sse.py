@@ -14,7 +14,7 @@ from api.formats.rendering import render_segment, render_warnings
 from api.streams.following import JobFollower, spread
 from shared.errors import QueueUnavailable, ServerError
 from shared.events import AnyEvent, SegmentDone, Succeeded
-from shared.record.event_log import LogPage
+from shared.record.readings import LogPage
 
 RETRY_MS = 2_000
 """Milliseconds after which a client reconnects, at most."""

@@ -13,7 +13,7 @@ from api.streams.sse import describe_event, encode_frame
 from api.streams.waiting import JobWaiting
 from shared.events import Loading, Progress, Queued, Requeued, Started
 from shared.jobs import Job, NewJob
-from shared.record.event_log import LOG_START, LoggedEvent
+from shared.record.readings import LOG_START, LoggedEvent
 
 
 async def stream_transcript(

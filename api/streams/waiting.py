@@ -20,7 +20,7 @@ from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from shared.jobs import Job, JobState
 from shared.record.listeners import drop_listener_lease
-from shared.record.transitions import find_job
+from shared.record.readings import find_job
 
 
 class JobWaiting:

@@ -1,9 +1,8 @@
-"""The submit side of the job record: what may be taken in, and as which job.
+"""Admission: which requests become jobs.
 
 All functions only describe a call; see `shared.record.transitions`.
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,21 +10,20 @@ import msgspec
 
 from shared.errors import IdempotencyKeyReused, QueueFull
 from shared.jobs import NewJob, Priority
-from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s, estimate_wait_s
-from shared.record.scripts import ScriptCall
+from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s
+from shared.record.scripts import ScriptCall, to_json, to_ms
 from shared.record.workers import PRESENCE_TTL_S
 
 _CLASSES = {Priority.INTERACTIVE: 0, Priority.BATCH: 1}
 
-_MS_PER_S = 1000
-
 _new_job = msgspec.json.Decoder(NewJob)
+_backlog = msgspec.json.Decoder(Backlog)
 
 
 class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """On what terms a request comes: whose it is, what may wait, and which key makes it one of a kind.
+    """The owner of a request, the limits that hold for it, and its idempotency key.
 
-    `idempotency_key` is unique among all callers; None where the client sent none.
+    `idempotency_key` is unique among all API keys; None where the client sent none.
     """
 
     key_name: str
@@ -35,40 +33,39 @@ class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AdmissionForecast(msgspec.Struct, frozen=True):
-    """What would become of a request now. With `is_known` its idempotency key stands for a job already.
+    """Whether a request would be admitted now. With `is_known` its idempotency key already has a job.
 
-    `ahead_s` is the audio that an interactive job would find queued before it; running jobs do not count, as
-    one that is batch makes room.
+    `ahead_jobs` counts the queued jobs that an interactive job would find before it.
     """
 
     backlog: Backlog
     full: QueueFull | None
     is_known: bool
-    ahead_s: float
+    ahead_jobs: int
 
     @property
     def wait_s(self) -> float:
-        """Seconds, at the least, until an interactive job would be begun, as far as can be told."""
-        return estimate_wait_s(self.ahead_s, self.backlog.speed, self.backlog.workers)
+        """Seconds until an interactive job would begin, at least."""
+        return self.backlog.estimate_interactive_wait_s(self.ahead_jobs)
 
 
 class Outcome(StrEnum):
-    """What became of a submit."""
+    """The outcome of a submit."""
 
     SUBMITTED = "submitted"  # the job is in the queue
-    REPEATED = "repeated"  # it was submitted before, and is left as it is
-    REPLAYED = "replayed"  # the idempotency key stands for another job, which is the answer
+    REPEATED = "repeated"  # the same job was submitted before, and is unchanged
+    REPLAYED = "replayed"  # the idempotency key has another job, which is the answer
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The job that a request became, or had become before."""
+    """The job of a request, from this submit or an earlier one."""
 
     outcome: Outcome
     job: NewJob
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """What tells a request from others under the same idempotency key, and how long that is kept."""
+    """A digest that distinguishes requests with the same idempotency key, and how long it is kept."""
 
     digest: str
     ttl_s: float
@@ -77,31 +74,27 @@ class Fingerprint(msgspec.Struct, frozen=True):
 def make_policy(
     limits: QueueLimits | None = None, *, key_name: str = "", idempotency_key: str | None = None
 ) -> SubmitPolicy:
-    """The terms of a request. Idempotency keys of different API keys have nothing to do with each other."""
+    """Return the policy for a request. Idempotency keys of different API keys are independent."""
     unique = None if idempotency_key is None else f"{key_name}:{idempotency_key}"
-    return SubmitPolicy(key_name, limits or QueueLimits(), round(PRESENCE_TTL_S * _MS_PER_S), unique)
+    return SubmitPolicy(key_name, limits or QueueLimits(), to_ms(PRESENCE_TTL_S), unique)
 
 
-def check_admission(terms: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
-    """Whether a job of any length would be taken in now. The submit asks again, with the length known."""
+def check_admission(policy: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
+    """Check whether a job of any length would be admitted now. The submit checks again, with its length."""
 
     def parse(reply: Any) -> AdmissionForecast:
-        backlog, limit, is_known, ahead_ms = reply
-        return AdmissionForecast(
-            backlog=_parse_backlog(backlog),
-            full=_parse_full(limit, backlog, terms.limits) if limit else None,
-            is_known=bool(is_known),
-            ahead_s=ahead_ms / _MS_PER_S,
-        )
+        backlog = _backlog.decode(reply[0])
+        full = _describe_refusal(reply[1], backlog, policy.limits) if reply[1] else None
+        return AdmissionForecast(backlog, full, is_known=bool(reply[2]), ahead_jobs=reply[3])
 
-    return ScriptCall("check_admission", (_json(terms),), parse)
+    return ScriptCall("check_admission", {"policy": policy}, parse)
 
 
 def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[NewJob | None]:
-    """The job that an idempotency key (of `SubmitPolicy`) stands for; None where the key is free.
+    """Find the job of an idempotency key (as in `SubmitPolicy`); None where the key is free.
 
     Raises, when it is run:
-        IdempotencyKeyReused: it stands for another request.
+        IdempotencyKeyReused: the key stands for another request.
     """
 
     def parse(reply: Any) -> NewJob | None:
@@ -112,25 +105,26 @@ def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[Ne
             raise IdempotencyKeyReused
         return _new_job.decode(new_job)
 
-    return ScriptCall("find_replay", (idempotency_key, fingerprint.digest), parse)
+    arguments = {"idempotency_key": idempotency_key, "fingerprint": fingerprint.digest}
+    return ScriptCall("find_replay", arguments, parse)
 
 
 def submit_job(
     new_job: NewJob,
-    terms: SubmitPolicy | None = None,
+    policy: SubmitPolicy | None = None,
     fingerprint: Fingerprint | None = None,
     *,
     listener_lease_s: float = 0.0,
 ) -> ScriptCall[Receipt]:
-    """(nothing) → queued, unless the idempotency key of `terms` stands for a job already.
+    """(nothing) → queued, unless the idempotency key of `policy` already has a job.
 
     With a `listener_lease_s` the job lives only while the lease is renewed; see `shared.record.listeners`.
 
     Raises, when it is run:
-        IdempotencyKeyReused: it stands for another request.
-        QueueFull: the limits of `terms` leave no room for it.
+        IdempotencyKeyReused: the key stands for another request.
+        QueueFull: the limits of `policy` leave no room for the job.
     """
-    terms = terms or make_policy(key_name=new_job.key_name)
+    policy = policy or make_policy(key_name=new_job.key_name)
     audio_s = new_job.upload.duration_s
 
     def parse(reply: Any) -> Receipt:
@@ -140,44 +134,27 @@ def submit_job(
             case ["reused"]:
                 raise IdempotencyKeyReused
             case ["full", limit, backlog]:
-                raise _parse_full(limit, backlog, terms.limits, audio_s=audio_s)
+                raise _describe_refusal(limit, _backlog.decode(backlog), policy.limits, audio_s=audio_s)
             case [outcome]:
                 return Receipt(Outcome(outcome), new_job)
         raise ValueError(reply)
 
-    args = (
-        new_job.job_id,
-        _CLASSES[new_job.priority],
-        _json(new_job),
-        round(audio_s * _MS_PER_S),
-        _json(terms),
-        fingerprint.digest if fingerprint else "",
-        round(fingerprint.ttl_s * _MS_PER_S) if fingerprint else 0,
-        new_job.receiver,
-        round(listener_lease_s * _MS_PER_S),
-    )
-    return ScriptCall("submit", args, parse)
+    arguments = {
+        "job_id": new_job.job_id,
+        "class": _CLASSES[new_job.priority],
+        "new_job": to_json(new_job),
+        "audio_ms": to_ms(audio_s),
+        "policy": policy,
+        "fingerprint": fingerprint.digest if fingerprint else "",
+        "idempotency_ttl_ms": to_ms(fingerprint.ttl_s) if fingerprint else 0,
+        "receiver": new_job.receiver or None,
+        "listener_lease_ms": to_ms(listener_lease_s) or None,
+    }
+    return ScriptCall("submit", arguments, parse)
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _parse_backlog(reply: Sequence[Any]) -> Backlog:
-    jobs, audio_ms, running_ms, jobs_of_key, audio_of_key_ms, measured_s, inference_s, workers = reply
-    return Backlog(
-        queued_jobs=jobs,
-        queued_audio_s=audio_ms / _MS_PER_S,
-        running_audio_s=running_ms / _MS_PER_S,
-        unfinished_jobs_of_key=jobs_of_key,
-        queued_audio_of_key_s=audio_of_key_ms / _MS_PER_S,
-        measured_speed=float(measured_s) / float(inference_s) if float(inference_s) else None,
-        workers=workers,
-    )
-
-
-def _parse_full(
-    limit: bytes, backlog: Sequence[Any], limits: QueueLimits, *, audio_s: float = 0.0
+def _describe_refusal(
+    limit: bytes, backlog: Backlog, limits: QueueLimits, *, audio_s: float = 0.0
 ) -> QueueFull:
-    kind = AdmissionLimit(limit.decode())
-    return QueueFull(kind, limits, estimate_room_s(kind, _parse_backlog(backlog), limits, audio_s=audio_s))
+    exceeded = AdmissionLimit(limit.decode())
+    return QueueFull(exceeded, limits, estimate_room_s(exceeded, backlog, limits, audio_s=audio_s))

@@ -1,22 +1,31 @@
-"""How much work waits, how fast it is done, and how long that takes."""
+"""The work that waits, the limits of the queue, and the one place where waits are estimated."""
 
+import math
 from enum import StrEnum
 
 import msgspec
+
+from shared.capabilities import ModelState
 
 DEFAULT_SPEED = 1.0
 """Seconds of audio per second of inference that are assumed until the first window was measured."""
 
 SHARED_OUT = 10
-"""With several API keys, the part of the server's limits that is shared out among them: one in so many."""
+"""With several API keys, one part in so many of the server's limits is reserved and split between them."""
 
 MIN_RETRY_S = 1
 MAX_RETRY_S = 60
-"""The bounds of what a client is told to wait: less is no use, and more is not obeyed by all of them."""
+"""The bounds of Retry-After: less is useless, and some clients ignore more."""
+
+_MS_PER_S = 1000
+
+_TAKES_JOBS = "1 "
+
+_NEARNESS = {ModelState.LOADING: 1, ModelState.READY: 2, ModelState.BUSY: 3}
 
 
 class AdmissionLimit(StrEnum):
-    """What there is no room for."""
+    """A limit of the queue that a request can exceed."""
 
     UNFINISHED_JOBS_OF_KEY = "unfinished_jobs_of_key"  # one more job of the API key, queued or running
     QUEUED_AUDIO_OF_KEY = "queued_audio_of_key"  # more audio of the API key in the queue
@@ -25,11 +34,10 @@ class AdmissionLimit(StrEnum):
 
 
 class QueueLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How much may wait, on the server and of one API key; None is: any amount.
+    """How much may wait, on the server and of one API key; None means any amount.
 
-    Where no audio is queued, one file is always taken, even if it alone is longer than the limit. The limits
-    of the server do not hold for what stays within the share of its key, where there is one, nor do they for
-    the first unfinished job of such a key.
+    While no audio is queued, one file is always admitted, even if it alone exceeds the limit. The limits of
+    the server do not hold for a key within its share, nor for the first unfinished job of such a key.
     """
 
     max_queued_jobs: int | None = None
@@ -46,11 +54,11 @@ class QueueLimits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def keep_shares(limits: QueueLimits, *, keys: int) -> QueueLimits:
-    """The same limits on a server with so many API keys: none of them can fill the queue for all others.
+    """Return the limits of a server with so many API keys, so that no key can fill the queue for all others.
 
-    With several keys a tenth of each limit is kept free, and is shared out among them equally: what a key has
-    within its share is taken in even if others have filled the rest. A share is one job at least, so a queue
-    of fewer jobs than ten for each key may be passed by as many as there are keys.
+    With several keys a tenth of each limit is kept free and split equally between them. A key is admitted
+    within its share even if others have filled the rest. A share is at least one job, so the queue may exceed
+    a limit below ten jobs per key by as many jobs as there are keys.
     """
     if keys <= 1:
         return limits
@@ -65,55 +73,105 @@ def keep_shares(limits: QueueLimits, *, keys: int) -> QueueLimits:
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """The work that is left, on the server and of one API key; what is finished of a job does not count.
+    """The work that is left, as raw sums: on the server and of one API key, less what is done of each job.
 
-    `measured_speed` is the seconds of audio that a worker does in a second of inference, a mean over the
-    windows of late; None before the first.
+    `first_ms` is the audio of the first queued jobs, one by one. The measured sums cover recent windows.
+    `model_states` has the state of each live worker's model, after `1 ` if the worker takes jobs, else `0 `.
     """
 
     queued_jobs: int
-    queued_audio_s: float
-    running_audio_s: float
-    unfinished_jobs_of_key: int
-    queued_audio_of_key_s: float
-    measured_speed: float | None
-    workers: int
+    queued_ms: int
+    running_ms: int
+    unfinished_jobs_of_key: int = 0
+    queued_of_key_ms: int = 0
+    first_ms: tuple[int, ...] = ()
+    measured_audio_s: float = 0.0
+    measured_inference_s: float = 0.0
+    model_states: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
-    def speed(self) -> float:
-        """The measured speed, or DEFAULT_SPEED before there is one."""
-        return self.measured_speed or DEFAULT_SPEED
+    def queued_audio_s(self) -> float:
+        """Seconds of audio in the queue."""
+        return self.queued_ms / _MS_PER_S
+
+    @property
+    def measured_speed(self) -> float | None:
+        """Seconds of audio that a worker does in a second of inference; None before the first window."""
+        if not self.measured_inference_s:
+            return None
+        return self.measured_audio_s / self.measured_inference_s
+
+    @property
+    def workers(self) -> int:
+        """The number of live workers that take jobs."""
+        return sum(state.startswith(_TAKES_JOBS) for state in self.model_states.values())
 
     @property
     def wait_s(self) -> float:
-        """Seconds until all of the work is done."""
-        return estimate_wait_s(self.queued_audio_s + self.running_audio_s, self.speed, self.workers)
+        """Seconds until all work is done."""
+        return self.estimate_wait_s(self.queued_ms + self.running_ms)
 
+    def estimate_wait_s(self, audio_ms: float) -> float:
+        """Return the seconds in which all workers do so much audio; without a worker, those of one worker."""
+        speed = self.measured_speed or DEFAULT_SPEED
+        return audio_ms / _MS_PER_S / (speed * max(self.workers, 1))
 
-def estimate_wait_s(backlog_s: float, speed: float, workers: int) -> float:
-    """Seconds in which so many workers do `backlog_s` seconds of audio, each `speed` of them in a second.
+    def estimate_interactive_wait_s(self, ahead_jobs: int) -> float:
+        """Return the seconds until the job after the first `ahead_jobs` begins.
 
-    Without a worker it is what one would need.
-    """
-    return backlog_s / (speed * max(workers, 1))
+        Running jobs do not count, since a batch job makes room. Jobs that were not summed count as the mean
+        of the summed ones.
+        """
+        summed = self.first_ms[:ahead_jobs]
+        return self.estimate_wait_s(sum(summed) * ahead_jobs / len(summed)) if summed else 0.0
+
+    def estimate_eta_s(self, left_ms: int, position: int | None) -> float | None:
+        """Return the seconds until a job with `left_ms` of audio is done, to one decimal.
+
+        All workers share what is ahead of the job, and one worker does the job. The result is None if no
+        worker takes jobs or no speed was measured. `position` is None for a running job.
+        """
+        if not self.workers or not self.measured_speed:
+            return None
+        work_ms: float = left_ms
+        if position is not None:
+            work_ms += (self.running_ms + self._sum_ahead_ms(position)) / self.workers
+        return math.floor(work_ms / self.measured_speed / 100 + 0.5) / 10
+
+    def _sum_ahead_ms(self, position: int) -> float:
+        """Sum the audio of the first `position` jobs; beyond `first_ms` the mean of the rest counts."""
+        summed = self.first_ms[:position]
+        rest_ms = self.queued_ms - sum(self.first_ms)
+        rest_jobs = max(self.queued_jobs - len(self.first_ms), 1)
+        return sum(summed) + rest_ms * (position - len(summed)) / rest_jobs
+
+    def find_model_state(self, owner: str | None) -> ModelState | None:
+        """Return the state of the owner's model; without an owner, the state nearest to being loaded."""
+        if owner is not None:
+            own = self.model_states.get(owner)
+            return ModelState(own.partition(" ")[2]) if own else None
+        takers = (state for state in self.model_states.values() if state.startswith(_TAKES_JOBS))
+        states = (ModelState(state.removeprefix(_TAKES_JOBS)) for state in takers)
+        return max(states, key=lambda state: _NEARNESS.get(state, 0), default=None)
 
 
 def estimate_room_s(
     limit: AdmissionLimit, backlog: Backlog, limits: QueueLimits, *, audio_s: float = 0.0
 ) -> float:
-    """Seconds until there is room for `audio_s` more: until enough of what is queued has been begun.
+    """Return the seconds until there is room for `audio_s` more: until enough queued jobs have begun.
 
-    The first job is begun when a running one ends, so all but one of mean length has to be done by then.
+    The first queued job begins when a running one ends. So all of them but one of mean length must be done.
     """
-    mean_s = backlog.queued_audio_s / max(backlog.queued_jobs, 1)
+    audio_ms = audio_s * _MS_PER_S
+    mean_ms = backlog.queued_ms / max(backlog.queued_jobs, 1)
     match limit:
         case AdmissionLimit.QUEUED_JOBS:
-            begun_s = mean_s * (backlog.queued_jobs + 1 - (limits.max_queued_jobs or 0))
+            begun_ms = mean_ms * (backlog.queued_jobs + 1 - (limits.max_queued_jobs or 0))
         case AdmissionLimit.QUEUED_AUDIO:
-            begun_s = backlog.queued_audio_s + audio_s - (limits.max_queued_audio_s or 0)
+            begun_ms = backlog.queued_ms + audio_ms - (limits.max_queued_audio_s or 0) * _MS_PER_S
         case AdmissionLimit.QUEUED_AUDIO_OF_KEY:
-            begun_s = backlog.queued_audio_of_key_s + audio_s - (limits.max_queued_audio_of_key_s or 0)
+            allowed_ms = (limits.max_queued_audio_of_key_s or 0) * _MS_PER_S
+            begun_ms = backlog.queued_of_key_ms + audio_ms - allowed_ms
         case AdmissionLimit.UNFINISHED_JOBS_OF_KEY:
-            begun_s = backlog.queued_audio_of_key_s / max(backlog.unfinished_jobs_of_key, 1)
-    ahead_s = backlog.running_audio_s + max(begun_s - mean_s, 0.0)
-    return estimate_wait_s(ahead_s, backlog.speed, backlog.workers)
+            begun_ms = backlog.queued_of_key_ms / max(backlog.unfinished_jobs_of_key, 1)
+    return backlog.estimate_wait_s(backlog.running_ms + max(begun_ms - mean_ms, 0.0))

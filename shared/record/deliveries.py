@@ -2,7 +2,7 @@
 
 The script that ends a job with a `webhook_url` also opens its delivery. The job's TTL begins only with the
 end of the delivery. An attempt leases the delivery, and `claim_no` is the fence, as with jobs. All functions
-only describe a call; see `shared.record.transitions`. Times are measured by the Redis server's clock.
+only describe a call; see `shared.record.transitions`. Times are those of the Redis server's clock.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shared.jobs import DeliveryOutcome, Failure, JobState, NewJob
-from shared.record.scripts import ScriptCall
+from shared.record.scripts import ScriptCall, to_json, to_ms
 
 _INTERRUPTED = DeliveryOutcome(error="The attempt was interrupted; whether the receiver has it is unknown.")
 
@@ -35,7 +35,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class NoneDue(msgspec.Struct, frozen=True):
-    """The answer where no delivery is due. One may be due in `next_s` seconds; None where none is planned."""
+    """The result where no delivery is due. One may be due in `next_s` seconds; None where none is planned."""
 
     next_s: float | None
 
@@ -56,33 +56,38 @@ def claim_delivery(
 ) -> ScriptCall[Delivery | NoneDue]:
     """Lease the next due delivery, passing over the hosts in `full_hosts`. Other hosts take turns.
 
-    A call repeated with the same `token` answers the same delivery. An attempt whose lease ended without a
+    A call repeated with the same `token` returns the same delivery. An attempt whose lease ended without a
     report is logged as interrupted. The delivery is then attempted again, unless it has reached its limits.
     """
-    args = (
-        token,
-        _ms(terms.lease_s),
-        terms.max_attempts,
-        _json(_INTERRUPTED),
-        _ms(terms.give_up_s),
-        _json(tuple(full_hosts)),
-    )
-    return ScriptCall("claim_delivery", args, _parse_claim)
+    arguments = {
+        "token": token,
+        "lease_ms": to_ms(terms.lease_s),
+        "max_attempts": terms.max_attempts,
+        "give_up_ms": to_ms(terms.give_up_s),
+        "interrupted": to_json(_INTERRUPTED),
+        "full_hosts": list(full_hosts),
+    }
+    return ScriptCall("claim_delivery", arguments, _parse_claim)
 
 
 def end_delivery(delivery: Delivery, outcome: DeliveryOutcome) -> ScriptCall[str]:
-    """Log the last attempt and begin the job's TTL. Answer `ended` or `stale`; safe to repeat."""
-    return _report(delivery, outcome, "")
+    """Log the last attempt and begin the job's TTL. Returns `ended` or `stale`; safe to repeat."""
+    return _report(delivery, outcome, None)
 
 
 def retry_delivery(delivery: Delivery, outcome: DeliveryOutcome, *, wait_s: float) -> ScriptCall[str]:
-    """Log an attempt and plan the next in `wait_s` seconds. Answer `retried` or `stale`; safe to repeat."""
-    return _report(delivery, outcome, str(_ms(wait_s)))
+    """Log an attempt and plan the next in `wait_s` seconds. Returns `retried` or `stale`; safe to repeat."""
+    return _report(delivery, outcome, wait_s)
 
 
-def _report(delivery: Delivery, outcome: DeliveryOutcome, wait_ms: str) -> ScriptCall[str]:
-    args = (delivery.job_id, delivery.claim_no, _json(outcome), wait_ms)
-    return ScriptCall("report_delivery", args, lambda reply: str(reply.decode()))
+def _report(delivery: Delivery, outcome: DeliveryOutcome, wait_s: float | None) -> ScriptCall[str]:
+    arguments = {
+        "job_id": delivery.job_id,
+        "claim_no": delivery.claim_no,
+        "outcome": to_json(outcome),
+        "wait_ms": None if wait_s is None else to_ms(wait_s),
+    }
+    return ScriptCall("report_delivery", arguments, bytes.decode)
 
 
 def _parse_claim(reply: Any) -> Delivery | NoneDue:
@@ -99,11 +104,3 @@ def _parse_claim(reply: Any) -> Delivery | NoneDue:
         failure=_failure.decode(failure) if failure else None,
         ended_ms=ended_ms,
     )
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -9,7 +9,9 @@ All functions only describe a call; see `shared.record.transitions`.
 from collections.abc import Collection
 
 from shared.jobs import Endpoint
-from shared.record.scripts import ScriptCall
+from shared.record.keys import Key
+from shared.record.scripts import PlainCall, ScriptCall, to_ms
+from shared.record.transitions import parse_ids
 
 RENEWAL_S = 3.0
 """Seconds between two renewals by an api process."""
@@ -33,17 +35,15 @@ def choose_lease_s(endpoint: Endpoint, *, resume_s: float) -> float:
 
 
 def renew_listener_leases(job_ids: Collection[str]) -> ScriptCall[int]:
-    """Begin the listener leases of these jobs anew; answers how many of the jobs have one."""
-    return ScriptCall("renew_listeners", tuple(job_ids), int)
+    """Renew the listener leases of these jobs. Returns how many of the jobs have one."""
+    return ScriptCall("renew_listeners", {"job_ids": list(job_ids)}, int)
 
 
-def drop_listener_lease(job_id: str) -> ScriptCall[bool]:
+def drop_listener_lease(job_id: str) -> PlainCall[bool]:
     """Let the job go on without a listener; false where it has no listener lease."""
-    return ScriptCall("drop_listener_lease", (job_id,), bool)
+    return PlainCall((("ZREM", Key.LISTENER_LEASES, job_id),), lambda replies: bool(replies[0]))
 
 
 def cancel_unattended(*, ttl_s: float) -> ScriptCall[list[str]]:
-    """Cancel up to a hundred jobs whose listener lease has expired, as `cancel_job` does; answers which."""
-    return ScriptCall(
-        "cancel_unattended", (round(ttl_s * 1000),), lambda reply: [job_id.decode() for job_id in reply]
-    )
+    """Cancel up to a hundred jobs whose listener lease has expired. Returns their ids."""
+    return ScriptCall("cancel_unattended", {"ttl_ms": to_ms(ttl_s)}, parse_ids)

@@ -1,20 +1,39 @@
-"""Reading what the job scripts answer into the values of `shared.jobs`."""
+"""Readings of the record: one job, the list of jobs, and the event log of a job.
 
-from collections.abc import Callable, Mapping
+All functions only describe a call; see `shared.record.transitions`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
 
-from shared.capabilities import ModelState
-from shared.jobs import Checkpoint, Claim, DeliveryAttempt, Failure, Job, JobState, NewJob
+from shared.events import AnyEvent, Queued, decode_event
+from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob
+from shared.record.backlog import Backlog
+from shared.record.scripts import ScriptCall, to_ms
+from shared.record.workers import PRESENCE_TTL_S
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+
+MAX_LOOKS = 500
+"""The number of jobs that one call for the list looks at. Redis does nothing else meanwhile."""
+
+LOG_START = "0"
+"""The event id before the first event."""
+
+PAGE_EVENTS = 500
+"""The largest number of events in a page of the log."""
+
+PAGE_BYTES = 64 << 10
+"""The size of a page of the log, without its last event. A stalled listener costs a page of memory."""
 
 _new_job = msgspec.json.Decoder(NewJob)
 _failure = msgspec.json.Decoder(Failure)
 _delivery_attempt = msgspec.json.Decoder(DeliveryAttempt)
 _segment = msgspec.json.Decoder(Segment)
 _warning = msgspec.json.Decoder(TranscriptWarning)
+_backlog = msgspec.json.Decoder(Backlog)
 
 
 Found = TypeVar("Found")
@@ -27,84 +46,193 @@ class Absence(StrEnum):
     GONE = "gone"  # it was the owner's, and its TTL is over
 
 
-def ask_for(owner: str | None) -> str:
-    """Return the owner as scripts take it: the name of an API key, or with None any owner."""
-    return "*" if owner is None else owner
+class ListedJob(msgspec.Struct, frozen=True):
+    """A job without segments, warnings and deliveries. Newer jobs have a higher `number`."""
+
+    number: int
+    job: Job
+
+
+class ListPage(msgspec.Struct, frozen=True):
+    """Some jobs, newest first. With `is_end` there is none after `looked_to`, the last job looked at."""
+
+    jobs: tuple[ListedJob, ...]
+    looked_to: int | None
+    is_end: bool
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event and its id. The ids of a job's events are in order."""
+
+    event_id: str
+    event: AnyEvent
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """The state of a job and some of its events; with `has_more` others follow."""
+
+    state: JobState
+    events: tuple[LoggedEvent, ...]
+    has_more: bool
+
+
+class _LoggedQueued(msgspec.Struct, frozen=True, tag_field="type", tag="queued"):
+    """A `queued` event as the script logs it: the time of the job's end is estimated by its readers."""
+
+    position: int
+    audio_ms: int = 0
+    backlog: Backlog | None = None
+
+    @property
+    def eta_s(self) -> float | None:
+        return self.backlog.estimate_eta_s(self.audio_ms, self.position) if self.backlog else None
+
+
+_logged_queued = msgspec.json.Decoder(_LoggedQueued)
+
+
+def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
+    """Read a job as it stands, with its segments so far, if it belongs to `owner`.
+
+    The owner is the name of an API key, or None for any.
+    """
+
+    def parse(reply: Any) -> Job:
+        flat, position, backlog, segments, warnings, deliveries = reply
+        job = _parse_job(job_id, flat, position, _backlog.decode(backlog) if backlog else None)
+        return msgspec.structs.replace(
+            job,
+            segments=tuple(_segment.decode(segment) for segment in segments),
+            warnings=tuple(_warning.decode(warning) for warning in warnings),
+            deliveries=tuple(_delivery_attempt.decode(delivery) for delivery in deliveries),
+        )
+
+    arguments = {"job_id": job_id, "owner": owner, "presence_ttl_ms": to_ms(PRESENCE_TTL_S)}
+    return ScriptCall("read_job", arguments, lambda reply: parse_found(reply, parse))
+
+
+def read_job(job_id: str) -> ScriptCall[Job | None]:
+    """Read a job of any owner; None where there is none."""
+    return _drop_absence(find_job(job_id, owner=None))
+
+
+def list_jobs(
+    *,
+    limit: int,
+    key_name: str | None = None,
+    states: Collection[JobState] = (),
+    after: int | None = None,
+) -> ScriptCall[ListPage]:
+    """List up to `limit` jobs after the number `after`, of one API key or all, in some states or any.
+
+    The page may have fewer jobs although there are more: the next call then goes on after `looked_to`.
+    """
+    arguments = {
+        "list": "all" if key_name is None else f"key:{key_name}",
+        "states": sorted(states) or None,
+        "before": "+inf" if after is None else f"({after}",
+        "limit": limit,
+        "max_looks": MAX_LOOKS,
+        "presence_ttl_ms": to_ms(PRESENCE_TTL_S),
+    }
+    return ScriptCall("list", arguments, _parse_list)
+
+
+def find_log(job_id: str, *, owner: str | None, after_id: str) -> ScriptCall[LogPage | Absence]:
+    """Read the events after `after_id`, as many as a page holds, if the job belongs to `owner`.
+
+    The owner is the name of an API key, or None for any.
+    """
+    arguments = {
+        "job_id": job_id,
+        "owner": owner,
+        "after_id": after_id,
+        "max_events": PAGE_EVENTS,
+        "max_bytes": PAGE_BYTES,
+    }
+    return ScriptCall("read_log", arguments, lambda reply: parse_found(reply, _parse_log))
+
+
+def read_log(job_id: str, *, after_id: str) -> ScriptCall[LogPage | None]:
+    """Read the events of a job of any owner; None where there is no such job."""
+    return _drop_absence(find_log(job_id, owner=None, after_id=after_id))
 
 
 def parse_found(reply: Any, parse: Callable[[Any], Found]) -> Found | Absence:
-    """Return what `parse` makes of a reply, unless the reply says that the owner has no such job."""
+    """Return what `parse` makes of a reply, unless the owner has no such job."""
     if reply is None:
         return Absence.UNKNOWN
     return Absence.GONE if reply == b"gone" else parse(reply)
 
 
-def drop_absence(found: Found | Absence) -> Found | None:
-    """Return what was found, or None."""
-    return None if isinstance(found, Absence) else found
+def _drop_absence(call: ScriptCall[Found | Absence]) -> ScriptCall[Found | None]:
+    def parse(reply: Any) -> Found | None:
+        found = call.parse(reply)
+        return None if isinstance(found, Absence) else found
+
+    return ScriptCall(call.name, call.arguments, parse)
 
 
-def parse_claim(reply: Any) -> Claim | None:
-    """The claim in a reply of `claim.lua`, or None where no job was queued."""
-    if reply is None:
-        return None
-    claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
-    new_job = _new_job.decode(new_job_json)
-    return Claim(
-        job_id=new_job.job_id,
-        claim_no=claim_no,
-        attempt=attempt,
-        endpoint=new_job.endpoint,
-        priority=new_job.priority,
-        upload=new_job.upload,
-        request=new_job.request,
-        checkpoint=Checkpoint(
-            windows=windows,
-            resume_sample=resume_sample,
-            language=_segment.decode(last_segment).language if last_segment else None,
-        ),
-        inference_ms=inference_ms,
-    )
-
-
-def parse_job(job_id: str, reply: Any) -> Job:
-    """The job in a reply of `read_job.lua`."""
-    flat, (position, attempt, eta_s, model_state), segments, warnings, deliveries = reply
-    record = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-    new_job = _new_job.decode(record["new_job"])
+def _parse_job(job_id: str, flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:
+    fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    state, new_job = JobState(fields["state"].decode()), _new_job.decode(fields["new_job"])
+    if state.is_final:
+        backlog = None
+    processed_s = float(fields["processed_s"])
+    left_ms = max(0, int(fields["audio_ms"]) - int(processed_s * 1000))
     return Job(
         job_id=job_id,
-        state=JobState(record["state"].decode()),
+        state=state,
         endpoint=new_job.endpoint,
         priority=new_job.priority,
         upload=new_job.upload,
         request=new_job.request,
-        attempt=attempt,
-        created_ms=int(record["created_ms"]),
-        started_ms=_optional_int(record.get("started_ms")),
-        finished_ms=_optional_int(record.get("finished_ms")),
-        processed_s=float(record["processed_s"]),
-        failure=_failure.decode(record["failure"]) if "failure" in record else None,
+        attempt=1 + int(fields["worker_losses"]) + int(fields["engine_crashes"]),
+        created_ms=int(fields["created_ms"]),
+        started_ms=_optional_int(fields.get("started_ms")),
+        finished_ms=_optional_int(fields.get("finished_ms")),
+        processed_s=processed_s,
+        failure=_failure.decode(fields["failure"]) if "failure" in fields else None,
         position=position,
-        eta_s=float(eta_s) if eta_s else None,
-        model_state=ModelState(model_state.decode()) if model_state else None,
-        inference_ms=int(record.get("inference_ms", 0)),
+        eta_s=backlog.estimate_eta_s(left_ms, position) if backlog else None,
+        model_state=backlog.find_model_state(_optional_text(fields.get("owner"))) if backlog else None,
+        inference_ms=int(fields.get("inference_ms", 0)),
         metadata=new_job.metadata,
-        engine=_optional_text(record.get("engine")),
-        model=_optional_text(record.get("model")),
-        segments=tuple(_segment.decode(segment) for segment in segments),
-        warnings=tuple(_warning.decode(warning) for warning in warnings),
-        is_complete="incomplete" not in record,
-        token_counts=_parse_counts(record),
-        deliveries=tuple(_delivery_attempt.decode(delivery) for delivery in deliveries),
+        engine=_optional_text(fields.get("engine")),
+        model=_optional_text(fields.get("model")),
+        is_complete="incomplete" not in fields,
+        token_counts=_parse_counts(fields),
     )
 
 
-def _parse_counts(record: Mapping[str, bytes]) -> TokenCounts | None:
-    counts = {name: record.get(f"tokens_{name}") for name in TokenCounts.__struct_fields__}
-    if "has_uncounted" in record or None in counts.values():
+def _parse_counts(fields: Mapping[str, bytes]) -> TokenCounts | None:
+    counts = {name: fields.get(f"tokens_{name}") for name in TokenCounts.__struct_fields__}
+    if "has_uncounted" in fields or None in counts.values():
         return None
     return TokenCounts(**{name: int(count) for name, count in counts.items() if count is not None})
+
+
+def _parse_list(reply: Any) -> ListPage:
+    entries, looked_to, is_end, raw_backlog = reply
+    backlog = _backlog.decode(raw_backlog)
+    jobs = tuple(
+        ListedJob(int(number), _parse_job(job_id.decode(), flat, position, backlog))
+        for number, job_id, flat, position in entries
+    )
+    return ListPage(jobs, int(looked_to) if looked_to else None, bool(is_end))
+
+
+def _parse_log(reply: Any) -> LogPage:
+    state, entries, has_more = reply
+    events = tuple(LoggedEvent(event_id.decode(), _parse_event(raw)) for event_id, raw in entries)
+    return LogPage(JobState(state.decode()), events, bool(has_more))
+
+
+def _parse_event(raw: bytes) -> AnyEvent:
+    event = decode_event(raw)
+    if isinstance(event, Queued) and event.eta_s is None:
+        return Queued(event.position, _logged_queued.decode(raw).eta_s)
+    return event
 
 
 def _optional_int(value: bytes | None) -> int | None:

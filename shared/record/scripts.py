@@ -1,16 +1,20 @@
-"""Running the Lua scripts: one description of a call, two ways to run it (blocking and asyncio)."""
+"""Calls of the job record: one description of a call, two ways to run it (blocking and asyncio).
+
+A step that must be atomic is a command of the Lua script in `lua/`; others are plain Redis commands.
+"""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import redis
 import redis.asyncio
-from redis.commands.core import AsyncScript, Script
 from redis.exceptions import (
     ClusterDownError,
     MasterDownError,
@@ -23,97 +27,125 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import QueueUnavailable
+from shared.record.keys import Key, RecordKey
 
-# Refusals of a server that will serve again, and did nothing of the script: its memory is full, it is a
-# replica for now or cut off from its master, its slots move. redis-py has no classes for others: it is busy
-# with somebody's script (BUSY, UNKILLABLE), its disk is full (MISCONF), replicas are missing.
+# Refusals that pass without a change of ours, and leave no trace of the call: the server's memory is full, it
+# is a replica for now or cut off from its master, or its slots move. redis-py has no classes for the others:
+# a foreign script blocks the server (BUSY, UNKILLABLE), its disk is full (MISCONF), replicas are missing.
 _PASSING_KINDS = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _PASSING_CODE = re.compile(r"\b(?:BUSY|UNKILLABLE|MISCONF|NOREPLICAS)\b")
 
-_SHARED_PARTS = ("_prelude", "_leases", "_order", "_intake", "_outlook", "_cancel")
+# In the order of their dependencies; see prelude.lua.
+_FILES = (
+    "prelude",
+    "leases",
+    "events",
+    "workers",
+    "queue",
+    "claims",
+    "backlog",
+    "reads",
+    "admission",
+    "endings",
+    "deliveries",
+    "version",
+)
+_DISPATCH = "\nif commands[ARGV[1]] then return commands[ARGV[1]](cjson.decode(ARGV[2])) end\n"
 
 Answer = TypeVar("Answer")
-Registered = TypeVar("Registered")
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall(Generic[Answer]):
-    """One call of a script in `shared/record/lua`: its arguments, and how its reply is read."""
+    """One command of the Lua script: its named arguments (None: absent) and how to read the reply."""
 
-    script: str
-    args: tuple[str | bytes | int | float, ...]
+    name: str
+    arguments: Mapping[str, Any]
     parse: Callable[[Any], Answer]
 
+    def encode_arguments(self) -> bytes:
+        """Return the arguments as a JSON object."""
+        return msgspec.json.encode(
+            {name: value for name, value in self.arguments.items() if value is not None}
+        )
 
-@cache
-def script_source(name: str) -> str:
-    """The text of script `name`, behind what all of them share."""
-    folder = files("shared.record") / "lua"
-    return "".join((folder / f"{part}.lua").read_text() for part in (*_SHARED_PARTS, name))
+
+@dataclass(frozen=True, slots=True)
+class PlainCall(Generic[Answer]):
+    """Plain Redis commands, sent together and, if there are several, run as one transaction.
+
+    `parse` reads the list of replies.
+    """
+
+    commands: tuple[tuple[str | int, ...], ...]
+    parse: Callable[[list[Any]], Answer]
+
+    @property
+    def name(self) -> str:
+        """The names of the commands."""
+        return "+".join(str(command[0]) for command in self.commands)
+
+    def prefix_keys(self, prefix: str) -> Iterator[list[str | int]]:
+        """Yield the commands with complete keys."""
+        for command in self.commands:
+            yield [prefix + part if isinstance(part, RecordKey) else part for part in command]
 
 
-class _Scripts(Generic[Registered]):
-    """The scripts that were called before, registered on one connection."""
-
-    def __init__(self, register: Callable[[str], Registered]) -> None:
-        self._register = register
-        self._scripts: dict[str, Registered] = {}
-
-    def find(self, name: str) -> Registered:
-        """The script `name`, registered when it is first asked for."""
-        if name not in self._scripts:
-            self._scripts[name] = self._register(script_source(name))
-        return self._scripts[name]
+RecordCall = ScriptCall[Answer] | PlainCall[Answer]
 
 
 class ScriptRunner:
-    """Runs script calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
+    """Runs calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
 
     def __init__(self, connection: "redis.Redis", prefix: str) -> None:
-        self._keys = [prefix]
-        self._scripts: _Scripts[Script] = _Scripts(connection.register_script)
+        self._connection = connection
+        self._prefix = prefix
+        self._script = connection.register_script(script_source())
 
-    def run(self, call: ScriptCall[Answer]) -> Answer:
+    def run(self, call: RecordCall[Answer]) -> Answer:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the
-                call took effect is then unknown.
+            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the call
+                took effect is then unknown.
         """
-        script = self._scripts.find(call.script)
-        try:
-            return call.parse(script(keys=self._keys, args=list(call.args)))
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            raise QueueUnavailable from error
-        except ResponseError as error:
-            if not is_passing(error):
-                raise
-            raise QueueUnavailable from error
+        with _unavailable():
+            match call:
+                case ScriptCall():
+                    arguments: list[str | bytes] = [call.name, call.encode_arguments()]
+                    return call.parse(self._script(keys=[self._prefix], args=arguments))
+                case PlainCall():
+                    pipeline = self._connection.pipeline(transaction=len(call.commands) > 1)
+                    for command in call.prefix_keys(self._prefix):
+                        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                    return call.parse(pipeline.execute())
 
 
 class AsyncScriptRunner:
-    """Runs script calls on an asyncio connection; all keys begin with `prefix`."""
+    """Runs calls on an asyncio connection; all keys begin with `prefix`."""
 
     def __init__(self, connection: "redis.asyncio.Redis", prefix: str) -> None:
-        self._keys = [prefix]
-        self._scripts: _Scripts[AsyncScript] = _Scripts(connection.register_script)
+        self._connection = connection
+        self._prefix = prefix
+        self._script = connection.register_script(script_source())
 
-    async def run(self, call: ScriptCall[Answer]) -> Answer:
+    async def run(self, call: RecordCall[Answer]) -> Answer:
         """Run one call.
 
         Raises:
-            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the
-                call took effect is then unknown.
+            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the call
+                took effect is then unknown.
         """
-        script = self._scripts.find(call.script)
-        try:
-            return call.parse(await _keep_cancel(script(keys=self._keys, args=list(call.args))))
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            raise QueueUnavailable from error
-        except ResponseError as error:
-            if not is_passing(error):
-                raise
-            raise QueueUnavailable from error
+        with _unavailable():
+            match call:
+                case ScriptCall():
+                    arguments: list[str | bytes] = [call.name, call.encode_arguments()]
+                    return call.parse(await _keep_cancel(self._script(keys=[self._prefix], args=arguments)))
+                case PlainCall():
+                    pipeline = self._connection.pipeline(transaction=len(call.commands) > 1)
+                    for command in call.prefix_keys(self._prefix):
+                        pipeline.execute_command(*command)
+                    return call.parse(await _keep_cancel(pipeline.execute()))
 
 
 async def _keep_cancel(reply: Awaitable[Answer]) -> Answer:
@@ -130,6 +162,37 @@ async def _keep_cancel(reply: Awaitable[Answer]) -> Answer:
     return answer
 
 
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise QueueUnavailable from error
+    except ResponseError as error:
+        if not is_passing(error):
+            raise
+        raise QueueUnavailable from error
+
+
 def is_passing(error: ResponseError) -> bool:
-    """Whether the server refused a call by a state that it gets over without a change of ours."""
+    """Return whether the server refused a call because of a state that passes without a change of ours."""
     return isinstance(error, _PASSING_KINDS) or _PASSING_CODE.search(str(error)) is not None
+
+
+@cache
+def script_source() -> str:
+    """Return the Lua script, with the names of the keys in it."""
+    folder = files("shared.record") / "lua"
+    text = _DISPATCH.join((folder / f"{name}.lua").read_text() for name in _FILES)
+    text = re.sub(r"(?<![\w/])keys\.([a-z]\w*)", lambda found: f"'{Key[found[1].upper()].value}'", text)
+    return f"{text}{_DISPATCH}return redis.error_reply('unknown command')"
+
+
+def to_json(value: object) -> str:
+    """Return `value` as JSON text, which the script stores as it is."""
+    return msgspec.json.encode(value).decode()
+
+
+def to_ms(seconds: float) -> int:
+    """Return a time in whole milliseconds, as the script takes it."""
+    return round(seconds * 1000)

@@ -1,29 +1,32 @@
-"""What Redis holds of stream tokens: for each digest the job whose events it opens, for a while."""
+"""Stream tokens in Redis: for the digest of each token, the job whose events it opens."""
 
 from typing import Any
 
 import msgspec
 
-from shared.record.scripts import ScriptCall
+from shared.record.keys import Key
+from shared.record.scripts import PlainCall, to_ms
 
 
 class StreamGrant(msgspec.Struct, frozen=True):
-    """What a token is for: the events of one job, for whoever the API key of that name let in."""
+    """The rights of a token: the events of one job, on behalf of the API key with this name."""
 
     job_id: str
     key_name: str
 
 
-def keep_stream_token(digest: str, grant: StreamGrant, *, ttl_s: float) -> ScriptCall[bool]:
-    """Know a token by its SHA-256, in hexadecimal digits, for `ttl_s` seconds."""
-    ttl_ms = round(ttl_s * 1000)
-    return ScriptCall("keep_stream_token", (digest, grant.job_id, grant.key_name, ttl_ms), bool)
+def keep_stream_token(digest: str, grant: StreamGrant, *, ttl_s: float) -> PlainCall[bool]:
+    """Keep a token, by its SHA-256 in hexadecimal digits, for `ttl_s` seconds."""
+    token = Key.STREAM_TOKEN.of(digest)
+    fields = ("job_id", grant.job_id, "key_name", grant.key_name)
+    return PlainCall((("HSET", token, *fields), ("PEXPIRE", token, to_ms(ttl_s))), all)
 
 
-def read_stream_token(digest: str) -> ScriptCall[StreamGrant | None]:
-    """What the token with this SHA-256 is for; None where there is no such token, or no longer."""
-    return ScriptCall("read_stream_token", (digest,), _parse_grant)
+def read_stream_token(digest: str) -> PlainCall[StreamGrant | None]:
+    """Read the rights of the token with this SHA-256; None where the token is unknown or has expired."""
 
+    def parse(replies: list[Any]) -> StreamGrant | None:
+        job_id, key_name = replies[0]
+        return StreamGrant(job_id.decode(), key_name.decode()) if job_id else None
 
-def _parse_grant(reply: Any) -> StreamGrant | None:
-    return StreamGrant(*(part.decode() for part in reply)) if reply else None
+    return PlainCall((("HMGET", Key.STREAM_TOKEN.of(digest), "job_id", "key_name"),), parse)

@@ -11,11 +11,11 @@ from celery import Celery
 from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
 from shared.record.listeners import cancel_unattended
-from shared.record.listing import forget_jobs
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import (
     expire_queued,
     forget_discarded_uploads,
+    forget_jobs,
     list_discarded_uploads,
     needs_ticket,
     sweep_expired_leases,

@@ -1,7 +1,7 @@
-"""The job record: every transition and every reading of it, each one call of one Lua script.
+"""The transitions of a job, each one atomic call.
 
-All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs it. Times are measured by
-the Redis server's clock.
+All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs it. Times are those of the
+Redis server's clock.
 """
 
 from collections.abc import Sequence
@@ -10,71 +10,71 @@ from typing import Any
 import msgspec
 
 from shared.events import Cancelled, Event, Failed, Partial, Progress, encode_event
-from shared.jobs import Claim, Directive, Failure, FailureCode, Job, JobState
-from shared.record.readings import Absence, ask_for, drop_absence, parse_claim, parse_found, parse_job
-from shared.record.scripts import ScriptCall
-from shared.record.workers import PRESENCE_TTL_S
+from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
+from shared.record.keys import Key
+from shared.record.readings import Absence, parse_found
+from shared.record.scripts import PlainCall, ScriptCall, to_json, to_ms
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 MAX_WORKER_LOSSES = 3
-"""How often a job may lose its worker before it fails."""
+"""The number of lost workers at which a job fails."""
 
 MAX_ENGINE_CRASHES = 3
-"""How often a job may crash the model process before it fails."""
+"""The number of crashes of the model process at which a job fails."""
+
+MAX_DISCARDED = 1000
+"""The number of discarded uploads that one call lists."""
 
 _WORKER_LOST = Failure(
     FailureCode.WORKER_LOST,
-    f"The worker was lost {MAX_WORKER_LOSSES} times while it transcribed this file; the job is given up.",
+    f"The job failed because its worker was lost {MAX_WORKER_LOSSES} times. Send it again, or send the audio "
+    "in shorter files.",
 )
 _ENGINE_CRASH = Failure(
     FailureCode.ENGINE_CRASH,
-    f"The model process died or stood still, or no decoder could be started, {MAX_ENGINE_CRASHES} times on "
-    "this file; the job is given up.",
+    f"The job failed because the model process died or stalled, or no decoder started, {MAX_ENGINE_CRASHES} "
+    "times. Send it again, or send the audio in shorter files.",
 )
 
-
-def _text(reply: bytes) -> str:
-    return reply.decode()
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+_new_job = msgspec.json.Decoder(NewJob)
+_segment = msgspec.json.Decoder(Segment)
 
 
 def claim_job(worker_id: str, *, engine: str, model: str, lease_s: float) -> ScriptCall[Claim | None]:
-    """queued → running: the first job in the queue, or None. A repeated call answers the same claim.
+    """queued → running: claim the first job in the queue, if there is one.
 
-    The job is from then on one of this engine and model; text kept from others is warned of.
+    A repeated call returns the same claim. The job then belongs to this engine and model; text of earlier
+    ones gets a warning.
     """
-    return ScriptCall("claim", (worker_id, _ms(lease_s), engine, model), parse_claim)
+    arguments = {"worker_id": worker_id, "lease_ms": to_ms(lease_s), "engine": engine, "model": model}
+    return ScriptCall("claim", arguments, _parse_claim)
 
 
 def beat_claim(claim: Claim, *, lease_s: float) -> ScriptCall[Directive]:
     """Renew the lease of a claim."""
-    return ScriptCall("beat", (claim.job_id, claim.claim_no, _ms(lease_s)), _parse_directive)
+    return ScriptCall("beat", {**_fence(claim), "lease_ms": to_ms(lease_s)}, _parse_directive)
 
 
 def emit_event(claim: Claim, event: Event, *, published_partials: int | None = None) -> ScriptCall[Directive]:
     """Log an event of a running job and wake its listeners.
 
-    A partial is safe to repeat with `published_partials`, how many were told before it since the claim or
-    the last finished window.
+    A partial is safe to repeat with `published_partials`: the number of partials published before it since
+    the claim or the last finished window.
     """
-    is_partial = int(isinstance(event, Partial))
-    told = "" if published_partials is None else published_partials
-    args = (claim.job_id, claim.claim_no, encode_event(event), is_partial, told)
-    return ScriptCall("emit", args, _parse_directive)
+    arguments = {
+        **_fence(claim),
+        "event": encode_event(event).decode(),
+        "is_partial": isinstance(event, Partial),
+        "published_partials": published_partials,
+    }
+    return ScriptCall("emit", arguments, _parse_directive)
 
 
 class FinishedWindow(msgspec.Struct, frozen=True):
-    """What is kept of a finished window; the job resumes at `resume_sample` (16 kHz) of the upload.
+    """A finished window; the job resumes at `resume_sample` (16 kHz) of the upload.
 
-    Where it is not complete, speech may be missing from its text, and so from that of the job. `inference_ms`
-    is what inference for the job has taken so far, under all claims; `token_counts` are those of the window.
+    Without `is_complete`, speech may be missing from its text. `inference_ms` is the inference time of the
+    job so far, under all claims; `token_counts` are those of the window.
     """
 
     window: int
@@ -90,139 +90,178 @@ class FinishedWindow(msgspec.Struct, frozen=True):
 def finish_window(
     claim: Claim, finished: FinishedWindow, *, batch_turn_s: float = 0.0
 ) -> ScriptCall[Directive]:
-    """Set the checkpoint behind a window and let its segments replace its partials. Safe to repeat.
+    """Set the checkpoint after a window and replace its partials by its segments. Safe to repeat.
 
-    Only here the directive may be to yield: a batch job does where an interactive job waits, or, after
-    `batch_turn_s` seconds of its audio (0: never), a batch job of another key that has had less; and neither
-    while a worker is idle.
+    Only this call may return the directive to yield, and only to a batch job while no worker is idle: if an
+    interactive job waits, or after `batch_turn_s` seconds of audio (0: never) if a batch job of another key
+    waits that has had less.
     """
-    args = (
-        claim.job_id,
-        claim.claim_no,
-        finished.window,
-        finished.resume_sample,
-        finished.progress.processed_s,
-        encode_event(finished.progress),
-        _json([_json(segment) for segment in finished.segments]),
-        _json([_json(warning) for warning in finished.warnings]),
-        int(finished.is_complete),
-        finished.inference_ms,
-        batch_turn_s,
-        _json(finished.token_counts) if finished.token_counts else "",
-    )
-    return ScriptCall("finish_window", args, _parse_directive)
+    arguments = {
+        **_fence(claim),
+        "window": finished.window,
+        "resume_sample": finished.resume_sample,
+        "processed_s": finished.progress.processed_s,
+        "progress": encode_event(finished.progress).decode(),
+        "segments": [to_json(segment) for segment in finished.segments],
+        "warnings": [to_json(warning) for warning in finished.warnings],
+        "is_complete": finished.is_complete,
+        "inference_ms": finished.inference_ms,
+        "batch_turn_s": batch_turn_s,
+        "token_counts": finished.token_counts,
+    }
+    return ScriptCall("finish_window", arguments, _parse_directive)
 
 
 def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall[str]:
-    """running → queued at its old place, with its checkpoint. Answers `requeued`, `cancelled` or `stale`.
+    """running → queued with the checkpoint. Returns `requeued`, `cancelled` or `stale`.
 
-    Where its turn among batch jobs was over, its place is behind as much audio as it was served in that turn.
+    The job keeps its place. If its turn among batch jobs was over, it goes after the audio it was served.
     """
-    return ScriptCall("yield", (claim.job_id, claim.claim_no, reason, inference_ms), _text)
+    return ScriptCall(
+        "yield", {**_fence(claim), "reason": reason, "inference_ms": inference_ms}, bytes.decode
+    )
 
 
 def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → succeeded. Answers `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.SUCCEEDED, None, None, ttl_s)
+    """running → succeeded. Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
+    return _finish(claim, JobState.SUCCEEDED, ttl_s)
 
 
 def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → cancelled. Answers `cancelled`, `already` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.CANCELLED, Cancelled(), None, ttl_s)
+    """running → cancelled. Returns `cancelled`, `already` or `stale`; safe to repeat."""
+    return _finish(claim, JobState.CANCELLED, ttl_s, event=Cancelled())
 
 
 def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall[str]:
-    """running → failed. Answers `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
+    """running → failed. Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
     event = Failed(code=failure.code, message=failure.message)
-    return _finish(claim, JobState.FAILED, event, failure, ttl_s)
+    return _finish(claim, JobState.FAILED, ttl_s, event=event, failure=failure)
 
 
 def _finish(
-    claim: Claim, state: JobState, event: Event | None, failure: Failure | None, ttl_s: float
+    claim: Claim, state: JobState, ttl_s: float, *, event: Event | None = None, failure: Failure | None = None
 ) -> ScriptCall[str]:
-    # The event of a success is put together by the script, from what the record says of the transcript.
-    event_json = encode_event(event) if event else ""
-    failure_json = _json(failure) if failure else ""
-    args = (claim.job_id, claim.claim_no, state, event_json, failure_json, _ms(ttl_s))
-    return ScriptCall("finish", args, _text)
+    # The script makes the event of a success from the record of the transcript.
+    arguments = {
+        **_fence(claim),
+        "state": state,
+        "event": encode_event(event).decode() if event else None,
+        "failure": to_json(failure) if failure else None,
+        "ttl_ms": to_ms(ttl_s),
+    }
+    return ScriptCall("finish", arguments, bytes.decode)
 
 
 def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) -> ScriptCall[str]:
     """running → queued, or failed(engine_crash) at the limit.
 
-    Answers `requeued`, `failed`, `cancelled` or `stale`.
+    Returns `requeued`, `failed`, `cancelled` or `stale`.
     """
-    failure = _json(_ENGINE_CRASH)
-    args = (claim.job_id, claim.claim_no, MAX_ENGINE_CRASHES, failure, _ms(ttl_s), inference_ms)
-    return ScriptCall("crash", args, _text)
+    arguments = {
+        **_fence(claim),
+        "inference_ms": inference_ms,
+        "limit": MAX_ENGINE_CRASHES,
+        "failure": to_json(_ENGINE_CRASH),
+        "ttl_ms": to_ms(ttl_s),
+    }
+    return ScriptCall("crash", arguments, bytes.decode)
 
 
 def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[list[str]]:
-    """running → queued, or failed(worker_lost) at the limit, for all expired leases; answers their jobs.
+    """running → queued, or failed(worker_lost) at the limit, for all expired leases. Returns the job ids.
 
-    Each sweep advances the clock of leases by a second at most: time without sweeps does not count.
+    Each sweep advances the lease clock by a second at most: time without sweeps does not count.
     """
-    args = (MAX_WORKER_LOSSES, _json(_WORKER_LOST), _ms(ttl_s))
-    return ScriptCall("sweep", args, lambda reply: [_text(job_id) for job_id in reply])
+    arguments = {
+        "limit": MAX_WORKER_LOSSES,
+        "failure": to_json(_WORKER_LOST),
+        "ttl_ms": to_ms(ttl_s),
+    }
+    return ScriptCall("sweep", arguments, parse_ids)
 
 
 def expire_queued(*, queue_ttl_s: float, ttl_s: float) -> ScriptCall[list[str]]:
-    """queued → failed(expired), for jobs that no worker has claimed in `queue_ttl_s`; answers which."""
+    """queued → failed(expired), for jobs that no worker claimed within `queue_ttl_s`. Returns their ids."""
     failure = Failure(
         FailureCode.EXPIRED,
-        f"No worker had time for this job within {queue_ttl_s:g} s (QUEUE_TTL_S), so it was given up. "
-        "Send it again when the server has less to do.",
+        f"No worker began this job within {queue_ttl_s:g} s (QUEUE_TTL_S). Send it again when the server is "
+        "less busy.",
     )
-    args = (_ms(queue_ttl_s), _json(failure), _ms(ttl_s))
-    return ScriptCall("expire", args, lambda reply: [_text(job_id) for job_id in reply])
+    arguments = {"queue_ttl_ms": to_ms(queue_ttl_s), "failure": to_json(failure), "ttl_ms": to_ms(ttl_s)}
+    return ScriptCall("expire", arguments, parse_ids)
 
 
 def cancel_job(job_id: str, *, ttl_s: float, owner: str | None = None) -> ScriptCall[JobState | Absence]:
-    """queued → cancelled, or ask the worker of a running job to stop. Answers the state before.
+    """queued → cancelled, or request the cancel of a running job. Returns the state before.
 
-    However a running job then leaves its worker, by an end, a yield, a crash or a loss: it is cancelled.
-    The owner is the name of an API key, or None for any. The job of another owner is left as it is.
+    A running job is then cancelled however it leaves its worker: by an end, a yield, a crash or a loss. The
+    owner is the name of an API key, or None for any. A job of another owner is left alone.
     """
-    args = (job_id, _ms(ttl_s), ask_for(owner))
-    return ScriptCall("cancel", args, lambda reply: parse_found(reply, lambda state: JobState(_text(state))))
 
+    def parse(reply: Any) -> JobState:
+        return JobState(reply.decode())
 
-def list_discarded_uploads() -> ScriptCall[list[str]]:
-    """Return up to a thousand cancelled or deleted jobs whose audio may still be there."""
-    return ScriptCall("list_discarded_uploads", (), lambda reply: [_text(job_id) for job_id in reply])
-
-
-def forget_discarded_uploads(job_ids: Sequence[str]) -> ScriptCall[int]:
-    """Record that the audio of these jobs, one at least, is deleted."""
-    return ScriptCall("forget_discarded_uploads", tuple(job_ids), int)
+    arguments = {"job_id": job_id, "owner": owner, "ttl_ms": to_ms(ttl_s)}
+    return ScriptCall("cancel", arguments, lambda reply: parse_found(reply, parse))
 
 
 def delete_job(job_id: str) -> ScriptCall[bool]:
     """final → gone; false where the job is not final. A sweeper deletes its audio."""
-    return ScriptCall("delete", (job_id,), bool)
+    return ScriptCall("delete", {"job_id": job_id}, bool)
 
 
-def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
-    """Return the job as it stands, with its segments so far, if it belongs to `owner`.
-
-    The owner is the name of an API key, or None for any.
-    """
-    args = (job_id, _ms(PRESENCE_TTL_S), ask_for(owner))
-    return ScriptCall(
-        "read_job", args, lambda reply: parse_found(reply, lambda found: parse_job(job_id, found))
-    )
+def forget_jobs() -> ScriptCall[int]:
+    """final → gone: take up to a hundred jobs whose TTL is over off the list. Returns their number."""
+    return ScriptCall("forget", {}, int)
 
 
-def read_job(job_id: str) -> ScriptCall[Job | None]:
-    """Return the job as it stands, with its segments so far; None where there is no such job."""
-    call = find_job(job_id, owner=None)
-    return ScriptCall(call.script, call.args, lambda reply: drop_absence(call.parse(reply)))
+def list_discarded_uploads() -> PlainCall[list[str]]:
+    """List up to MAX_DISCARDED cancelled or deleted jobs whose audio may still be stored."""
+    commands = (("SRANDMEMBER", Key.DISCARDED, MAX_DISCARDED),)
+    return PlainCall(commands, lambda replies: parse_ids(replies[0]))
 
 
-def needs_ticket(broker_queue: str) -> ScriptCall[bool]:
-    """Whether jobs are queued while no ticket is on its way to a worker."""
-    return ScriptCall("needs_ticket", (broker_queue,), bool)
+def forget_discarded_uploads(job_ids: Sequence[str]) -> PlainCall[int]:
+    """Record that the audio of these jobs (at least one) is deleted."""
+    return PlainCall((("SREM", Key.DISCARDED, *job_ids),), sum)
+
+
+def needs_ticket(broker_queue: str) -> PlainCall[bool]:
+    """Check whether jobs are queued while the broker's queue, a Redis list, has no ticket."""
+    commands = (("ZCARD", Key.QUEUED), ("LLEN", broker_queue))
+    return PlainCall(commands, lambda replies: replies[0] > 0 and replies[1] == 0)
+
+
+def parse_ids(reply: Any) -> list[str]:
+    """Return the ids in a reply."""
+    return [found.decode() for found in reply]
+
+
+def _fence(claim: Claim) -> dict[str, str | int]:
+    return {"job_id": claim.job_id, "claim_no": claim.claim_no}
 
 
 def _parse_directive(reply: Any) -> Directive:
-    return Directive(_text(reply))
+    return Directive(reply.decode())
+
+
+def _parse_claim(reply: Any) -> Claim | None:
+    if reply is None:
+        return None
+    claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
+    new_job = _new_job.decode(new_job_json)
+    return Claim(
+        job_id=new_job.job_id,
+        claim_no=claim_no,
+        attempt=attempt,
+        endpoint=new_job.endpoint,
+        priority=new_job.priority,
+        upload=new_job.upload,
+        request=new_job.request,
+        checkpoint=Checkpoint(
+            windows=windows,
+            resume_sample=resume_sample,
+            language=_segment.decode(last_segment).language if last_segment else None,
+        ),
+        inference_ms=inference_ms,
+    )

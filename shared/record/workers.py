@@ -1,29 +1,39 @@
-"""The workers that are alive, and what each can do."""
+"""The workers that are alive, and what each of them can do."""
 
 import msgspec
 
 from shared.capabilities import WorkerPresence
-from shared.record.scripts import ScriptCall
+from shared.record.keys import Key
+from shared.record.scripts import PlainCall, ScriptCall, to_json, to_ms
 
 PRESENCE_TTL_S = 15.0
-"""Seconds after which a worker that said nothing counts as gone."""
+"""Seconds after which a silent worker counts as gone."""
 
 _presence = msgspec.json.Decoder(WorkerPresence)
 
 
 def announce_worker(presence: WorkerPresence) -> ScriptCall[bool]:
-    """Say that a worker is alive; to be repeated well within PRESENCE_TTL_S."""
-    encoded = msgspec.json.encode(presence)
-    args = (presence.worker_id, encoded, int(presence.takes_jobs), presence.model_state)
-    return ScriptCall("announce_worker", args, bool)
+    """Record that a worker is alive; to be repeated well within PRESENCE_TTL_S."""
+    arguments = {
+        "worker_id": presence.worker_id,
+        "presence": to_json(presence),
+        "takes_jobs": presence.takes_jobs,
+        "model_state": presence.model_state,
+    }
+    return ScriptCall("announce_worker", arguments, bool)
 
 
-def retire_worker(worker_id: str) -> ScriptCall[bool]:
+def retire_worker(worker_id: str) -> PlainCall[bool]:
     """Forget a worker that is about to end."""
-    return ScriptCall("retire_worker", (worker_id,), bool)
+    commands = (
+        ("ZREM", Key.WORKERS, worker_id),
+        ("HDEL", Key.PRESENCE, worker_id),
+        ("HDEL", Key.MODEL_STATES, worker_id),
+    )
+    return PlainCall(commands, any)
 
 
 def read_workers() -> ScriptCall[tuple[WorkerPresence, ...]]:
-    """The workers that are alive."""
-    ttl_ms = round(PRESENCE_TTL_S * 1000)
-    return ScriptCall("read_workers", (ttl_ms,), lambda reply: tuple(map(_presence.decode, reply)))
+    """Read the workers that are alive, and forget the others."""
+    arguments = {"presence_ttl_ms": to_ms(PRESENCE_TTL_S)}
+    return ScriptCall("read_workers", arguments, lambda reply: tuple(map(_presence.decode, reply)))

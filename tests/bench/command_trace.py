@@ -3,7 +3,6 @@
 Redis's MONITOR prints each command with the microsecond of its arrival, so the server runs unchanged.
 """
 
-import hashlib
 import re
 import socket
 import threading
@@ -13,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from shared.record.scripts import script_source
 from tests.bench.calls import Call
 
 SCRIPTS = ("check_admission", "submit", "claim", "emit", "finish_window", "finish")
@@ -29,7 +27,7 @@ STAGES = (
 )
 
 _BLOCK_BYTES = 1 << 16
-_LINE = re.compile(rb'\+(\d+\.\d+) \[\d+ [^\]]*\] "EVALSHA" "([0-9a-f]{40})"', re.IGNORECASE)
+_LINE = re.compile(rb'\+(\d+\.\d+) \[\d+ [^\]]*\] "EVALSHA" "\w{40}" "1" "[^"]*" "(\w+)"', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,8 @@ class CommandTrace:
 
 def parse_commands(output: bytes) -> list[Command]:
     """Return the calls of SCRIPTS in the output of MONITOR."""
-    names = {hashlib.sha1(script_source(name).encode()).hexdigest(): name for name in SCRIPTS}  # noqa: S324
-    found = ((float(one[1]), names.get(one[2].decode().lower())) for one in _LINE.finditer(output))
-    return [Command(at_s, name) for at_s, name in found if name is not None]
+    found = ((float(one[1]), one[2].decode()) for one in _LINE.finditer(output))
+    return [Command(at_s, name) for at_s, name in found if name in SCRIPTS]
 
 
 def share_out(calls: Iterable[Call], commands: Sequence[Command]) -> Mapping[str, Sequence[float]]:

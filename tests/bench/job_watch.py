@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 
 from shared.events import AnyEvent
-from shared.record.event_log import LOG_START, LoggedEvent, read_log
+from shared.record.readings import LOG_START, LoggedEvent, read_log
 from tests.bench.server import BenchServer
 
 LOOK_EVERY_S = 0.005

@@ -9,7 +9,7 @@ import redis
 from shared.events import Partial
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record.admission import submit_job
-from shared.record.connection import KEY_PREFIX
+from shared.record.keys import KEY_PREFIX
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import claim_job, emit_event, finish_cancelled
 from tests.bench.listener_process import write_mark

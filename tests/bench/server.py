@@ -20,7 +20,7 @@ from cli.up.port import base_url, open_port
 from cli.up.readiness import check_api, check_redis, wait_until
 from cli.up.redis_server import choose_socket, redis_command, socket_url
 from shared.record.connection import open_async_connection, run_async_on
-from shared.record.scripts import ScriptCall
+from shared.record.scripts import RecordCall
 from tests.chaos.injection import find_model_processes
 from worker.settings import WorkerSettings
 
@@ -92,7 +92,7 @@ class BenchServer:
         """Return the worker's model process, if it has one now."""
         return find_model_processes(self.pid_of("worker"))
 
-    async def ask(self, call: ScriptCall[Answer]) -> Answer:
+    async def ask(self, call: RecordCall[Answer]) -> Answer:
         """Run a call on the job record, without the api."""
         return await self._runner.run(call)
 

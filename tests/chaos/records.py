@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared.record.connection import KEY_PREFIX
+from shared.record.keys import KEY_PREFIX
 from tests.chaos.listeners import FINAL
 
 BATCH = 200

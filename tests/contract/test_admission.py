@@ -30,6 +30,7 @@ from shared.record.admission import (
     submit_job,
 )
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, keep_shares
+from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from tests.support.server import wait_for
@@ -109,7 +110,7 @@ def test_the_same_request_is_answered_from_the_same_job(
     become(runner)
     before = read_backlog(runner)
     assert submit(runner, new_job("2")) == Receipt(Outcome.REPLAYED, new_job("1"))
-    assert runner.run(transitions.read_job("2")) is None
+    assert runner.run(read_job("2")) is None
     assert read_backlog(runner) == before
     assert runner.run(find_replay(":k", SAME)) == new_job("1")
     with pytest.raises(IdempotencyKeyReused):
@@ -199,7 +200,7 @@ def test_a_limit_is_reached_and_never_passed(runner: ScriptRunner, limit: Admiss
     with pytest.raises(QueueFull) as refusal:
         submit_plainly(runner, new_job("3", key_name="lab", duration_s=0.1), limits)
     assert refusal.value.limit is limit
-    assert runner.run(transitions.read_job("3")) is None
+    assert runner.run(read_job("3")) is None
     if limit in (AdmissionLimit.UNFINISHED_JOBS_OF_KEY, AdmissionLimit.QUEUED_AUDIO_OF_KEY):
         submit_plainly(runner, new_job("4", key_name="shop"), limits)
 
@@ -232,11 +233,11 @@ def test_a_job_that_goes_back_counts_with_what_is_left_of_it(runner: ScriptRunne
     submit_plainly(runner, new_job("1", key_name="lab", duration_s=10.0))
     claimed = claim(runner)
     runner.run(transitions.finish_window(claimed, window(processed_s=4.0, inference_ms=0)))
-    assert read_backlog(runner).running_audio_s == 6.0
+    assert read_backlog(runner).running_ms / 1000 == 6.0
     runner.run(transitions.yield_job(claimed, reason="stopping"))
     left = read_backlog(runner, "lab")
-    assert (left.queued_jobs, left.queued_audio_s, left.running_audio_s) == (1, 6.0, 0.0)
-    assert left.queued_audio_of_key_s == 6.0
+    assert (left.queued_jobs, left.queued_audio_s, left.running_ms / 1000) == (1, 6.0, 0.0)
+    assert left.queued_of_key_ms / 1000 == 6.0
 
 
 def window(*, processed_s: float, inference_ms: int, number: int = 0) -> FinishedWindow:

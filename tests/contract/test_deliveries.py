@@ -27,8 +27,9 @@ from shared.record.deliveries import (
     end_delivery,
     retry_delivery,
 )
-from shared.record.listing import forget_jobs
+from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
+from shared.record.transitions import forget_jobs
 from tests.support.server import wait_for
 
 DAY_S = 86_400
@@ -80,7 +81,7 @@ def find_none(runner: ScriptRunner) -> NoneDue:
 
 
 def read_attempts(runner: ScriptRunner, job_id: str = "1") -> tuple[DeliveryAttempt, ...]:
-    job = runner.run(transitions.read_job(job_id))
+    job = runner.run(read_job(job_id))
     assert job
     return job.deliveries
 
@@ -88,7 +89,7 @@ def read_attempts(runner: ScriptRunner, job_id: str = "1") -> tuple[DeliveryAtte
 def test_a_job_that_succeeded_is_to_be_delivered_at_once(runner: ScriptRunner) -> None:
     succeed(runner)
     delivery = take(runner)
-    job = runner.run(transitions.read_job("1"))
+    job = runner.run(read_job("1"))
     assert job
     assert delivery == Delivery(new_job("1"), 1, JobState.SUCCEEDED, None, job.finished_ms or 0)
     assert delivery.new_job.metadata == METADATA
@@ -318,7 +319,7 @@ def test_a_job_is_there_until_its_delivery_has_ended_and_for_its_ttl_after_that(
         assert {b"test:job:late", b"test:log:late", b"test:deliveries:late"} <= set(kept)
         assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
         assert [made.outcome.status for made in read_attempts(runner, "late")] == [500, 200]
-        wait_for(lambda: runner.run(transitions.read_job("late")) is None, what="the end of the job")
+        wait_for(lambda: runner.run(read_job("late")) is None, what="the end of the job")
         assert connection.keys("test:*:late") == [b"test:gone:late"]
         assert runner.run(forget_jobs()) == 1
 
@@ -328,14 +329,14 @@ def test_so_it_is_where_the_last_attempt_is_never_reported(runner: ScriptRunner)
     for _ in range(SHORT.max_attempts):
         take(runner, SHORT)
     wait_for(lambda: find_none(runner) == NoneDue(None))
-    wait_for(lambda: runner.run(transitions.read_job("1")) is None, what="the end of the job")
+    wait_for(lambda: runner.run(read_job("1")) is None, what="the end of the job")
 
 
 def test_so_it_is_where_a_delivery_is_overdue(runner: ScriptRunner) -> None:
     succeed(runner, ttl_s=0.05)
     overdue = ClaimTerms(lease_s=60, max_attempts=3, give_up_s=-1)
     assert runner.run(claim_delivery(next(tokens), overdue)) == NoneDue(None)
-    wait_for(lambda: runner.run(transitions.read_job("1")) is None, what="the end of the job")
+    wait_for(lambda: runner.run(read_job("1")) is None, what="the end of the job")
 
 
 def test_nothing_is_left_of_what_was_delivered_and_expired(redis_url: str) -> None:

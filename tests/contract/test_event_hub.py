@@ -10,7 +10,7 @@ import redis
 
 from api.streams import event_hub
 from api.streams.event_hub import EventHub
-from shared.record.connection import END_MESSAGE, wake_up_channel
+from shared.record.keys import END_MESSAGE, wake_up_channel
 from tests.support.patience import WITHIN_S, wait_until
 from tests.support.redis_fixture import RedisServer
 

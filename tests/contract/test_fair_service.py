@@ -23,6 +23,7 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
+from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
@@ -87,7 +88,7 @@ class Queue:
         self.run(announce_worker(presence))
 
     def read(self, job_id: str) -> Job:
-        job = self.run(transitions.read_job(job_id))
+        job = self.run(read_job(job_id))
         assert isinstance(job, Job)
         return job
 

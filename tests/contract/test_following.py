@@ -25,7 +25,7 @@ from shared.record.connection import (
     open_async_connection,
     run_async_on,
 )
-from shared.record.event_log import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
+from shared.record.readings import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
 from shared.record.scripts import ScriptRunner
 from tests.support.patience import WITHIN_S, wait_until
 from tests.support.redis_fixture import RedisServer

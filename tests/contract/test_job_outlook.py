@@ -7,8 +7,7 @@ from shared.events import Progress, Queued
 from shared.jobs import Claim, Endpoint, Job, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.event_log import LOG_START, read_log
-from shared.record.listing import list_jobs
+from shared.record.readings import LOG_START, list_jobs, read_job, read_log
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker, retire_worker
@@ -48,7 +47,7 @@ def measure_speed(runner: ScriptRunner, speed: int) -> None:
 
 
 def read(runner: ScriptRunner, job_id: str) -> Job:
-    job = runner.run(transitions.read_job(job_id))
+    job = runner.run(read_job(job_id))
     assert job is not None
     return job
 

@@ -30,10 +30,8 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
-from shared.record.event_log import LOG_START, read_log
 from shared.record.listeners import cancel_unattended, renew_listener_leases
-from shared.record.listing import list_jobs
-from shared.record.readings import Absence
+from shared.record.readings import LOG_START, Absence, find_job, list_jobs, read_job, read_log
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment
@@ -286,10 +284,10 @@ class RecordMachine(RuleBasedStateMachine):
         assert {job_id.decode() for job_id in discarded} & self._model.jobs.keys() == cancelled
 
     def _compare(self, job_id: str) -> None:
-        job, expected = self._run(transitions.read_job(job_id)), self._model.jobs.get(job_id)
+        job, expected = self._run(read_job(job_id)), self._model.jobs.get(job_id)
         page = self._run(read_log(job_id, after_id=LOG_START))
         owners = {"", "lab", "shop"}
-        seen_by = {owner for owner in owners if self._run(transitions.find_job(job_id, owner=owner)) == job}
+        seen_by = {owner for owner in owners if self._run(find_job(job_id, owner=owner)) == job}
         assert seen_by == ({expected.key} if expected else set())
         if job is None or expected is None or page is None:
             assert (job, expected, page) == (None, None, None)

@@ -20,8 +20,7 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, check_admission, make_policy, submit_job
 from shared.record.backlog import QueueLimits
-from shared.record.event_log import LOG_START, LogPage, find_log
-from shared.record.readings import Absence
+from shared.record.readings import LOG_START, Absence, LogPage, find_job, find_log, read_job
 from shared.record.scripts import ScriptRunner
 
 UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
@@ -58,7 +57,7 @@ def crash(runner: Runner, claimed: Claim) -> None:
 
 def is_seen_by(runner: Runner, job_id: str, owner: str | None) -> bool:
     """Whether the job and its log are read for that owner; they are for the same ones."""
-    job = runner.run(transitions.find_job(job_id, owner=owner))
+    job = runner.run(find_job(job_id, owner=owner))
     page = runner.run(find_log(job_id, owner=owner, after_id=LOG_START))
     if isinstance(job, Absence):
         assert (job, page) == (Absence.UNKNOWN, Absence.UNKNOWN)
@@ -91,10 +90,10 @@ def test_a_job_is_cancelled_for_its_own_key_alone(runner: Runner) -> None:
 def test_a_job_whose_ttl_is_over_is_gone_for_its_own_key_alone(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
     runner.run(transitions.finish_succeeded(claim(runner), ttl_s=0.2))
-    while runner.run(transitions.read_job("1")):
+    while runner.run(read_job("1")):
         time.sleep(0.01)
     for owner, absence in ((None, Absence.GONE), ("lab", Absence.GONE), ("shop", Absence.UNKNOWN)):
-        assert runner.run(transitions.find_job("1", owner=owner)) is absence
+        assert runner.run(find_job("1", owner=owner)) is absence
         assert runner.run(find_log("1", owner=owner, after_id=LOG_START)) is absence
         assert runner.run(transitions.cancel_job("1", ttl_s=60, owner=owner)) is absence
 
@@ -104,7 +103,7 @@ def test_a_key_has_no_more_unfinished_jobs_than_its_limit(runner: Runner) -> Non
         assert submit(runner, new_job(job_id), 2) is Outcome.SUBMITTED
     with pytest.raises(QueueFull):
         submit(runner, new_job("3"), 2)
-    assert runner.run(transitions.read_job("3")) is None
+    assert runner.run(read_job("3")) is None
     assert count_unfinished(runner, "lab") == 2
     assert submit(runner, new_job("3", "shop"), 2) is Outcome.SUBMITTED
     runner.run(submit_job(new_job("4", "")))

@@ -15,6 +15,7 @@ from shared.record.listeners import (
     drop_listener_lease,
     renew_listener_leases,
 )
+from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 
 TTL_S = 60.0
@@ -49,7 +50,7 @@ def claim(runner: ScriptRunner) -> Claim:
 
 
 def read_state(runner: ScriptRunner) -> JobState:
-    job = runner.run(transitions.read_job("7"))
+    job = runner.run(read_job("7"))
     assert job is not None
     return job.state
 

@@ -22,7 +22,7 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Fingerprint, Outcome, Receipt, make_policy, submit_job
 from shared.record.connection import connect
-from shared.record.event_log import LOG_START, read_log
+from shared.record.readings import LOG_START, read_job, read_log
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import Sweeper
 from shared.settings import SharedSettings
@@ -94,7 +94,7 @@ def test_it_ends_so_where_the_job_would_fail_for_its_losses(runner: ScriptRunner
 
 
 def assert_cancelled(runner: ScriptRunner) -> None:
-    job, page = runner.run(transitions.read_job("1")), runner.run(read_log("1", after_id=LOG_START))
+    job, page = runner.run(read_job("1")), runner.run(read_log("1", after_id=LOG_START))
     assert job is not None
     assert page is not None
     assert (job.state, job.failure) == (JobState.CANCELLED, None)

@@ -12,7 +12,7 @@ from shared.events import AnyEvent, Loading, Partial, Progress, SegmentDone
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.event_log import LOG_START, read_log
+from shared.record.readings import LOG_START, read_log
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment

@@ -23,6 +23,7 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import check_admission, make_policy, submit_job
+from shared.record.readings import find_job, read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import FinishedWindow
 from tests.support.redis_fixture import RedisServer
@@ -91,7 +92,7 @@ class Queue:
 
     def check(self) -> None:
         """Compare what is counted with what is there."""
-        jobs = [self._runner.run(transitions.read_job(job_id)) for job_id in self._job_ids]
+        jobs = [self._runner.run(read_job(job_id)) for job_id in self._job_ids]
         queued = [job for job in jobs if job and job.state is JobState.QUEUED]
         running = [job for job in jobs if job and job.state is JobState.RUNNING]
         of_key = {key_name: self._ids_of(key_name, (*queued, *running)) for key_name in KEYS}
@@ -99,16 +100,16 @@ class Queue:
             backlog = self._runner.run(check_admission(make_policy(key_name=key_name))).backlog
             assert backlog.queued_jobs == len(queued)
             assert abs(backlog.queued_audio_s - audio_left_s(queued)) < 0.002 * (len(queued) + 1)
-            assert abs(backlog.running_audio_s - audio_left_s(running)) < 0.002 * (len(running) + 1)
+            assert abs(backlog.running_ms / 1000 - audio_left_s(running)) < 0.002 * (len(running) + 1)
             if key_name:
                 assert backlog.unfinished_jobs_of_key == len(of_key[key_name])
                 own = [job for job in queued if job.job_id in of_key[key_name]]
-                assert abs(backlog.queued_audio_of_key_s - audio_left_s(own)) < 0.002 * (len(own) + 1)
+                assert abs(backlog.queued_of_key_ms / 1000 - audio_left_s(own)) < 0.002 * (len(own) + 1)
             if not queued:
                 assert backlog.queued_audio_s == 0
 
     def _ids_of(self, key_name: str, jobs: tuple[Job, ...]) -> set[str]:
-        found = {job.job_id: transitions.find_job(job.job_id, owner=key_name) for job in jobs}
+        found = {job.job_id: find_job(job.job_id, owner=key_name) for job in jobs}
         return {job_id for job_id, call in found.items() if isinstance(self._runner.run(call), Job)}
 
 

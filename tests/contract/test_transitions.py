@@ -38,9 +38,8 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
-from shared.record.event_log import LOG_START, read_log
-from shared.record.readings import Absence
-from shared.record.scripts import AsyncScriptRunner, ScriptCall, ScriptRunner
+from shared.record.readings import LOG_START, Absence, read_job, read_log
+from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptRunner
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 
 Answer = TypeVar("Answer")
@@ -49,7 +48,7 @@ Answer = TypeVar("Answer")
 class Run(Protocol):
     """Runs a script call."""
 
-    def __call__(self, call: ScriptCall[Answer], /) -> Answer:
+    def __call__(self, call: RecordCall[Answer], /) -> Answer:
         """The answer of the call."""
 
 
@@ -102,7 +101,7 @@ def claim(
 
 
 def read(run: Run, job_id: str) -> Job:
-    job = run(transitions.read_job(job_id))
+    job = run(read_job(job_id))
     assert isinstance(job, Job)
     return job
 
@@ -328,7 +327,7 @@ def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
 
 
 def test_an_unknown_job_is_nowhere(run: Run) -> None:
-    assert run(transitions.read_job("x")) is None
+    assert run(read_job("x")) is None
     assert run(transitions.cancel_job("x", ttl_s=TTL_S)) is Absence.UNKNOWN
     assert run(read_log("x", after_id=LOG_START)) is None
     assert run(transitions.delete_job("x")) is False
@@ -339,7 +338,7 @@ def test_only_a_final_job_can_be_deleted(run: Run) -> None:
     assert run(transitions.delete_job("a")) is False
     run(transitions.finish_succeeded(claim(run), ttl_s=TTL_S))
     assert run(transitions.delete_job("a")) is True
-    assert run(transitions.read_job("a")) is None
+    assert run(read_job("a")) is None
 
 
 def test_a_job_whose_lease_expired_is_queued_again_and_fails_at_the_limit(run: Run) -> None:

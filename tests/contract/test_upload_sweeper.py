@@ -13,6 +13,7 @@ from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import open_async_connection, run_async_on
+from shared.record.readings import read_job
 from shared.record.scripts import AsyncScriptRunner
 from shared.upload_store import UploadStore
 
@@ -75,7 +76,7 @@ async def test_audio_of_a_final_job_goes_at_its_own_ttl_and_the_record_stays(
     store_file(tmp_path, "within its TTL", age_s=1)
     await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=2).sweep()
     assert names_in(tmp_path) == {"within its TTL"}
-    assert await runner.run(transitions.read_job("past its TTL")) is not None
+    assert await runner.run(read_job("past its TTL")) is not None
 
 
 async def test_a_record_goes_at_its_own_ttl_and_the_audio_stays(
@@ -85,6 +86,6 @@ async def test_a_record_goes_at_its_own_ttl_and_the_audio_stays(
     await runner.run(submit_job(new_job("short")))
     await runner.run(transitions.cancel_job("short", ttl_s=0.05))
     await asyncio.sleep(0.2)
-    assert await runner.run(transitions.read_job("short")) is None
+    assert await runner.run(read_job("short")) is None
     await UploadSweeper(runner, UploadStore(tmp_path), upload_ttl_s=TTL_S).sweep()
     assert names_in(tmp_path) == {"short"}

@@ -32,6 +32,7 @@ from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import connect, open_async_connection, run_async_on
 from shared.record.deliveries import claim_delivery
+from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from tests.support.many_names import DOMAIN as MANY
 from tests.support.many_names import ManyNames
@@ -124,7 +125,7 @@ class Bed:
 
     def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
         """The log of a job's delivery."""
-        job = self.runner.run(transitions.read_job(job_id))
+        job = self.runner.run(read_job(job_id))
         assert job
         return job.deliveries
 

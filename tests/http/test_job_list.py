@@ -7,8 +7,10 @@ import pytest
 import redis
 
 from api.routes import job_list as job_pages
-from shared.record import listing as job_list
-from shared.record.connection import KEY_PREFIX, connect
+from shared.record import readings
+from shared.record.connection import connect
+from shared.record.keys import KEY_PREFIX
+from shared.record.transitions import forget_jobs
 from tests.support.api_server import OpenClient, ServeWith
 from tests.support.audio import make_tones, write_wav
 from tests.support.scripted_worker import HeldWorker
@@ -108,7 +110,7 @@ def test_rare_jobs_are_found_in_bounded_steps_and_nothing_is_left_out(
     rare = submit(api)
     wait_for(lambda: list_ids(api, state="running") == [rare])
     others = [submit(api) for _ in range(7)]
-    monkeypatch.setattr(job_list, "LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr(readings, "MAX_LOOKS", 2)
     monkeypatch.setattr(job_pages, "MAX_READINGS", 2)
     page = read_list(api, state="running")
     assert (page["data"], page["has_more"]) == ([], True)
@@ -173,4 +175,4 @@ def test_a_job_is_gone_to_its_own_key_and_unknown_to_others(
 
 
 def test_forgetting_answers_how_many_jobs_it_was(redis_url: str) -> None:
-    assert connect(redis_url).run(job_list.forget_jobs()) == 0
+    assert connect(redis_url).run(forget_jobs()) == 0

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from shared.jobs import Failure, FailureCode, WordTimestamps
-from shared.record.connection import KEY_PREFIX
+from shared.record.keys import KEY_PREFIX
 from shared.transcripts import Segment, TranscriptWarning, WarningCode, Word
 from tests.support.audio import make_tones, write_wav
 from tests.support.scripted_worker import HeldWorker, Script, ScriptedWorker

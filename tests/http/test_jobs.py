@@ -11,7 +11,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from shared.events import Loading
 from shared.jobs import Failure, FailureCode, Priority
-from shared.record.connection import KEY_PREFIX
+from shared.record.keys import KEY_PREFIX
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.support.audio import make_tones, write_wav
 from tests.support.scripted_worker import HeldWorker, Script, ScriptedWorker

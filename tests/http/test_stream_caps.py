@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from shared.events import Loading
+from shared.record.keys import KEY_PREFIX
 from tests.support.api_server import OpenClient, ServeWith
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import record_job
@@ -82,7 +83,7 @@ def is_refused(answer: httpx.Response) -> bool:
 
 def jobs_on_record(redis_url: str) -> set[bytes]:
     with redis.Redis.from_url(redis_url) as connection:
-        return set(connection.scan_iter("qwen3-asr:job:*"))
+        return set(connection.scan_iter(f"{KEY_PREFIX}job:*"))
 
 
 def has_room(client: httpx.Client, redis_url: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import redis
 import structlog
 
+from shared.record.keys import KEY_PREFIX
 from tests.support.api_server import OpenClient, ServeWith
 from tests.support.recorded_jobs import record_job
 from tests.support.scripted_worker import HeldWorker, ScriptedWorker
@@ -96,7 +97,7 @@ def test_a_stream_goes_on_when_its_token_expires_but_none_begins_any_more(
         lines = answer.iter_lines()
         assert "event: queued" in lines
         with redis.Redis.from_url(redis_url) as connection:
-            (kept,) = connection.keys("qwen3-asr:stream_token:*")
+            (kept,) = connection.keys(f"{KEY_PREFIX}stream_token:*")
             assert 0 < connection.pttl(kept) <= TTL_S * 1000
             connection.pexpire(kept, 1)
             wait_for(lambda: not connection.exists(kept))
@@ -127,7 +128,9 @@ def test_the_events_of_a_job_whose_time_is_over_are_gone(
     assert "event: succeeded" in page.get(f"{url}/events?token={token}").text
     with redis.Redis.from_url(redis_url) as connection:
         job_id = url.rpartition("/")[2]
-        connection.delete(*(f"qwen3-asr:{part}:{job_id}" for part in ("job", "log", "segments", "warnings")))
+        connection.delete(
+            *(f"{KEY_PREFIX}{part}:{job_id}" for part in ("job", "log", "segments", "warnings"))
+        )
     for answer in (
         page.get(f"{url}/events?token={token}"),
         page.post(f"{url}/stream-token", headers=bearing(LAB)),

@@ -13,7 +13,7 @@ from shared.jobs import Endpoint, Job, JobState, NewJob, Priority, Transcription
 from shared.media import server_process
 from shared.record.admission import submit_job
 from shared.record.connection import connect
-from shared.record.transitions import read_job
+from shared.record.readings import read_job
 from tests.support.audio import make_tones, write_wav
 from tests.support.server import wait_for
 from worker.runtime import WorkerRuntime

@@ -6,7 +6,8 @@ import redis
 
 from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record.admission import submit_job
-from shared.record.connection import KEY_PREFIX, connect
+from shared.record.connection import connect
+from shared.record.keys import KEY_PREFIX
 from tests.support.server import wait_for
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from api.streams.sse import describe_event, encode_frame
 from shared.record.connection import connect
-from shared.record.event_log import LOG_START, read_log
+from shared.record.readings import LOG_START, read_log
 from tests.chaos.checks import find_gaps
 from tests.chaos.records import Record, RecordReader
 from tests.support.audio import make_tones, spoken_text, write_wav

@@ -10,7 +10,7 @@ import pytest
 from shared.jobs import Endpoint, JobState
 from shared.record.connection import connect
 from shared.record.listeners import choose_lease_s
-from shared.record.transitions import read_job
+from shared.record.readings import read_job
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import pass_lease_time
 from tests.support.server import RealServer, wait_for

@@ -13,7 +13,7 @@ import soundfile
 
 from shared.events import Event, Progress, Queued, Requeued, Started
 from shared.record.connection import connect
-from shared.record.event_log import LOG_START, read_log
+from shared.record.readings import LOG_START, read_log
 from shared.record.workers import read_workers
 from tests.support.audio import make_tones, spoken_text, write_wav
 from tests.support.server import RealServer, wait_for

@@ -102,7 +102,7 @@ class JobRecorder:
             except QueueUnavailable:
                 if time.monotonic() > deadline:
                     raise
-                _logger.warning("transition_retried", job_id=self._claim.job_id, script=call.script)
+                _logger.warning("transition_retried", job_id=self._claim.job_id, call=call.name)
                 time.sleep(RETRY_INTERVAL_S)
 
     def _log_outcome(self, outcome: str, *, state: str = "", **fields: str) -> None:

@@ -13,7 +13,6 @@ from shared.record.backlog import (
     Backlog,
     QueueLimits,
     estimate_room_s,
-    estimate_wait_s,
     keep_shares,
 )
 
@@ -22,43 +21,66 @@ LIMITS = QueueLimits(10, 1_000.0, 5, 100.0)
 BACKLOGS = st.builds(
     Backlog,
     queued_jobs=st.integers(0, 10**6),
-    queued_audio_s=st.floats(0, 10**9),
-    running_audio_s=st.floats(0, 10**6),
+    queued_ms=st.integers(0, 10**12),
+    running_ms=st.integers(0, 10**9),
     unfinished_jobs_of_key=st.integers(0, 10**6),
-    queued_audio_of_key_s=st.floats(0, 10**9),
-    measured_speed=st.none() | st.floats(0.001, 10**4),
-    workers=st.integers(0, 100),
+    queued_of_key_ms=st.integers(0, 10**12),
+    measured_audio_s=st.floats(0.001, 10**4),
+    measured_inference_s=st.just(0.0) | st.floats(0.001, 10**4),
+    model_states=st.dictionaries(st.text(max_size=3), st.sampled_from(["0 ready", "1 absent"]), max_size=5),
 )
 
 
-def backlog(**fields: float | None) -> Backlog:
+def working(count: int) -> dict[str, str]:
+    """The states of so many workers that take jobs."""
+    return {str(number): "1 ready" for number in range(count)}
+
+
+def backlog(**fields: object) -> Backlog:
     """One worker at twice real time, with ten jobs of 100 s queued and 50 s of another to do."""
     known = {
         "queued_jobs": 10,
-        "queued_audio_s": 1_000.0,
-        "running_audio_s": 50.0,
+        "queued_ms": 1_000_000,
+        "running_ms": 50_000,
         "unfinished_jobs_of_key": 5,
-        "queued_audio_of_key_s": 400.0,
-        "measured_speed": 2.0,
-        "workers": 1,
+        "queued_of_key_ms": 400_000,
+        "measured_audio_s": 2.0,
+        "measured_inference_s": 1.0,
+        "model_states": working(1),
     }
     return Backlog(**(known | fields))  # type: ignore[arg-type]
 
 
-def test_work_takes_as_long_as_the_workers_need_for_it() -> None:
-    assert estimate_wait_s(600, 2.0, 1) == 300
-    assert estimate_wait_s(600, 2.0, 3) == 100
-    assert estimate_wait_s(0, 2.0, 1) == 0
-
-
-def test_without_a_worker_it_takes_as_long_as_one_would_need() -> None:
-    assert estimate_wait_s(600, 2.0, 0) == 300
-
-
-def test_before_anything_was_measured_the_speed_is_real_time() -> None:
-    assert DEFAULT_SPEED == 1
-    assert backlog(measured_speed=None).wait_s == 1_050
+def test_all_workers_that_take_jobs_share_the_work() -> None:
     assert backlog().wait_s == 525
+    assert backlog(model_states=working(3)).wait_s == 175
+    assert backlog(model_states=working(3) | {"resting": "0 ready"}).wait_s == 175
+    assert backlog(queued_ms=0, running_ms=0).wait_s == 0
+
+
+def test_without_a_worker_the_wait_is_that_for_one_worker() -> None:
+    assert backlog(model_states={}).wait_s == 525
+
+
+def test_before_the_first_window_the_speed_is_real_time() -> None:
+    assert DEFAULT_SPEED == 1
+    assert backlog(measured_inference_s=0.0).wait_s == 1_050
+
+
+def test_an_eta_counts_what_runs_what_is_ahead_and_the_job() -> None:
+    left = backlog(queued_jobs=3, queued_ms=60_000, first_ms=(10_000, 20_000, 30_000))
+    assert left.estimate_eta_s(4_000, None) == 2
+    assert [left.estimate_eta_s(1_000 * s, n) for n, s in enumerate((10, 20, 30))] == [30, 40, 55]
+
+
+def test_far_back_in_the_queue_the_mean_of_the_rest_counts() -> None:
+    left = backlog(queued_jobs=6, queued_ms=60_000, running_ms=0, first_ms=(10_000, 10_000))
+    assert left.estimate_eta_s(2_000, 5) == (20 + 3 * 10 + 2) / 2
+
+
+def test_without_a_measured_speed_or_a_worker_there_is_no_eta() -> None:
+    assert backlog(measured_inference_s=0.0).estimate_eta_s(1_000, 0) is None
+    assert backlog(model_states={"w": "0 ready"}).estimate_eta_s(1_000, 0) is None
 
 
 def test_the_next_place_is_free_when_the_running_job_ends() -> None:

@@ -18,10 +18,10 @@ from redis.exceptions import (
 from shared.errors import QueueUnavailable
 from shared.record.connection import connect, open_async_connection, run_async_on
 from shared.record.scripts import AsyncScriptRunner, ScriptCall, is_passing
-from shared.record.transitions import needs_ticket
+from shared.record.transitions import forget_jobs, needs_ticket
 from tests.support.redis_fixture import RedisServer
 
-WRITE = ScriptCall("announce_worker", ("nobody", "{}"), bool)
+WRITE = ScriptCall("announce_worker", {"worker_id": "w", "presence": "{}", "model_state": "ready"}, bool)
 
 
 @pytest.fixture(params=["replicas", "memory", "busy"])
@@ -55,7 +55,7 @@ def test_an_error_of_a_script_is_none_that_passes(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as connection:
         connection.set("wrong:queued", "no sorted set")
     scripts = connect(redis_url)
-    scripts._keys = ["wrong:"]
+    scripts._prefix = "wrong:"
     with pytest.raises(redis.ResponseError):
         scripts.run(needs_ticket("queue"))
 
@@ -90,7 +90,7 @@ async def test_a_cancel_that_the_library_swallows_still_cancels() -> None:
         return b""
 
     connection: Any = SimpleNamespace(register_script=lambda _source: swallow_cancel)
-    task = asyncio.create_task(AsyncScriptRunner(connection, "test:").run(needs_ticket("broker")))
+    task = asyncio.create_task(AsyncScriptRunner(connection, "test:").run(forget_jobs()))
     await began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

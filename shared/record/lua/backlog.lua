@@ -1,0 +1,36 @@
+-- The work that is left, as raw sums. shared/record/backlog.py estimates times from them.
+
+-- The first queued jobs are summed one by one; the work of a script must be bounded.
+local SUMMED_JOBS = 20
+
+local function count_unfinished(key_name)
+  return redis.call('SCARD', key(keys.unfinished, key_name))
+end
+
+-- Return the fields of `shared.record.backlog.Backlog` as JSON, with the audio of as many of the first queued jobs.
+-- Empty tables are left out: cjson cannot know whether they are lists or objects.
+local function describe_backlog(args, first_jobs)
+  local running_ms, first_ms = 0, {}
+  for _, job_id in ipairs(redis.call('ZRANGE', key(keys.running), 0, -1)) do
+    running_ms = running_ms + audio_left_ms(job_id)
+  end
+  if first_jobs > 0 then
+    for _, job_id in ipairs(redis.call('ZRANGE', key(keys.queued), 0, math.min(first_jobs, SUMMED_JOBS) - 1)) do
+      first_ms[#first_ms + 1] = audio_left_ms(job_id)
+    end
+  end
+  local speed = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
+  local model_states = read_model_states(args.presence_ttl_ms)
+  local key_name = args.key_name or ''
+  return cjson.encode({
+    queued_jobs = redis.call('ZCARD', key(keys.queued)),
+    queued_ms = queued_ms('all'),
+    first_ms = first_ms[1] and first_ms or nil,
+    running_ms = running_ms,
+    unfinished_jobs_of_key = count_unfinished(key_name),
+    queued_of_key_ms = queued_ms('key:' .. key_name),
+    measured_audio_s = tonumber(speed[1] or 0),
+    measured_inference_s = tonumber(speed[2] or 0),
+    model_states = next(model_states) and model_states or nil,
+  })
+end

@@ -1,0 +1,217 @@
+-- Ways out of `running`, final states, and what is kept of a final job and for how long.
+
+local function release_claim(job_id)
+  local owner = get(job_id, 'owner')
+  if owner then redis.call('HDEL', key(keys.held), owner) end
+  redis.call('HDEL', key(keys.job, job_id), 'owner')
+  redis.call('ZREM', key(keys.running), job_id)
+end
+
+-- Begin the TTL of a final job. Its owner stays known for seven times as long after that.
+local function keep_for(job_id, ttl_ms)
+  for _, name in ipairs({keys.job, keys.log, keys.segments, keys.warnings, keys.deliveries}) do
+    redis.call('PEXPIRE', key(name, job_id), int(ttl_ms))
+  end
+  local key_name = get(job_id, 'key_name') or ''
+  redis.call('ZADD', key(keys.kept_until), int(now_ms() + ttl_ms), job_id .. ' ' .. key_name)
+  redis.call('SET', key(keys.gone, job_id), key_name, 'PX', int(math.max(1, 8 * ttl_ms)))
+end
+
+-- A delivery is a hash and its place in its host's `deliveries_due`, by the ms in which it is due. During an attempt
+-- that is the end of the lease, so the delivery of a killed process comes due again. `delivery_hosts` holds the hosts by
+-- a ms in which their first delivery may be due: a claim passes over a full host in one step, however many deliveries
+-- wait for it.
+local function schedule_delivery(job_id, host, due_ms)
+  redis.call('ZADD', key(keys.deliveries_due, host), int(due_ms), job_id)
+  redis.call('ZADD', key(keys.delivery_hosts), 'LT', int(due_ms), host)
+end
+
+-- Open the delivery of a job with a webhook, in the same step as its end. Returns true if the job has a webhook: its TTL
+-- then begins when the delivery ends, since the receiver must find the job.
+local function open_delivery(job_id, state, failure_json, ttl_ms)
+  local receiver, new_job, finished_ms = get(job_id, 'receiver', 'new_job', 'finished_ms')
+  if not receiver then return false end
+  redis.call('HSET', key(keys.delivery, job_id), 'receiver', receiver, 'new_job', new_job, 'state', state,
+    'failure', failure_json or '', 'ended_ms', finished_ms, 'claim_no', 0, 'ttl_ms', int(ttl_ms))
+  schedule_delivery(job_id, receiver, finished_ms)
+  redis.call('PUBLISH', key(keys.delivery_opened), '')
+  return true
+end
+
+-- End a delivery, if the job has one. The TTL of the job begins, unless the job was deleted.
+local function end_delivery(job_id)
+  local receiver, ttl_ms = unpack(redis.call('HMGET', key(keys.delivery, job_id), 'receiver', 'ttl_ms'))
+  if not receiver then return end
+  redis.call('ZREM', key(keys.deliveries_due, receiver), job_id)
+  redis.call('DEL', key(keys.delivery, job_id))
+  if redis.call('EXISTS', key(keys.job, job_id)) == 1 then keep_for(job_id, tonumber(ttl_ms)) end
+end
+
+-- The message `end` also wakes listeners that wait for the end alone.
+local function wake_for_end(job_id)
+  redis.call('PUBLISH', key(keys.wake_ups, job_id), 'end')
+end
+
+local function close(job_id, state, event_json, failure_json, ttl_ms)
+  release_claim(job_id)
+  drop_partials(job_id)
+  set(job_id, 'state', state, 'finished_ms', int(now_ms()))
+  if failure_json then set(job_id, 'failure', failure_json) end
+  if state == 'cancelled' then redis.call('SADD', key(keys.discarded), job_id) end
+  leave_queue(job_id)
+  redis.call('ZREM', key(keys.unclaimed), job_id)
+  redis.call('ZREM', key(keys.listener_leases), job_id)
+  redis.call('SREM', key(keys.unfinished, get(job_id, 'key_name') or ''), job_id)
+  log_event(job_id, event_json)
+  wake_for_end(job_id)
+  if not open_delivery(job_id, state, failure_json, ttl_ms) then keep_for(job_id, ttl_ms) end
+end
+
+local function fail(job_id, failure_json, ttl_ms)
+  local failure = cjson.decode(failure_json)
+  local event = cjson.encode({type = 'failed', code = failure.code, message = failure.message})
+  close(job_id, 'failed', event, failure_json, ttl_ms)
+end
+
+-- A client that cancels a running job was promised that it ends as cancelled, whatever else happens to it. The flag
+-- holds the ms for which the job is then kept.
+local function close_if_cancelled(job_id)
+  local ttl_ms = get(job_id, 'cancel')
+  if not ttl_ms then return false end
+  close(job_id, 'cancelled', '{"type":"cancelled"}', nil, tonumber(ttl_ms))
+  return true
+end
+
+-- A job that goes back to the queue keeps its score, and thus its place.
+local function requeue(job_id, reason)
+  if close_if_cancelled(job_id) then return 'cancelled' end
+  release_claim(job_id)
+  drop_partials(job_id)
+  set(job_id, 'state', 'queued')
+  enter_queue(job_id)
+  publish(job_id, cjson.encode({type = 'requeued', reason = reason}))
+  return 'requeued'
+end
+
+-- Count a claim that ended badly, and requeue the job. At the limit it fails.
+local function requeue_or_fail(job_id, counter, reason, args)
+  if close_if_cancelled(job_id) then return 'cancelled' end
+  if redis.call('HINCRBY', key(keys.job, job_id), counter, 1) >= args.limit then
+    fail(job_id, args.failure, args.ttl_ms)
+    return 'failed'
+  end
+  return requeue(job_id, reason)
+end
+
+-- queued -> cancelled. For a running job set the flag that its worker reads, and that every way out of `running` obeys.
+-- Returns the state before.
+local function cancel(job_id, ttl_ms)
+  local state, claim_no = get(job_id, 'state', 'claim_no')
+  if state == 'queued' then
+    if claim_no == '0' then give_place_back(job_id) end
+    close(job_id, 'cancelled', '{"type":"cancelled"}', nil, ttl_ms)
+  elseif state == 'running' then
+    set(job_id, 'cancel', int(ttl_ms))
+  end
+  return state
+end
+
+-- Args: job_id, owner, ttl_ms. Returns the state before, else what `find_own` returns.
+function commands.cancel(args)
+  local presence = find_own(args.job_id, args.owner)
+  return presence == 'here' and cancel(args.job_id, args.ttl_ms) or presence
+end
+
+-- running -> queued with its checkpoint, at its old place or, if its turn was over, after the audio it was served.
+-- Args: job_id, claim_no, reason, inference_ms. Returns `requeued`, `cancelled` or `stale`.
+function commands.yield(args)
+  if not holds_claim(args) then return 'stale' end
+  record_inference(args.job_id, args.inference_ms)
+  pay_for_turn(args.job_id)
+  return requeue(args.job_id, args.reason)
+end
+
+-- running -> queued | failed: the model process died. Args: job_id, claim_no, inference_ms, limit, and for the limit
+-- failure (JSON text) and ttl_ms. Returns `requeued`, `failed`, `cancelled` or `stale`.
+function commands.crash(args)
+  if not holds_claim(args) then return 'stale' end
+  record_inference(args.job_id, args.inference_ms)
+  return requeue_or_fail(args.job_id, 'engine_crashes', 'engine_crash', args)
+end
+
+-- running -> a final state; a job that is to be cancelled ends as `cancelled`. Args: job_id, claim_no, state, event
+-- (JSON text; absent for a success), failure (JSON text), ttl_ms. Returns `finished`, `already` (this claim finished it
+-- before), `cancelled` (now or before) or `stale`.
+function commands.finish(args)
+  -- The last event carries what is wrong with the transcript, for listeners that only follow events.
+  local function describe_success()
+    local warnings = redis.call('LRANGE', key(keys.warnings, args.job_id), 0, -1)
+    return '{"type":"succeeded","is_complete":' .. tostring(not get(args.job_id, 'incomplete'))
+      .. ',"warnings":[' .. table.concat(warnings, ',') .. ']}'
+  end
+
+  local state, claim_no = get(args.job_id, 'state', 'claim_no')
+  if is_final(state) and tonumber(claim_no) == args.claim_no then
+    return state == 'cancelled' and 'cancelled' or 'already'
+  end
+  if not holds_claim(args) then return 'stale' end
+  if close_if_cancelled(args.job_id) then return 'cancelled' end
+  close(args.job_id, args.state, args.event or describe_success(), args.failure, args.ttl_ms)
+  return args.state == 'cancelled' and 'cancelled' or 'finished'
+end
+
+-- running -> queued | failed, for each job whose worker's lease has expired. Each sweep also advances the lease clock.
+-- Args: limit, and for the limit failure (JSON text) and ttl_ms. Returns the ids of these jobs.
+function commands.sweep(args)
+  local clock_ms = lease_clock_ms()
+  redis.call('HSET', key(keys.lease_clock), 'clock_ms', int(clock_ms), 'ticked_ms', int(now_ms()))
+  local expired = redis.call('ZRANGEBYSCORE', key(keys.running), '-inf', int(clock_ms), 'LIMIT', 0, 100)
+  for _, job_id in ipairs(expired) do requeue_or_fail(job_id, 'worker_losses', 'worker_lost', args) end
+  return expired
+end
+
+-- Cancel each job whose listener lease has expired. Args: ttl_ms. Returns the ids of these jobs.
+function commands.cancel_unattended(args)
+  local leases = key(keys.listener_leases)
+  local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', int(lease_clock_ms()), 'LIMIT', 0, 100)
+  for _, job_id in ipairs(expired) do
+    redis.call('ZREM', leases, job_id)
+    cancel(job_id, args.ttl_ms)
+  end
+  return expired
+end
+
+-- queued -> failed(expired), for jobs that no worker has claimed. Args: queue_ttl_ms, failure (JSON text), ttl_ms.
+-- Returns the ids of these jobs.
+function commands.expire(args)
+  local oldest = int(now_ms() - args.queue_ttl_ms)
+  local expired = redis.call('ZRANGEBYSCORE', key(keys.unclaimed), '-inf', oldest, 'LIMIT', 0, 100)
+  for _, job_id in ipairs(expired) do
+    give_place_back(job_id)
+    fail(job_id, args.failure, args.ttl_ms)
+  end
+  return expired
+end
+
+-- final -> gone; a sweeper deletes its audio. Args: job_id. Returns 1, or 0 if there is no such job or it is not final.
+function commands.delete(args)
+  local job_id = args.job_id
+  local state, key_name = get(job_id, 'state', 'key_name')
+  if not is_final(state) then return 0 end
+  unlist_job(job_id, key_name or '')
+  for _, name in ipairs({keys.job, keys.log, keys.segments, keys.warnings, keys.partials, keys.gone}) do
+    redis.call('DEL', key(name, job_id))
+  end
+  end_delivery(job_id)
+  redis.call('DEL', key(keys.deliveries, job_id))
+  redis.call('SADD', key(keys.discarded), job_id)
+  wake_for_end(job_id)
+  return 1
+end
+
+-- Take jobs whose TTL is over off the lists; Redis has deleted the rest. Returns their number.
+function commands.forget()
+  local due = redis.call('ZRANGEBYSCORE', key(keys.kept_until), '-inf', int(now_ms()), 'LIMIT', 0, 100)
+  for _, kept in ipairs(due) do unlist_job(string.match(kept, '^(%S+) (.*)$')) end
+  return #due
+end

@@ -1,0 +1,30 @@
+-- The workers that are alive.
+
+-- Record that a worker is alive. Args: worker_id, presence (JSON text), takes_jobs, model_state.
+function commands.announce_worker(args)
+  redis.call('ZADD', key(keys.workers), int(now_ms()), args.worker_id)
+  redis.call('HSET', key(keys.presence), args.worker_id, args.presence)
+  redis.call('HSET', key(keys.model_states), args.worker_id, (args.takes_jobs and '1 ' or '0 ') .. args.model_state)
+  return 1
+end
+
+-- Return the presence of each worker seen within presence_ttl_ms, and forget the other workers.
+function commands.read_workers(args)
+  local oldest = int(now_ms() - args.presence_ttl_ms)
+  for _, worker_id in ipairs(redis.call('ZRANGEBYSCORE', key(keys.workers), '-inf', '(' .. oldest)) do
+    redis.call('ZREM', key(keys.workers), worker_id)
+    redis.call('HDEL', key(keys.presence), worker_id)
+    redis.call('HDEL', key(keys.model_states), worker_id)
+  end
+  return redis.call('HVALS', key(keys.presence))
+end
+
+-- Return the model state of each worker seen within that time, as `1 ready`, or `0 ready` if it takes no jobs.
+local function read_model_states(presence_ttl_ms)
+  local states = {}
+  local oldest = int(now_ms() - presence_ttl_ms)
+  for _, worker_id in ipairs(redis.call('ZRANGEBYSCORE', key(keys.workers), oldest, '+inf')) do
+    states[worker_id] = redis.call('HGET', key(keys.model_states), worker_id) or nil
+  end
+  return states
+end
