@@ -1,4 +1,4 @@
-"""The settings of the api, on top of those it shares with the worker."""
+"""The settings of the api, in addition to those that it shares with the worker."""
 
 from pydantic import (
     Field,
@@ -19,96 +19,94 @@ from shared.settings import SharedSettings
 
 
 class ApiSettings(SharedSettings):
-    """Settings of the api, each from the environment variable of its name in capitals."""
+    """Settings of the api. The environment variable of each is its name in capitals."""
 
-    model_config = SettingsConfigDict(hide_input_in_errors=True)  # it may be a key
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # errors must not show keys
 
     host: str = "127.0.0.1"
-    """The address to listen on; `0.0.0.0` for all of this machine."""
+    """The address to listen on. `0.0.0.0` means all addresses of this machine."""
 
     port: int = Field(default=8100, ge=0, le=65_535)
-    """The TCP port to listen on."""
+    """The TCP port to listen on. 0 means any free port."""
 
     listen_fd: NonNegativeInt | None = None
-    """An inherited socket that listens already, used instead of HOST and PORT: it outlives a restart."""
+    """An inherited listening socket, used instead of HOST and PORT. It outlives a restart of the api."""
 
     max_upload_bytes: PositiveInt = 2 << 30
-    """The largest file that is accepted, in bytes."""
+    """Bytes of the largest file that is accepted."""
 
     url_input: bool = False
-    """Whether `POST /v1/jobs` takes a `url` instead of a `file`, and fetches the audio from there."""
+    """Accept a `url` instead of a `file` in `POST /v1/jobs`, and fetch the audio from there."""
 
     url_fetch_timeout_s: float = Field(default=300.0, gt=0, le=3_600)
-    """Seconds within which audio must have been fetched from a `url`, an hour at most; its client waits as
-    long."""
+    """Seconds that fetching the audio of a `url` may take. The client waits for it. An hour at most."""
 
     max_url_fetches: PositiveInt = 16
-    """From how many URLs one api process fetches at once: one more waits for up to 5 s, and is then answered
-    with 429 and Retry-After."""
+    """The number of URLs that one api process fetches at once. A further request waits up to 5 s, and then
+    gets 429 with Retry-After."""
 
     max_url_fetches_per_key: PositiveInt = 4
-    """How many of them one API key may have; without API keys it does not count."""
+    """The number of these fetches that one API key may have. It has no effect without API keys."""
 
     min_audio_s: NonNegativeFloat = 0.1
-    """The shortest audio that is accepted, in seconds, as at OpenAI; 0 accepts all that is not empty."""
+    """Seconds of the shortest audio that is accepted; the default is OpenAI's limit. 0 accepts all audio that
+    is not empty."""
 
     interactive_max_audio_s: NonNegativeFloat = 120.0
-    """The longest audio, in seconds, that is served before batch jobs; longer files are batch by any
+    """Seconds of the longest audio that is served before batch jobs. Longer files are batch jobs at every
     endpoint."""
 
     max_queued_jobs: PositiveInt = 1_000
-    """How many jobs may wait in the queue: one more is answered with 429 and Retry-After. Jobs that run do
-    not count. With several API keys a tenth of it is shared out among them."""
+    """The number of jobs that may wait in the queue. A further request gets 429 with Retry-After. Running
+    jobs do not count. With several API keys, a tenth is reserved and shared out among them."""
 
     max_queued_audio_s: PositiveFloat = 360_000.0
-    """How many seconds of audio may wait in the queue, all jobs together; by default a hundred hours. Where
-    nothing waits, one file is taken whatever its length. With several API keys a tenth of it is shared out
-    among them."""
+    """Seconds of audio that may wait in the queue, all jobs together. An empty queue accepts one file of any
+    length. With several API keys, a tenth is reserved and shared out among them."""
 
     idempotency_ttl_s: PositiveFloat = 86_400.0
-    """Seconds for which an Idempotency-Key stands for the job that it was first sent with."""
+    """Seconds for which an Idempotency-Key stands for its first job."""
 
     sync_wait_s: NonNegativeFloat = 0.0
-    """Seconds that a synchronous call may wait in all, in the queue too; then it is answered with 504, and
-    the job goes on under /v1/jobs. 0 means as long as it takes."""
+    """Seconds that a synchronous call may take, with its wait in the queue. Then it gets 504, and the job
+    goes on under /v1/jobs. 0 means no limit."""
 
     prefer_wait_max_s: NonNegativeInt = 50
-    """Seconds that `Prefer: wait=N` on `POST /v1/jobs` waits at the most: less than the 60 after which many
-    proxies give up."""
+    """The longest `Prefer: wait=N` on `POST /v1/jobs`, in seconds. Many proxies give up after 60 seconds. 0
+    means that the answer never waits."""
 
     stream_resume_s: NonNegativeFloat = 15.0
-    """Seconds after which a streamed transcription that nobody follows any more, at any api process, is
-    cancelled; 0 means at once."""
+    """Seconds until a streamed transcription without a listener is cancelled. 0 means at once."""
 
     heartbeat_s: PositiveFloat = 15.0
-    """Seconds, at the most, between the comments that keep a silent event stream open."""
+    """Seconds between two comments that keep a silent event stream open, at most."""
 
     max_streams: PositiveInt = 6_000
-    """How many event streams may be open in one api process, by all endpoints together: one more is
-    answered with 429 and Retry-After."""
+    """The number of event streams that one api process serves at once, at all endpoints together. A further
+    request gets 429 with Retry-After."""
 
     max_streams_per_key: PositiveInt = 1_000
-    """How many of them one API key may have; without API keys it does not count."""
+    """The number of these streams that one API key may have. It has no effect without API keys."""
 
     stream_send_timeout_s: PositiveFloat = 30.0
-    """Seconds after which a connection is cut whose client takes nothing of what is sent to it."""
+    """Seconds until the connection of a client that reads nothing is cut."""
 
     stream_token_ttl_s: PositiveFloat = 300.0
-    """Seconds for which a stream can begin with a stream token; one that has begun goes on."""
+    """Seconds for which a stream token can start a stream. An open stream goes on."""
 
     drain_s: NonNegativeInt = 5
-    """Seconds that open requests get to end when the api is told to stop."""
+    """Seconds that open requests get when the api stops. 0 means none."""
 
     api_keys: SecretStr = SecretStr("")
-    """The keys that clients must send, with commas between them, or `@` and the path of a file with one a
-    line; see "API keys". Empty: whoever reaches the server may use it."""
+    """The keys that clients must send, separated by commas, or `@` and the path of a file with one key per
+    line. Empty: the server is open to every client."""
 
     cors_origins: str = ""
-    """The web pages that may call the server from a browser: origins such as `https://app.example.com`, with
-    commas between them, or `*` for all. Empty: none."""
+    """The origins whose web pages may call the server from a browser, such as `https://app.example.com`,
+    separated by commas, or `*` for all. Empty: none."""
 
     model_aliases: str = "whisper-1,gpt-4o-transcribe,gpt-4o-mini-transcribe"
-    """Names that stand for whatever model is served, with commas between them. Empty: none."""
+    """Names that stand for any model of the server, separated by commas. Empty: none."""
 
     webhook_secret: SecretStr = SecretStr("")
     """The secret that signs webhooks: `whsec_` and 24 to 64 random bytes in base64. Several with commas
@@ -153,22 +151,22 @@ class ApiSettings(SharedSettings):
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
-        """The secrets in WEBHOOK_SECRET."""
+        """Return the secrets in WEBHOOK_SECRET."""
         return parse_server_secrets(self.webhook_secret.get_secret_value())
 
     @property
     def webhook_waits_s(self) -> tuple[float, ...]:
-        """The waits in WEBHOOK_RETRIES_S."""
+        """Return the waits in WEBHOOK_RETRIES_S, in seconds."""
         return parse_waits_s(self.webhook_retries_s)
 
     @property
     def queue_limits(self) -> QueueLimits:
-        """How much may wait on this server."""
+        """Return the limits of the queue."""
         return QueueLimits(self.max_queued_jobs, self.max_queued_audio_s)
 
     @property
     def model_alias_names(self) -> frozenset[str]:
-        """The names in MODEL_ALIASES."""
+        """Return the names in MODEL_ALIASES."""
         return frozenset(filter(None, map(str.strip, self.model_aliases.split(","))))
 
 
