@@ -19,7 +19,6 @@ from shared.record.connection import connect
 from shared.record.sweeper import Sweeper
 from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
-from worker.audio.decoder_start import DecoderStarter
 from worker.engines.catalog import describe_capabilities
 from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import JobClocks, choose_limits
@@ -61,7 +60,8 @@ class WorkerRuntime:
         self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
         self._tools = JobTools(
             host=self._host,
-            decoders=DecoderStarter(self._media, UploadStore(settings.uploads_dir)),
+            media=self._media,
+            uploads=UploadStore(settings.uploads_dir),
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
         )

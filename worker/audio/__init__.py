@@ -1,1 +1,1 @@
-"""Speech detection, windows and the PCM pipe."""
+"""Speech detection and the cutting of audio into windows."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Protocol
 
 import numpy as np
 
-from worker.audio.vad import Probabilities
+from worker.audio.vad import SileroStream
 from worker.audio.window_plan import WindowConfig, WindowPlan, WindowPlanner, to_samples
 from worker.engines.protocol import Samples, Span, Window
 
@@ -14,19 +13,9 @@ from worker.engines.protocol import Samples, Span, Window
 _PIECE_SAMPLES = 4_096
 
 
-class SpeechDetector(Protocol):
-    """A detector of speech in each 512 samples of a stream, such as `worker.audio.vad.SileroStream`."""
-
-    def detect(self, samples: Samples) -> Probabilities:
-        """Return the probabilities of the chunks that `samples` complete."""
-
-    def finish(self) -> Probabilities:
-        """Return the probability of the last, incomplete chunk; empty if there is none."""
-
-
 def cut_windows(
     blocks: Iterable[Samples],
-    detector: SpeechDetector,
+    detector: SileroStream,
     *,
     config: WindowConfig,
     start_sample: int = 0,

@@ -10,8 +10,9 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Progress
 from shared.jobs import Claim, Failure, FailureCode
+from shared.media.client import MediaService
 from shared.record.transitions import FinishedWindow
-from worker.audio.decoder_start import DecoderStarter
+from shared.upload_store import UploadStore
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopReason, StopRules
 from worker.model import messages
@@ -30,12 +31,19 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobTools:
-    """The collaborators of every transcription of a worker, and the times that an engine has to stop."""
+    """The collaborators of every transcription of a worker, and its times in seconds.
+
+    An engine has a grace to stop. A job waits `decoder_patience_s` for a decoder if there is no room for a
+    process, since another job of this worker would find no more room.
+    """
 
     host: ModelHost
-    decoders: DecoderStarter
+    media: MediaService
+    uploads: UploadStore
     cancel_grace_s: float
     stop_grace_s: float
+    decoder_patience_s: float = 10.0
+    decoder_retry_s: float = 0.5
 
     def grace_s(self, reason: StopReason) -> float:
         """Return the seconds that an engine may take to stop for `reason`."""
@@ -85,15 +93,30 @@ class Transcription:
         """Connect a decoder to the model process by a pipe that this process never reads."""
         reading, writing = os.pipe()
         try:
-            self._tools.decoders.start(
-                self._claim, writing, may_wait=lambda: self._rules.find_reason() is None
-            )
+            self._start_decoder(writing)
             self._host.begin_job(self._claim, reading)
         finally:
             os.close(reading)
             os.close(writing)
         if self._host.state.is_loaded:
             self._clocks.begin_inference()
+
+    def _start_decoder(self, pipe_fd: int) -> None:
+        upload, tools = self._claim.upload, self._tools
+        deadline = time.monotonic() + tools.decoder_patience_s
+        while True:
+            try:
+                return tools.media.decode_into(
+                    tools.uploads.path_of(upload.name),
+                    pipe_fd,
+                    declared_duration_s=upload.duration_s,
+                    start_sample=self._claim.checkpoint.resume_sample,
+                )
+            except MediaServiceDown:
+                if time.monotonic() > deadline or self._rules.find_reason() is not None:
+                    raise
+                _logger.warning("decoder_awaited", job_id=self._claim.job_id)
+                time.sleep(tools.decoder_retry_s)
 
     def _end_without_decoder(self) -> None:
         reason = self._rules.find_reason()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from tests.support.media_files import CLIPS
-from worker.audio.vad import CHUNK_SAMPLES, Probabilities, SileroVad
+from worker.audio.vad import CHUNK_SAMPLES, Probabilities, SileroStream, SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_fixed_windows, cut_windows
 from worker.engines.protocol import Samples, Window
@@ -20,7 +20,7 @@ from worker.engines.protocol import Samples, Window
 CONFIG = WindowConfig(window_s=3.0, min_speech_s=0.0)
 
 
-class LoudnessDetector:
+class LoudnessDetector(SileroStream):
     """A detector that takes loud samples for speech: a chunk's probability is its largest sample."""
 
     def __init__(self) -> None:

@@ -25,7 +25,6 @@ from shared.media.client import MediaService
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
-from worker.audio.decoder_start import DecoderStarter
 from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import ClockLimits, JobClocks
 from worker.jobs.recorder import JobRecorder
@@ -158,10 +157,15 @@ def record(
 ) -> FakeRecorder:
     """Run a transcription, and return the record of the job."""
     recorder = recorder or FakeRecorder()
-    starter = DecoderStarter(
-        cast(MediaService, media or FakeMedia()), UploadStore(Path("uploads")), patience_s=0.05, retry_s=0.001
+    tools = JobTools(
+        cast(ModelHost, host),
+        cast(MediaService, media or FakeMedia()),
+        UploadStore(Path("uploads")),
+        cancel_grace_s=1,
+        stop_grace_s=1,
+        decoder_patience_s=0.05,
+        decoder_retry_s=0.001,
     )
-    tools = JobTools(cast(ModelHost, host), starter, cancel_grace_s=1, stop_grace_s=1)
     clocks = clocks or make_clocks(lambda: 0.0)
     rules = StopRules(recorder.state, clocks, is_stopping=threading.Event())
     Transcription(CLAIM, tools, cast(JobRecorder, recorder), rules).run()
