@@ -1,4 +1,4 @@
-"""Following a job: its events as they come, for programs and for pages in browsers."""
+"""Following a job: its events as they happen, for programs and for pages in browsers."""
 
 import re
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ _TOKEN: dict[str, Any] = {
     "name": "token",
     "in": "query",
     "required": False,
-    "description": "A stream token of this job, instead of `Authorization`: EventSource cannot send that.",
+    "description": "A stream token of this job, for EventSource, which cannot send `Authorization`.",
     "schema": {"type": "string", "examples": ["Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"]},
 }
 
@@ -40,7 +40,7 @@ _TOKEN: dict[str, Any] = {
     openapi_extra={"parameters": [_TOKEN]},
     responses={
         **describe_job_stream(),
-        204: {"description": "The final event has been read: do not come back."},
+        204: {"description": "The final event has been read. Do not reconnect."},
         **describe_errors(InvalidRequest, *FIND_ERRORS, TooManyStreams),
     },
 )
@@ -66,10 +66,10 @@ async def follow_job(
         ),
     ] = None,
 ) -> Response:
-    """The events of the job from the start, or behind the last one that was read, until the final one.
+    """Follow the events of a job, from its start or after the last event that was read, to the final event.
 
-    The header goes before the parameter. A client that was cut off comes back with the last id it has read,
-    and misses none.
+    After a disconnect, send the id of the last event that was read, and no event is lost. The header has
+    priority over the parameter.
     """
     read_ids = [given for given in (last_event_id_header, last_event_id) if given]
     are_sound = all(map(_EVENT_ID.fullmatch, read_ids))
@@ -99,7 +99,7 @@ async def follow_job(
 async def create_stream_token(
     request: Request, response: Response, job: OwnJob, services: ServicesDep
 ) -> StreamTokenBody:
-    """Get a token with which a page in a browser can follow the job by EventSource, for a few minutes."""
+    """Get a token with which a page in a browser can follow the job by EventSource for a few minutes."""
     token = await services.tokens.issue(job.job_id, key_name=find_api_key(request.scope).name)
     response.headers["Cache-Control"] = "no-store"
     return StreamTokenBody(

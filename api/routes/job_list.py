@@ -36,26 +36,26 @@ async def list_all_jobs(
         tuple[JobState, ...],
         Query(
             alias="state",
-            description="Only jobs in this state; send it again for further states.",
+            description="Only jobs in this state. Repeat the parameter for further states.",
             examples=[["queued", "running"]],
         ),
     ] = (),
     limit: Annotated[
-        int, Query(ge=1, le=100, description="How many jobs to answer at the most.", examples=[20])
+        int, Query(ge=1, le=100, description="The maximum number of jobs on the page.", examples=[20])
     ] = 20,
     after: Annotated[
         str,
         Query(
             pattern="^[0-9]{0,15}$",
-            description="The `next_cursor` of the page before; empty for the first page.",
+            description="The `next_cursor` of the page before. Empty for the first page.",
             examples=["41"],
         ),
     ] = "",
 ) -> JobList:
-    """The jobs of the caller's API key, the newest first; where the server asks for no key, all jobs.
+    """List the jobs of the caller's API key, or all jobs of a server without API keys, newest first.
 
-    Pages do not shift while jobs arrive. With few jobs in the `state` asked for, a page may be short, or even
-    empty, though `has_more`.
+    Pages do not shift while jobs arrive. If few jobs are in the `state` asked for, a page may be short or
+    empty although `has_more` is true.
     """
     return await _read_page(
         services.reader,

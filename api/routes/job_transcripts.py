@@ -1,4 +1,4 @@
-"""The transcript of a job, in any format and as often as it is asked for: nothing is transcribed again."""
+"""The transcript of a finished job, in any format and any number of times."""
 
 from typing import Annotated
 
@@ -33,10 +33,10 @@ async def read_transcript(
     job: OwnJob,
     services: ServicesDep,
     shape: Annotated[
-        ResponseFormat, Query(alias="format", description="In which form to answer.", examples=["srt"])
+        ResponseFormat, Query(alias="format", description="The format of the answer.", examples=["srt"])
     ] = ResponseFormat.JSON,
 ) -> Response:
-    """The transcript of a job that has succeeded, in the format that is asked for."""
+    """Get the transcript of a job that has succeeded. Nothing is transcribed again."""
     check_success(job, is_awaited=False)
     with_words = job.request.word_timestamps is WordTimestamps.REQUIRED
     body, media_type = await services.rendering.render(

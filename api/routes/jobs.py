@@ -70,7 +70,7 @@ async def create_job(
     responses=describe_errors(*FIND_ERRORS),
 )
 async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
-    """The job as it stands, with the transcript when it has succeeded."""
+    """Get the job as it stands, with its transcript if it has succeeded."""
     return await _answer_job(services, job, 200)
 
 
@@ -78,17 +78,17 @@ async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
     "/{job_id}",
     response_model=JobBody,
     responses={
-        200: {"description": "It was queued and is cancelled."},
+        200: {"description": "The job was queued, and is cancelled."},
         202: {
             "model": JobBody,
-            "description": "It is running and will be cancelled, whatever its worker does.",
+            "description": "The job is running, and will be cancelled.",
         },
-        204: {"description": "It was final and is deleted, with its audio."},
+        204: {"description": "The job was final, and is deleted with its audio."},
         **describe_errors(*FIND_ERRORS),
     },
 )
 async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep) -> Response:
-    """Cancel a job that is not final, and delete its audio; delete one that is final."""
+    """Cancel a job that is not final, or delete a final job. Both delete its audio."""
     state = find_state(request.scope)
     call = cancel_job(job_id, ttl_s=services.settings.job_ttl_s, owner=state.api_key.owner)
     was = require_found(job_id, await services.runner.run(call))

@@ -1,4 +1,4 @@
-"""The hub wakes those who listen, through every way in which its connection can break."""
+"""The hub wakes listeners, however its connection breaks."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ async def test_a_message_wakes_all_listeners_of_its_job_and_no_others(hub: Event
         assert not other.is_set()
 
 
-async def test_who_waits_for_the_end_is_woken_by_nothing_else(hub: EventHub, redis_url: str) -> None:
+async def test_a_listener_for_the_end_is_not_woken_by_other_events(hub: EventHub, redis_url: str) -> None:
     with hub.listen("a") as listener, hub.listen("a", only_for_end=True) as waiting:
         publish(redis_url, "a")
         await asyncio.wait_for(listener.wait(), WITHIN_S)
@@ -59,16 +59,14 @@ async def test_who_waits_for_the_end_is_woken_by_nothing_else(hub: EventHub, red
     assert not hub.has_listeners("a")
 
 
-async def test_it_knows_who_listens(hub: EventHub) -> None:
+async def test_it_lists_the_jobs_that_have_listeners(hub: EventHub) -> None:
     assert not hub.has_listeners("a")
     with hub.listen("a"):
         assert hub.has_listeners("a")
     assert not hub.has_listeners("a")
 
 
-async def test_a_connection_that_is_cut_is_made_again_and_everybody_is_woken(
-    hub: EventHub, redis_url: str
-) -> None:
+async def test_a_cut_connection_is_made_again_and_wakes_all_listeners(hub: EventHub, redis_url: str) -> None:
     with hub.listen("a") as wake_up:
         with redis.Redis.from_url(redis_url) as connection:
             connection.client_kill_filter(_type="pubsub")
@@ -78,7 +76,7 @@ async def test_a_connection_that_is_cut_is_made_again_and_everybody_is_woken(
         await asyncio.wait_for(wake_up.wait(), WITHIN_S)
 
 
-async def test_who_waits_for_the_end_looks_again_behind_a_gap(hub: EventHub, redis_url: str) -> None:
+async def test_a_listener_for_the_end_is_woken_after_a_gap(hub: EventHub, redis_url: str) -> None:
     with hub.listen("a", only_for_end=True) as waiting:
         with redis.Redis.from_url(redis_url) as connection:
             connection.client_kill_filter(_type="pubsub")
@@ -122,9 +120,7 @@ async def test_a_half_open_connection_is_noticed(
     await _end(running)
 
 
-async def test_it_ends_when_it_is_cancelled_at_whatever_moment(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_ends_at_any_moment_it_is_cancelled(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_hub, "PING_INTERVAL_S", 0.004)
     hubs = [EventHub(redis_url) for _ in range(40)]
     running = [asyncio.create_task(hub.run()) for hub in hubs]
@@ -136,7 +132,7 @@ async def test_it_ends_when_it_is_cancelled_at_whatever_moment(
     assert not pending
 
 
-async def test_closing_wakes_everybody(hub: EventHub) -> None:
+async def test_closing_wakes_all_listeners(hub: EventHub) -> None:
     with hub.listen("a") as wake_up:
         hub.close()
         assert wake_up.is_set()

@@ -1,4 +1,4 @@
-"""A follower gets every event once, in order, wherever it begins and whatever happens to Redis."""
+"""A follower gets every event once and in order, from any event on and through outages of Redis."""
 
 import asyncio
 import contextlib
@@ -163,14 +163,12 @@ async def test_many_followers_share_few_connections(followed: Followed, redis_ur
     assert all(events == received[0] for events in received)
 
 
-async def test_following_ends_when_the_job_is_deleted_or_was_never_there(followed: Followed) -> None:
+async def test_following_ends_when_there_is_no_job(followed: Followed) -> None:
     assert await collect(followed.follower) == []
 
 
 @pytest.mark.parametrize("steps", range(8))
-async def test_a_follower_that_is_cancelled_ends_at_whatever_step_of_a_read(
-    followed: Followed, steps: int
-) -> None:
+async def test_a_follower_ends_at_any_step_of_a_read_it_is_cancelled(followed: Followed, steps: int) -> None:
     begin_job(followed.record)
     async with aclosing(followed.follower.follow_pages("7", after_id=LOG_START)) as pages:
         await anext(pages)  # opens a connection, which the next read uses
@@ -220,7 +218,7 @@ async def test_a_restart_of_redis_is_waited_for_and_loses_nothing(
     assert names(events) == ["queued", "started", "succeeded"]
 
 
-async def test_patience_with_redis_has_an_end(
+async def test_an_outage_of_redis_ends_the_read_after_a_limit(
     mortal: Followed, mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_reader, "PATIENCE_S", 0.2)

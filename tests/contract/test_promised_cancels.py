@@ -1,4 +1,4 @@
-"""A cancel that was promised is kept, whatever the worker does then: on a fake and on a real server."""
+"""A promised cancel is kept, whatever the worker does then, on a fake and on a real server."""
 
 import time
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def test_a_running_job_that_was_cancelled_ends_so_whatever_its_worker_does(
 
 
 @pytest.mark.parametrize("end", [crash, lose_worker])
-def test_it_ends_so_where_the_job_would_fail_for_its_losses(runner: ScriptRunner, end: Ending) -> None:
+def test_it_ends_so_although_its_losses_are_at_the_limit(runner: ScriptRunner, end: Ending) -> None:
     submit(runner, "1")
     for _ in range(2):
         end(runner, claim(runner))
@@ -102,9 +102,7 @@ def assert_cancelled(runner: ScriptRunner) -> None:
 
 
 @pytest.mark.parametrize("end", ["succeed", "fail", "cancel"])
-def test_a_finish_that_is_repeated_hears_again_that_the_job_is_cancelled(
-    runner: ScriptRunner, end: str
-) -> None:
+def test_a_repeated_finish_gets_the_answer_cancelled_again(runner: ScriptRunner, end: str) -> None:
     submit(runner, "1")
     claimed = claim(runner)
     runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
@@ -113,7 +111,7 @@ def test_a_finish_that_is_repeated_hears_again_that_the_job_is_cancelled(
 
 
 @endings
-def test_its_idempotency_key_stands_for_no_doomed_job(runner: ScriptRunner, end: Ending) -> None:
+def test_its_idempotency_key_is_free_for_a_new_job(runner: ScriptRunner, end: Ending) -> None:
     submit(runner, "1")
     claimed = claim(runner)
     runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
@@ -122,7 +120,7 @@ def test_its_idempotency_key_stands_for_no_doomed_job(runner: ScriptRunner, end:
 
 
 @endings
-def test_a_sweeper_deletes_its_audio_should_nobody_else(redis_url: str, tmp_path: Path, end: Ending) -> None:
+def test_a_sweeper_deletes_its_audio(redis_url: str, tmp_path: Path, end: Ending) -> None:
     runner = connect(redis_url)
     settings = SharedSettings(redis_url=redis_url, data_dir=tmp_path)
     settings.uploads_dir.mkdir()

@@ -1,4 +1,4 @@
-"""Clients that read nothing cost nothing: what they do not read waits in the log, until they are cut."""
+"""Clients that read nothing cost nothing: their events stay in the log until they are cut."""
 
 import re
 import socket
@@ -90,7 +90,7 @@ def is_cut(client: socket.socket) -> bool:
     return False
 
 
-def test_who_reads_nothing_is_cut_and_its_place_is_free_again(api: httpx.Client, redis_url: str) -> None:
+def test_a_client_that_reads_nothing_is_cut_and_its_slot_is_free(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     with silent_client(api, get(f"{url}/events")) as client:
         wait_for(lambda: is_full(api, redis_url))
@@ -99,7 +99,7 @@ def test_who_reads_nothing_is_cut_and_its_place_is_free_again(api: httpx.Client,
         assert is_cut(client)
 
 
-def test_it_is_cut_when_all_has_been_written_too(api: httpx.Client, redis_url: str) -> None:
+def test_it_is_cut_after_the_last_event_was_written_too(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
     connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
@@ -109,9 +109,7 @@ def test_it_is_cut_when_all_has_been_written_too(api: httpx.Client, redis_url: s
         assert is_cut(client)
 
 
-def test_a_transcription_that_nobody_reads_is_cancelled_as_one_that_is_left(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_a_transcription_whose_client_reads_nothing_is_cancelled(api: httpx.Client, redis_url: str) -> None:
     endless = Script(first=[Loading("x" * EVENT_BYTES, 0.0)] * 10_000)
     with ScriptedWorker(redis_url, endless) as worker:
         form = httpx.Request(
@@ -126,7 +124,7 @@ def test_a_transcription_that_nobody_reads_is_cancelled_as_one_that_is_left(
             wait_for(lambda: api.get(f"/v1/jobs/{job_id}").json()["state"] == "cancelled")
 
 
-def test_who_reads_slowly_gets_every_event_in_order(api: httpx.Client, redis_url: str) -> None:
+def test_a_slow_client_gets_every_event_in_order(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
     connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
@@ -143,7 +141,7 @@ def test_who_reads_slowly_gets_every_event_in_order(api: httpx.Client, redis_url
     assert [int(number) for number in re.findall(rb'"elapsed_s":(\d+)', received)] == list(range(EVENTS))
 
 
-def test_many_who_read_nothing_take_no_memory_and_hold_up_nobody(
+def test_many_stalled_clients_take_no_memory_and_delay_no_other(
     make_server: Callable[..., RealServer],
 ) -> None:
     server = make_server(STREAM_SEND_TIMEOUT_S="600")

@@ -82,7 +82,7 @@ def test_a_page_that_is_just_full_is_the_last(api: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_listed_job_says_all_but_its_transcript(api: httpx.Client) -> None:
+def test_a_listed_job_has_everything_but_its_transcript(api: httpx.Client) -> None:
     job_id = submit(api, metadata='{"order": 17}', language="en")
     wait_for(lambda: api.get(f"/v1/jobs/{job_id}").json()["state"] == "succeeded")
     (listed,) = read_list(api)["data"]
@@ -125,7 +125,7 @@ def test_rare_jobs_are_found_in_bounded_steps_and_nothing_is_left_out(
     ("name", "value"),
     [("limit", "0"), ("limit", "101"), ("limit", "x"), ("after", "x"), ("after", "-1"), ("state", "done")],
 )
-def test_what_makes_no_sense_is_refused(api: httpx.Client, name: str, value: str) -> None:
+def test_invalid_parameters_are_refused(api: httpx.Client, name: str, value: str) -> None:
     answer = api.get("/v1/jobs", params={name: value})
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
@@ -146,7 +146,7 @@ def test_a_key_lists_its_own_jobs_and_no_others(
 
 
 @pytest.mark.usefixtures("worker")
-def test_jobs_that_were_deleted_or_have_expired_are_listed_no_longer(
+def test_deleted_and_expired_jobs_are_not_listed(
     api: httpx.Client, redis_url: str, lab: httpx.Client
 ) -> None:
     kept, deleted, expired = (submit(lab) for _ in range(3))
@@ -174,5 +174,5 @@ def test_a_job_is_gone_to_its_own_key_and_unknown_to_others(
         assert shop.get(f"/v1/jobs/{job_id}{part}").status_code == 404
 
 
-def test_forgetting_answers_how_many_jobs_it_was(redis_url: str) -> None:
+def test_forgetting_answers_the_number_of_jobs(redis_url: str) -> None:
     assert connect(redis_url).run(forget_jobs()) == 0

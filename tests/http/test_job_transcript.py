@@ -1,4 +1,4 @@
-"""`GET /v1/jobs/{id}/transcript` over real HTTP: any format at any time, or a code that says why not."""
+"""`GET /v1/jobs/{id}/transcript` over real HTTP: any format at any time, or the code of the reason."""
 
 import httpx
 import pytest
@@ -55,9 +55,7 @@ def test_any_format_can_be_fetched_again_and_again_from_one_transcription(
 
 
 @pytest.mark.parametrize("shape", FORMATS)
-def test_it_is_what_the_synchronous_call_would_have_answered(
-    api: httpx.Client, redis_url: str, shape: str
-) -> None:
+def test_it_equals_the_answer_of_the_synchronous_call(api: httpx.Client, redis_url: str, shape: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         at_once = api.post("/v1/audio/transcriptions", files=FILES, data={"response_format": shape})
         location = submit(api, response_format=shape)
@@ -67,7 +65,7 @@ def test_it_is_what_the_synchronous_call_would_have_answered(
     assert later.headers["content-type"] == at_once.headers["content-type"]
 
 
-def test_words_that_were_asked_for_are_there_in_both_kinds_of_json(api: httpx.Client, redis_url: str) -> None:
+def test_requested_words_are_in_json_and_verbose_json(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         location = submit(api, return_timestamps="true", language="en")
         end(api, location)
@@ -88,7 +86,7 @@ def test_words_that_were_asked_for_are_there_in_both_kinds_of_json(api: httpx.Cl
         ("verbose_json", WordTimestamps.WELCOME),
     ],
 )
-def test_who_says_that_it_will_fetch_subtitles_has_them_timed_by_words(
+def test_announced_subtitles_are_timed_by_words(
     api: httpx.Client, redis_url: str, shape: str, word_timestamps: WordTimestamps
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
@@ -96,7 +94,7 @@ def test_who_says_that_it_will_fetch_subtitles_has_them_timed_by_words(
     assert worker.claims[0].request.word_timestamps is word_timestamps
 
 
-def test_text_that_may_be_missing_is_told_of_in_headers(api: httpx.Client, redis_url: str) -> None:
+def test_headers_warn_of_missing_text(api: httpx.Client, redis_url: str) -> None:
     warning = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
     with ScriptedWorker(redis_url, Script(SCRIPT.segments, warnings=(warning,), is_complete=False)):
         location = submit(api)
@@ -125,7 +123,7 @@ def test_a_job_without_a_transcript_says_why(api: httpx.Client, redis_url: str) 
     assert "it died" in refusal.json()["error"]["message"]
 
 
-def test_a_format_that_there_is_none_of_is_refused(api: httpx.Client, redis_url: str) -> None:
+def test_an_unknown_format_is_refused(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         location = submit(api)
         end(api, location)
@@ -144,9 +142,7 @@ def test_a_job_whose_ttl_is_over_is_gone_and_one_that_never_was_is_unknown(
     assert code_of(api.get(f"/v1/jobs/never{visit}"), 404) == "job_not_found"
 
 
-def test_a_job_that_is_gone_cannot_be_deleted_and_one_that_was_deleted_is_unknown(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_a_gone_job_cannot_be_deleted_and_a_deleted_job_is_unknown(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         gone, deleted = submit(api), submit(api)
         end(api, gone)

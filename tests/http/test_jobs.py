@@ -1,8 +1,9 @@
-"""`/v1/jobs` over real HTTP: submit, look, follow from any point, cancel, delete."""
+"""`/v1/jobs` over real HTTP: submit, poll, follow from any event, cancel, delete."""
 
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,8 +13,10 @@ from httpx_sse import ServerSentEvent, connect_sse
 from shared.events import Loading
 from shared.jobs import Failure, FailureCode, Priority
 from shared.record.keys import KEY_PREFIX
+from shared.record.scripts import AsyncScriptRunner, RecordCall
 from shared.transcripts import Segment, TranscriptWarning, WarningCode
 from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import record_job
 from tests.support.scripted_worker import HeldWorker, Script, ScriptedWorker
 from tests.support.server import wait_for
 
@@ -65,9 +68,7 @@ def test_a_job_and_its_events_name_the_engine(api: httpx.Client, redis_url: str)
     assert started.json() == {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}
 
 
-def test_text_that_may_be_missing_is_told_of_by_the_job_and_by_its_last_event(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_the_job_and_its_last_event_warn_of_missing_text(api: httpx.Client, redis_url: str) -> None:
     warning = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
     with ScriptedWorker(redis_url, Script([SEGMENT], warnings=(warning,), is_complete=False)):
         url = submit(api)
@@ -80,9 +81,7 @@ def test_text_that_may_be_missing_is_told_of_by_the_job_and_by_its_last_event(
     assert api.get(url).json()["transcript"].items() >= told.items()
 
 
-def test_jobs_that_wait_know_their_position_and_interactive_ones_go_first(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_queued_jobs_have_a_position_and_interactive_jobs_go_first(api: httpx.Client, redis_url: str) -> None:
     with HeldWorker(redis_url, SCRIPT) as worker:
         submit(api)
         worker.wait_for_claim()
@@ -107,7 +106,7 @@ def test_metadata_is_given_back_untouched_whatever_becomes_of_the_job(
     assert (job["state"], job["metadata"]) == ("succeeded", metadata)
 
 
-def test_metadata_that_is_no_small_object_is_refused_and_nothing_of_it_is_kept(
+def test_metadata_other_than_a_small_object_is_refused(
     api: httpx.Client, redis_url: str, uploads: Path
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
@@ -118,9 +117,7 @@ def test_metadata_that_is_no_small_object_is_refused_and_nothing_of_it_is_kept(
     assert api.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_job_knows_when_it_will_be_done_and_whether_a_model_is_there(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_a_job_has_an_eta_and_the_state_of_the_model(api: httpx.Client, redis_url: str) -> None:
     with HeldWorker(redis_url, SCRIPT) as worker:
         running = submit(api)
         worker.wait_for_claim()
@@ -167,9 +164,7 @@ def test_a_late_listener_gets_all_events_from_the_start(api: httpx.Client, redis
     assert len({event.id for event in late}) == len(late)
 
 
-def test_a_listener_comes_back_to_where_it_was_and_not_after_the_end(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_a_listener_resumes_where_it_was_but_not_after_the_end(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         url = submit(api)
         events = follow(api, url)
@@ -179,7 +174,7 @@ def test_a_listener_comes_back_to_where_it_was_and_not_after_the_end(
     assert api.get(f"{url}/events", headers={"Last-Event-ID": events[-1].id}).status_code == 204
 
 
-def test_a_listener_is_told_once_when_to_come_back(api: httpx.Client, redis_url: str) -> None:
+def test_a_listener_gets_the_reconnection_time_once(api: httpx.Client, redis_url: str) -> None:
     with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api)
         worker.go_on.set()
@@ -204,7 +199,7 @@ def test_partials_are_live_and_silence_is_filled_with_comments(api: httpx.Client
 
 
 @pytest.mark.parametrize("given", ["abc", "1-2-3", "$", "1 2"])
-def test_an_id_that_is_none_is_refused(api: httpx.Client, redis_url: str, given: str) -> None:
+def test_a_malformed_event_id_is_refused(api: httpx.Client, redis_url: str, given: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         url = submit(api)
         answer = api.get(f"{url}/events", params={"last_event_id": given})
@@ -213,6 +208,36 @@ def test_an_id_that_is_none_is_refused(api: httpx.Client, redis_url: str, given:
         )
     assert answer.status_code == both.status_code == 400
     assert answer.json()["error"]["param"] == "last_event_id"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls on the record that read a job or renew its lease, in their order."""
+    names: list[str] = []
+    run = AsyncScriptRunner.run
+
+    async def note_and_run(runner: AsyncScriptRunner, call: RecordCall[Any]) -> Any:
+        if call.name in {"read_job", "read_log", "renew_listeners"}:
+            names.append(call.name)
+        return await run(runner, call)
+
+    monkeypatch.setattr(AsyncScriptRunner, "run", note_and_run)
+    return names
+
+
+def test_a_poll_asks_redis_once(api: httpx.Client, redis_url: str, calls: list[str]) -> None:
+    assert api.get(record_job(redis_url)).status_code == 200
+    assert calls == ["read_job"]
+
+
+def test_a_listener_gets_its_first_event_after_two_calls(
+    api: httpx.Client, redis_url: str, calls: list[str]
+) -> None:
+    location = record_job(redis_url)
+    calls.clear()
+    with api.stream("GET", f"{location}/events") as answer:
+        next(answer.iter_lines())
+        assert calls[:2] == ["read_log", "renew_listeners"]
 
 
 def test_an_unknown_job_is_not_found_at_any_endpoint(api: httpx.Client) -> None:
@@ -235,7 +260,7 @@ def test_deleting_cancels_a_queued_job_and_its_audio_is_gone(
         assert follow(api, url)[-1].event == "cancelled"
 
 
-def test_deleting_asks_the_worker_of_a_running_job_to_stop(api: httpx.Client, redis_url: str) -> None:
+def test_deleting_a_running_job_stops_its_worker(api: httpx.Client, redis_url: str) -> None:
     with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api)
         worker.wait_for_claim()
@@ -259,7 +284,7 @@ def test_deleting_a_final_job_removes_it_with_its_audio(
     assert api.delete(url).status_code == 404
 
 
-def test_a_path_or_method_that_is_not_there_is_answered_in_the_usual_shape(api: httpx.Client) -> None:
+def test_an_unknown_path_or_method_is_answered_in_the_usual_shape(api: httpx.Client) -> None:
     for answer, status in ((api.get("/v1/nothing"), 404), (api.put("/v1/jobs"), 405)):
         assert answer.status_code == status
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}

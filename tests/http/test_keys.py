@@ -1,4 +1,4 @@
-"""API keys over real HTTP: who has none gets nowhere, and a key sees its own jobs and no others."""
+"""API keys over real HTTP: requests without a key are refused, and a key sees its own jobs only."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +51,7 @@ def test_probes_and_documentation_need_no_key(keyed: httpx.Client, held_worker: 
 @pytest.mark.parametrize(
     "path", ["/v1/jobs/no", "/v1/audio/transcriptions", "/nothing", "/health/", "/docs/x", "/", "/metrics"]
 )
-def test_all_else_needs_one(keyed: httpx.Client, path: str) -> None:
+def test_all_other_paths_need_a_key(keyed: httpx.Client, path: str) -> None:
     answer = keyed.get(path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -69,7 +69,7 @@ def test_all_else_needs_one(keyed: httpx.Client, path: str) -> None:
     "header",
     ["Bearer nonsense", f"Bearer {LAB}x", f"Bearer lab={LAB}", f"Bearer {LAB} {SHOP}", "Bearer \xfc"],
 )
-def test_a_wrong_key_is_refused_and_not_said_back(keyed: httpx.Client, header: str) -> None:
+def test_a_wrong_key_is_refused_and_not_shown(keyed: httpx.Client, header: str) -> None:
     answer = keyed.get("/v1/jobs/no", headers={b"Authorization": header.encode("latin-1")})
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "invalid_api_key"
@@ -78,7 +78,7 @@ def test_a_wrong_key_is_refused_and_not_said_back(keyed: httpx.Client, header: s
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", f"Basic {LAB}", LAB])
-def test_what_is_no_bearer_is_no_key(keyed: httpx.Client, header: str) -> None:
+def test_only_a_bearer_header_is_a_key(keyed: httpx.Client, header: str) -> None:
     answer = keyed.get("/v1/jobs/no", headers={"Authorization": header})
     assert answer.json()["error"]["code"] == "missing_api_key"
 
@@ -114,7 +114,7 @@ def test_a_key_sees_its_own_job(keyed: httpx.Client, held_worker: HeldWorker) ->
     assert keyed.delete(url, headers=bearing(LAB)).status_code == 204
 
 
-def test_the_job_of_another_key_is_answered_as_one_that_is_not_there(
+def test_the_job_of_another_key_is_answered_like_an_unknown_job(
     keyed: httpx.Client, held_worker: HeldWorker
 ) -> None:
     url = submit(keyed, LAB)
@@ -128,7 +128,7 @@ def test_the_job_of_another_key_is_answered_as_one_that_is_not_there(
     assert keyed.get(url, headers=bearing(LAB)).json()["state"] in {"queued", "running"}
 
 
-def test_a_job_of_nobody_is_seen_by_no_key_and_all_are_seen_without_keys(
+def test_a_job_without_a_key_is_seen_by_no_key(
     keyed: httpx.Client, api: httpx.Client, held_worker: HeldWorker
 ) -> None:
     of_nobody = api.post("/v1/jobs", files=FILES).headers["location"]
@@ -137,7 +137,7 @@ def test_a_job_of_nobody_is_seen_by_no_key_and_all_are_seen_without_keys(
     assert api.get(of_lab).status_code == 200
 
 
-def test_a_header_that_tells_less_than_there_is_passes_no_limit_of_a_key(
+def test_a_false_duration_in_a_header_passes_no_limit_of_a_key(
     keyed: httpx.Client, held_worker: HeldWorker
 ) -> None:
     files = {"file": write_silent_flac(20, declared_samples=16_000)}
@@ -191,7 +191,7 @@ def test_a_refused_job_leaves_no_upload(
     assert len(list(keyed_api.uploads.iterdir())) == before
 
 
-def test_the_description_names_the_scheme_and_what_it_brings(keyed: httpx.Client, api: httpx.Client) -> None:
+def test_the_openapi_document_names_the_scheme_and_its_errors(keyed: httpx.Client, api: httpx.Client) -> None:
     described, without = (client.get("/openapi.json").json() for client in (keyed, api))
     schemes = described["components"]["securitySchemes"]
     assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")

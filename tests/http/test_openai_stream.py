@@ -1,4 +1,4 @@
-"""`stream=true` over real HTTP: what OpenAI's clients understand is on the wire, and nothing else."""
+"""`stream=true` over real HTTP: it sends only events that OpenAI's clients understand."""
 
 import json
 import threading
@@ -67,7 +67,7 @@ def test_deltas_then_done_then_the_end_and_nothing_else(api: httpx.Client, redis
     assert answer.headers["x-job-id"] == worker.claims[0].job_id
 
 
-def test_what_the_engine_counted_is_the_usage(api: httpx.Client, redis_url: str) -> None:
+def test_the_tokens_that_the_engine_counted_are_the_usage(api: httpx.Client, redis_url: str) -> None:
     script = Script(SCRIPT.segments, token_counts=TokenCounts(text_input=9, audio_input=26, output=5))
     with ScriptedWorker(redis_url, script):
         with open_stream(api) as answer:
@@ -83,9 +83,7 @@ def test_what_the_engine_counted_is_the_usage(api: httpx.Client, redis_url: str)
     assert plain["usage"] == {"type": "duration", "seconds": 2}
 
 
-def test_the_headers_keep_everybody_on_the_way_from_holding_it_back(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_the_headers_keep_proxies_from_buffering(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT), open_stream(api) as answer:
         answer.read()
     assert answer.status_code == 200
@@ -107,7 +105,7 @@ def test_each_delta_is_sent_while_the_worker_works(api: httpx.Client, redis_url:
         assert list(bodies)[-1]["text"] == "Hello there."
 
 
-def test_silence_is_done_with_an_empty_text(api: httpx.Client, redis_url: str) -> None:
+def test_silence_ends_with_an_empty_text(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, Script()), open_stream(api) as answer:
         assert list(read_bodies(answer)) == [{"type": "transcript.text.done", "text": ""}]
 
@@ -184,7 +182,7 @@ def test_text_that_differs_after_a_crash_ends_the_stream_but_not_the_job(
     assert job["text"] == "Hello there."
 
 
-def test_who_leaves_cancels_the_job_at_once(api: httpx.Client, redis_url: str) -> None:
+def test_a_disconnect_cancels_the_job_at_once(api: httpx.Client, redis_url: str) -> None:
     endless = Script(partials=["a"], first=[Loading("weights", 0.0)] * 100_000)
     with ScriptedWorker(redis_url, endless, step=lambda: time.sleep(0.005)):
         with open_stream(api) as answer:
@@ -203,7 +201,7 @@ def test_who_leaves_cancels_the_job_at_once(api: httpx.Client, redis_url: str) -
         ({"timestamp_granularities[]": "word"}, 400),
     ],
 )
-def test_what_cannot_be_streamed_is_refused_before_the_first_byte(
+def test_parameters_that_cannot_be_streamed_are_refused_at_once(
     api: httpx.Client, redis_url: str, uploads: Path, fields: dict[str, str], status: int
 ) -> None:
     with ScriptedWorker(redis_url), open_stream(api, **fields) as answer:
@@ -214,7 +212,7 @@ def test_what_cannot_be_streamed_is_refused_before_the_first_byte(
     assert list(uploads.iterdir()) == []
 
 
-def test_what_is_no_audio_is_refused_before_the_first_byte(api: httpx.Client, redis_url: str) -> None:
+def test_a_file_without_audio_is_refused_before_the_first_byte(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url):
         answer = api.post(URL, files={"file": ("a.wav", b"no audio at all")}, data={"stream": "true"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")

@@ -62,13 +62,13 @@ def test_a_job_that_fails_in_time_is_answered_as_it_is(api: httpx.Client, redis_
 
 
 @pytest.mark.usefixtures("held_worker")
-def test_a_job_that_takes_longer_is_accepted_and_the_longest_wait_is_the_setting(hasty: httpx.Client) -> None:
+def test_a_longer_job_is_accepted_after_the_longest_wait(hasty: httpx.Client) -> None:
     answer = submit(hasty, "wait=9999")
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
     assert answer.json()["state"] in {"queued", "running"}
 
 
-def test_a_job_that_was_taken_in_is_answered_so_when_redis_falls_silent_then(
+def test_a_submitted_job_is_answered_although_redis_stops_answering(
     hasty: httpx.Client, held_worker: HeldWorker, session_redis: RedisServer
 ) -> None:
     with ThreadPoolExecutor() as pool:
@@ -85,19 +85,19 @@ def test_a_job_that_was_taken_in_is_answered_so_when_redis_falls_silent_then(
 
 @pytest.mark.usefixtures("held_worker")
 @pytest.mark.parametrize("prefer", ["", "respond-async", "wait", "wait=soon", "wait=-1", 'x="wait=3,wait=4"'])
-def test_without_a_wait_that_makes_sense_the_answer_comes_at_once(api: httpx.Client, prefer: str) -> None:
+def test_with_an_invalid_wait_the_answer_comes_at_once(api: httpx.Client, prefer: str) -> None:
     answer = submit(api, prefer)
     assert answer.status_code == 202
     assert "preference-applied" not in answer.headers
 
 
 @pytest.mark.usefixtures("held_worker")
-def test_a_wait_of_zero_is_no_wait(api: httpx.Client) -> None:
+def test_a_wait_of_zero_ends_at_once(api: httpx.Client) -> None:
     answer = submit(api, "wait=0")
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
 
 
-def test_a_client_that_leaves_while_it_waits_does_not_cancel_the_job(
+def test_a_disconnect_during_the_wait_does_not_cancel_the_job(
     api: httpx.Client, held_worker: HeldWorker
 ) -> None:
     with pytest.raises(httpx.ReadTimeout):

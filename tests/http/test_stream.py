@@ -1,4 +1,4 @@
-"""`POST /v1/audio/transcriptions/stream` over real HTTP: text as it comes, and a grace for who is cut off."""
+"""`POST /v1/audio/transcriptions/stream` over real HTTP: text as it comes, and time to resume."""
 
 import json
 import threading
@@ -56,7 +56,7 @@ def test_text_grows_and_ends_with_the_final_one_and_done(api: httpx.Client, redi
     assert done == {"done": True}
 
 
-def test_the_final_text_says_who_made_it_and_what_may_be_missing(api: httpx.Client, redis_url: str) -> None:
+def test_the_final_text_has_the_engine_and_the_warnings(api: httpx.Client, redis_url: str) -> None:
     warning = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
     with ScriptedWorker(redis_url, Script(SCRIPT.segments, warnings=(warning,), is_complete=False)):
         unnamed, _ = read_stream(api)
@@ -81,7 +81,7 @@ def test_each_partial_is_sent_while_the_worker_works(api: httpx.Client, redis_ur
         assert list(unnamed)[-1] == {"done": True}
 
 
-def test_named_events_tell_the_job_its_place_and_its_progress(api: httpx.Client, redis_url: str) -> None:
+def test_named_events_have_the_job_its_position_and_its_progress(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
         _, named = read_stream(api)
     assert named[:5] == [
@@ -93,9 +93,7 @@ def test_named_events_tell_the_job_its_place_and_its_progress(api: httpx.Client,
     ]
 
 
-def test_the_language_that_was_asked_for_is_shown_before_one_is_known(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_the_language_hint_is_shown_before_a_language_is_detected(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, Script(partials=["Guten"])):
         unnamed, _ = read_stream(api, language="German")
     assert {event.get("language", "de") for event in unnamed} == {"de"}
@@ -109,14 +107,14 @@ def test_a_failure_is_the_last_event(api: httpx.Client, redis_url: str) -> None:
     }
 
 
-def test_what_is_wrong_with_the_request_is_said_before_the_stream(api: httpx.Client, redis_url: str) -> None:
+def test_an_invalid_request_is_answered_before_the_stream(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url):
         answer = api.post(URL, files=FILES, data={"language": "Klingon"})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "language"
 
 
-def test_text_goes_on_behind_the_last_finished_window_of_a_job_that_was_queued_again(
+def test_text_of_a_requeued_job_goes_on_after_its_last_finished_window(
     api: httpx.Client, redis_url: str
 ) -> None:
     worker = HandWorker(redis_url)

@@ -1,4 +1,4 @@
-"""As many streams as may be, by all endpoints together: one more is refused before anything comes of it."""
+"""The limits on open streams, of all endpoints together. A stream too many submits no job."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def has_room(client: httpx.Client, redis_url: str) -> bool:
         return not is_refused(answer)
 
 
-def test_streams_of_all_endpoints_count_and_none_gets_more(
+def test_streams_of_all_endpoints_count_together(
     free: httpx.Client, redis_url: str, held_worker: HeldWorker
 ) -> None:
     with ExitStack() as streams:
@@ -118,7 +118,7 @@ def test_a_refused_stream_submits_nothing(
     wait_for(lambda: has_room(free, redis_url))
 
 
-def test_what_ended_or_never_began_holds_no_place(free: httpx.Client, redis_url: str) -> None:
+def test_a_stream_that_ended_or_never_began_holds_no_slot(free: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url):
         for _ in range(2 * MAX_STREAMS):
             with transcribe_as_stream(free, redis_url) as answer:

@@ -1,4 +1,4 @@
-"""Stream tokens over real HTTP: they open the events of one job for a while, and nothing else, anywhere."""
+"""Stream tokens over real HTTP: they open the events of one job for a limited time, and nothing else."""
 
 import io
 import logging
@@ -81,14 +81,14 @@ def test_a_token_opens_nothing_else(page: httpx.Client, redis_url: str) -> None:
         assert params["token"] not in answer.text
 
 
-def test_only_who_may_see_a_job_gets_a_token_for_it(page: httpx.Client, redis_url: str) -> None:
+def test_only_the_owner_of_a_job_gets_a_token_for_it(page: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url, key_name="lab")
     assert page.post(f"{url}/stream-token", headers=bearing(SHOP)).status_code == 404
     assert page.post("/v1/jobs/no/stream-token", headers=bearing(LAB)).status_code == 404
     assert page.post(f"{url}/stream-token").status_code == 401
 
 
-def test_a_stream_goes_on_when_its_token_expires_but_none_begins_any_more(
+def test_an_expired_token_begins_no_stream_and_ends_none(
     page: httpx.Client, held_worker: HeldWorker, redis_url: str
 ) -> None:
     url = record_job(redis_url, key_name="lab")
@@ -119,7 +119,7 @@ def test_redis_never_sees_a_token(page: httpx.Client, redis_url: str) -> None:
     assert token not in seen
 
 
-def test_the_events_of_a_job_whose_time_is_over_are_gone(
+def test_the_events_of_a_job_are_gone_after_its_ttl(
     page: httpx.Client, held_worker: HeldWorker, redis_url: str
 ) -> None:
     url = record_job(redis_url, key_name="lab")

@@ -1,4 +1,4 @@
-"""API_KEYS are read as documented, refused where they are wrong, and shown to nobody."""
+"""API_KEYS is read as documented, refused if it is wrong, and never shown."""
 
 import hashlib
 import string
@@ -41,7 +41,7 @@ def find(keys: ApiKeys, presented: str) -> ApiKey:
     return key
 
 
-def test_without_keys_there_is_none() -> None:
+def test_without_a_setting_there_are_no_keys() -> None:
     assert len(read("")) == len(read("  ")) == 0
 
 
@@ -56,7 +56,7 @@ def test_keys_are_found_with_their_names_and_limits() -> None:
 @pytest.mark.parametrize(
     "presented", ["", KEY[:-1], KEY + "x", KEY.upper(), "lab", DIGEST, f"lab={KEY}", "ü"]
 )
-def test_what_is_no_key_is_not_found(presented: str) -> None:
+def test_an_unknown_key_is_not_found(presented: str) -> None:
     assert read(f"lab={KEY}").find(presented) is None
 
 
@@ -95,7 +95,7 @@ def test_a_key_can_be_given_as_its_digest(entry: str) -> None:
         (f"/{KEY}", "cannot be read"),
     ],
 )
-def test_what_is_wrong_is_refused_without_being_shown(setting: str, why: str) -> None:
+def test_a_wrong_setting_is_refused_without_being_shown(setting: str, why: str) -> None:
     with pytest.raises(BadApiKeys, match=why) as refusal:
         read(setting)
     shown = f"{refusal.value!r} {refusal.value}"
@@ -119,14 +119,14 @@ def test_a_file_of_nothing_but_comments_does_not_open_the_server(tmp_path: Path)
         read(f"@{path}")
 
 
-def test_a_mistake_in_a_file_is_told_by_its_line(tmp_path: Path) -> None:
+def test_a_mistake_in_a_file_is_reported_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(f"# one\n\nlab={KEY}, shop={OTHER}\n")
     with pytest.raises(BadApiKeys, match=f"line 3 of {path}"):
         read(f"@{path}")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadApiKeys, match="it is not a text file"):
@@ -169,7 +169,7 @@ def test_settings_and_keys_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> No
         st.tuples(NAMES, KEYS, LIMITS), min_size=1, max_size=5, unique_by=(lambda e: e[0], lambda e: e[1])
     )
 )
-def test_whatever_is_written_as_documented_is_read_back(entries: list[tuple[str, str, KeyLimits]]) -> None:
+def test_documented_entries_are_read_back(entries: list[tuple[str, str, KeyLimits]]) -> None:
     setting = ",".join(f" {name}={key} {write(limits)} " for name, key, limits in entries)
     keys = read(setting)
     assert len(keys) == len(entries)
@@ -184,7 +184,7 @@ def write(limits: KeyLimits) -> str:
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + "=:;,@#/. \t\n-_ü", max_size=60))
-def test_any_other_text_is_refused_or_read_but_never_lets_everybody_in(text: str) -> None:
+def test_no_other_text_opens_the_server(text: str) -> None:
     refusal = ""
     try:
         keys = parse_api_keys([("entry 1", text)])

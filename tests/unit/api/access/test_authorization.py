@@ -1,4 +1,4 @@
-"""Whatever comes without a key is stopped, over whatever protocol."""
+"""Requests without a key are refused, over any protocol."""
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -63,14 +63,14 @@ async def test_a_key_comes_through_with_its_name() -> None:
         ("POST", "/v1/audio/transcriptions"),
     ],
 )
-async def test_a_stream_token_is_not_even_looked_at_where_it_opens_nothing(method: str, path: str) -> None:
+async def test_a_stream_token_is_not_looked_up_for_other_paths(method: str, path: str) -> None:
     scope = {"type": "http", "method": method, "path": path, "headers": []}
     served, sent = await enter(scope, stream_token=KEY)
     assert served == []
     assert sent[0]["status"] == 401
 
 
-async def test_a_key_goes_before_a_stream_token() -> None:
+async def test_a_key_has_priority_over_a_stream_token() -> None:
     scope = {
         "type": "http",
         "method": "GET",
@@ -88,12 +88,12 @@ async def test_a_websocket_without_a_key_is_closed_before_it_is_open() -> None:
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_the_life_of_the_server_is_no_request() -> None:
+async def test_the_lifespan_needs_no_key() -> None:
     served, _ = await enter({"type": "lifespan"})
     assert len(served) == 1
 
 
-def test_without_keys_the_caller_is_anybody() -> None:
+def test_without_keys_the_key_of_a_request_is_anybody() -> None:
     scope: Scope = {"type": "http"}
     open_state(scope)
     assert find_api_key(scope) is ANYBODY
@@ -131,6 +131,6 @@ def test_origins_are_read(setting: str, origins: tuple[str, ...]) -> None:
         "null",
     ],
 )
-def test_what_is_no_origin_is_refused(setting: str) -> None:
+def test_a_malformed_origin_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="not an origin"):
         parse_origins(setting)

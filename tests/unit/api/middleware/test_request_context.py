@@ -47,7 +47,7 @@ async def test_an_answer_names_its_request_and_its_job(client: httpx.AsyncClient
     assert answer.headers["x-job-id"] == "job-1"
 
 
-async def test_the_id_that_a_client_gives_is_kept_if_it_is_sane(client: httpx.AsyncClient) -> None:
+async def test_the_id_of_a_client_is_kept_if_it_is_sane(client: httpx.AsyncClient) -> None:
     sane = await client.get("/", headers={"x-request-id": "abc-123"})
     assert sane.headers["x-request-id"] == "abc-123"
     for insane in ("a b", "x" * 65, "<script>"):
@@ -63,7 +63,7 @@ async def test_an_unforeseen_failure_is_answered_in_the_usual_shape(client: http
     assert answer.headers["x-request-id"]
 
 
-async def test_a_failure_in_the_middle_of_an_answer_is_not_made_to_look_like_its_end(
+async def test_a_failure_within_an_answer_does_not_look_like_its_end(
     client: httpx.AsyncClient,
 ) -> None:
     with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""What is left of a body is dropped after the answer, but not for ever."""
+"""The rest of a body is dropped after the answer, within limits."""
 
 import asyncio
 
@@ -56,14 +56,14 @@ async def test_the_rest_is_dropped_until_the_client_is_done(last: Message) -> No
     assert [message.get("more_body") for message in exchange.sent] == [None, True, False]
 
 
-async def test_no_more_is_dropped_than_the_bound() -> None:
+async def test_no_more_than_the_limit_is_dropped() -> None:
     exchange = Exchange([chunk() for _ in range(20)], content_length="20000000")
     await serve(exchange, dropped_bytes=5_500)
     assert len(exchange.left) == 14
     assert exchange.sent[-1]["more_body"] is False
 
 
-async def test_nobody_is_waited_for_longer_than_the_bound() -> None:
+async def test_no_client_is_waited_for_longer_than_the_limit() -> None:
     exchange = Exchange([chunk()], content_length="20000000")
     await serve(exchange, within_s=0.01)
     assert exchange.left == []
@@ -79,7 +79,7 @@ async def test_a_small_body_is_left_to_the_server(headers: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("headers", [{"expect": "100-continue", "content_length": "10"}])
-async def test_a_body_that_may_never_come_ends_the_connection(headers: dict[str, str]) -> None:
+async def test_a_body_that_may_never_arrive_ends_the_connection(headers: dict[str, str]) -> None:
     exchange = Exchange([], **headers)
     await serve(exchange, within_s=0.01)
     assert exchange.headers[b"connection"] == b"close"

@@ -1,4 +1,4 @@
-"""What OpenAI's clients are streamed only grows, and in the end is the transcript, whatever the log tells."""
+"""The text sent to OpenAI's clients only grows, and ends as the transcript, whatever is in the log."""
 
 import json
 import random
@@ -26,7 +26,7 @@ def stream(text: str, *events: AnyEvent) -> list[str]:
     return [delta for delta in (*(growing.take([event]) for event in events), growing.finish(text)) if delta]
 
 
-def test_text_is_given_out_as_it_becomes_final_and_a_tail_is_not() -> None:
+def test_final_text_is_sent_and_a_tail_is_not() -> None:
     told = stream(
         "Hello. Bye",
         Partial(0, "Hel", "p"),
@@ -37,7 +37,7 @@ def test_text_is_given_out_as_it_becomes_final_and_a_tail_is_not() -> None:
     assert told == ["Hel", "lo", ".", " Bye"]
 
 
-def test_the_space_between_windows_comes_with_the_text_behind_it() -> None:
+def test_the_space_between_windows_comes_with_the_text_after_it() -> None:
     one, two = Partial(0, "One ", "", "en"), Partial(1, "two", "", "en")
     assert stream("One two", one, done("One"), two, done("two")) == ["One", " two"]
 
@@ -46,7 +46,7 @@ def test_there_is_no_space_before_a_language_without_spaces() -> None:
     assert stream("Hello你好", done("Hello"), Partial(1, "你好", "", "zh")) == ["Hello", "你好"]
 
 
-def test_text_waits_where_nobody_knows_whether_a_space_belongs_before_it() -> None:
+def test_text_waits_while_the_space_before_it_is_unknown() -> None:
     assert AppendOnlyText("7").take([done("Hello"), Partial(1, "你好")]) == "Hello"
     assert stream("Hello你好", done("Hello"), Partial(1, "你好"), done("你好", "zh")) == ["Hello", "你好"]
     assert AppendOnlyText("7").take([Partial(0, "你好")]) == "你好"
@@ -64,7 +64,7 @@ def test_a_listener_that_missed_the_partials_gets_the_segments() -> None:
 
 
 @pytest.mark.parametrize("event", [Partial(0, "One too"), done("One too."), done("Once")])
-def test_text_that_contradicts_what_was_given_out_interrupts(event: AnyEvent) -> None:
+def test_text_that_contradicts_the_sent_text_interrupts(event: AnyEvent) -> None:
     growing = AppendOnlyText("7")
     growing.take([Partial(0, "One two")])
     with pytest.raises(StreamInterrupted, match="/v1/jobs/7"):
@@ -72,14 +72,14 @@ def test_text_that_contradicts_what_was_given_out_interrupts(event: AnyEvent) ->
 
 
 @pytest.mark.parametrize("text", ["One", "One too", ""])
-def test_a_transcript_that_contradicts_what_was_given_out_interrupts(text: str) -> None:
+def test_a_transcript_that_contradicts_the_sent_text_interrupts(text: str) -> None:
     growing = AppendOnlyText("7")
     growing.take([Partial(0, "One two")])
     with pytest.raises(StreamInterrupted):
         growing.finish(text)
 
 
-def test_silence_is_no_delta() -> None:
+def test_silence_sends_no_delta() -> None:
     assert stream("", Progress(1, 1)) == []
     assert [frame.encode() for frame in encode_end("", None)] == [
         b'data: {"type":"transcript.text.done","text":""}\n\n',
@@ -87,7 +87,7 @@ def test_silence_is_no_delta() -> None:
     ]
 
 
-def test_tokens_that_were_counted_are_said_at_the_end() -> None:
+def test_counted_tokens_are_sent_at_the_end() -> None:
     done, _ = encode_end("One.", TokenCounts(text_input=9, audio_input=26, output=5))
     assert json.loads(done.encode().removeprefix(b"data: "))["usage"] == {
         "type": "tokens",
@@ -168,7 +168,7 @@ def test_joined_deltas_are_the_transcript(windows: Windows, chance: random.Rando
 
 @settings(deadline=None)
 @given(windows=windows, other=texts, chance=st.randoms(use_true_random=False))
-def test_a_second_decoding_that_differs_never_changes_what_was_given(
+def test_a_second_decoding_that_differs_never_changes_sent_text(
     windows: Windows, other: str, chance: random.Random
 ) -> None:
     finished = [segment for window in windows for segment in window]

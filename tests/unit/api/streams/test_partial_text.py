@@ -49,20 +49,20 @@ def test_unspaced_scripts_are_joined_without_spaces() -> None:
     assert text_of(Partial(0, "你好"), Partial(1, "世界"), hint="zh") == "你好世界"
 
 
-def test_the_language_is_that_of_most_speech_and_before_that_the_hint() -> None:
+def test_the_language_has_most_of_the_speech_and_before_that_is_the_hint() -> None:
     partial = PartialText("de")
     assert partial.language == "de"
     partial.take([done("hello", "en"), Progress(1, 2)])
     assert partial.language == "en"
 
 
-def test_the_language_that_is_heard_is_told_before_a_window_is_finished() -> None:
+def test_the_detected_language_is_known_before_a_window_is_finished() -> None:
     partial = PartialText(None)
     partial.take([Partial(0, "", "Gut"), Partial(0, "Guten", "", "de")])
     assert partial.language == "de"
 
 
-def test_no_events_make_no_text() -> None:
+def test_without_events_there_is_no_text() -> None:
     assert text_of() == ""
 
 

@@ -17,7 +17,7 @@ def test_a_frame_is_one_line_of_json_whatever_the_text_holds() -> None:
     assert frame == 'id: 1-0\nevent: partial\ndata: {"text":"a\\n\\r\u2028b ü"}\n\n'
 
 
-def test_a_frame_may_say_when_to_come_back() -> None:
+def test_a_frame_may_have_a_reconnection_time() -> None:
     frame = encode_frame({}, name="queued", event_id="1-0", retry_ms=1_500).encode().decode()
     assert frame == "id: 1-0\nevent: queued\ndata: {}\nretry: 1500\n\n"
 
@@ -66,9 +66,7 @@ def test_a_frame_without_a_name_is_data_alone() -> None:
         ),
     ],
 )
-def test_every_event_is_described_in_the_words_of_the_job(
-    event: events.AnyEvent, described: dict[str, object]
-) -> None:
+def test_every_event_is_described_like_the_job(event: events.AnyEvent, described: dict[str, object]) -> None:
     assert describe_event(event) == described
 
 
