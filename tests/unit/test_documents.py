@@ -14,6 +14,8 @@ MAX_LINES = {"README.md": 200, "ARCHITECTURE.md": 170}
 
 SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
+PATH = re.compile(r"`((?:api|cli|docs|requirements|scripts|shared|tests|worker)/[\w./-]*)`")
+
 # Variables of other programs, of `make test` and of `make chaos`; and names in capitals that are no variable.
 FOREIGN = {
     *("CUDA_VISIBLE_DEVICES", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_OFFLINE"),
@@ -81,6 +83,12 @@ def sources() -> str:
     """The source text of all packages."""
     paths = (path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
     return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+@pytest.mark.parametrize("name", [*list_guides(), "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_document_names_exist(name: str) -> None:
+    named = PATH.findall(read_document(name))
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
 
 
 @pytest.mark.parametrize("name", MAX_LINES)
