@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,7 +14,6 @@ import structlog
 from api.errors.tree import UploadTooLarge
 from api.errors.urls import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.outbound.clients import open_guarded_async_client
-from api.outbound.places import Places
 from api.outbound.resolution import HostLookups
 from api.outbound.urls import parse_url
 from api.settings import ApiSettings
@@ -43,6 +43,49 @@ class FetchLimits:
     max_per_key: int
 
 
+class _FetchSlots:
+    """The slots of simultaneous fetches, in all and for each API key. For one event loop."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._patience_s = min(PATIENCE_S, limits.timeout_s / 2)
+        self._taken: Counter[str] = Counter()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(self, key_name: str) -> AsyncIterator[None]:
+        """Hold a slot within the `with` block.
+
+        Raises:
+            TooManyFetches: no slot became free within PATIENCE_S.
+        """
+        names = [_OF_ALL, key_name] if key_name else [_OF_ALL]
+        await self._wait_for_slot(names)
+        self._taken.update(names)
+        try:
+            yield
+        finally:
+            self._taken -= Counter(names)  # drops names without slots
+            self._freed.set()
+            self._freed = asyncio.Event()
+
+    async def _wait_for_slot(self, names: Sequence[str]) -> None:
+        full: str | None = None
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while (full := self._find_full(names)) is not None:
+                    await self._freed.wait()
+        except TimeoutError:
+            setting = "MAX_URL_FETCHES_PER_KEY" if full else "MAX_URL_FETCHES"
+            raise TooManyFetches(self._limit(full or _OF_ALL), setting) from None
+
+    def _find_full(self, names: Sequence[str]) -> str | None:
+        return next((name for name in names if self._taken[name] >= self._limit(name)), None)
+
+    def _limit(self, name: str) -> int:
+        return self._limits.max_fetches if name == _OF_ALL else self._limits.max_per_key
+
+
 class AudioFetcher:
     """Fetches audio with a client that connects to permitted addresses only."""
 
@@ -50,7 +93,7 @@ class AudioFetcher:
         self._client = client
         self._limits = limits
         self._allow_private = allow_private
-        self._places = Places()
+        self._slots = _FetchSlots(limits)
 
     def parse_url(self, text: str) -> httpx.URL:
         """Return the URL in `text`.
@@ -79,7 +122,7 @@ class AudioFetcher:
         began_s = clock()
         outcome = "cancelled"
         try:
-            async with self._hold_place(key_name):
+            async with self._slots.hold(key_name):
                 await self._fetch_in_time(url, write, max_bytes, began_s + self._limits.timeout_s)
             outcome = "fetched"
         except ServerError as error:
@@ -89,28 +132,6 @@ class AudioFetcher:
             # Only the host of the URL is logged: the rest may be a secret.
             took_ms = round((clock() - began_s) * 1000, 1)
             _logger.info("audio_fetch_ended", host=url.host, outcome=outcome, took_ms=took_ms)
-
-    @asynccontextmanager
-    async def _hold_place(self, key_name: str) -> AsyncIterator[None]:
-        limits = {_OF_ALL: self._limits.max_fetches}
-        if key_name:
-            limits[key_name] = self._limits.max_per_key
-        await self._wait_for_place(limits)
-        self._places.take(limits)
-        try:
-            yield
-        finally:
-            self._places.free(limits)
-
-    async def _wait_for_place(self, limits: Mapping[str, int]) -> None:
-        full: str | None = None
-        try:
-            async with asyncio.timeout(min(PATIENCE_S, self._limits.timeout_s / 2)):
-                while (full := self._places.find_full(limits)) is not None:
-                    await self._places.wait_for_change()
-        except TimeoutError:
-            setting = "MAX_URL_FETCHES_PER_KEY" if full else "MAX_URL_FETCHES"
-            raise TooManyFetches(limits[full or _OF_ALL], setting) from None
 
     async def _fetch_in_time(self, url: httpx.URL, write: Sink, max_bytes: int, ends_s: float) -> None:
         try:

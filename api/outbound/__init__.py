@@ -1,1 +1,1 @@
-"""Requests to servers that clients name: to public addresses alone, unless a setting says otherwise."""
+"""Requests to hosts that clients name: to public addresses only, unless ALLOW_PRIVATE_ADDRESSES is set."""

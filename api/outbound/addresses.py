@@ -1,16 +1,16 @@
-"""Which addresses are out in the internet, and which are this machine's, its network's or nobody's."""
+"""The line between public addresses and those of this machine, its network or no machine at all."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-# By the registries of IANA for special purposes. Listed, as `is_global` differs between versions of Python.
+# From the special-purpose registries of IANA. They are listed since `is_global` differs by Python version.
 _SPECIAL_IPV4 = tuple(
     ip_network(network)
     for network in (
         "0.0.0.0/8",  # this network
         "10.0.0.0/8",  # private
-        "100.64.0.0/10",  # behind a carrier's NAT
+        "100.64.0.0/10",  # carrier-grade NAT
         "127.0.0.0/8",  # this machine
-        "169.254.0.0/16",  # this link, and where clouds tell machines their secrets
+        "169.254.0.0/16",  # this link, and the metadata services of clouds
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocols
         "192.0.2.0/24",  # documentation
@@ -38,10 +38,10 @@ _IPV4_BITS = (1 << 32) - 1
 
 
 def is_public(address: str) -> bool:
-    """Whether `address`, IPv4 or IPv6 as text, belongs to one machine in the internet.
+    """Return whether `address`, IPv4 or IPv6 as text, belongs to one machine in the internet.
 
-    An IPv6 address that stands for an IPv4 address (`::ffff:0:0/96`, and `64:ff9b::/96` as NAT64 makes them)
-    is what that is; others that carry one (6to4, Teredo) are not public.
+    An IPv6 address that maps an IPv4 address (`::ffff:0:0/96`, or `64:ff9b::/96` by NAT64) is judged as that
+    address. Other forms that carry one (6to4, Teredo) are not public.
     """
     try:
         parsed = ip_address(address)

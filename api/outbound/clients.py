@@ -1,7 +1,7 @@
 """The HTTP client for URLs that clients name: no private address, redirect, proxy, cookie or secret.
 
-An address is checked and then connected to, without being asked for a second time; TLS still goes by the
-name of the host. Nothing is kept open between two requests, so each is checked anew.
+The address that was checked is connected to, without a second look-up; TLS still verifies the host's name.
+No connection is kept open between two requests, so each request is checked anew.
 """
 
 import ssl
@@ -14,24 +14,24 @@ from api.outbound.network import AddressRule, GuardedNetwork
 from api.outbound.resolution import Resolve
 from api.outbound.urls import check_url
 
-# Compressed answers are not asked for: what they expand to is not known before.
+# No compressed answers: their size after decompression is unknown.
 _HEADERS = {"User-Agent": "qwen3-asr-server", "Accept-Encoding": "identity"}
 
 
 def open_guarded_async_client(
     *, allow_private: bool, timeout_s: float, param: str, resolve: Resolve
 ) -> httpx.AsyncClient:
-    """A client that goes to permitted addresses alone; whoever opens it closes it.
+    """Return a client that connects to permitted addresses only; the caller closes it.
 
     Args:
-        allow_private: whether addresses that are not public may be connected to.
-        timeout_s: seconds that finding and connecting to a host, and each read or write, may take. All of a
-            request together is bounded by an `asyncio.timeout` around it.
-        param: what the parameter is called by which a URL came, for errors.
+        allow_private: permits addresses that are not public.
+        timeout_s: limits look-up and connection together, and each read or write. An `asyncio.timeout` around
+            a request limits all of it.
+        param: the client's name for the URL, for errors.
         resolve: finds the addresses of a host.
 
-    Its requests raise what httpx raises, and UrlRefused where scheme, credentials, port or an address of the
-    host forbid them.
+    Requests raise the errors of httpx, and UrlRefused if scheme, credentials, port or an address of the host
+    are not permitted.
     """
     rule = AddressRule(allow_private, param)
     return httpx.AsyncClient(
@@ -45,7 +45,7 @@ def open_guarded_async_client(
 
 
 class _GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx takes no network backend; its pool is therefore replaced by one that has ours."""
+    """A transport with our network backend. httpx accepts none, so its connection pool is replaced."""
 
     def __init__(self, rule: AddressRule, network: GuardedNetwork) -> None:
         context = _create_ssl_context()
@@ -56,13 +56,13 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request, if its URL may be asked."""
+        """Send one request, or raise UrlRefused if its URL is not permitted."""
         check_url(request.url, allow_private=self._rule.allow_private, param=self._rule.param)
         return await super().handle_async_request(request)
 
 
 def _create_ssl_context() -> ssl.SSLContext:
-    """Trusts what browsers trust, and what this machine trusts besides."""
+    """Return a context that trusts the certificates of browsers and of this machine."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

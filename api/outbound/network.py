@@ -1,4 +1,4 @@
-"""Connections to checked addresses: the checked address itself is connected to, so DNS has no second say."""
+"""Connections to the very address that was checked, so a second answer of DNS cannot change it."""
 
 import asyncio
 import math

@@ -24,8 +24,8 @@ class HostLookups:
     """Asks the resolver of this machine on threads of its own, for one event loop.
 
     The loop's default threads serve everything else, and names that hang would hold them. A pool of
-    `concurrent.futures` would not do either: the end of the process waits for its threads. Daemon threads are
-    left behind.
+    `concurrent.futures` would hold up the end of the process, which waits for its threads. It does not wait
+    for daemon threads.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class HostLookups:
             OSError, UnicodeError: the host has no address, or the name is malformed.
         """
         if host not in self._under_way:
-            # The caller itself waits for a place, so one that gives up leaves no look-up behind.
+            # The caller itself waits for a place, so one that gives up leaves no look-up.
             await self._places.acquire()
             if host in self._under_way:
                 self._places.release()

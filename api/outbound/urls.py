@@ -1,4 +1,4 @@
-"""Which URLs of clients are asked at all, by what is written in them."""
+"""The check of URLs that clients name, by their text alone."""
 
 import re
 
@@ -7,20 +7,20 @@ import httpx
 from api.errors.urls import Refusal, UrlRefused
 
 MAX_URL_CHARACTERS = 8_192
-"""How long an address may be: signed ones are long."""
+"""The longest URL; signed ones are long."""
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
 _FREE_PORT = 1_024
-"""From here on any program may listen; below are mail, shells and the like, which must not be written to."""
+"""From this port on any program may listen. Below are mail, shells and others that must not be written to."""
 
 
 def parse_url(text: str, *, allow_private: bool, param: str) -> httpx.URL:
-    """The URL that a client sent as `param`.
+    """Return the URL that a client sent as `param`.
 
     Raises:
-        UrlRefused: it is none, or one that is not asked.
+        UrlRefused: the text is not a URL, is too long, or fails `check_url`.
     """
     if len(text) > MAX_URL_CHARACTERS:
         raise UrlRefused(Refusal.MALFORMED, param=param)
@@ -36,7 +36,7 @@ def check_url(url: httpx.URL, *, allow_private: bool, param: str) -> None:
     """Check scheme, credentials, host and port; the address is checked when the connection is made.
 
     Raises:
-        UrlRefused: the URL is not asked.
+        UrlRefused: one of them is not permitted.
     """
     if url.scheme not in _PORTS:
         raise UrlRefused(Refusal.SCHEME, param=param)

@@ -152,7 +152,7 @@ def receive() -> Iterator[Callable[..., Receiver]]:
         yield lambda *replies: listening.enter_context(Receiver(*replies))
 
 
-def test_a_receiver_is_told_how_the_job_ended_and_can_verify_it(
+def test_a_receiver_gets_the_end_of_the_job_and_can_verify_it(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive()
@@ -178,7 +178,7 @@ def test_a_receiver_is_told_how_the_job_ended_and_can_verify_it(
     assert (made.attempt, made.outcome.status, made.outcome.error) == (1, 200, None)
 
 
-def test_a_failed_job_says_why_and_the_link_is_a_path_by_default(
+def test_a_failed_job_has_its_error_and_the_link_is_a_path_by_default(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive()
@@ -204,7 +204,7 @@ def test_an_api_key_may_have_a_secret_of_its_own(bed: Bed, receive: Callable[...
         lab.verify(SECRET)
 
 
-def test_a_key_whose_secret_is_not_known_yet_is_waited_for_and_no_other_signs(
+def test_no_other_secret_signs_while_that_of_the_key_is_unknown(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive()
@@ -223,7 +223,7 @@ def test_a_key_whose_secret_is_not_known_yet_is_waited_for_and_no_other_signs(
     assert received.verify(OWN_SECRET)
 
 
-def test_while_a_secret_is_changed_both_verify(bed: Bed, receive: Callable[..., Receiver]) -> None:
+def test_both_secrets_verify_during_a_change(bed: Bed, receive: Callable[..., Receiver]) -> None:
     receiver = receive()
     with bed.deliver(webhook_secret=f"{OWN_SECRET},{SECRET}"):
         bed.wait_for_end(bed.end_job(receiver.url))
@@ -232,7 +232,7 @@ def test_while_a_secret_is_changed_both_verify(bed: Bed, receive: Callable[..., 
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_an_error_that_may_pass_is_tried_again_with_the_same_message(
+def test_a_temporary_error_is_followed_by_the_same_message_again(
     bed: Bed, receive: Callable[..., Receiver], status: int
 ) -> None:
     receiver = receive(Reply(status), Reply(201))
@@ -247,7 +247,7 @@ def test_an_error_that_may_pass_is_tried_again_with_the_same_message(
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410, 422])
-def test_a_refusal_ends_the_delivery_and_a_redirect_is_one(
+def test_a_refusal_or_a_redirect_ends_the_delivery(
     bed: Bed, receive: Callable[..., Receiver], status: int
 ) -> None:
     elsewhere = receive()
@@ -259,7 +259,7 @@ def test_a_refusal_ends_the_delivery_and_a_redirect_is_one(
     assert elsewhere.received == []
 
 
-def test_a_receiver_that_never_takes_it_is_given_up_in_the_end(
+def test_a_receiver_that_always_fails_is_given_up_after_the_plan(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive(Reply(500))
@@ -276,7 +276,7 @@ def test_a_receiver_can_ask_for_more_time(bed: Bed, receive: Callable[..., Recei
     assert second.at_ms - first.at_ms >= 1_000
 
 
-def test_nobody_listening_is_tried_again(bed: Bed) -> None:
+def test_a_refused_connection_is_attempted_again(bed: Bed) -> None:
     with bed.deliver():
         attempts = bed.wait_for_end(bed.end_job(f"http://127.0.0.1:{find_free_port()}/"))
     assert len(attempts) == 3
@@ -285,14 +285,14 @@ def test_nobody_listening_is_tried_again(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("manner", ["hang", "trickle"])
-def test_a_receiver_has_so_much_time_in_all(bed: Bed, receive: Callable[..., Receiver], manner: str) -> None:
+def test_an_attempt_has_a_time_limit_in_all(bed: Bed, receive: Callable[..., Receiver], manner: str) -> None:
     receiver = receive(Reply(manner=manner))
     with bed.deliver(webhook_timeout_s=0.3, webhook_retries_s=""):
         [made] = bed.wait_for_end(bed.end_job(receiver.url))
     assert made.outcome.error == "The receiver did not answer within 0.3 s."
 
 
-def test_of_an_answer_only_the_head_counts(bed: Bed, receive: Callable[..., Receiver]) -> None:
+def test_only_the_head_of_an_answer_is_read(bed: Bed, receive: Callable[..., Receiver]) -> None:
     receiver = receive(Reply(manner="endless"))
     with bed.deliver():
         [made] = bed.wait_for_end(bed.end_job(receiver.url))
@@ -323,7 +323,7 @@ def test_twenty_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable
         assert len(hanging.received) == 20 * MAX_ATTEMPTS_PER_HOST
 
 
-def test_where_all_places_are_taken_a_host_has_its_turn_before_the_backlog_of_others(
+def test_a_host_has_its_turn_before_the_backlog_of_others(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.webhooks.deliverer.MAX_ATTEMPTS_AT_ONCE", 2)
@@ -376,7 +376,7 @@ def test_an_unforeseen_error_ends_neither_the_task_nor_the_delivery(
     assert delivered.outcome.status == 200
 
 
-def test_a_name_whose_look_up_hangs_holds_up_no_other_and_is_said_to_be_unknown(
+def test_a_look_up_that_hangs_holds_up_no_other_and_is_reported_as_unknown(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     healthy = receive()
@@ -402,7 +402,7 @@ def test_a_private_address_is_refused_by_default(
     assert receiver.received == []
 
 
-def test_a_delivery_that_was_cut_short_is_made_again_and_said_so(
+def test_an_interrupted_attempt_is_logged_as_such_and_made_again(
     bed: Bed, receive: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.webhooks.deliverer.REPORT_WITHIN_S", 0.1)
@@ -418,7 +418,7 @@ def test_a_delivery_that_was_cut_short_is_made_again_and_said_so(
     assert len({received.message_id for received in receiver.received}) == 1
 
 
-def test_deliveries_of_a_time_without_deliverer_are_made_when_there_is_one(
+def test_deliveries_opened_without_an_api_are_made_once_it_runs(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive()

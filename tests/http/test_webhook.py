@@ -1,4 +1,4 @@
-"""What `webhook_url` a new job may have."""
+"""The `webhook_url` that a new job may have."""
 
 import httpx
 import pytest
@@ -29,7 +29,7 @@ def submit(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
     return client.post("/v1/jobs", files={"file": FILE}, data={"webhook_url": url}, headers=headers)
 
 
-def test_a_public_address_is_taken_and_not_yet_looked_up(signing_api: httpx.Client) -> None:
+def test_a_public_url_is_accepted_and_not_yet_looked_up(signing_api: httpx.Client) -> None:
     answer = submit(signing_api, "https://hooks.no-such-host.example/done?job=1")
     assert answer.status_code == 202, answer.text
     assert signing_api.get(answer.headers["location"]).json()["deliveries"] == []
@@ -49,7 +49,7 @@ REFUSED = (
 )
 
 
-def test_what_is_no_public_web_address_is_refused_at_once(signing_api: httpx.Client) -> None:
+def test_a_url_that_is_not_public_is_refused_at_once(signing_api: httpx.Client) -> None:
     for url in REFUSED:
         answer = submit(signing_api, url)
         assert answer.status_code == 400, (url, answer.text)
@@ -59,13 +59,13 @@ def test_what_is_no_public_web_address_is_refused_at_once(signing_api: httpx.Cli
     assert signing_api.get("/v1/jobs").json()["data"] == []
 
 
-def test_without_a_secret_no_callback_is_promised(api: httpx.Client) -> None:
+def test_a_webhook_is_refused_without_a_secret(api: httpx.Client) -> None:
     answer = submit(api, "https://example.com/")
     assert answer.status_code == 400
     assert "WEBHOOK_SECRET" in answer.json()["error"]["message"]
 
 
-def test_the_secret_of_an_api_key_is_enough_for_its_jobs(
+def test_the_secret_of_an_api_key_suffices_for_its_jobs(
     serve_with: ServeWith, open_client: OpenClient
 ) -> None:
     client = open_client(serve_with(api_keys=KEYS).url)

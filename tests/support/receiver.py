@@ -1,4 +1,4 @@
-"""A server on loopback that webhooks are sent to, and that behaves as a test wants."""
+"""A receiver of webhooks on loopback that behaves as a test wants."""
 
 import threading
 from collections.abc import Mapping

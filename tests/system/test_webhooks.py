@@ -69,7 +69,7 @@ def test_a_webhook_that_comes_late_leads_to_a_transcript(make_server: Callable[.
 
 
 @pytest.mark.full
-def test_a_webhook_is_not_signed_with_another_secret_until_that_of_its_key_is_known(
+def test_no_other_secret_signs_until_that_of_the_api_key_is_known(
     make_server: Callable[..., RealServer],
 ) -> None:
     key = "k3y-0123456789abcdef"
@@ -139,7 +139,7 @@ def test_kill_9_in_the_middle_of_a_delivery_repeats_it_and_loses_nothing(
 
 
 @pytest.mark.full
-def test_however_often_the_api_is_killed_each_webhook_comes_and_each_attempt_is_logged_once(
+def test_each_webhook_comes_however_often_the_api_is_killed(
     make_server: Callable[..., RealServer],
 ) -> None:
     often = {"WEBHOOK_TIMEOUT_S": "1", "WEBHOOK_RETRIES_S": ",".join(["0.05"] * 50)}

@@ -1,4 +1,4 @@
-"""Looking names up: whatever hangs, it holds up nothing else."""
+"""Look-ups of host names: one that hangs holds up nothing else."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ async def expect_failures(tasks: list[asyncio.Task[object]]) -> None:
     assert all(isinstance(outcome, OSError) for outcome in outcomes)
 
 
-async def test_a_host_has_addresses_each_of_them_once() -> None:
+async def test_each_address_of_a_host_is_found_once() -> None:
     addresses = await HostLookups().resolve("localhost")
 
     assert set(addresses) <= {"127.0.0.1", "::1"}
@@ -39,12 +39,12 @@ async def test_a_host_has_addresses_each_of_them_once() -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example"])
-async def test_a_host_that_has_none_is_an_error_that_resolvers_may_raise(host: str) -> None:
+async def test_a_host_without_an_address_is_an_error(host: str) -> None:
     with pytest.raises(resolution.UNRESOLVED):
         await HostLookups().resolve(host)
 
 
-async def test_names_that_hang_take_none_of_the_threads_that_the_loop_has_for_others(
+async def test_names_that_hang_take_no_default_thread_of_the_loop(
     slow_names: SlowNames,
 ) -> None:
     lookups = HostLookups()
@@ -59,7 +59,7 @@ async def test_names_that_hang_take_none_of_the_threads_that_the_loop_has_for_ot
     await expect_failures(hanging)
 
 
-async def test_a_name_that_hangs_is_looked_up_once_for_all_who_ask(slow_names: SlowNames) -> None:
+async def test_concurrent_calls_for_one_name_share_a_look_up(slow_names: SlowNames) -> None:
     lookups = HostLookups()
     [first] = await hang(lookups, slow_names, DOMAIN)
     others: list[asyncio.Task[object]] = [asyncio.create_task(lookups.resolve(DOMAIN)) for _ in range(40)]
@@ -71,7 +71,7 @@ async def test_a_name_that_hangs_is_looked_up_once_for_all_who_ask(slow_names: S
     assert slow_names.asked == [DOMAIN]
 
 
-async def test_a_name_is_looked_up_anew_once_the_look_up_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_is_looked_up_anew_after_the_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def ask(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
@@ -84,7 +84,7 @@ async def test_a_name_is_looked_up_anew_once_the_look_up_is_over(monkeypatch: py
     assert [await lookups.resolve("a.example") for _ in range(2)] == [("192.0.2.1",), ("192.0.2.2",)]
 
 
-async def test_a_name_waits_for_a_place_where_as_many_hang_as_may(
+async def test_a_name_waits_for_a_place_while_the_maximum_hangs(
     slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolution, "MAX_LOOKUPS", 2)
@@ -101,7 +101,7 @@ async def test_a_name_waits_for_a_place_where_as_many_hang_as_may(
     assert slow_names.asked == [f"a.{DOMAIN}", f"b.{DOMAIN}"]
 
 
-async def test_where_there_is_no_thread_for_it_a_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_up_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: object) -> None:
         raise RuntimeError("can't start new thread")
 

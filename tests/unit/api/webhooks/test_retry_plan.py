@@ -24,7 +24,7 @@ def middle(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def test_2xx_ends_it_well_what_may_pass_is_repeated_and_all_else_ends_it() -> None:
+def test_2xx_delivers_temporary_errors_are_retried_and_all_else_refuses() -> None:
     verdicts = {status: judge_status(status) for status in range(100, 1_000)}
     delivered = [status for status, verdict in verdicts.items() if verdict is Verdict.DELIVERED]
     again = [status for status, verdict in verdicts.items() if verdict is Verdict.RETRY]
@@ -91,7 +91,7 @@ def test_waits_are_positive_numbers() -> None:
             parse_waits_s(wrong)
 
 
-def test_a_thousand_deliveries_that_failed_together_come_again_one_by_one() -> None:
+def test_deliveries_that_failed_together_are_retried_one_by_one() -> None:
     plan = RetryPlan((300.0,))
     due = sorted(plan.choose_wait(1) or 0.0 for _ in range(1_000))
     assert max(later - earlier for earlier, later in itertools.pairwise(due)) < 0.1 * 300
