@@ -56,10 +56,6 @@ class EventHub:
             if not self._listeners[job_id]:
                 del self._listeners[job_id]
 
-    def has_listeners(self, job_id: str) -> bool:
-        """Return whether a client of this process listens to the job."""
-        return job_id in self._listeners
-
     @property
     def job_ids(self) -> tuple[str, ...]:
         """The jobs that clients of this process listen to."""
