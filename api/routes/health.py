@@ -21,22 +21,22 @@ router = APIRouter(tags=["health"])
 async def read_health(services: ServicesDep) -> HealthBody:
     """How the server is. Always 200, also while nothing can be transcribed; never wakes up the model."""
     try:
-        workers, outlook = await _look_around(services)
+        workers, forecast = await _check_admission(services)
     except QueueUnavailable as error:
         return _describe_health((), None, reason=error.message)
-    missing = outlook.full if workers else NoWorker()
+    missing = forecast.full if workers else NoWorker()
     reason = missing.message if missing else _describe_resting(workers)
-    return _describe_health(workers, outlook.backlog, reason=reason)
+    return _describe_health(workers, forecast.backlog, reason=reason)
 
 
 @router.get("/ready", responses=describe_errors(NoWorker, NotReady, QueueUnavailable))
 async def read_readiness(services: ServicesDep) -> ReadyBody:
     """200 if a transcription would be served now: there is a worker, and room in the queue."""
-    workers, outlook = await _look_around(services)
+    workers, forecast = await _check_admission(services)
     if not gather_capabilities(workers):
         raise NoWorker
-    if outlook.full:
-        raise NotReady(outlook.full)
+    if forecast.full:
+        raise NotReady(forecast.full)
     return ReadyBody(status="ready")
 
 
@@ -50,7 +50,7 @@ def _describe_resting(workers: tuple[WorkerPresence, ...]) -> str | None:
     )
 
 
-async def _look_around(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:
+async def _check_admission(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:
     looking = check_admission(make_policy(services.settings.queue_limits))
     return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, looking))
 

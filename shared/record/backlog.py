@@ -73,10 +73,11 @@ def keep_shares(limits: QueueLimits, *, keys: int) -> QueueLimits:
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """The work that is left, as raw sums: on the server and of one API key, less what is done of each job.
+    """Raw sums of the work that is left, on the server and of one API key.
 
-    `first_ms` is the audio of the first queued jobs, one by one. The measured sums cover recent windows.
-    `model_states` has the state of each live worker's model, after `1 ` if the worker takes jobs, else `0 `.
+    What is done of a job does not count. `first_ms` is the audio of the first queued jobs, one by one. The
+    measured sums cover recent windows. `model_states` has the state of each live worker's model, after `1 `
+    if the worker takes jobs, else `0 `.
     """
 
     queued_jobs: int

@@ -168,9 +168,9 @@ def test_a_full_queue_still_answers_what_it_has(runner: ScriptRunner) -> None:
     limits = QueueLimits(max_queued_jobs=1)
     submit(runner, new_job("1"), limits)
     assert submit(runner, new_job("2"), limits).outcome is Outcome.REPLAYED
-    outlook = runner.run(check_admission(make_policy(limits, idempotency_key="k")))
-    assert outlook.is_known
-    assert outlook.full
+    forecast = runner.run(check_admission(make_policy(limits, idempotency_key="k")))
+    assert forecast.is_known
+    assert forecast.full
 
 
 def test_a_refused_job_leaves_its_key_free(runner: ScriptRunner) -> None:

@@ -1,4 +1,4 @@
-"""The record on a real server does what a model in Python says, whoever calls what, late or repeatedly."""
+"""The record on a real server agrees with a model in Python, also for late and repeated calls."""
 
 import time
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""What is counted of the queue is what is in it, whatever happened to its jobs: recounted after each step."""
+"""The counts of the queue equal a recount after every step."""
 
 import itertools
 from collections.abc import Callable

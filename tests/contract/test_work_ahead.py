@@ -1,4 +1,4 @@
-"""How long an interactive job would wait, asked before there is one; on a fake and on a real server."""
+"""The wait of an interactive job, estimated before its submit; on a fake and on a real server."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The job record as a model in plain Python: what each call has to answer, and what is true after it."""
+"""The job record as a model in plain Python: the reply to each call, and the state after it."""
 
 import math
 from collections.abc import Collection

@@ -73,8 +73,8 @@ local function fail(job_id, failure_json, ttl_ms)
   close(job_id, 'failed', event, failure_json, ttl_ms)
 end
 
--- A client that cancels a running job was promised that it ends as cancelled, whatever else happens to it. The flag
--- holds the ms for which the job is then kept.
+-- A running job with the flag `cancel` ends as cancelled on every way out of `running`, as its client was promised. The
+-- flag holds the ms for which the job is then kept.
 local function close_if_cancelled(job_id)
   local ttl_ms = get(job_id, 'cancel')
   if not ttl_ms then return false end

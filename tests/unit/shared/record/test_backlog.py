@@ -1,4 +1,4 @@
-"""What a client is told to wait follows from the backlog, the speed and the workers, within bounds."""
+"""Waits and Retry-After follow from the backlog, the speed and the workers, within bounds."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A Redis that takes no writes for now is as one that does not answer: whoever can wait tries again."""
+"""A Redis that refuses calls for now counts as one that does not answer."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A sweep that goes wrong is not the last one."""
+"""A sweep that fails is not the last one."""
 
 import threading
 

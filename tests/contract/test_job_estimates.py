@@ -1,4 +1,4 @@
-"""When a job will be done and whether a model is there for it, as far as the record can tell."""
+"""Estimates of a job's end, and the state of the model that will serve it; on a fake and on a real server."""
 
 import msgspec
 
