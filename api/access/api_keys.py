@@ -27,7 +27,7 @@ _WEBHOOK_MARK = "webhook_secret="
 _DIGEST_MARK = "sha256:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
-# What RFC 6750 lets a bearer token be.
+# The bearer tokens of RFC 6750.
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 # Without a name, a path or a name whose key was left out would pass for a key.
 _UNNAMED_KEY = re.compile(r"[A-Za-z0-9_~+-]+")

@@ -12,13 +12,13 @@ _STATE = "qwen3_asr.request"
 
 @dataclass(slots=True)
 class RequestState:
-    """What the layers of the api know of a request. The outermost layer creates it for each scope."""
+    """One request, as the layers of the api know it. The outermost layer creates it."""
 
     stream_token: str | None = None
     """The stream token that came in the query."""
 
     api_key: ApiKey = ANYBODY
-    """The key of the request; ANYBODY where the server asks for none."""
+    """The key of the request; ANYBODY on a server without keys."""
 
     job_id: str | None = None
     """The job that the answer and the log lines name."""
@@ -48,5 +48,5 @@ def find_state(scope: Scope) -> RequestState:
 
 
 def find_api_key(scope: Scope) -> ApiKey:
-    """Return the API key of the request in `scope`; ANYBODY where the server asks for none."""
+    """Return the API key of the request in `scope`; ANYBODY on a server without keys."""
     return find_state(scope).api_key

@@ -8,7 +8,7 @@ from api.errors.tree import TooManyStreams
 
 
 class StreamSlots:
-    """The slots of event streams. A request holds its slot until it ends, whatever ends it.
+    """The slots of event streams. A request holds its slot to its end.
 
     An API key may hold `max_per_key` of the `max_streams`. Without API keys only `max_streams` counts.
     """

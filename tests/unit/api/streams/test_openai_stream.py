@@ -21,20 +21,20 @@ def done(text: str, language: str | None = "en") -> SegmentDone:
 
 
 def stream(text: str, *events: AnyEvent) -> list[str]:
-    """The deltas of these events, each read by itself, and of the whole `text` at last."""
+    """Return the deltas of these events, each read alone, and of the whole `text` at the end."""
     growing = AppendOnlyText("7")
     return [delta for delta in (*(growing.take([event]) for event in events), growing.finish(text)) if delta]
 
 
 def test_final_text_is_sent_and_a_tail_is_not() -> None:
-    told = stream(
+    sent = stream(
         "Hello. Bye",
         Partial(0, "Hel", "p"),
         Partial(0, "lo", " word"),
         done("Hello."),
         Partial(1, "Bye", "", "en"),
     )
-    assert told == ["Hel", "lo", ".", " Bye"]
+    assert sent == ["Hel", "lo", ".", " Bye"]
 
 
 def test_the_space_between_windows_comes_with_the_text_after_it() -> None:
@@ -54,13 +54,13 @@ def test_text_waits_while_the_space_before_it_is_unknown() -> None:
 
 def test_a_window_that_is_decoded_again_goes_on_where_it_was() -> None:
     again = (Partial(0, "One"), Partial(0, " two three"), done("One two three."))
-    told = stream("One two three.", Partial(0, "One two"), *CRASH, *again)
-    assert told == ["One two", " three", "."]
+    sent = stream("One two three.", Partial(0, "One two"), *CRASH, *again)
+    assert sent == ["One two", " three", "."]
 
 
 def test_a_listener_that_missed_the_partials_gets_the_segments() -> None:
-    told = stream("One two. Three.", Partial(0, "One"), done("One two."), done("Three."))
-    assert told == ["One", " two.", " Three."]
+    sent = stream("One two. Three.", Partial(0, "One"), done("One two."), done("Three."))
+    assert sent == ["One", " two.", " Three."]
 
 
 @pytest.mark.parametrize("event", [Partial(0, "One too"), done("One too."), done("Once")])
