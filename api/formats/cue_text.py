@@ -44,7 +44,7 @@ _QUOTES = frozenset("\"'")
 _CLOSING = frozenset({"Pe", "Pf", "Po"})
 _OPENING = frozenset({"Ps", "Pi"})
 _NEVER_FIRST = _CLOSING | {"Pd", "Lm", "Zs"}
-_NEVER_LAST = _OPENING | {"Sc"}
+_NEVER_LAST = _OPENING | {"Sc", "Zs"}
 
 # Narrow scripts without spaces between words, by the first word of their Unicode names.
 _UNSPACED_NARROW = frozenset({"THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.formats.cue_text import width_of
+from api.formats.cue_text import split_units, width_of
 from api.formats.cues import Cue, CueRules, cut_cues, to_ms
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
@@ -274,6 +274,11 @@ def test_segments_out_of_order_keep_the_order_of_the_text() -> None:
     cues = cut_cues(transcript)
     assert [cue.lines for cue in cues] == [("First.",), ("Second.",)]
     assert times_of(cues) == [(10_000, 12_000), (12_000, 13_000)]
+
+
+def test_an_opening_bracket_with_a_space_ends_no_line() -> None:
+    units = split_units("( ก ( 花", max_width=42, language="th")
+    assert [unit.text for unit in units] == ["( ก", "( 花"]
 
 
 def test_silence_has_no_cues() -> None:
