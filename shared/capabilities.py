@@ -30,8 +30,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     model: str
     languages: frozenset[str]
     word_languages: frozenset[str]
-    context: bool
-    streaming: bool
+    context: bool = True
+    streaming: bool = True
     max_context_bytes: int | None = None
 
 

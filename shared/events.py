@@ -10,7 +10,7 @@ from shared.transcripts import Segment, TranscriptWarning
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
-    """The base of all events. The class name in lower case is the `type` in JSON."""
+    """The base of all events. The tag, by default the class name in lower case, is the `type` in JSON."""
 
     @property
     def is_final(self) -> bool:
@@ -20,7 +20,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     @property
     def type(self) -> str:
         """Return the event's name in JSON."""
-        return type(self).__name__.lower()
+        return str(self.__struct_config__.tag)
 
 
 class Queued(Event, frozen=True):
@@ -64,11 +64,6 @@ class SegmentDone(Event, frozen=True, tag="segment"):
     """A segment of a finished window. It replaces the partials of that window."""
 
     segment: Segment
-
-    @property
-    def type(self) -> str:
-        """Return the event's name in JSON."""
-        return "segment"
 
 
 class Progress(Event, frozen=True):

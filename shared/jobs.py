@@ -192,13 +192,13 @@ class Job(msgspec.Struct, frozen=True):
     priority: Priority
     upload: Upload
     request: TranscriptionRequest
-    attempt: int
     created_ms: int
-    started_ms: int | None
-    finished_ms: int | None
-    processed_s: float
-    failure: Failure | None
-    position: int | None
+    attempt: int = 1
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    processed_s: float = 0.0
+    failure: Failure | None = None
+    position: int | None = None
     engine: str | None = None
     model: str | None = None
     segments: tuple[Segment, ...] = ()
@@ -221,13 +221,7 @@ def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
         priority=new_job.priority,
         upload=new_job.upload,
         request=new_job.request,
-        attempt=1,
         created_ms=created_ms,
-        started_ms=None,
-        finished_ms=None,
-        processed_s=0.0,
-        failure=None,
-        position=None,
         metadata=new_job.metadata,
     )
 

@@ -1,7 +1,6 @@
 """`python -m worker`: run one worker in the foreground until SIGTERM or SIGINT."""
 
 import warnings
-from typing import Any
 
 from celery import signals
 
@@ -35,24 +34,12 @@ def main() -> None:
 
 
 def _connect_signals(runtime: WorkerRuntime) -> None:
-    def leave_logging_alone(**_: Any) -> None:
-        # If this signal has a listener, Celery sets up no logging.
-        pass
-
-    def start(**_: Any) -> None:
-        runtime.start()
-
-    def begin_stop(**_: Any) -> None:
-        runtime.begin_stop()
-
-    def stop(**_: Any) -> None:
-        runtime.stop()
-
     # By default Celery holds listeners weakly, and these functions would be gone at once.
-    signals.setup_logging.connect(leave_logging_alone, weak=False)
-    signals.worker_init.connect(start, weak=False)  # before there is a connection to the broker
-    signals.worker_shutting_down.connect(begin_stop, weak=False)  # else the solo pool waits for all jobs
-    signals.worker_shutdown.connect(stop, weak=False)
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # with a listener, Celery sets up no logging
+    signals.worker_init.connect(lambda **_: runtime.start(), weak=False)  # before it connects to the broker
+    # Without this stop, the solo pool waits for all jobs.
+    signals.worker_shutting_down.connect(lambda **_: runtime.begin_stop(), weak=False)
+    signals.worker_shutdown.connect(lambda **_: runtime.stop(), weak=False)
 
 
 if __name__ == "__main__":

@@ -9,26 +9,17 @@ from shared.record.workers import read_workers
 from shared.settings import SharedSettings
 
 
-def is_announced(redis_url: str, host: str) -> bool:
-    """Return whether a live worker on `host` is in the record.
-
-    Raises:
-        QueueUnavailable: Redis does not answer.
-    """
-    workers = connect(redis_url).run(read_workers())
-    return any(worker.worker_id.startswith(f"{host}:") for worker in workers)
-
-
 def main() -> int:
     """Check once, print the problem if there is one, and return the exit code."""
     try:
-        is_alive = is_announced(SharedSettings().redis_url, socket.gethostname())
+        workers = connect(SharedSettings().redis_url).run(read_workers())
     except QueueUnavailable as problem:
         sys.stderr.write(f"{problem.message}\n")
         return 1
-    if not is_alive:
-        sys.stderr.write("no worker of this host is announced\n")
-    return 0 if is_alive else 1
+    if any(worker.worker_id.startswith(f"{socket.gethostname()}:") for worker in workers):
+        return 0
+    sys.stderr.write("no worker of this host is announced\n")
+    return 1
 
 
 if __name__ == "__main__":

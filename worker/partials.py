@@ -59,14 +59,10 @@ class PartialOutbox:
     """
 
     def __init__(self) -> None:
-        self._published = 0
+        self.published = 0
+        """The number of partials of the open windows that are certainly in the log."""
         self._next: Partial | None = None
         self._waiting: dict[int, Partial] = {}
-
-    @property
-    def published(self) -> int:
-        """Return the number of partials of the open windows that are certainly in the log."""
-        return self._published
 
     def add(self, partial: Partial) -> None:
         """Add `partial` to those that wait."""
@@ -81,12 +77,12 @@ class PartialOutbox:
 
     def confirm(self) -> None:
         """Count the partial of `find_next` as published."""
-        self._published += 1
+        self.published += 1
         self._next = None
 
     def clear(self) -> None:
         """Start anew, since the windows are finished and the log has dropped their partials."""
-        self._published = 0
+        self.published = 0
         self._next = None
         self._waiting.clear()
 

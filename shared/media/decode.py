@@ -1,6 +1,5 @@
 """Decoding of an upload to 16 kHz mono samples, frame by frame, in constant memory."""
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -43,19 +42,14 @@ def decode_audio(
         AudioTooLong: the upload holds more than `max_audio_s` of sound, whatever its header declares.
         DeclaredDurationExceeded: the upload holds clearly more sound than `declared_duration_s`.
     """
-    max_samples = int((max_audio_s + _PADDING_S) * SAMPLE_RATE_HZ)
-    believable_samples = (
-        (declared_duration_s * _DECLARED_FACTOR + _PADDING_S) * SAMPLE_RATE_HZ
-        if declared_duration_s
-        else math.inf
-    )
     decoded = 0
     for pcm in _read_pcm(upload):
         skipped = max(0, start_sample - decoded) * SAMPLE_BYTES
         decoded += len(pcm) // SAMPLE_BYTES
-        if decoded > max_samples:
+        decoded_s = decoded / SAMPLE_RATE_HZ - _PADDING_S
+        if decoded_s > max_audio_s:
             raise AudioTooLong(max_audio_s)
-        if declared_duration_s and decoded > believable_samples:
+        if declared_duration_s and decoded_s > declared_duration_s * _DECLARED_FACTOR:
             raise DeclaredDurationExceeded(declared_duration_s)
         if skipped < len(pcm):
             yield pcm[skipped:]

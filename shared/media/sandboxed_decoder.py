@@ -90,15 +90,11 @@ def _silence_libraries() -> None:
 
 def _limit_memory(memory_bytes: int) -> None:
     if sys.platform == "linux":
-        _set_limit(resource.RLIMIT_AS, _address_space_bytes() + memory_bytes)
+        # Most of the address space of the preloaded libraries is never touched.
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+        _set_limit(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
     else:
         _set_limit(resource.RLIMIT_DATA, memory_bytes)
-
-
-def _address_space_bytes() -> int:
-    """Return the address space of the preloaded libraries, most of which is never touched."""
-    pages = Path("/proc/self/statm").read_bytes().split()[0]
-    return int(pages) * resource.getpagesize()
 
 
 def _close_all_but(kept_fds: Collection[int]) -> None:
@@ -148,9 +144,7 @@ def _decode(request: DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
         pcm.end()
     except UnreadableAudio as error:
         pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, error.message))
-    except AudioTooLong as error:
-        pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, error.message))
-    except DeclaredDurationExceeded as error:
+    except (AudioTooLong, DeclaredDurationExceeded) as error:
         pcm.fail(Failure(FailureCode.AUDIO_TOO_LONG, str(error)))
     except MemoryError:
         pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, _OUT_OF_MEMORY))

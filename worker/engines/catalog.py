@@ -5,8 +5,6 @@ Settings and heartbeats need these before anything is loaded; `registry` has the
 
 from enum import StrEnum
 
-import msgspec
-
 from shared.capabilities import Capabilities
 
 
@@ -70,28 +68,17 @@ def describe_capabilities(
     """Return what `engine` can do with these settings; each argument is the setting of its name."""
     match engine:
         case EngineName.QWEN3 | EngineName.QWEN3_VLLM:
+            languages = frozenset(QWEN3_LANGUAGE_NAMES)
             words = find_word_languages(aligner_id) if engine is EngineName.QWEN3 else frozenset()
-            described = _describe(engine, model_id, frozenset(QWEN3_LANGUAGE_NAMES), word_languages=words)
-            return msgspec.structs.replace(described, max_context_bytes=max_context_bytes)
+            return Capabilities(engine, model_id, languages, words, max_context_bytes=max_context_bytes)
         case EngineName.WHISPER:
-            return _describe(engine, whisper_model or "whisper-base", WHISPER_LANGUAGES)
+            return Capabilities(
+                engine, whisper_model or "whisper-base", WHISPER_LANGUAGES, word_languages=WHISPER_LANGUAGES
+            )
         case EngineName.SCRIPTED:
-            return _describe(engine, "scripted", SCRIPTED_LANGUAGES)
+            return Capabilities(engine, "scripted", SCRIPTED_LANGUAGES, word_languages=SCRIPTED_LANGUAGES)
 
 
 def find_word_languages(aligner_id: str) -> frozenset[str]:
     """Return the languages with word timestamps for this ALIGNER_ID; an empty one means no aligner."""
     return QWEN3_WORD_LANGUAGES if aligner_id else frozenset()
-
-
-def _describe(
-    engine: EngineName, model: str, languages: frozenset[str], *, word_languages: frozenset[str] | None = None
-) -> Capabilities:
-    return Capabilities(
-        engine=engine,
-        model=model,
-        languages=languages,
-        word_languages=languages if word_languages is None else word_languages,
-        context=True,
-        streaming=True,
-    )

@@ -12,15 +12,10 @@ class ClaimState:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self._directive = Directive.GO_ON
+        self.directive = Directive.GO_ON
         self._lock = threading.Lock()
-
-    @property
-    def directive(self) -> Directive:
-        """Return the gravest directive that was applied."""
-        return self._directive
 
     def apply(self, directive: Directive) -> None:
         """Store `directive`, unless a graver one was applied before."""
         with self._lock:
-            self._directive = max(self._directive, directive, key=_BY_GRAVITY.index)
+            self.directive = max(self.directive, directive, key=_BY_GRAVITY.index)

@@ -22,13 +22,10 @@ class ClockLimits:
 
 def choose_limits(claim: Claim, settings: WorkerSettings) -> ClockLimits:
     """Return the limits that the settings give for this job."""
-    return ClockLimits(_limit_inference_s(claim, settings), settings.stall_timeout_s, settings.load_timeout_s)
-
-
-def _limit_inference_s(claim: Claim, settings: WorkerSettings) -> float:
-    if claim.endpoint in (Endpoint.SYNC, Endpoint.STREAM):
-        return settings.request_timeout
-    return max(settings.request_timeout, settings.job_timeout_factor * claim.upload.duration_s)
+    inference_s = settings.request_timeout
+    if claim.endpoint is Endpoint.JOBS:
+        inference_s = max(inference_s, settings.job_timeout_factor * claim.upload.duration_s)
+    return ClockLimits(inference_s, settings.stall_timeout_s, settings.load_timeout_s)
 
 
 class JobClocks:

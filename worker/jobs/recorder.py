@@ -43,16 +43,15 @@ class JobRecorder:
 
         Partials are kept until the next one or the end of their window, since clients join them.
         """
-        is_partial = isinstance(event, Partial)
         try:
             if isinstance(event, Partial):
                 self._publish_partial(event)
             else:
                 self._state.apply(self._runner.run(transitions.emit_event(self._claim, event)))
         except QueueUnavailable:
-            _logger.warning(
-                "event_not_logged", job_id=self._claim.job_id, event_type=event.type, is_kept=is_partial
-            )
+            is_kept = isinstance(event, Partial)
+            job_id = self._claim.job_id
+            _logger.warning("event_not_logged", job_id=job_id, event_type=event.type, is_kept=is_kept)
 
     def store_window(self, finished: transitions.FinishedWindow) -> None:
         """Store a finished window, and set the checkpoint after it."""

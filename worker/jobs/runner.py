@@ -4,6 +4,7 @@ All claims, runs and unloads happen on this thread, so they need no lock. It liv
 kernel's parent-death signal to the model process follows the thread that started it.
 """
 
+import math
 import queue
 import threading
 import time
@@ -67,7 +68,6 @@ class JobRunner:
     def _serve(self) -> None:
         while not self._is_stopping.is_set():
             ticket = self._next_ticket()
-            self._detect_model_death()
             while not self._is_stopping.is_set() and self._run_next_job():
                 self._idle_since = time.monotonic()
             if ticket is not None:
@@ -75,42 +75,28 @@ class JobRunner:
             self._unload_when_idle()
         self._host.unload()
 
-    def _detect_model_death(self) -> None:
-        """Detect a model process that died while idle, so that it is not announced as loaded."""
-        try:
-            self._host.detect_death()
-        except Exception:  # border of the thread: the next job needs it
-            _logger.exception("model_check_failed")
-
     def _unload_when_idle(self) -> None:
         try:
-            if self._is_idle_for_too_long():
+            if self._until_unload_s() <= 0:
                 self._host.unload()
         except Exception:  # border of the thread: the next job needs it
             _logger.exception("model_unload_failed")
 
     def _next_ticket(self) -> threading.Event | None:
         try:
-            return self._tickets.get(timeout=self._wait_s())
+            return self._tickets.get(timeout=max(0.0, min(POLL_INTERVAL_S, self._until_unload_s())))
         except queue.Empty:
             return None
 
-    def _wait_s(self) -> float:
+    def _until_unload_s(self) -> float:
         if not self._host.state.is_loaded or self._idle_timeout_s == 0:
-            return POLL_INTERVAL_S
-        until_unload_s = self._idle_since + self._idle_timeout_s - time.monotonic()
-        return min(POLL_INTERVAL_S, max(0.0, until_unload_s))
-
-    def _is_idle_for_too_long(self) -> bool:
-        if not self._host.state.is_loaded or self._idle_timeout_s == 0:
-            return False
-        return time.monotonic() - self._idle_since >= self._idle_timeout_s
+            return math.inf
+        return self._idle_since + self._idle_timeout_s - time.monotonic()
 
     def _run_next_job(self) -> bool:
-        if not self._host.may_start:
-            return False
         try:
-            claim = self._claim_next()
+            self._host.detect_death()  # or a process that died while idle would be announced as loaded
+            claim = self._claim_next() if self._host.may_start else None
             if claim is None:
                 return False
             _logger.info("job_claimed", job_id=claim.job_id, attempt=claim.attempt)

@@ -22,6 +22,7 @@ from worker.engines.protocol import (
     Samples,
     Window,
     WordsUnsupported,
+    raise_if_stopped,
 )
 from worker.model import messages
 from worker.partials import PartialThrottle
@@ -83,7 +84,7 @@ class JobListener:
             DecodingStopped: the run was stopped.
         """
         self._wait_to_continue()
-        self._raise_if_stopped()
+        raise_if_stopped(self)
 
     def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
         """Yield `blocks`, and report now and then that the process is alive. Works in long silence too.
@@ -92,16 +93,12 @@ class JobListener:
             DecodingStopped: the run was stopped.
         """
         for block in blocks:
-            self._raise_if_stopped()
+            raise_if_stopped(self)
             now = self._clock()
             if now - self._alive_at >= ALIVE_INTERVAL_S:
                 self._alive_at = now
                 self._send(messages.AudioRead(self._run))
             yield block
-
-    def _raise_if_stopped(self) -> None:
-        if self._is_stopped():
-            raise DecodingStopped
 
 
 class JobDecoder:

@@ -32,6 +32,7 @@ from worker.model.messages import (
     Loaded,
     Order,
     Report,
+    RunMessage,
     StopJob,
     encode_message,
     report_decoder,
@@ -128,7 +129,7 @@ class ModelHost:
         if message is None:
             raise self._on_death()
         report = report_decoder.decode(message[0])
-        if getattr(report, "run", self._run) != self._run:
+        if isinstance(report, RunMessage) and report.run != self._run:
             return None
         self._update_state(report)
         return report

@@ -1,7 +1,4 @@
-"""The messages between model host and model process: a closed union of small classes for each direction.
-
-Every message about a job carries the `run` that the host assigned. So a late one cannot affect the next job.
-"""
+"""The messages between model host and model process: a closed union of small classes for each direction."""
 
 import msgspec
 
@@ -9,32 +6,34 @@ from shared.events import Partial
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
+
+class RunMessage(msgspec.Struct, frozen=True, tag=True):
+    """The base of all messages about a job. The host assigns `run`: a late one cannot affect the next job."""
+
+    run: int
+
+
 # From the host to the process.
 
 
-class DecodeJob(msgspec.Struct, frozen=True, tag=True):
+class DecodeJob(RunMessage, frozen=True):
     """Transcribe the PCM frames from the descriptor that comes with this message.
 
     Early text comes from a short first window. A draft comes before that text, and may be wrong.
     """
 
-    run: int
     request: TranscriptionRequest
     checkpoint: Checkpoint
     is_early_text_wanted: bool
     is_draft_wanted: bool = False
 
 
-class StopJob(msgspec.Struct, frozen=True, tag=True):
+class StopJob(RunMessage, frozen=True):
     """Stop this run as soon as the engine can."""
 
-    run: int
 
-
-class ContinueJob(msgspec.Struct, frozen=True, tag=True):
+class ContinueJob(RunMessage, frozen=True):
     """Decode the next batch of windows of this run."""
-
-    run: int
 
 
 Order = DecodeJob | StopJob | ContinueJob
@@ -66,20 +65,18 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-class PartialDecoded(msgspec.Struct, frozen=True, tag=True):
+class PartialDecoded(RunMessage, frozen=True):
     """The open window has more text."""
 
-    run: int
     partial: Partial
 
 
-class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
+class WindowDecoded(RunMessage, frozen=True):
     """A window is final. The next one may begin at `end_sample` (16 kHz) of the upload.
 
     If `is_complete` is false, speech may be missing from its segments.
     """
 
-    run: int
     window: int
     end_sample: int
     segments: tuple[Segment, ...]
@@ -88,37 +85,28 @@ class WindowDecoded(msgspec.Struct, frozen=True, tag=True):
     token_counts: TokenCounts | None = None
 
 
-class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
+class BatchDecoded(RunMessage, frozen=True):
     """A batch is done and the next one is ready. The process waits for ContinueJob or StopJob.
 
     A StopJob without this wait would arrive when the next windows have begun, and their work would be lost.
     """
 
-    run: int
 
-
-class AudioRead(msgspec.Struct, frozen=True, tag=True):
+class AudioRead(RunMessage, frozen=True):
     """The process is alive, and has found nothing to decode for some seconds."""
 
-    run: int
 
-
-class JobDecoded(msgspec.Struct, frozen=True, tag=True):
+class JobDecoded(RunMessage, frozen=True):
     """All of the audio is decoded."""
 
-    run: int
 
-
-class JobStopped(msgspec.Struct, frozen=True, tag=True):
+class JobStopped(RunMessage, frozen=True):
     """The run ended because of a StopJob."""
 
-    run: int
 
-
-class JobFailed(msgspec.Struct, frozen=True, tag=True):
+class JobFailed(RunMessage, frozen=True):
     """This job cannot be transcribed. The process is ready for the next one."""
 
-    run: int
     code: FailureCode
     message: str
 
