@@ -74,6 +74,7 @@ def test_a_submitted_job_is_answered_although_redis_stops_answering(
     with ThreadPoolExecutor() as pool:
         answering = pool.submit(submit, hasty, "wait=1")
         held_worker.wait_for_claim()
+        hasty.get("/health")  # when this is answered, the api has also read the reply to its submit
         session_redis.freeze()
         try:
             answer = answering.result()
