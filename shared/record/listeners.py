@@ -10,8 +10,7 @@ from collections.abc import Collection
 
 from shared.jobs import Endpoint
 from shared.record.keys import Key
-from shared.record.scripts import PlainCall, ScriptCall, to_ms
-from shared.record.transitions import parse_ids
+from shared.record.scripts import PlainCall, ScriptCall, parse_ids, to_ms
 
 RENEWAL_S = 3.0
 """Seconds between two renewals by an api process."""

@@ -188,6 +188,11 @@ def script_source() -> str:
     return f"{text}{_DISPATCH}return redis.error_reply('unknown command')"
 
 
+def parse_ids(reply: list[bytes]) -> list[str]:
+    """Return the ids in a reply."""
+    return [found.decode() for found in reply]
+
+
 def to_json(value: object) -> str:
     """Return `value` as JSON text, which the script stores as it is."""
     return msgspec.json.encode(value).decode()

@@ -4,26 +4,24 @@ One sweeper runs in every api and every worker process. None leads, since each s
 """
 
 import threading
+from collections.abc import Sequence
 
 import structlog
 from celery import Celery
 
 from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
+from shared.record.keys import Key
 from shared.record.listeners import cancel_unattended
-from shared.record.scripts import ScriptRunner
-from shared.record.transitions import (
-    expire_queued,
-    forget_discarded_uploads,
-    forget_jobs,
-    list_discarded_uploads,
-    needs_ticket,
-    sweep_expired_leases,
-)
+from shared.record.scripts import PlainCall, ScriptRunner, parse_ids
+from shared.record.transitions import expire_queued, forget_jobs, sweep_expired_leases
 from shared.settings import SharedSettings
 from shared.upload_store import UploadStore
 
 SWEEP_INTERVAL_S = 1.0
+
+MAX_DISCARDED = 1000
+"""The number of discarded uploads that one call lists."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -89,3 +87,20 @@ class Sweeper:
                 _logger.warning("sweep_skipped", reason="the queue does not answer")
             except Exception:  # border of the thread: without sweeps no lease expires
                 _logger.exception("sweep_failed")
+
+
+def list_discarded_uploads() -> PlainCall[list[str]]:
+    """List up to MAX_DISCARDED cancelled or deleted jobs whose audio may still be stored."""
+    commands = (("SRANDMEMBER", Key.DISCARDED, MAX_DISCARDED),)
+    return PlainCall(commands, lambda replies: parse_ids(replies[0]))
+
+
+def forget_discarded_uploads(job_ids: Sequence[str]) -> PlainCall[int]:
+    """Record that the audio of these jobs (at least one) is deleted."""
+    return PlainCall((("SREM", Key.DISCARDED, *job_ids),), sum)
+
+
+def needs_ticket(broker_queue: str) -> PlainCall[bool]:
+    """Check whether jobs are queued while the broker's queue, a Redis list, has no ticket."""
+    commands = (("ZCARD", Key.QUEUED), ("LLEN", broker_queue))
+    return PlainCall(commands, lambda replies: replies[0] > 0 and replies[1] == 0)

@@ -4,16 +4,14 @@ All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs
 Redis server's clock.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from shared.events import Cancelled, Event, Failed, Partial, Progress, encode_event
+from shared.events import Cancelled, Event, Failed, Partial, Progress
 from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
-from shared.record.keys import Key
 from shared.record.readings import Absence, parse_found
-from shared.record.scripts import PlainCall, ScriptCall, to_json, to_ms
+from shared.record.scripts import ScriptCall, parse_ids, to_json, to_ms
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 MAX_WORKER_LOSSES = 3
@@ -21,9 +19,6 @@ MAX_WORKER_LOSSES = 3
 
 MAX_ENGINE_CRASHES = 3
 """The number of crashes of the model process at which a job fails."""
-
-MAX_DISCARDED = 1000
-"""The number of discarded uploads that one call lists."""
 
 _WORKER_LOST = Failure(
     FailureCode.WORKER_LOST,
@@ -63,7 +58,7 @@ def emit_event(claim: Claim, event: Event, *, published_partials: int | None = N
     """
     arguments = {
         **_fence(claim),
-        "event": encode_event(event).decode(),
+        "event": to_json(event),
         "is_partial": isinstance(event, Partial),
         "published_partials": published_partials,
     }
@@ -98,16 +93,12 @@ def finish_window(
     """
     arguments = {
         **_fence(claim),
-        "window": finished.window,
-        "resume_sample": finished.resume_sample,
+        **msgspec.structs.asdict(finished),
         "processed_s": finished.progress.processed_s,
-        "progress": encode_event(finished.progress).decode(),
+        "progress": to_json(finished.progress),
         "segments": [to_json(segment) for segment in finished.segments],
         "warnings": [to_json(warning) for warning in finished.warnings],
-        "is_complete": finished.is_complete,
-        "inference_ms": finished.inference_ms,
         "batch_turn_s": batch_turn_s,
-        "token_counts": finished.token_counts,
     }
     return ScriptCall("finish_window", arguments, _parse_directive)
 
@@ -145,7 +136,7 @@ def _finish(
     arguments = {
         **_fence(claim),
         "state": state,
-        "event": encode_event(event).decode() if event else None,
+        "event": to_json(event) if event else None,
         "failure": to_json(failure) if failure else None,
         "ttl_ms": to_ms(ttl_s),
     }
@@ -172,11 +163,7 @@ def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[list[str]]:
 
     Each sweep advances the lease clock by a second at most: time without sweeps does not count.
     """
-    arguments = {
-        "limit": MAX_WORKER_LOSSES,
-        "failure": to_json(_WORKER_LOST),
-        "ttl_ms": to_ms(ttl_s),
-    }
+    arguments = {"limit": MAX_WORKER_LOSSES, "failure": to_json(_WORKER_LOST), "ttl_ms": to_ms(ttl_s)}
     return ScriptCall("sweep", arguments, parse_ids)
 
 
@@ -213,28 +200,6 @@ def delete_job(job_id: str) -> ScriptCall[bool]:
 def forget_jobs() -> ScriptCall[int]:
     """final → gone: take up to a hundred jobs whose TTL is over off the list. Returns their number."""
     return ScriptCall("forget", {}, int)
-
-
-def list_discarded_uploads() -> PlainCall[list[str]]:
-    """List up to MAX_DISCARDED cancelled or deleted jobs whose audio may still be stored."""
-    commands = (("SRANDMEMBER", Key.DISCARDED, MAX_DISCARDED),)
-    return PlainCall(commands, lambda replies: parse_ids(replies[0]))
-
-
-def forget_discarded_uploads(job_ids: Sequence[str]) -> PlainCall[int]:
-    """Record that the audio of these jobs (at least one) is deleted."""
-    return PlainCall((("SREM", Key.DISCARDED, *job_ids),), sum)
-
-
-def needs_ticket(broker_queue: str) -> PlainCall[bool]:
-    """Check whether jobs are queued while the broker's queue, a Redis list, has no ticket."""
-    commands = (("ZCARD", Key.QUEUED), ("LLEN", broker_queue))
-    return PlainCall(commands, lambda replies: replies[0] > 0 and replies[1] == 0)
-
-
-def parse_ids(reply: Any) -> list[str]:
-    """Return the ids in a reply."""
-    return [found.decode() for found in reply]
 
 
 def _fence(claim: Claim) -> dict[str, str | int]:

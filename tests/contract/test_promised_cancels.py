@@ -24,7 +24,7 @@ from shared.record.admission import Fingerprint, Outcome, Receipt, make_policy, 
 from shared.record.connection import connect
 from shared.record.readings import LOG_START, read_job, read_log
 from shared.record.scripts import ScriptRunner
-from shared.record.sweeper import Sweeper
+from shared.record.sweeper import Sweeper, list_discarded_uploads
 from shared.settings import SharedSettings
 
 TTL_S = 60.0
@@ -133,4 +133,4 @@ def test_a_sweeper_deletes_its_audio(redis_url: str, tmp_path: Path, end: Ending
     submit(runner, "2")
     Sweeper(runner, create_celery(redis_url), settings).sweep()
     assert [path.name for path in settings.uploads_dir.iterdir()] == ["2"]
-    assert runner.run(transitions.list_discarded_uploads()) == []
+    assert runner.run(list_discarded_uploads()) == []

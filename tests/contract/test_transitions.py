@@ -40,6 +40,7 @@ from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
 from shared.record.readings import LOG_START, Absence, read_job, read_log
 from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptRunner
+from shared.record.sweeper import needs_ticket
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 
 Answer = TypeVar("Answer")
@@ -377,9 +378,9 @@ def test_a_job_that_crashes_the_engine_fails_at_the_limit(run: Run) -> None:
 
 
 def test_queued_jobs_without_a_ticket_are_noticed(run: Run) -> None:
-    assert run(transitions.needs_ticket("transcription")) is False
+    assert run(needs_ticket("transcription")) is False
     submit(run, "a")
-    assert run(transitions.needs_ticket("transcription")) is True
+    assert run(needs_ticket("transcription")) is True
 
 
 def test_a_log_is_read_on_from_any_event(run: Run) -> None:

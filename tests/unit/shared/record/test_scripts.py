@@ -18,7 +18,8 @@ from redis.exceptions import (
 from shared.errors import QueueUnavailable
 from shared.record.connection import connect, open_async_connection, run_async_on
 from shared.record.scripts import AsyncScriptRunner, ScriptCall, is_passing
-from shared.record.transitions import forget_jobs, needs_ticket
+from shared.record.sweeper import needs_ticket
+from shared.record.transitions import forget_jobs
 from tests.support.redis_fixture import RedisServer
 
 WRITE = ScriptCall("announce_worker", {"worker_id": "w", "presence": "{}", "model_state": "ready"}, bool)
