@@ -1,4 +1,4 @@
-"""The composition root of the api: `create_app` puts all of its parts together."""
+"""The composition root of the api: `create_app` creates and connects its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,12 +49,12 @@ _logger = structlog.get_logger(__name__)
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """The application; it starts without Redis too. `app.state.hub.close()` ends all streams and waits."""
+    """Return the application. It starts without Redis too. `app.state.hub.close()` ends streams and waits."""
     keys = _read_keys(settings)
     parts = _Parts(settings, keys)
     app = FastAPIOffline(
         redoc_url=None,
-        redirect_slashes=False,  # what is not there is answered as such, in the shape of all errors
+        redirect_slashes=False,  # an unknown path gets a 404 in the shape of all errors
         title="Qwen3-ASR server",
         description="Speech to text: synchronously, as a job, or as a stream.",
         version=_read_version(),
@@ -72,7 +72,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 
 def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
-    """Add the middleware, from the inside outwards: refusals and failures get all the headers, too."""
+    """Add the middleware from the inside outwards, so that errors get all headers too."""
     origins = parse_origins(services.settings.cors_origins)
     if keys:
         app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
@@ -87,7 +87,7 @@ def _read_keys(settings: ApiSettings) -> ApiKeys:
     read = read_api_keys(settings.api_keys.get_secret_value())
     if not read.keys:
         _logger.warning(
-            "no_api_keys", consequence="whoever reaches this server may use it", host=settings.host
+            "no_api_keys", consequence="every client that reaches this server can use it", host=settings.host
         )
     if read.exposed_file:
         _logger.warning("api_keys_exposed", file=str(read.exposed_file), remedy="chmod 600")
@@ -95,7 +95,7 @@ def _read_keys(settings: ApiSettings) -> ApiKeys:
 
 
 class _Parts:
-    """The long-lived parts of one process. Nothing is started or connected before `live`."""
+    """The long-lived parts of one process. They start and connect in `live`, not before."""
 
     def __init__(self, settings: ApiSettings, keys: ApiKeys) -> None:
         self._settings = settings
@@ -112,7 +112,7 @@ class _Parts:
         self._deliverer = open_deliverer(settings, keys, self._runner, wake_up=self.hub.deliveries_due)
 
     def create_services(self, *, keys: int) -> Services:
-        """What the routes work with, on a server with so many API keys."""
+        """Return the services of the routes, on a server with this number of API keys."""
         settings, runner = self._settings, self._runner
         slots = StreamSlots(max_streams=settings.max_streams, max_per_key=settings.max_streams_per_key)
         submission = Submission(
@@ -141,7 +141,7 @@ class _Parts:
 
     @asynccontextmanager
     async def live(self, _app: FastAPI) -> AsyncIterator[None]:
-        """From the start of the process to its stop."""
+        """Start the parts, and stop them at the end of the process."""
         self._uploads.prepare()
         await asyncio.to_thread(self._media.start)
         self._job_sweeper.start()

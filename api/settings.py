@@ -1,5 +1,7 @@
 """The settings of the api, in addition to those that it shares with the worker."""
 
+from collections.abc import Callable
+
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -7,6 +9,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import SettingsConfigDict
@@ -125,28 +128,16 @@ class ApiSettings(SharedSettings):
     """The address at which clients reach the server, such as `https://asr.example.com`, for links in
     webhooks. Empty: links are paths."""
 
-    @field_validator("webhook_secret")
+    @field_validator("webhook_secret", "webhook_retries_s", "api_keys", "cors_origins")
     @classmethod
-    def _check_webhook_secret(cls, given: SecretStr) -> SecretStr:
-        parse_server_secrets(given.get_secret_value())
-        return given
-
-    @field_validator("webhook_retries_s")
-    @classmethod
-    def _check_webhook_retries(cls, given: str) -> str:
-        parse_waits_s(given)
-        return given
-
-    @field_validator("api_keys")
-    @classmethod
-    def _check_api_keys(cls, given: SecretStr) -> SecretStr:
-        read_api_keys(given.get_secret_value())
-        return given
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _check_cors_origins(cls, given: str) -> str:
-        parse_origins(given)
+    def _check_syntax(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        parse: Callable[[str], object] = {
+            "webhook_secret": parse_server_secrets,
+            "webhook_retries_s": parse_waits_s,
+            "api_keys": read_api_keys,
+            "cors_origins": parse_origins,
+        }[info.field_name or ""]
+        parse(given.get_secret_value() if isinstance(given, SecretStr) else given)
         return given
 
     @property

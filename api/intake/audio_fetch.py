@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -27,8 +27,6 @@ IDLE_S = 30.0
 PATIENCE_S = 5.0
 """The longest wait for a slot before a fetch is refused; at most half of URL_FETCH_TIMEOUT_S."""
 
-_OF_ALL = ""  # no API key has this name
-
 Sink = Callable[[AsyncGenerator[bytes]], Awaitable[None]]
 
 _logger = structlog.get_logger(__name__)
@@ -44,46 +42,37 @@ class FetchLimits:
 
 
 class _FetchSlots:
-    """The slots of simultaneous fetches, in all and for each API key. For one event loop."""
+    """The slots of simultaneous fetches, in all and for each API key, for one event loop."""
 
     def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
-        self._patience_s = min(PATIENCE_S, limits.timeout_s / 2)
         self._taken: Counter[str] = Counter()
         self._freed = asyncio.Event()
 
     @asynccontextmanager
     async def hold(self, key_name: str) -> AsyncIterator[None]:
-        """Hold a slot within the `with` block.
-
-        Raises:
-            TooManyFetches: no slot became free within PATIENCE_S.
-        """
-        names = [_OF_ALL, key_name] if key_name else [_OF_ALL]
-        await self._wait_for_slot(names)
-        self._taken.update(names)
+        """Hold a slot within the block, or raise TooManyFetches if none becomes free in time."""
+        full = None
+        try:
+            async with asyncio.timeout(min(PATIENCE_S, self._limits.timeout_s / 2)):
+                while (full := self._find_full(key_name)) is not None:
+                    await self._freed.wait()
+        except TimeoutError:
+            raise full or TooManyFetches(self._limits.max_fetches, "MAX_URL_FETCHES") from None
+        self._taken[key_name] += 1
         try:
             yield
         finally:
-            self._taken -= Counter(names)  # drops names without slots
+            self._taken[key_name] -= 1
             self._freed.set()
             self._freed = asyncio.Event()
 
-    async def _wait_for_slot(self, names: Sequence[str]) -> None:
-        full: str | None = None
-        try:
-            async with asyncio.timeout(self._patience_s):
-                while (full := self._find_full(names)) is not None:
-                    await self._freed.wait()
-        except TimeoutError:
-            setting = "MAX_URL_FETCHES_PER_KEY" if full else "MAX_URL_FETCHES"
-            raise TooManyFetches(self._limit(full or _OF_ALL), setting) from None
-
-    def _find_full(self, names: Sequence[str]) -> str | None:
-        return next((name for name in names if self._taken[name] >= self._limit(name)), None)
-
-    def _limit(self, name: str) -> int:
-        return self._limits.max_fetches if name == _OF_ALL else self._limits.max_per_key
+    def _find_full(self, key_name: str) -> TooManyFetches | None:
+        if self._taken.total() >= self._limits.max_fetches:
+            return TooManyFetches(self._limits.max_fetches, "MAX_URL_FETCHES")
+        if key_name and self._taken[key_name] >= self._limits.max_per_key:
+            return TooManyFetches(self._limits.max_per_key, "MAX_URL_FETCHES_PER_KEY")
+        return None
 
 
 class AudioFetcher:

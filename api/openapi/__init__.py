@@ -1,1 +1,1 @@
-"""What /docs says of the endpoints, their errors and their events."""
+"""The parts of /docs that FastAPI does not derive: errors, forms, event streams and webhooks."""

@@ -10,21 +10,6 @@ from api.schemas.errors import ErrorBody
 from shared.errors import ServerError
 from shared.jobs import FailureCode
 
-_MEANINGS = {
-    400: "Something in the request is wrong; `param` names it.",
-    401: "The API key is missing or wrong.",
-    404: "The requested object does not exist.",
-    409: "The job has no transcript.",
-    410: "The requested object has expired.",
-    413: "The file is larger than MAX_UPLOAD_BYTES or the API key allows.",
-    422: "The `Idempotency-Key` was used for a different request.",
-    429: "A limit of the server or of the API key is reached. Retry after Retry-After seconds.",
-    500: "The server failed; `code` names the cause.",
-    503: "The server cannot serve this now. If Retry-After is present, retry after that many seconds.",
-    504: "The transcription took longer than allowed.",
-    507: "The server has no disk space for uploads.",
-}
-
 _NO_CODE = (
     "The value of `param` is not supported, alone or in this combination; `message` lists valid values."
 )
@@ -85,7 +70,7 @@ def _describe_status(status: int, answers: list[_Described]) -> dict[str, Any]:
     lines = [f"- `{described.answer.code or 'null'}`: {described.meaning}" for described in answers]
     return {
         "model": ErrorBody,
-        "description": "\n".join([_MEANINGS[status], "", "By `code`:", "", *lines]),
+        "description": "\n".join([f"{HTTPStatus(status).phrase}, by `code`:", "", *lines]),
         "headers": _find_headers(status, answers),
         "content": {"application/json": {"schema": _narrow(answers)}},
     }

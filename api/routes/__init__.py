@@ -1,1 +1,1 @@
-"""One module of HTTP routes for each kind of thing a client asks for."""
+"""The HTTP routes, one module per resource."""

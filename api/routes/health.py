@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it would serve a request."""
+"""The health and the readiness of the server."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", response_model_exclude_unset=True, responses=describe_errors())
 async def read_health(services: ServicesDep) -> HealthBody:
-    """How the server is. Always 200, also while nothing can be transcribed; never wakes up the model."""
+    """Return the health of the server. It is always 200, and never loads the model."""
     try:
         workers, forecast = await _check_admission(services)
     except QueueUnavailable as error:
@@ -31,7 +31,7 @@ async def read_health(services: ServicesDep) -> HealthBody:
 
 @router.get("/ready", responses=describe_errors(NoWorker, NotReady, QueueUnavailable))
 async def read_readiness(services: ServicesDep) -> ReadyBody:
-    """200 if a transcription would be served now: there is a worker, and room in the queue."""
+    """Return 200 if the server accepts transcriptions: a worker is alive, and the queue has room."""
     workers, forecast = await _check_admission(services)
     if not gather_capabilities(workers):
         raise NoWorker
@@ -45,14 +45,14 @@ def _describe_resting(workers: tuple[WorkerPresence, ...]) -> str | None:
     if not resting:
         return None
     return (
-        f"{resting} of {len(workers)} workers take no jobs for now: they are about to stop, or their model "
-        "process died too often within a minute."
+        f"{resting} of {len(workers)} workers take no jobs now: they are stopping, or their model process "
+        "died too often within a minute."
     )
 
 
 async def _check_admission(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:
-    looking = check_admission(make_policy(services.settings.queue_limits))
-    return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, looking))
+    admission = check_admission(make_policy(services.settings.queue_limits))
+    return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, admission))
 
 
 def _describe_health(

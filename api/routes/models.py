@@ -1,4 +1,4 @@
-"""Which models can be asked for."""
+"""The models that clients can request."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses=describe_errors(NoWorker, QueueUnavailable))
 async def read_models(services: ServicesDep) -> ModelList:
-    """The models that live workers serve, and the names in MODEL_ALIASES, which stand for any of them."""
+    """List the models of the live workers, and the names in MODEL_ALIASES, which stand for any of them."""
     offered = await _find_offered(services)
     return ModelList(object="list", data=list_models(offered, services.settings.model_alias_names))
 
@@ -28,13 +28,13 @@ async def read_one_model(
     model: Annotated[
         str,
         Path(
-            description="A name of the model; a `/` in it may be sent as it is, or as `%2F`.",
+            description="A name of the model. A `/` in it may be sent as it is, or as `%2F`.",
             examples=["whisper-1"],
         ),
     ],
     services: ServicesDep,
 ) -> ModelBody:
-    """One of them."""
+    """Return one model or alias."""
     return find_model(model, await _find_offered(services), services.settings.model_alias_names)
 
 

@@ -1,1 +1,1 @@
-"""What clients get, as they see it: one module for each purpose."""
+"""The bodies of answers, events and webhooks, with their descriptions in /docs."""

@@ -1,4 +1,4 @@
-"""What a `webhook_url` is sent, as /docs describes it; `api.webhooks.messages` makes it."""
+"""The body of a webhook."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -16,26 +16,26 @@ class EndedJobBody(Body):
     """The id of the job."""
 
     state: Literal["succeeded", "failed", "cancelled"]
-    """The state that it ended in."""
+    """The final state."""
 
     url: str = Field(examples=[f"https://asr.example.com/v1/jobs/{JOB_ID_EXAMPLE}"])
-    """Where the job is, and its transcript if it succeeded; a path, where the server has no PUBLIC_URL."""
+    """The address of the job, with its transcript if it succeeded. Without PUBLIC_URL it is a path."""
 
     error: JobErrorBody | None
-    """Why it failed; null unless it did."""
+    """The reason of the failure; null unless the job failed."""
 
     metadata: dict[str, Any] | None = Field(examples=[{"order": 17}])
-    """What it was submitted with, untouched; null where that was nothing."""
+    """The metadata that the job was submitted with; null without metadata."""
 
 
 class JobEndedBody(Body):
     """A job has ended."""
 
     type: Literal["job.succeeded", "job.failed", "job.cancelled"]
-    """How it ended: `job.` and its state."""
+    """`job.` and the final state."""
 
     timestamp: datetime = Field(examples=["2026-01-15T09:30:07.800000Z"])
-    """When it ended, in UTC."""
+    """The time when the job ended, in UTC."""
 
     data: EndedJobBody
     """The job that ended."""

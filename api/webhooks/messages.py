@@ -2,37 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
 from standardwebhooks import Webhook
 
+from api.schemas.webhooks import JobEndedBody
 from shared.record.deliveries import Delivery
-
-
-class ErrorOfJob(msgspec.Struct, frozen=True):
-    """The error of a failed job, as in `GET /v1/jobs/{id}`."""
-
-    code: str
-    message: str
-
-
-class EndedJob(msgspec.Struct, frozen=True):
-    """The job that ended; its transcript is fetched from `url`."""
-
-    id: str
-    state: str
-    url: str
-    error: ErrorOfJob | None
-    metadata: dict[str, Any] | None
-
-
-class JobEnded(msgspec.Struct, frozen=True):
-    """The body. `type` is `job.succeeded`, `job.failed` or `job.cancelled`; the job ended at `timestamp`."""
-
-    type: str
-    timestamp: datetime
-    data: EndedJob
 
 
 def name_message(delivery: Delivery) -> str:
@@ -43,18 +17,21 @@ def name_message(delivery: Delivery) -> str:
 def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
     """Return the body as JSON, equal in all attempts. Without a `public_url` its link is a path."""
     failure = delivery.failure
-    message = JobEnded(
-        type=f"job.{delivery.state}",
-        timestamp=datetime.fromtimestamp(delivery.ended_ms / 1000, UTC),
-        data=EndedJob(
-            id=delivery.job_id,
-            state=delivery.state,
-            url=f"{public_url.rstrip('/')}/v1/jobs/{delivery.job_id}",
-            error=ErrorOfJob(failure.code, failure.message) if failure else None,
-            metadata=delivery.new_job.metadata,
-        ),
+    state = delivery.state.value
+    message = JobEndedBody.model_validate(
+        {
+            "type": f"job.{state}",
+            "timestamp": datetime.fromtimestamp(delivery.ended_ms / 1000, UTC),
+            "data": {
+                "id": delivery.job_id,
+                "state": state,
+                "url": f"{public_url.rstrip('/')}/v1/jobs/{delivery.job_id}",
+                "error": {"code": failure.code.value, "message": failure.message} if failure else None,
+                "metadata": delivery.new_job.metadata,
+            },
+        }
     )
-    return msgspec.json.encode(message)
+    return message.model_dump_json().encode()
 
 
 def sign_message(message_id: str, body: bytes, secrets: Sequence[str], *, now: datetime) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""A server that cannot take more says so at once over real HTTP, and when to come back."""
+"""A full server refuses requests at once over real HTTP, with a Retry-After."""
 
 import socket
 import time
@@ -65,7 +65,7 @@ def check_refusal(answer: httpx.Response, limit: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_queue_with_all_jobs_it_may_have_refuses_more(
+def test_a_queue_full_of_jobs_refuses_more(
     small: httpx.Client, held_worker: HeldWorker, endpoint: str
 ) -> None:
     occupy(small)
@@ -76,7 +76,7 @@ def test_a_queue_with_all_jobs_it_may_have_refuses_more(
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_queue_with_all_audio_it_may_have_refuses_more(
+def test_a_queue_full_of_audio_refuses_more(
     small: httpx.Client, held_worker: HeldWorker, endpoint: str
 ) -> None:
     occupy(small)
@@ -86,7 +86,7 @@ def test_a_queue_with_all_audio_it_may_have_refuses_more(
     check_refusal(post(small, endpoint, audio_s=0.2), "MAX_QUEUED_AUDIO_S")
 
 
-def test_a_queue_that_has_moved_on_takes_more(small: httpx.Client, held_worker: HeldWorker) -> None:
+def test_a_queue_with_room_again_accepts_more(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     assert post(small, audio_s=7).status_code == 202
     assert post(small).status_code == 429
@@ -113,14 +113,14 @@ def test_a_refused_upload_leaves_nothing(
     assert set(small_api.uploads.iterdir()) == before
 
 
-def test_a_full_server_answers_what_it_has_already(small: httpx.Client, held_worker: HeldWorker) -> None:
+def test_a_full_server_answers_known_requests(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     post(small, audio_s=7)
     again = post(small, key="held")
     assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
 
 
-def test_many_at_once_pass_no_limit(small: httpx.Client, held_worker: HeldWorker) -> None:
+def test_simultaneous_requests_do_not_exceed_the_limit(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: post(small, audio_s=1), range(12)))
@@ -129,9 +129,7 @@ def test_many_at_once_pass_no_limit(small: httpx.Client, held_worker: HeldWorker
     assert small.get("/health").json()["queued_jobs"] == 3
 
 
-def test_health_tells_the_depth_of_the_queue_and_ready_that_it_is_full(
-    small: httpx.Client, held_worker: HeldWorker
-) -> None:
+def test_health_and_readiness_report_a_full_queue(small: httpx.Client, held_worker: HeldWorker) -> None:
     occupy(small)
     assert small.get("/ready").status_code == 200
     post(small, audio_s=7)
@@ -219,7 +217,7 @@ def test_without_redis_the_endpoints_are_closed_at_once(
 
 
 @pytest.mark.full
-def test_a_job_that_may_have_been_taken_in_when_redis_fell_silent_keeps_its_file(
+def test_a_job_submitted_during_an_outage_keeps_its_file(
     session_api: str, mortal_redis: RedisServer, tmp_path: Path
 ) -> None:
     settings = ApiSettings(redis_url=mortal_redis.url, data_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong over real HTTP is answered in one shape, with an id, also to who is still sending."""
+"""Errors over real HTTP have one shape and a request id, also for clients that are still sending."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ def check_shape(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/v1//jobs", "/static-offline-docs/x"])
-def test_a_path_that_is_not_there(api: httpx.Client, method: str, path: str) -> None:
+def test_an_unknown_path_is_not_found(api: httpx.Client, method: str, path: str) -> None:
     answer = api.request(method, path)
     check_shape(answer, answer.status_code)
     assert answer.status_code in {404, 405}
@@ -48,7 +48,7 @@ def test_a_path_that_is_not_there(api: httpx.Client, method: str, path: str) -> 
         ("BREW", "/ready"),
     ],
 )
-def test_a_method_that_is_not_possible(api: httpx.Client, method: str, path: str) -> None:
+def test_an_unsupported_method_is_refused(api: httpx.Client, method: str, path: str) -> None:
     answer = api.request(method, path)
     check_shape(answer, 405)
     assert answer.headers["allow"]
@@ -67,7 +67,7 @@ def test_a_method_that_is_not_possible(api: httpx.Client, method: str, path: str
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW"])
-def test_what_is_possible_instead_is_named_in_full(
+def test_all_supported_methods_are_listed(
     api: httpx.Client, method: str, path: str, methods: set[str]
 ) -> None:
     answer = api.request(method, path)
@@ -77,7 +77,7 @@ def test_what_is_possible_instead_is_named_in_full(
 
 @pytest.mark.parametrize("path", ["/v1/jobs/", "/health/", "/v1/audio/transcriptions/", "/v1/jobs/1/events/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_slash_too_much_is_no_redirect(api: httpx.Client, method: str, path: str) -> None:
+def test_an_extra_slash_is_not_redirected(api: httpx.Client, method: str, path: str) -> None:
     check_shape(api.request(method, path), 404)
 
 
@@ -100,14 +100,12 @@ def test_a_websocket_is_refused(api: httpx.Client, path: str) -> None:
     "body",
     [b"", b"--x-y", b"--x-y\r\n\r\n", b"--other\r\n", PART, PART + b"abc\r\n--x-y--\r\n", b"\x00" * 1000],
 )
-def test_a_form_that_is_none(api: httpx.Client, worker: ScriptedWorker, body: bytes) -> None:
+def test_a_body_that_is_not_a_form_is_refused(api: httpx.Client, worker: ScriptedWorker, body: bytes) -> None:
     for path in ("/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/transcriptions/stream"):
         check_shape(api.post(path, content=body, headers=BOUNDARY), 400)
 
 
-def test_a_body_that_is_too_large_is_refused_to_a_client_that_goes_on_sending(
-    api: httpx.Client, worker: ScriptedWorker
-) -> None:
+def test_a_large_body_is_refused_while_the_client_sends(api: httpx.Client, worker: ScriptedWorker) -> None:
     announced = 40 * MAX_UPLOAD_BYTES
     with connect(api) as client:
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n"
@@ -119,9 +117,7 @@ def test_a_body_that_is_too_large_is_refused_to_a_client_that_goes_on_sending(
     assert json.loads(body)["error"]["code"] == "upload_too_large"
 
 
-def test_a_client_that_looks_sees_the_refusal_while_it_is_still_sending(
-    api: httpx.Client, worker: ScriptedWorker
-) -> None:
+def test_a_sending_client_can_read_the_refusal(api: httpx.Client, worker: ScriptedWorker) -> None:
     with connect(api) as client:
         client.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 99000000\r\n")
         client.sendall(b"Content-Type: multipart/form-data; boundary=x-y\r\n\r\n")
@@ -148,7 +144,7 @@ def test_a_refusal_of_a_small_body_keeps_the_connection(api: httpx.Client) -> No
     assert "connection" not in answer.headers
 
 
-def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
+def test_an_unexpected_error_is_hidden_from_clients_and_logged_once(
     api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(job_id: str, *, owner: str | None) -> None:
@@ -166,18 +162,18 @@ def test_what_nobody_foresaw_is_told_to_no_client_and_logged_once(
 
 
 @pytest.mark.parametrize("given", ["abc-1", "Root=1-5f/2:3@x+y", "a" * 64])
-def test_an_id_that_a_client_gives_its_request_is_taken_over(api: httpx.Client, given: str) -> None:
+def test_the_clients_request_id_is_used(api: httpx.Client, given: str) -> None:
     assert api.get("/nothing", headers={"x-request-id": given}).headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["a" * 65, "a b", "<b>", "", 'a"b', "a;b"])
-def test_an_id_that_is_not_sane_is_replaced(api: httpx.Client, given: str) -> None:
+def test_an_unsafe_request_id_is_replaced(api: httpx.Client, given: str) -> None:
     request_id = api.get("/nothing", headers={"x-request-id": given}).headers["x-request-id"]
     assert request_id != given
     assert len(request_id) == 32
 
 
-def test_what_is_no_http_is_refused_by_the_server_underneath(api: httpx.Client) -> None:
+def test_a_request_that_is_not_http_is_refused(api: httpx.Client) -> None:
     """Not in our shape: it never reaches the application."""
     with connect(api) as client:
         client.sendall(b"NONSENSE\r\n\r\n")

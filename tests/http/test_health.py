@@ -1,4 +1,4 @@
-"""`/health` and `/ready` over real HTTP tell how the server is, at once and whatever is missing."""
+"""`/health` and `/ready` answer at once over real HTTP, whatever is missing."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.support.redis_fixture import RedisServer
 from tests.support.scripted_worker import CAPABILITIES, ScriptedWorker
 
 
-def test_with_a_worker_the_server_is_well_and_ready(api: httpx.Client, redis_url: str) -> None:
+def test_with_a_worker_the_server_is_healthy_and_ready(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url):
         health, ready = api.get("/health"), api.get("/ready")
     assert health.json() == {
@@ -65,7 +65,9 @@ def test_a_redis_that_hangs_does_not_make_health_hang(mortal_redis: RedisServer,
             mortal_redis.thaw()
 
 
-def test_a_worker_that_takes_no_jobs_is_no_worker_to_be_ready_for(api: httpx.Client, redis_url: str) -> None:
+def test_a_worker_that_takes_no_jobs_does_not_make_the_server_ready(
+    api: httpx.Client, redis_url: str
+) -> None:
     resting = WorkerPresence("resting", CAPABILITIES, ModelState.DEAD, "", takes_jobs=False)
     connect(redis_url).run(announce_worker(resting))
     assert api.get("/ready").status_code == 503

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` over real HTTP: a request that is sent again is answered from the job of the first."""
+"""`Idempotency-Key` over real HTTP: a repeated request is answered from the first job."""
 
 import socket
 import time
@@ -56,7 +56,7 @@ def job_of(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize("url", [SYNC, STREAM, JOBS])
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "ümlaut"])
-def test_what_is_no_key_is_refused(api: httpx.Client, url: str, key: str) -> None:
+def test_an_invalid_key_is_refused(api: httpx.Client, url: str, key: str) -> None:
     headers = {b"Idempotency-Key": key.encode("latin-1")}
     answer = api.post(url, files={"file": ("a.wav", AUDIO)}, headers=headers)
     assert answer.status_code == 400
@@ -149,9 +149,7 @@ def test_another_request_with_the_same_key_is_refused(
     assert [path.name for path in uploads.iterdir()] == [job_of(first)]
 
 
-def test_spelling_the_same_request_otherwise_is_no_other_request(
-    api: httpx.Client, worker: ScriptedWorker
-) -> None:
+def test_another_spelling_of_a_request_is_the_same_request(api: httpx.Client, worker: ScriptedWorker) -> None:
     first = post(api, language="en", prompt="")
     assert job_of(post(api, language=" en ", nonsense="1")) == job_of(first)
 
@@ -216,7 +214,9 @@ def test_a_client_that_disconnects_finds_the_transcript_later(
     assert len(worker.claims) == 2
 
 
-def test_of_many_at_once_one_is_the_job(api: httpx.Client, held_worker: HeldWorker, uploads: Path) -> None:
+def test_simultaneous_requests_with_one_key_are_one_job(
+    api: httpx.Client, held_worker: HeldWorker, uploads: Path
+) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: post(api), range(20)))
     assert {answer.status_code for answer in answers} == {202}
@@ -225,7 +225,7 @@ def test_of_many_at_once_one_is_the_job(api: httpx.Client, held_worker: HeldWork
     assert [path.name for path in uploads.iterdir()] == [job_of(answers[0])]
 
 
-def test_what_is_done_is_answered_without_a_worker(api: httpx.Client, redis_url: str) -> None:
+def test_a_finished_job_is_answered_without_a_worker(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         first = post(api, SYNC)
     second, unknown = post(api, SYNC), post(api, SYNC, key="another")
@@ -243,7 +243,7 @@ def test_a_key_is_forgotten_after_its_time(
     assert job_of(post(api)) != job_of(first)
 
 
-def test_keys_of_two_api_keys_have_nothing_to_do_with_each_other(
+def test_api_keys_have_separate_idempotency_keys(
     serve_with: ServeWith, open_client: OpenClient, worker: ScriptedWorker
 ) -> None:
     api = open_client(serve_with(api_keys=f"lab={LAB}, shop={SHOP}").url)

@@ -1,4 +1,4 @@
-"""`GET /v1/models` over real HTTP: every name by which a model can be asked for, with slashes or without."""
+"""`GET /v1/models` over real HTTP: every name of a model, with slashes or without."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_an_alias_is_found_by_its_own_name(api: httpx.Client, redis_url: str) ->
 
 
 @pytest.mark.parametrize("name", ["gpt-9", "tests/other", "tests%2Fother", "tests"])
-def test_a_model_that_is_not_there_is_not_found(api: httpx.Client, redis_url: str, name: str) -> None:
+def test_an_unknown_model_is_not_found(api: httpx.Client, redis_url: str, name: str) -> None:
     with ScriptedWorker(redis_url):
         answer = api.get(f"/v1/models/{name}")
     assert answer.status_code == 404

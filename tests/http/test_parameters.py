@@ -1,4 +1,4 @@
-"""Every parameter over real HTTP, at each endpoint: the worker is told of it, or the client is."""
+"""Every parameter over real HTTP at each endpoint: it reaches the worker, or is refused."""
 
 import httpx
 import msgspec
@@ -70,7 +70,7 @@ def post(api: httpx.Client, endpoint: str, fields: Fields) -> httpx.Response:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("fields", "request_"), SPEECH_FIELDS)
-def test_what_concerns_speech_reaches_the_worker_by_any_endpoint(
+def test_speech_parameters_reach_the_worker_from_every_endpoint(
     api: httpx.Client, redis_url: str, endpoint: str, fields: Fields, request_: TranscriptionRequest
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
@@ -104,7 +104,7 @@ def test_granularities_are_read_by_either_name(
 
 @pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
 @pytest.mark.parametrize("name", ["timestamp_granularities", "timestamp_granularities[]"])
-def test_segments_may_be_asked_for_with_every_format_as_some_clients_always_do(
+def test_segments_can_be_requested_with_every_format(
     api: httpx.Client, redis_url: str, name: str, response_format: str
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
@@ -113,9 +113,7 @@ def test_segments_may_be_asked_for_with_every_format_as_some_clients_always_do(
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_field_that_comes_as_a_file_is_read_all_the_same(
-    api: httpx.Client, redis_url: str, endpoint: str
-) -> None:
+def test_a_field_sent_as_a_file_is_read(api: httpx.Client, redis_url: str, endpoint: str) -> None:
     files = {
         "file": ("a.wav", AUDIO),
         "prompt": ("prompt.txt", "Åsa".encode()),
@@ -137,7 +135,7 @@ def test_hotwords_may_be_many_fields(api: httpx.Client, redis_url: str, endpoint
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("fields", "param"), REFUSED)
-def test_what_cannot_be_served_is_refused_by_any_endpoint(
+def test_unsupported_values_are_refused_at_every_endpoint(
     api: httpx.Client, redis_url: str, endpoint: str, fields: Fields, param: str
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
@@ -145,20 +143,20 @@ def test_what_cannot_be_served_is_refused_by_any_endpoint(
 
 
 @pytest.mark.parametrize(("fields", "param"), REFUSED_FOR_THE_FORMAT)
-def test_what_the_format_has_no_room_for_is_refused_before_any_answer(
+def test_fields_that_do_not_fit_the_format_are_refused(
     api: httpx.Client, redis_url: str, fields: Fields, param: str
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         check_refusal(post(api, TRANSCRIPTIONS, fields), param)
 
 
-def test_a_format_that_openai_alone_has_is_refused_with_its_code(api: httpx.Client, redis_url: str) -> None:
+def test_a_format_of_openai_only_is_refused_with_its_code(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         answer = post(api, TRANSCRIPTIONS, {"response_format": "diarized_json"})
     check_refusal(answer, "response_format", code="unsupported_value")
 
 
-def test_words_are_refused_where_the_engine_has_none(api: httpx.Client, redis_url: str) -> None:
+def test_words_are_refused_if_the_engine_has_none(api: httpx.Client, redis_url: str) -> None:
     wordless = msgspec.structs.replace(CAPABILITIES, word_languages=frozenset())
     fields: Fields = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
     with ScriptedWorker(redis_url, SCRIPT, capabilities=wordless):
@@ -176,15 +174,13 @@ def test_words_are_refused_where_the_engine_has_none(api: httpx.Client, redis_ur
         "",
     ],
 )
-def test_the_model_goes_by_its_id_its_short_name_or_an_alias(
-    api: httpx.Client, redis_url: str, model: str
-) -> None:
+def test_a_model_is_accepted_by_id_short_name_or_alias(api: httpx.Client, redis_url: str, model: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         assert post(api, TRANSCRIPTIONS, {"model": model}).is_success
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-transcribe-diarize", "Scripted", "tests", "WHISPER-1"])
-def test_any_other_model_is_not_found_and_the_answer_names_what_is_served(
+def test_an_unknown_model_is_not_found_with_the_known_ones(
     api: httpx.Client, redis_url: str, model: str
 ) -> None:
     with ScriptedWorker(redis_url, SCRIPT):

@@ -1,4 +1,4 @@
-"""Who waits for the answer is told at once, over real HTTP, if the queue is longer than they wait."""
+"""A synchronous request is refused at once over real HTTP if the queue is longer than its timeout."""
 
 import socket
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def knock(api: httpx.Client, headers: Mapping[str, str], *, endpoint: str = SYNC
 
 
 @pytest.mark.parametrize("header", [PYTHON, NODE])
-def test_what_would_not_be_begun_in_time_is_refused(
+def test_a_request_that_would_begin_too_late_is_refused(
     usual: httpx.Client, held_worker: HeldWorker, header: str
 ) -> None:
     queue(usual, 3)
@@ -78,7 +78,7 @@ def test_what_would_not_be_begun_in_time_is_refused(
         ({PYTHON: "8", "Idempotency-Key": "k"}, LET_IN),
     ],
 )
-def test_it_is_decided_by_what_the_client_says_and_before_its_file_is_sent(
+def test_the_client_timeout_decides_before_the_file_is_sent(
     usual: httpx.Client, held_worker: HeldWorker, headers: dict[str, str], said: bytes
 ) -> None:
     queue(usual, 3)
@@ -86,19 +86,17 @@ def test_it_is_decided_by_what_the_client_says_and_before_its_file_is_sent(
 
 
 @pytest.mark.parametrize("endpoint", [STREAM, JOBS])
-def test_who_hears_of_a_job_while_it_waits_is_let_in(
-    usual: httpx.Client, held_worker: HeldWorker, endpoint: str
-) -> None:
+def test_a_streamed_request_is_accepted(usual: httpx.Client, held_worker: HeldWorker, endpoint: str) -> None:
     queue(usual, 3)
     assert knock(usual, {PYTHON: "8"}, endpoint=endpoint) == LET_IN
 
 
-def test_what_is_served_later_anyhow_keeps_nobody_out(usual: httpx.Client, held_worker: HeldWorker) -> None:
+def test_batch_jobs_do_not_count(usual: httpx.Client, held_worker: HeldWorker) -> None:
     queue(usual, 3, priority="batch")
     assert knock(usual, {PYTHON: "8"}) == LET_IN
 
 
-def test_who_comes_back_when_it_was_told_is_let_in(usual: httpx.Client, held_worker: HeldWorker) -> None:
+def test_a_retry_after_the_given_time_is_accepted(usual: httpx.Client, held_worker: HeldWorker) -> None:
     queue(usual, 3)
     assert knock(usual, {PYTHON: "8"}) == REFUSED
     held_worker.go_on.set()
@@ -106,9 +104,7 @@ def test_who_comes_back_when_it_was_told_is_let_in(usual: httpx.Client, held_wor
     assert usual.post(SYNC, files={"file": AUDIO}, headers={PYTHON: "8"}).status_code == 200
 
 
-def test_a_request_whose_job_there_is_already_is_answered(
-    usual: httpx.Client, held_worker: HeldWorker
-) -> None:
+def test_a_known_request_is_answered(usual: httpx.Client, held_worker: HeldWorker) -> None:
     headers = {PYTHON: "8", "Idempotency-Key": "k"}
     held_worker.go_on.set()
     assert usual.post(SYNC, files={"file": AUDIO}, headers=headers).status_code == 200
@@ -119,7 +115,7 @@ def test_a_request_whose_job_there_is_already_is_answered(
 
 
 @pytest.mark.parametrize(("sync_wait_s", "said"), [(8, REFUSED), (60, LET_IN)])
-def test_where_the_server_itself_waits_no_longer_that_counts_too(
+def test_the_servers_own_wait_limit_counts_too(
     serve_with: ServeWith, open_client: OpenClient, held_worker: HeldWorker, sync_wait_s: float, said: bytes
 ) -> None:
     api = open_client(serve_with(sync_wait_s=sync_wait_s).url)

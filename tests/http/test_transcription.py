@@ -1,4 +1,4 @@
-"""`POST /v1/audio/transcriptions` over real HTTP: one job, one answer, and no trace of those who leave."""
+"""`POST /v1/audio/transcriptions` over real HTTP: one job, one answer, and no trace after a disconnect."""
 
 import socket
 import threading
@@ -50,7 +50,7 @@ def test_the_answer_is_the_transcript_and_names_its_job(api: httpx.Client, redis
     assert (claim.upload.filename, claim.upload.size_bytes) == ("a.wav", len(AUDIO))
 
 
-def test_timestamps_are_given_when_asked_for(api: httpx.Client, redis_url: str) -> None:
+def test_requested_timestamps_are_returned(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT):
         answer = post(api, return_timestamps="true")
     assert answer.json()["timestamps"][1] == {"word": "there.", "start": 0.5, "end": 1.0}
@@ -112,7 +112,7 @@ def test_subtitles_are_plain_text(api: httpx.Client, redis_url: str, response_fo
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_text_that_may_be_missing_is_told_of_with_its_time(api: httpx.Client, redis_url: str) -> None:
+def test_missing_text_has_a_warning_with_its_time(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, CUT_SCRIPT):
         answer = post(api).json()
     assert answer["complete"] is False
@@ -122,7 +122,7 @@ def test_text_that_may_be_missing_is_told_of_with_its_time(api: httpx.Client, re
 
 
 @pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
-def test_headers_tell_what_is_wrong_and_only_then(
+def test_headers_report_problems_only_if_there_are_any(
     api: httpx.Client, redis_url: str, response_format: str
 ) -> None:
     with ScriptedWorker(redis_url, CUT_SCRIPT):
@@ -135,9 +135,7 @@ def test_headers_tell_what_is_wrong_and_only_then(
 
 
 @pytest.mark.parametrize("response_format", ["json", "text", "srt", "vtt", "verbose_json"])
-def test_headers_name_engine_and_model_whatever_the_model_is_called(
-    api: httpx.Client, redis_url: str, response_format: str
-) -> None:
+def test_headers_name_engine_and_any_model(api: httpx.Client, redis_url: str, response_format: str) -> None:
     capabilities = msgspec.structs.replace(CAPABILITIES, model="./größe 100%\n")
     with ScriptedWorker(redis_url, SCRIPT, capabilities):
         answer = post(api, response_format=response_format)
@@ -145,7 +143,7 @@ def test_headers_name_engine_and_model_whatever_the_model_is_called(
     assert answer.headers["x-model"] == "./gr%C3%B6%C3%9Fe 100%25%0A"
 
 
-def test_audio_that_is_long_is_served_as_a_batch_job(api: httpx.Client, redis_url: str) -> None:
+def test_long_audio_is_a_batch_job(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
         api.post(URL, files={"file": ("a.wav", write_wav(make_tones(6)))})
     assert worker.claims[0].priority is Priority.BATCH
@@ -166,9 +164,7 @@ def test_a_job_that_fails_is_an_error_that_names_the_job(
     assert answer.headers["x-job-id"] == worker.claims[0].job_id
 
 
-def test_a_job_that_somebody_cancels_is_a_conflict_that_is_not_repeated(
-    api: httpx.Client, redis_url: str
-) -> None:
+def test_a_cancelled_job_is_a_conflict_without_a_retry(api: httpx.Client, redis_url: str) -> None:
     claimed, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -189,7 +185,7 @@ def test_a_job_that_somebody_cancels_is_a_conflict_that_is_not_repeated(
     assert answer.headers["x-should-retry"] == "false"
 
 
-def test_a_client_that_leaves_cancels_its_job(api: httpx.Client, redis_url: str) -> None:
+def test_a_client_that_disconnects_cancels_its_job(api: httpx.Client, redis_url: str) -> None:
     record = connect(redis_url)
 
     def wait_for_cancel() -> None:
@@ -215,7 +211,7 @@ def test_a_client_that_leaves_cancels_its_job(api: httpx.Client, redis_url: str)
         ({"model": "gpt-9"}, (404, "model")),
     ],
 )
-def test_a_request_that_cannot_be_served_is_refused_and_leaves_no_file(
+def test_an_invalid_request_is_refused_and_leaves_no_file(
     api: httpx.Client, redis_url: str, uploads: Path, fields: dict[str, str], refusal: tuple[int, str]
 ) -> None:
     with ScriptedWorker(redis_url):
@@ -225,7 +221,7 @@ def test_a_request_that_cannot_be_served_is_refused_and_leaves_no_file(
     assert list(uploads.iterdir()) == []
 
 
-def test_without_a_worker_nothing_is_taken_in(api: httpx.Client, uploads: Path) -> None:
+def test_without_a_worker_nothing_is_accepted(api: httpx.Client, uploads: Path) -> None:
     answer = post(api)
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "no_worker"

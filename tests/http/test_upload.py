@@ -1,4 +1,4 @@
-"""Uploads over real HTTP: streamed to disk, counted while they arrive, and gone without trace if refused."""
+"""Uploads over real HTTP: streamed to disk, counted while they arrive, and deleted if refused."""
 
 import hashlib
 import socket
@@ -36,25 +36,21 @@ def test_a_file_is_stored_once_with_its_digest(
     assert worker.wait_for_claim().upload.sha256 == hashlib.sha256(AUDIO).hexdigest()
 
 
-def test_a_body_without_a_length_is_taken_in(api: httpx.Client, uploads: Path) -> None:
+def test_a_body_without_a_length_is_accepted(api: httpx.Client, uploads: Path) -> None:
     pieces = (AUDIO[start : start + 1000] for start in range(0, len(AUDIO), 1000))
     answer = api.post(URL, content=chunked_form(pieces), headers=BOUNDARY)
     assert answer.status_code == 202
     assert (uploads / answer.json()["id"]).read_bytes() == AUDIO
 
 
-def test_a_file_that_is_too_large_by_its_length_is_refused_and_the_client_sees_it(
-    api: httpx.Client, uploads: Path
-) -> None:
+def test_a_file_with_too_large_a_length_is_refused(api: httpx.Client, uploads: Path) -> None:
     answer = api.post(URL, files={"file": ("a.wav", bytes(20 * MAX_UPLOAD_BYTES))})
     assert answer.status_code == 413
     assert "MAX_UPLOAD_BYTES" in answer.json()["error"]["message"]
     assert list(uploads.iterdir()) == []
 
 
-def test_a_file_that_is_too_large_without_a_length_is_refused_and_the_client_sees_it(
-    api: httpx.Client, uploads: Path
-) -> None:
+def test_a_large_file_without_a_length_is_refused(api: httpx.Client, uploads: Path) -> None:
     endless = (bytes(1 << 20) for _ in range(50))
     answer = api.post(URL, content=chunked_form(endless), headers=BOUNDARY)
     assert answer.status_code == 413
@@ -68,7 +64,7 @@ def test_a_file_of_one_byte_too_many_is_refused(api: httpx.Client, uploads: Path
     assert list(uploads.iterdir()) == []
 
 
-def test_after_a_refusal_the_same_connection_serves_on(api: httpx.Client) -> None:
+def test_a_connection_survives_a_refusal(api: httpx.Client) -> None:
     assert api.post(URL, files={"file": ("a.wav", bytes(5 * MAX_UPLOAD_BYTES))}).status_code == 413
     assert api.post(URL, files={"file": ("a.wav", AUDIO)}).status_code == 202
 
@@ -82,9 +78,7 @@ def test_after_a_refusal_the_same_connection_serves_on(api: httpx.Client) -> Non
     ],
     ids=["text", "no samples", "no bytes"],
 )
-def test_what_is_no_sound_is_refused_naming_the_file(
-    api: httpx.Client, uploads: Path, body: bytes, message: str
-) -> None:
+def test_a_file_without_sound_is_refused(api: httpx.Client, uploads: Path, body: bytes, message: str) -> None:
     answer = api.post(URL, files={"file": ("a.wav", body)})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "file"
@@ -92,7 +86,7 @@ def test_what_is_no_sound_is_refused_naming_the_file(
     assert list(uploads.iterdir()) == []
 
 
-def test_a_file_sent_as_text_and_a_body_that_is_no_form_are_refused(api: httpx.Client) -> None:
+def test_a_file_sent_as_text_and_a_body_without_a_form_are_refused(api: httpx.Client) -> None:
     for answer in (
         api.post(URL, data={"file": "a.wav"}),
         api.post(URL, files={"file": (None, "a.wav")}),
@@ -105,7 +99,7 @@ def test_a_file_sent_as_text_and_a_body_that_is_no_form_are_refused(api: httpx.C
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_a_client_that_leaves_in_the_middle_leaves_nothing(api: httpx.Client, uploads: Path) -> None:
+def test_a_disconnect_during_an_upload_leaves_no_file(api: httpx.Client, uploads: Path) -> None:
     address = (api.base_url.host, api.base_url.port)
     assert address[1] is not None
     with socket.create_connection((address[0], address[1])) as client:
@@ -116,7 +110,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(api: httpx.Client, up
     wait_for(lambda: not list(uploads.iterdir()))
 
 
-def test_a_client_that_falls_silent_in_the_middle_is_refused_and_leaves_nothing(
+def test_a_stalled_upload_is_refused_and_leaves_no_file(
     api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = threading.Event()
@@ -132,7 +126,7 @@ def test_a_client_that_falls_silent_in_the_middle_is_refused_and_leaves_nothing(
     assert list(uploads.iterdir()) == []
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_no_file(
     api: httpx.Client, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(descriptor: int, data: memoryview) -> int:

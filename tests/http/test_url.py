@@ -83,7 +83,7 @@ def test_audio_at_a_url_becomes_a_job(
     assert "secret" not in answer.text
 
 
-def test_the_source_is_asked_once_plainly_and_without_anything_of_the_client(
+def test_the_source_gets_one_request_without_client_headers(
     endpoint: httpx.Client, source: HostileSource
 ) -> None:
     endpoint.post(
@@ -131,7 +131,7 @@ def test_a_form_without_a_file_may_be_multipart_or_urlencoded(
         ("text.wav", "audio_undecodable", ""),
     ],
 )
-def test_a_source_that_does_not_give_audio_is_told_of(
+def test_a_source_without_audio_is_reported(
     endpoint: httpx.Client, source: HostileSource, name: str, code: str, message: str
 ) -> None:
     answer = endpoint.post(URL, data={"url": f"{source.url}/{name}"})
@@ -143,7 +143,7 @@ def test_a_source_that_does_not_give_audio_is_told_of(
 
 
 @pytest.mark.parametrize("name", ["says-too-much.wav", "endless.wav", "endless-chunks.wav"])
-def test_a_source_that_gives_too_much_is_left(
+def test_a_source_that_sends_too_much_is_cut_off(
     endpoint: httpx.Client, source: HostileSource, name: str
 ) -> None:
     answer = endpoint.post(URL, data={"url": f"{source.url}/{name}"})
@@ -155,7 +155,7 @@ def test_a_source_that_gives_too_much_is_left(
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "reset.wav", "says-more.wav", "text.wav", "endless.wav"])
-def test_nothing_stays_of_audio_that_was_not_taken(
+def test_refused_audio_leaves_no_file(
     endpoint: httpx.Client, stored: Path, source: HostileSource, name: str
 ) -> None:
     assert endpoint.post(URL, data={"url": f"{source.url}/{name}"}).is_client_error
@@ -163,7 +163,7 @@ def test_nothing_stays_of_audio_that_was_not_taken(
 
 
 @pytest.mark.parametrize("name", ["silent.wav", "stalls.wav"])
-def test_a_source_that_falls_silent_is_left(
+def test_a_silent_source_is_cut_off(
     endpoint: httpx.Client, stored: Path, source: HostileSource, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr("api.intake.audio_fetch.IDLE_S", 0.2)
@@ -176,9 +176,7 @@ def test_a_source_that_falls_silent_is_left(
     assert list(stored.iterdir()) == []
 
 
-def test_names_whose_look_up_hangs_hold_up_no_other_url(
-    endpoint: httpx.Client, source: HostileSource
-) -> None:
+def test_hanging_look_ups_do_not_delay_other_urls(endpoint: httpx.Client, source: HostileSource) -> None:
     with SlowNames() as names, ThreadPoolExecutor(12) as clients:
         urls = [f"http://a{count}.{DOMAIN}/" for count in range(12)]
         hanging = [clients.submit(endpoint.post, URL, data={"url": url}) for url in urls]
@@ -190,7 +188,7 @@ def test_names_whose_look_up_hangs_hold_up_no_other_url(
     assert {asked.result().json()["error"]["code"] for asked in hanging} == {"url_refused"}
 
 
-def test_a_source_that_is_not_there_is_told_of(endpoint: httpx.Client, source: HostileSource) -> None:
+def test_an_unreachable_source_is_reported(endpoint: httpx.Client, source: HostileSource) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         answer = endpoint.post(URL, data={"url": f"http://127.0.0.1:{unused.getsockname()[1]}/a.wav"})
@@ -198,7 +196,7 @@ def test_a_source_that_is_not_there_is_told_of(endpoint: httpx.Client, source: H
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "url_unreachable")
 
 
-def test_a_source_that_trickles_has_a_limit_in_all(
+def test_a_slow_source_has_a_total_time_limit(
     serve_with: ServeWith, open_client: OpenClient, source: HostileSource
 ) -> None:
     hasty = serve_with(url_fetch_timeout_s=0.4, **FROM_ANYWHERE)
@@ -209,7 +207,7 @@ def test_a_source_that_trickles_has_a_limit_in_all(
     assert list(hasty.uploads.iterdir()) == []
 
 
-def test_as_many_are_fetched_at_once_as_may_be_and_one_more_is_told_to_come_again(
+def test_one_fetch_more_than_the_limit_gets_429(
     serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 0.2)
@@ -243,7 +241,7 @@ def test_an_api_key_has_a_share_of_the_fetches(
     assert_too_many(refused, "MAX_URL_FETCHES_PER_KEY)")
 
 
-def test_a_fetch_that_finds_no_place_gets_the_next_that_is_free(
+def test_a_waiting_fetch_gets_the_next_free_slot(
     serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 60)
@@ -256,7 +254,7 @@ def test_a_fetch_that_finds_no_place_gets_the_next_that_is_free(
     assert [answer.status_code for answer in answers] == [202] * 8
 
 
-def test_nobody_waits_for_a_place_as_long_as_a_fetch_may_take(
+def test_a_fetch_waits_for_a_slot_for_half_its_time_at_most(
     serve_with: ServeWith, open_client: OpenClient, source: HostileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.intake.audio_fetch.PATIENCE_S", 60)
@@ -270,7 +268,7 @@ def test_nobody_waits_for_a_place_as_long_as_a_fetch_may_take(
     assert codes.count("url_failed") == len(source.seen), "who is told that it did not come was not refused"
 
 
-def test_private_addresses_are_not_asked_unless_that_is_allowed(
+def test_private_addresses_are_refused_unless_allowed(
     serve_with: ServeWith, open_client: OpenClient, source: HostileSource
 ) -> None:
     careful = serve_with(url_input=True)
@@ -310,7 +308,7 @@ def test_a_file_and_a_url_or_neither_are_refused(
     assert list(stored.iterdir()) == []
 
 
-def test_a_server_that_fetches_nothing_says_so(
+def test_a_server_without_url_input_refuses_urls(
     api: httpx.Client, uploads: Path, source: HostileSource
 ) -> None:
     answer = api.post(URL, data={"url": f"{source.url}/sound.wav"})
@@ -326,9 +324,7 @@ def test_other_endpoints_take_no_url(endpoint: httpx.Client, source: HostileSour
     assert source.seen == []
 
 
-def test_what_is_wrong_with_the_form_is_said_before_anything_is_fetched(
-    endpoint: httpx.Client, source: HostileSource
-) -> None:
+def test_an_invalid_form_is_refused_before_the_fetch(endpoint: httpx.Client, source: HostileSource) -> None:
     url = f"{source.url}/sound.wav"
     assert endpoint.post(URL, data={"url": url, "language": "Klingon"}).status_code == 400
     assert endpoint.post(URL, data={"url": url, "model": "other"}).status_code == 404
@@ -351,7 +347,7 @@ def test_the_same_key_fetches_once_and_another_url_is_another_request(
 
 
 @pytest.mark.parametrize("name", ["silent.wav", "stalls.wav"])
-def test_a_client_that_leaves_ends_the_fetch(
+def test_a_disconnect_ends_the_fetch(
     endpoint: httpx.Client, stored: Path, source: HostileSource, name: str
 ) -> None:
     with ask_without_waiting(endpoint, f"{source.url}/{name}"):
@@ -361,7 +357,7 @@ def test_a_client_that_leaves_ends_the_fetch(
     wait_for(lambda: not list(stored.iterdir()))
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_no_file(
     endpoint: httpx.Client, stored: Path, source: HostileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(descriptor: int, data: memoryview) -> int:

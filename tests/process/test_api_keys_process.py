@@ -13,7 +13,7 @@ WRONG = "wrong-key-0123456789"
 def test_an_open_server_says_so_at_its_start(make_server: Callable[..., RealServer]) -> None:
     server = make_server(API_KEYS="").start()
     assert "event=no_api_keys" in server.log_text()
-    assert "whoever reaches this server may use it" in server.log_text()
+    assert "every client that reaches this server can use it" in server.log_text()
 
 
 def test_logs_name_keys_and_never_show_them(make_server: Callable[..., RealServer]) -> None:

@@ -39,7 +39,7 @@ def test_there_is_a_row_for_each_field_and_a_column_for_each_engine() -> None:
 
 
 @pytest.mark.parametrize("engine", list(EngineName))
-def test_what_an_engine_lacks_is_called_refused(engine: EngineName) -> None:
+def test_missing_capabilities_are_listed_as_refused(engine: EngineName) -> None:
     table, capabilities = read_table(), describe(engine)
 
     assert "400" in table["include[]"][engine]
@@ -51,14 +51,14 @@ def test_what_an_engine_lacks_is_called_refused(engine: EngineName) -> None:
         assert f"one of {len(capabilities.languages)}" in table["language"][engine]
 
 
-def test_the_values_that_are_listed_are_those_there_are() -> None:
+def test_all_values_are_listed() -> None:
     (first, *_) = read_table()["response_format"].values()
     assert set(re.findall(r"`(\w+)`", first)) == set(ResponseFormat)
     assert all(f"`{value}`" in SECTION for value in Include)
 
 
 @pytest.mark.parametrize("name", ["threshold", "prefix_padding_ms", "silence_duration_ms"])
-def test_the_numbers_of_the_vad_have_the_bounds_that_are_told(name: str) -> None:
+def test_the_vad_parameters_have_the_documented_bounds(name: str) -> None:
     field = ServerVad.model_fields[name]
     bounds = {
         type(bound).__name__: getattr(bound, type(bound).__name__.lower(), None) for bound in field.metadata

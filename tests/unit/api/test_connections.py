@@ -1,4 +1,4 @@
-"""The process may have as many files open as its streams take, as far as the system lets it."""
+"""The limit on open files is raised for the streams of the process, as far as the system allows."""
 
 import resource
 

@@ -1,4 +1,4 @@
-"""The api's settings come from the environment, and wrong ones are refused at once."""
+"""The api reads its settings from the environment and refuses invalid ones at once."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Every error has one answer, in OpenAI's shape, and none tells more than it should."""
+"""Every error has one answer in OpenAI's shape, without internal details."""
 
 import re
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_each_error_has_its_answer(
     assert set(described) == {"message", "type", "param", "code"}
 
 
-def test_no_class_of_the_tree_is_left_to_chance() -> None:
+def test_every_error_class_is_tested() -> None:
     tried = {type(error) for error, *_ in EXAMPLES}
     abstract = {errors.ServerError, tree.TranscriptionFailed}
     assert set(_subclasses(errors.ServerError)) - abstract <= tried
@@ -101,14 +101,14 @@ def test_the_drawn_tree_has_every_class_under_its_base() -> None:
 
 
 @pytest.mark.parametrize("code", list(FailureCode))
-def test_each_failure_of_a_job_has_its_answer_and_keeps_its_code(code: FailureCode) -> None:
+def test_each_job_failure_keeps_its_code(code: FailureCode) -> None:
     error = tree.TranscriptionFailed(Failure(code, "it went wrong"))
     assert answer_error(error).status_code == FAILURES[code]
     assert error_body(error)["error"]["code"] == code
     assert error_body(error)["error"]["message"] == "it went wrong"
 
 
-def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
+def test_permanent_failures_ask_clients_not_to_retry() -> None:
     for code in (FailureCode.TIMEOUT, FailureCode.ENGINE_CRASH, FailureCode.ENGINE_ERROR):
         answer = answer_error(tree.TranscriptionFailed(Failure(code, "")))
         assert answer.headers["x-should-retry"] == "false"
@@ -124,11 +124,11 @@ def test_failures_that_a_repetition_would_only_repeat_say_so() -> None:
         tree.TooManyStreams(2, "MAX_STREAMS"),
     ],
 )
-def test_what_passes_by_itself_says_when_to_come_back(error: errors.ServerError) -> None:
+def test_temporary_errors_have_a_retry_after(error: errors.ServerError) -> None:
     assert 1 <= int(answer_error(error).headers["retry-after"]) <= 60
 
 
-def test_an_error_nobody_foresaw_is_answered_without_its_text() -> None:
+def test_an_unexpected_error_is_answered_without_its_text() -> None:
     answer = answer_error(ValueError("password: hunter2"))
     assert answer.status_code == 500
     assert b"hunter2" not in bytes(answer.body)

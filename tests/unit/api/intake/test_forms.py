@@ -1,4 +1,4 @@
-"""Text fields become forms; an empty one counts as absent, and a wrong one is named."""
+"""Text fields become forms. Empty fields count as absent, and refusals name the field."""
 
 import json
 from contextlib import suppress
@@ -46,11 +46,11 @@ def test_booleans_are_read_as_people_write_them(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["false", "False", "0", "no", ""])
-def test_a_no_is_a_no(text: str) -> None:
+def test_false_values_are_read_as_false(text: str) -> None:
     assert not parse_form(StreamForm, {"return_timestamps": [text]}).return_timestamps
 
 
-def test_of_a_repeated_field_the_last_value_counts() -> None:
+def test_the_last_value_of_a_repeated_field_counts() -> None:
     assert parse_form(JobForm, {"priority": ["batch", "interactive"]}).priority == "interactive"
 
 
@@ -84,7 +84,7 @@ def test_granularities_are_the_union_of_all_the_names_and_spellings(
 
 
 @pytest.mark.parametrize("name", ["include", "include[]"])
-def test_what_to_include_is_known_by_either_name(name: str) -> None:
+def test_include_is_read_by_either_name(name: str) -> None:
     assert parse_form(TranscriptionForm, {name: ["logprobs"]}).include == {Include.LOGPROBS}
 
 
@@ -111,9 +111,7 @@ def test_prompt_and_keywords_are_the_context(fields: dict[str, list[str]], conte
         ({}, "auto"),
     ],
 )
-def test_a_list_of_one_language_is_as_good_as_the_language(
-    fields: dict[str, list[str]], language: str
-) -> None:
+def test_a_list_of_one_language_equals_the_language(fields: dict[str, list[str]], language: str) -> None:
     assert parse_form(StreamForm, fields).spoken_language == language
 
 
@@ -134,7 +132,7 @@ def test_more_than_one_language_is_refused(fields: dict[str, list[str]]) -> None
         {"chunking_strategy[type]": ["auto"]},
     ],
 )
-def test_automatic_chunking_is_the_same_as_none(fields: dict[str, list[str]]) -> None:
+def test_automatic_chunking_equals_no_strategy(fields: dict[str, list[str]]) -> None:
     assert parse_form(StreamForm, fields).chunking_strategy is None
 
 
@@ -150,12 +148,12 @@ def test_automatic_chunking_is_the_same_as_none(fields: dict[str, list[str]]) ->
         {"chunking_strategy[threshold]": ["0.3"], "chunking_strategy[silence_duration_ms]": ["700"]},
     ],
 )
-def test_numbers_for_the_vad_are_read_in_either_spelling(fields: dict[str, list[str]]) -> None:
+def test_vad_parameters_are_read_in_either_spelling(fields: dict[str, list[str]]) -> None:
     vad = parse_form(StreamForm, fields).chunking_strategy
     assert vad == ServerVad(threshold=0.3, prefix_padding_ms=300, silence_duration_ms=700)
 
 
-def test_a_vad_without_numbers_has_those_of_openai() -> None:
+def test_a_vad_without_parameters_has_openais_defaults() -> None:
     vad = parse_form(StreamForm, {"chunking_strategy": ["server_vad"]}).chunking_strategy
     assert vad == ServerVad(threshold=0.5, prefix_padding_ms=300, silence_duration_ms=200)
 
@@ -180,7 +178,7 @@ def test_a_vad_without_numbers_has_those_of_openai() -> None:
         {"chunking_strategy": ['{"type": "server_vad", "threshold": true}']},
     ],
 )
-def test_a_chunking_strategy_that_cannot_be_followed_is_refused(fields: dict[str, list[str]]) -> None:
+def test_an_invalid_chunking_strategy_is_refused(fields: dict[str, list[str]]) -> None:
     refusal = refuse(StreamForm, fields)
     assert refusal.param == "chunking_strategy"
     assert len(refusal.message) < 300
@@ -190,7 +188,7 @@ def test_a_chunking_strategy_that_cannot_be_followed_is_refused(fields: dict[str
     text=st.text(alphabet='{}[]",:autosrvdthe0.5 ', max_size=40),
     numbers=st.dictionaries(st.sampled_from(["type", "threshold", "x"]), st.text(max_size=5)),
 )
-def test_no_chunking_strategy_is_worse_than_refused(text: str, numbers: dict[str, str]) -> None:
+def test_any_chunking_strategy_is_accepted_or_refused(text: str, numbers: dict[str, str]) -> None:
     fields = {f"chunking_strategy[{key}]": [value] for key, value in numbers.items()}
     with suppress(InvalidRequest):
         parse_form(StreamForm, fields | {"chunking_strategy": [text]})
@@ -211,7 +209,7 @@ def test_no_chunking_strategy_is_worse_than_refused(text: str, numbers: dict[str
         (StreamForm, "return_timestamps", "perhaps"),
     ],
 )
-def test_a_wrong_value_is_refused_naming_the_field_and_what_it_may_be(
+def test_a_wrong_value_is_refused_with_its_field_and_the_valid_values(
     kind: type[SpeechForm], name: str, value: str
 ) -> None:
     refusal = refuse(kind, {name: [value]})
@@ -236,7 +234,9 @@ def test_a_wrong_value_is_refused_naming_the_field_and_what_it_may_be(
         ({"return_timestamps": "true", "stream": "true"}, "return_timestamps", "/stream"),
     ],
 )
-def test_what_the_answer_has_no_room_for_is_refused(fields: dict[str, str], param: str, remedy: str) -> None:
+def test_fields_that_do_not_fit_the_format_are_refused(
+    fields: dict[str, str], param: str, remedy: str
+) -> None:
     refusal = refuse(TranscriptionForm, {name: [value] for name, value in fields.items()})
     assert refusal.param == param
     assert remedy in refusal.message
@@ -247,7 +247,7 @@ def test_text_can_be_streamed(shape: str) -> None:
     assert parse(stream="true", response_format=shape).stream
 
 
-def test_speakers_are_not_told_apart() -> None:
+def test_speaker_identification_is_refused() -> None:
     refusal = refuse(TranscriptionForm, {"response_format": ["diarized_json"]})
     assert isinstance(refusal, UnsupportedValue)
     assert refusal.param == "response_format"
@@ -263,18 +263,18 @@ def test_speakers_are_not_told_apart() -> None:
         (JobForm, "include[]", "logprobs"),
     ],
 )
-def test_what_another_endpoint_alone_can_do_is_refused(kind: type[SpeechForm], name: str, value: str) -> None:
+def test_fields_of_another_endpoint_are_refused(kind: type[SpeechForm], name: str, value: str) -> None:
     refusal = refuse(kind, {name: [value]})
     assert refusal.param == name.removesuffix("[]")
     assert "/v1/audio/transcriptions" in refusal.message
 
 
 @pytest.mark.parametrize("kind", [StreamForm, JobForm])
-def test_what_a_client_sends_by_habit_does_no_harm_at_another_endpoint(kind: type[SpeechForm]) -> None:
+def test_harmless_values_of_another_endpoints_fields_are_ignored(kind: type[SpeechForm]) -> None:
     assert parse_form(kind, {"response_format": ["json"], "stream": ["false"]}) == parse_form(kind, {})
 
 
-def test_a_job_is_not_streamed_by_its_answer() -> None:
+def test_a_job_refuses_stream() -> None:
     assert refuse(JobForm, {"stream": ["true"]}).param == "stream"
 
 

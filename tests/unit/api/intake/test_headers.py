@@ -1,4 +1,4 @@
-"""The preference `wait`, as RFC 7240 lets clients write it, and the timeouts of OpenAI's clients."""
+"""The preference `wait` of RFC 7240, and the timeouts of OpenAI's clients."""
 
 import math
 
@@ -34,12 +34,12 @@ def test_the_first_wait_counts_however_it_is_written(values: list[str]) -> None:
     "values",
     [[], [""], ["wait"], ["wait="], ["wait=-1"], ["wait=1.5"], ["wait=1e3"], ["await=10"], ['wait="1']],
 )
-def test_what_makes_no_sense_is_ignored(values: list[str]) -> None:
+def test_an_invalid_preference_is_ignored(values: list[str]) -> None:
     assert parse_wait(values) is None
 
 
 @given(st.lists(st.text(alphabet='wait=0123";,\\ ')))
-def test_anything_may_come(values: list[str]) -> None:
+def test_any_header_is_read_without_an_error(values: list[str]) -> None:
     waited_s = parse_wait(values)
     assert waited_s is None or waited_s >= 0
 
@@ -58,7 +58,5 @@ def test_anything_may_come(values: list[str]) -> None:
         *(({PYTHON: text}, math.inf) for text in ("", "0", "0.7", "-8", "nan", "inf", "1e9", "None", "8 s")),
     ],
 )
-def test_the_time_a_client_waits_is_the_shorter_one_of_those_it_says(
-    headers: dict[str, str], timeout_s: float
-) -> None:
+def test_the_shorter_of_two_client_timeouts_counts(headers: dict[str, str], timeout_s: float) -> None:
     assert read_client_timeout(Headers(headers)) == timeout_s

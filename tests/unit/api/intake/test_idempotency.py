@@ -1,4 +1,4 @@
-"""Two requests are the same if they ask the same endpoint for the same, however that is written."""
+"""Requests with the same endpoint, fields and file have the same digest."""
 
 import subprocess
 import sys
@@ -64,13 +64,13 @@ def test_every_field_of_a_job_counts(field: str, value: str) -> None:
     assert digest(job, kind=JobForm) != digest(job | {field: [value]}, kind=JobForm)
 
 
-def test_the_endpoint_counts_and_the_file() -> None:
+def test_the_endpoint_and_the_file_count() -> None:
     form = parse_form(JobForm, {})
     assert form.digest(Endpoint.JOBS, file_sha256="aa") != form.digest(Endpoint.STREAM, file_sha256="aa")
     assert form.digest(Endpoint.JOBS, file_sha256="aa") != form.digest(Endpoint.JOBS, file_sha256="ab")
 
 
-def test_another_process_comes_to_the_same() -> None:
+def test_another_process_computes_the_same_digest() -> None:
     code = f"""
 from api.intake.form_fields import parse_form
 from api.intake.forms import TranscriptionForm

@@ -1,4 +1,4 @@
-"""A multipart form is taken apart the same however it is cut, and refused with the name of the field."""
+"""Multipart forms are parsed independent of the chunks of the body; refusals name the field."""
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +36,7 @@ def read(
 
 @settings(deadline=None)
 @given(chunk_bytes=st.integers(1, 600), texts=st.lists(st.text(max_size=40), max_size=5))
-def test_the_parts_are_the_same_however_the_body_is_cut(chunk_bytes: int, texts: list[str]) -> None:
+def test_the_parts_do_not_depend_on_the_chunks_of_the_body(chunk_bytes: int, texts: list[str]) -> None:
     fields = [part("note", text.encode()) for text in texts]
     reader, file = read(form(*fields, part("file", FILE_BYTES, "a.wav")), chunk_bytes=chunk_bytes)
     assert file == FILE_BYTES
@@ -44,7 +44,7 @@ def test_the_parts_are_the_same_however_the_body_is_cut(chunk_bytes: int, texts:
     assert reader.fields.get("note", []) == texts
 
 
-def test_fields_may_come_before_and_behind_the_file() -> None:
+def test_fields_are_read_before_and_after_the_file() -> None:
     reader, _ = read(form(part("a", b"1"), part("file", b"sound", "ü.wav"), part("a", b"2"), part("b", b"")))
     assert dict(reader.fields) == {"a": ["1", "2"], "b": [""]}
     assert reader.filename == "ü.wav"
@@ -68,7 +68,7 @@ def test_a_text_field_that_comes_as_a_file_is_read_as_text() -> None:
     assert dict(reader.fields) == {"prompt": ["Frühling"], "keywords[]": ["Qwen"]}
 
 
-def test_a_file_whose_name_is_only_given_in_the_extended_form_is_a_file() -> None:
+def test_a_file_with_only_an_extended_filename_is_read() -> None:
     head = b"--x-y\r\nContent-Disposition: form-data; name=\"file\"; filename*=UTF-8''na%C3%AFve.wav\r\n\r\n"
     reader, file = read(head + b"sound\r\n--x-y--\r\n")
     assert file == b"sound"
@@ -91,7 +91,7 @@ def test_a_file_whose_name_is_only_given_in_the_extended_form_is_a_file() -> Non
         (b"", None, "is incomplete"),
     ],
 )
-def test_a_form_that_cannot_be_served_is_refused(body: bytes, param: str | None, message: str) -> None:
+def test_an_invalid_form_is_refused(body: bytes, param: str | None, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message) as refusal:
         read(body, chunk_bytes=5_000)
     assert refusal.value.param == param
@@ -101,7 +101,7 @@ def test_a_form_that_cannot_be_served_is_refused(body: bytes, param: str | None,
     "content_type",
     [None, "", "application/json", "multipart/form-data", "multipart/mixed; boundary=x", "audio/wav"],
 )
-def test_a_body_that_is_no_form_is_refused_naming_the_file(content_type: str | None) -> None:
+def test_a_body_that_is_not_a_form_is_refused(content_type: str | None) -> None:
     with pytest.raises(InvalidRequest, match="multipart/form-data") as refusal:
         MultipartReader(content_type, max_file_bytes=10)
     assert refusal.value.param == "file"
@@ -112,7 +112,7 @@ def test_a_boundary_longer_than_any_client_uses_is_refused() -> None:
         MultipartReader(f"multipart/form-data; boundary={'x' * 1000}", max_file_bytes=10)
 
 
-def test_the_bytes_of_the_file_are_counted_and_not_those_of_the_form() -> None:
+def test_only_the_bytes_of_the_file_count() -> None:
     body = form(part("note", b"x" * 100), part("file", b"0123456789", "a.wav"))
     assert read(body, max_file_bytes=10)[1] == b"0123456789"
     with pytest.raises(UploadTooLarge, match="MAX_UPLOAD_BYTES"):

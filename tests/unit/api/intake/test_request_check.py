@@ -1,4 +1,4 @@
-"""What a form asks for is checked against what every live worker can do."""
+"""Forms are checked against the capabilities of every live worker."""
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ def ask_by_format(*offered: Capabilities, **fields: str) -> TranscriptionRequest
     return check_request(form, offered, aliases=ALIASES)
 
 
-def test_an_empty_form_asks_for_nothing_special() -> None:
+def test_an_empty_form_makes_a_default_request() -> None:
     assert ask(QWEN) == TranscriptionRequest()
 
 
@@ -84,7 +84,7 @@ def test_a_language_is_known_in_any_spelling(spelling: str, code: str | None) ->
 
 
 @pytest.mark.parametrize("spelling", ["Englsh", "yue", "Nederlands", "xx"])
-def test_a_language_that_cannot_be_served_is_refused_with_those_that_can(spelling: str) -> None:
+def test_an_unsupported_language_is_refused_with_the_supported_ones(spelling: str) -> None:
     with pytest.raises(InvalidRequest, match=r"Chinese \(zh\), English \(en\)|English \(en\), Filipino"):
         ask(QWEN, language=spelling)
 
@@ -94,7 +94,7 @@ def test_a_language_that_only_the_engine_lacks_says_so() -> None:
         ask(QWEN, language="Nederlands")
 
 
-def test_temperature_and_the_numbers_of_the_vad_become_the_request() -> None:
+def test_temperature_and_vad_parameters_become_the_request() -> None:
     fields = {"temperature": "0.2", "chunking_strategy": '{"type": "server_vad", "prefix_padding_ms": 250}'}
     request = ask(QWEN, **fields)
     assert request == TranscriptionRequest(
@@ -115,13 +115,13 @@ def test_temperature_and_the_numbers_of_the_vad_become_the_request() -> None:
         ({"response_format": "srt", "return_timestamps": "true"}, WordTimestamps.REQUIRED),
     ],
 )
-def test_how_much_word_timestamps_matter_follows_from_the_format(
+def test_the_format_decides_how_much_word_timestamps_matter(
     fields: dict[str, str], word_timestamps: WordTimestamps
 ) -> None:
     assert ask_by_format(QWEN, **fields).word_timestamps is word_timestamps
 
 
-def test_words_are_refused_by_the_field_that_asked_for_them() -> None:
+def test_refused_word_timestamps_name_their_field() -> None:
     fields = {"response_format": "verbose_json", "timestamp_granularities": "word"}
     assert ask_by_format(BARE, response_format="verbose_json").word_timestamps is WordTimestamps.WELCOME
     with pytest.raises(InvalidRequest, match="bare") as refusal:
@@ -132,7 +132,7 @@ def test_words_are_refused_by_the_field_that_asked_for_them() -> None:
     assert refusal.value.param == "timestamp_granularities"
 
 
-def test_logprobs_are_refused_as_no_engine_has_them() -> None:
+def test_logprobs_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="Omit include") as refusal:
         ask_by_format(QWEN, include="logprobs")
     assert refusal.value.param == "include"
@@ -156,7 +156,7 @@ def test_a_context_that_is_too_long_for_the_engine_is_refused(prompt: str, keywo
         ({"return_timestamps": "true", "language": "zh"}, "return_timestamps"),
     ],
 )
-def test_what_the_engine_lacks_is_refused_naming_the_parameter(fields: dict[str, str], param: str) -> None:
+def test_a_missing_capability_is_refused_with_its_parameter(fields: dict[str, str], param: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         ask(QWEN, **fields)
     assert refusal.value.param == param
@@ -171,17 +171,17 @@ def test_nothing_is_accepted_and_then_ignored(field: str, value: str) -> None:
     assert refusal.value.param == field
 
 
-def test_word_timestamps_may_be_asked_for_while_the_language_is_to_be_detected() -> None:
+def test_word_timestamps_are_allowed_with_a_detected_language() -> None:
     assert ask(QWEN, return_timestamps="true").word_timestamps is WordTimestamps.REQUIRED
 
 
-def test_a_request_has_to_suit_every_worker_that_may_get_it() -> None:
+def test_a_request_must_fit_every_worker() -> None:
     assert ask(QWEN, BARE, language="en").language_hint == "en"
     with pytest.raises(InvalidRequest, match="Chinese"):
         ask(QWEN, BARE, language="zh")
 
 
-def test_workers_of_the_same_engine_count_once_and_none_is_an_error() -> None:
+def test_equal_workers_count_once_and_no_worker_is_an_error() -> None:
     first = WorkerPresence("a", QWEN, ModelState.READY, "cuda:0")
     second = WorkerPresence("b", QWEN, ModelState.ABSENT, "cuda:1")
     assert gather_capabilities([first, second]) == {QWEN}

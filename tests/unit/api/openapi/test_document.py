@@ -1,4 +1,4 @@
-"""/docs tells the truth: every field described, every error in its real shape."""
+"""/docs describes every field, and every error in its real shape."""
 
 import re
 from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_every_answer_has_a_content_type_a_schema_and_described_headers(document
             assert has_example(described["schema"]), f"{at} {header}"
 
 
-def test_every_error_has_the_one_shape_and_says_all_its_codes(document: dict[str, Any]) -> None:
+def test_every_error_has_the_same_shape_and_lists_its_codes(document: dict[str, Any]) -> None:
     for name, status, response in responses(document):
         if int(status) < 400:
             continue
@@ -157,7 +157,7 @@ def test_every_error_has_the_one_shape_and_says_all_its_codes(document: dict[str
     assert all("500" in operation["responses"] for _, operation in operations(document))
 
 
-def test_every_code_there_is_is_documented_somewhere(keyed_document: dict[str, Any]) -> None:
+def test_every_error_code_is_documented(keyed_document: dict[str, Any]) -> None:
     documented = {
         code
         for _, status, response in responses(keyed_document)
@@ -168,13 +168,13 @@ def test_every_code_there_is_is_documented_somewhere(keyed_document: dict[str, A
     assert documented == (all_codes(errors.ServerError) | {UNFORESEEN.code}) - in_a_stream
 
 
-def test_answers_that_pass_by_themselves_say_when_to_come_back(document: dict[str, Any]) -> None:
+def test_temporary_errors_document_retry_after(document: dict[str, Any]) -> None:
     for name, status, response in responses(document):
         if status in {"429", "503"}:
             assert "Retry-After" in response["headers"], f"{name} {status}"
 
 
-def test_with_keys_all_that_holds_data_asks_for_one(keyed_document: dict[str, Any]) -> None:
+def test_with_api_keys_all_operations_with_data_require_one(keyed_document: dict[str, Any]) -> None:
     for name, operation in operations(keyed_document):
         is_open = name.split()[1] in {"/health", "/ready"}
         assert ("401" in operation["responses"]) is not is_open, name
@@ -187,7 +187,7 @@ def test_with_keys_all_that_holds_data_asks_for_one(keyed_document: dict[str, An
     assert set(keyed_document["components"]["securitySchemes"]) == {"bearer", "stream_token"}
 
 
-def test_a_new_job_links_to_all_that_can_be_asked_of_it(document: dict[str, Any]) -> None:
+def test_a_new_job_links_to_all_its_operations(document: dict[str, Any]) -> None:
     by_id = {operation["operationId"]: name for name, operation in operations(document)}
     for status in ("200", "202"):
         answer = document["paths"]["/v1/jobs"]["post"]["responses"][status]
@@ -196,7 +196,7 @@ def test_a_new_job_links_to_all_that_can_be_asked_of_it(document: dict[str, Any]
         assert {"Location", "Preference-Applied", "X-Job-Id"} <= set(answer["headers"])
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_schema(document: dict[str, Any]) -> None:
     named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
     assert named <= set(document["components"]["schemas"])
 
@@ -224,7 +224,7 @@ def test_only_a_job_may_have_a_url_instead_of_a_file(document: dict[str, Any]) -
         assert set(other) == {"multipart/form-data"}
 
 
-def test_the_answer_always_says_who_made_it_and_whether_it_is_complete(document: dict[str, Any]) -> None:
+def test_an_answer_requires_engine_model_and_completeness(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert {"complete", "engine", "model"} <= set(schemas["TranscriptionAnswer"]["required"])
     assert {"code", "message", "start", "end"} == set(schemas["WarningBody"]["required"])
@@ -249,7 +249,7 @@ def test_every_header_of_an_answer_is_described(document: dict[str, Any]) -> Non
     assert all(header["description"] for header in headers.values())
 
 
-def test_every_endpoint_takes_an_idempotency_key_and_says_when_it_is_full(document: dict[str, Any]) -> None:
+def test_every_submit_endpoint_documents_its_key_and_its_limits(document: dict[str, Any]) -> None:
     for path in ("/v1/audio/transcriptions", "/v1/audio/transcriptions/stream", "/v1/jobs"):
         operation = document["paths"][path]["post"]
         (key,) = (given for given in operation["parameters"] if given["name"] != "Prefer")
@@ -263,7 +263,7 @@ def test_every_endpoint_takes_an_idempotency_key_and_says_when_it_is_full(docume
             assert shape["$ref"].endswith("/ErrorBody")
 
 
-def test_no_answer_is_documented_that_is_never_given(document: dict[str, Any]) -> None:
+def test_impossible_answers_are_not_documented(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         takes_keys = "Idempotency-Key" in {parameter["name"] for parameter in operation.get("parameters", [])}
         assert ("422" in operation["responses"]) is takes_keys, name

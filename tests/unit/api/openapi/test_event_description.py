@@ -1,4 +1,4 @@
-"""/docs says of each event what is really in it."""
+"""/docs describes the real fields of each event."""
 
 import typing
 

@@ -1,4 +1,4 @@
-"""What a job can be told of its own: metadata of any shape, and addresses that could be ones."""
+"""The parsing of the fields of a job: metadata and addresses."""
 
 import json
 from typing import Any
@@ -34,13 +34,13 @@ def nest(depth: int) -> str:
     return '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
 
 
-def test_a_job_needs_none_of_it() -> None:
+def test_all_fields_of_a_job_are_optional() -> None:
     form = parse()
     assert (form.metadata, form.webhook_url, form.url, form.priority) == (None, None, None, "batch")
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))
-def test_metadata_comes_out_as_it_went_in(metadata: dict[str, Any]) -> None:
+def test_metadata_keeps_its_values(metadata: dict[str, Any]) -> None:
     text = json.dumps(metadata, ensure_ascii=False)
     if len(text.encode()) <= MAX_METADATA_BYTES:
         assert parse(metadata=text).metadata == metadata
@@ -54,11 +54,11 @@ def test_metadata_comes_out_as_it_went_in(metadata: dict[str, Any]) -> None:
         json.dumps({"a": "é" * (MAX_METADATA_BYTES // 2)}, ensure_ascii=False),
     ],
 )  # fmt: skip
-def test_metadata_that_is_no_small_object_is_refused(text: str) -> None:
+def test_metadata_that_is_not_a_small_object_is_refused(text: str) -> None:
     assert refuse(metadata=text).param == "metadata"
 
 
-def test_metadata_may_be_as_long_and_as_deep_as_the_limits_say() -> None:
+def test_metadata_at_the_limits_is_accepted() -> None:
     longest = json.dumps({"a": "x" * (MAX_METADATA_BYTES - len('{"a": ""}'))})
     assert len(longest) == MAX_METADATA_BYTES
     assert parse(metadata=longest).metadata == json.loads(longest)
@@ -69,7 +69,7 @@ def test_metadata_may_be_as_long_and_as_deep_as_the_limits_say() -> None:
 @pytest.mark.parametrize(
     "address", ["https://example.com/a?b=c", "http://127.0.0.1:8080", "http://[::1]/x", "https://u:p@a.b"]
 )
-def test_an_address_is_taken_as_it_is(name: str, address: str) -> None:
+def test_a_valid_address_is_accepted_unchanged(name: str, address: str) -> None:
     assert getattr(parse(**{name: address}), name) == address
 
 

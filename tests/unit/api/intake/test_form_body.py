@@ -1,4 +1,4 @@
-"""A form as `application/x-www-form-urlencoded` is taken apart the same however it is cut, within limits."""
+"""Urlencoded forms are parsed within limits, independent of the chunks of the body."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def read(body: bytes, *, chunk_bytes: int = 1 << 20) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 5, 1_000])
-def test_fields_are_the_same_however_the_body_is_cut(chunk_bytes: int) -> None:
+def test_fields_do_not_depend_on_the_chunks_of_the_body(chunk_bytes: int) -> None:
     body = b"url=https%3A%2F%2Fexample.com%2F%C3%BC.wav%3Fa%3Db&prompt=two+words&language=&k=1&k=2"
 
     assert read(body, chunk_bytes=chunk_bytes) == {
@@ -28,7 +28,7 @@ def test_fields_are_the_same_however_the_body_is_cut(chunk_bytes: int) -> None:
     }
 
 
-def test_bytes_that_are_no_text_do_no_harm() -> None:
+def test_bytes_that_are_not_utf8_are_replaced() -> None:
     assert read(b"a=%ff&\xff=b&c") == {"a": ["�"], "�": ["b"], "c": [""]}
 
 
@@ -56,5 +56,5 @@ def test_a_form_beyond_the_limits_is_refused(body: bytes) -> None:
         (None, False),
     ],
 )
-def test_its_content_type_is_known(content_type: str | None, *, expected: bool) -> None:
+def test_the_content_type_is_recognised(content_type: str | None, *, expected: bool) -> None:
     assert is_urlencoded(content_type) is expected
