@@ -1,15 +1,22 @@
-"""The check of a form against the capabilities of the live workers."""
+"""The checks of a form against the capabilities of the live workers, and of the URL of a webhook."""
 
 from collections.abc import Collection
+from ipaddress import ip_address
 
+from api.access.api_keys import ApiKey
 from api.errors.tree import NoWorker
+from api.errors.urls import Refusal, UrlRefused
 from api.intake.forms import ServerVad, SpeechForm
 from api.intake.model_catalog import find_model
+from api.outbound.addresses import is_public
+from api.outbound.urls import parse_url
+from api.settings import ApiSettings
 from shared.capabilities import Capabilities
 from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name, match_language, parse_language
 
+_WEBHOOK = "webhook_url"
 _MS_PER_S = 1_000
 
 
@@ -42,6 +49,25 @@ def check_request(
         temperature=form.temperature,
         speech_detection=_convert_vad(form.chunking_strategy) if form.chunking_strategy else None,
     )
+
+
+def check_webhook_url(url: str, key: ApiKey, settings: ApiSettings) -> None:
+    """Check that a webhook to `url` could be signed and is permitted. Its host is looked up at the delivery.
+
+    Raises:
+        InvalidRequest: neither the server nor the API key has a webhook secret.
+        UrlRefused: the URL is malformed or not permitted, or its host is an address that is not public.
+    """
+    if not (key.webhook_secret or settings.webhook_secrets):
+        raise InvalidRequest(
+            "This server has no secret to sign webhooks with (WEBHOOK_SECRET). Leave webhook_url out and "
+            "poll the job, or have the secret set.",
+            param=_WEBHOOK,
+        )
+    may_be_private = settings.allow_private_addresses
+    host = parse_url(url, allow_private=may_be_private, param=_WEBHOOK).host
+    if not may_be_private and _is_address(host) and not is_public(host):
+        raise UrlRefused(Refusal.PRIVATE, param=_WEBHOOK)
 
 
 def _match_hint(form: SpeechForm, capabilities: Capabilities) -> str | None:
@@ -93,3 +119,11 @@ def _convert_vad(vad: ServerVad) -> SpeechDetection:
     return SpeechDetection(
         vad.threshold, vad.prefix_padding_ms / _MS_PER_S, vad.silence_duration_ms / _MS_PER_S
     )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

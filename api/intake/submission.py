@@ -21,9 +21,8 @@ from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm
 from api.intake.headers import read_client_timeout
 from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
-from api.intake.request_check import check_request
+from api.intake.request_check import check_request, check_webhook_url
 from api.intake.uploads import IncomingUpload, UploadIntake
-from api.intake.webhook_check import check_webhook_url
 from api.settings import ApiSettings
 from shared.broker import send_ticket
 from shared.capabilities import Capabilities

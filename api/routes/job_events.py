@@ -14,7 +14,7 @@ from api.errors.tree import TooManyStreams
 from api.openapi.error_description import describe_errors
 from api.openapi.event_description import EVENT_ID_EXAMPLE, describe_job_stream
 from api.routes.dependencies import JobId, OwnJob, ServicesDep
-from api.schemas.stream_tokens import StreamTokenBody
+from api.schemas.jobs import STREAM_TOKEN_EXAMPLE, StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest
 from shared.record.readings import LOG_START, find_log
@@ -30,7 +30,7 @@ _TOKEN: dict[str, Any] = {
     "in": "query",
     "required": False,
     "description": "A stream token of this job, for EventSource, which cannot send `Authorization`.",
-    "schema": {"type": "string", "examples": ["Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"]},
+    "schema": {"type": "string", "examples": [STREAM_TOKEN_EXAMPLE]},
 }
 
 

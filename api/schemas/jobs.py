@@ -1,4 +1,4 @@
-"""Jobs, and pages of jobs."""
+"""Jobs, pages of jobs, and the stream tokens of jobs."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from api.schemas.transcripts import TranscriptBody
 from shared.jobs import JobState
 
 JOB_ID_EXAMPLE = "6f1d5a0c9b7e4d3f8a2b1c0d9e8f7a6b"
+STREAM_TOKEN_EXAMPLE = "Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"  # noqa: S105 - nobody's
 
 
 class ProgressBody(Body):
@@ -139,3 +140,16 @@ class JobList(Body):
 
     next_cursor: str | None = Field(examples=["41"])
     """The value of `after` for the next page; null on the last page."""
+
+
+class StreamTokenBody(Body):
+    """A token that is valid only for the events of one job."""
+
+    token: str = Field(examples=[STREAM_TOKEN_EXAMPLE])
+    """The value of `?token=`."""
+
+    expires_in_s: float = Field(examples=[300.0])
+    """Seconds for which a stream can begin with the token. An open stream goes on."""
+
+    events_url: str = Field(examples=[f"/v1/jobs/{JOB_ID_EXAMPLE}/events?token={STREAM_TOKEN_EXAMPLE}"])
+    """The path of the events with the token, for EventSource."""
