@@ -94,7 +94,10 @@ def describe_deltas() -> dict[str, Any]:
         'data: {"type":"transcript.text.delta","delta":"Good morning."}\n\n'
         f'data: {{"type":"transcript.text.done","text":"Good morning."}}\n\ndata: {END_MARK}\n\n'
     )
-    return _describe_frames({}, _DELTA_BODIES, example)
+    content = _describe_frames({}, _DELTA_BODIES, example)
+    end = {"type": "object", "properties": {"data": {"const": END_MARK}}}
+    content["text/event-stream"]["itemSchema"]["anyOf"].append(end)
+    return content
 
 
 def _list_events(named: Mapping[str, type[BaseModel]]) -> str:

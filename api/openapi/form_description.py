@@ -15,8 +15,13 @@ _FILE_TYPES = (
     "audio/wav, audio/flac, audio/mpeg, audio/ogg, audio/mp4, audio/webm, video/mp4, video/webm, "
     "application/octet-stream"
 )
-_ALSO_BOOLEAN = {"type": "string", "enum": ["1", "0", "on", "off", "yes", "no", "y", "n", "t", "f"]}
-_SERVER_CHOOSES = {"type": "string", "enum": ["auto"]}
+# In any case, and with spaces around it. An empty value counts as absent.
+_ALSO_BOOLEAN = {
+    "type": "string",
+    "pattern": r"^\s*([01YyNnTtFf]|[Oo][Nn]|[Oo][Ff][Ff]|[Yy][Ee][Ss]|[Nn][Oo]"
+    r"|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])?\s*$",
+}
+_SERVER_CHOOSES = {"type": "string", "enum": ["auto", ""]}
 
 
 def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
