@@ -11,24 +11,14 @@ import msgspec
 import structlog
 
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
-from shared.media.messages import (
-    DecoderRequest,
-    DecodeUpload,
-    MediaLimits,
-    ProbeAnswer,
-    Probed,
-    ProbeUpload,
-    TooLong,
-    Unreadable,
-    probe_answer_decoder,
-)
+from shared.media import messages
 from shared.media.server_process import ForkServerProcess
 
 _MAX_ANSWER_BYTES = 65_536
 # The kernel ends a decoder at its timeout. Its death may take this long to be noticed here.
 _DEATH_GRACE_S = 2.0
 
-_GAVE_UP = Unreadable(
+_GAVE_UP = messages.Unreadable(
     "The decoder gave up on this file: it crashed, or needed more than DECODER_MEMORY_BYTES or "
     "DECODER_CPU_S allow. Convert the file to wav, flac or mp3."
 )
@@ -42,7 +32,7 @@ class MediaService:
     If the fork server has died, the next call replaces it, or raises MediaServiceDown if that fails.
     """
 
-    def __init__(self, limits: MediaLimits, *, probe_timeout_s: float) -> None:
+    def __init__(self, limits: messages.MediaLimits, *, probe_timeout_s: float) -> None:
         self._limits = limits
         self._probe_timeout_s = probe_timeout_s
         self._lock = threading.Lock()  # one request at a time on the server's socket
@@ -79,14 +69,14 @@ class MediaService:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, path.open("rb", buffering=0) as upload:
-                request = ProbeUpload(self._limits, self._probe_timeout_s)
+                request = messages.ProbeUpload(self._limits, self._probe_timeout_s)
                 self._fork_decoder(request, (upload.fileno(), theirs.fileno()))
             match self._receive_probe_answer(ours, began_at):
-                case Probed(duration_s):
+                case messages.Probed(duration_s):
                     return duration_s
-                case TooLong():
+                case messages.TooLong():
                     raise AudioTooLong(self._limits.max_audio_s, param=param)
-                case Unreadable(message):
+                case messages.Unreadable(message):
                     raise UnreadableAudio(message, param=param)
 
     def decode_into(
@@ -103,11 +93,11 @@ class MediaService:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = DecodeUpload(self._limits, start_sample, declared_duration_s)
+        request = messages.DecodeUpload(self._limits, start_sample, declared_duration_s)
         with path.open("rb", buffering=0) as upload:
             self._fork_decoder(request, (upload.fileno(), pipe_fd))
 
-    def _fork_decoder(self, request: DecoderRequest, fds: Sequence[int]) -> None:
+    def _fork_decoder(self, request: messages.DecoderRequest, fds: Sequence[int]) -> None:
         with self._lock:
             for is_replaced in (False, True):
                 try:
@@ -132,19 +122,19 @@ class MediaService:
             self._server.end()
             self._server = None
 
-    def _receive_probe_answer(self, answers: socket.socket, began_at: float) -> ProbeAnswer:
+    def _receive_probe_answer(self, answers: socket.socket, began_at: float) -> messages.ProbeAnswer:
         """Return the decoder's answer, or the answer that its death stands for."""
         deadline = time.monotonic() + self._probe_timeout_s + _DEATH_GRACE_S
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            return probe_answer_decoder.decode(_receive_all(answers, deadline=deadline))
+            return messages.probe_answer_decoder.decode(_receive_all(answers, deadline=deadline))
         if not self._is_open:
             raise MediaServiceDown
         elapsed_s = time.monotonic() - began_at
         _logger.warning("probe_died", elapsed_s=round(elapsed_s, 3))
         return self._too_slow() if elapsed_s >= self._probe_timeout_s else _GAVE_UP
 
-    def _too_slow(self) -> Unreadable:
-        return Unreadable(
+    def _too_slow(self) -> messages.Unreadable:
+        return messages.Unreadable(
             f"Examining the file took longer than {self._probe_timeout_s:g} s (PROBE_TIMEOUT_S). "
             "Convert it to wav, flac or mp3, or raise that setting."
         )

@@ -35,44 +35,6 @@ _SILENCE_LIMIT_S = 10.0
 _logger = structlog.get_logger(__name__)
 
 
-class PreforkedDecoder:
-    """A decoder that is forked before its request arrives. It ends when this side of its channel closes.
-
-    Most of the time for a short upload goes into the fork and the first touch of each page shared with the
-    server. A pre-forked decoder has done both. It serves one request, in the same sandbox as any decoder.
-    """
-
-    def __init__(self) -> None:
-        """Fork the decoder.
-
-        Raises:
-            OSError: the system has no room for another process.
-        """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                pid = os.fork()
-            except OSError:
-                ours.close()
-                raise
-            if pid == 0:
-                # Open copies of these sockets would hide the server's death from its parent and from here.
-                _replace_by_null(_STDIN)
-                ours.close()
-                _wait_and_serve(FdChannel(theirs))
-        self._channel = FdChannel(ours)
-
-    def hand_over(self, payload: bytes, fds: Sequence[int]) -> bool:
-        """Pass on a request with duplicates of `fds`. Return false if the decoder has died before."""
-        try:
-            self._channel.send(payload, fds)
-        except OSError:
-            return False
-        finally:
-            self._channel.close()
-        return True
-
-
 def main() -> None:
     """Serve until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,21 +61,43 @@ def _serve_requests(channel: FdChannel) -> None:
         preforked = _fork_ahead(channel)
 
 
-def _fork_ahead(channel: FdChannel) -> PreforkedDecoder | None:
-    """Return a pre-forked decoder, or None if a request is waiting or there is no room for a process."""
+def _fork_ahead(channel: FdChannel) -> FdChannel | None:
+    """Return the channel to a decoder forked before its request, or None if a request waits or a fork fails.
+
+    Most of the time for a short upload goes into the fork and the first touch of each page shared with the
+    server. A pre-forked decoder has done both. It serves one request, in the same sandbox as any decoder. It
+    ends when this side of its channel closes.
+    """
     if channel.is_readable(_PAUSE_S):
         return None
-    with contextlib.suppress(OSError):
-        return PreforkedDecoder()
+    with contextlib.suppress(OSError), contextlib.ExitStack() as on_error:
+        ours, theirs = map(on_error.enter_context, socket.socketpair())
+        if os.fork() == 0:
+            # Open copies of these sockets would hide the server's death from its parent and from here.
+            _replace_by_null(_STDIN)
+            ours.close()
+            _wait_and_serve(FdChannel(theirs))
+        on_error.pop_all()
+        theirs.close()
+        return FdChannel(ours)
     return None
 
 
-def _start_decoder(
-    payload: bytes, fds: Sequence[int], preforked: PreforkedDecoder | None
-) -> Forked | ForkFailed:
+def _hand_over(preforked: FdChannel, payload: bytes, fds: Sequence[int]) -> bool:
+    """Pass on a request with duplicates of `fds`. Return false if the decoder has died before."""
+    try:
+        preforked.send(payload, fds)
+    except OSError:
+        return False
+    finally:
+        preforked.close()
+    return True
+
+
+def _start_decoder(payload: bytes, fds: Sequence[int], preforked: FdChannel | None) -> Forked | ForkFailed:
     upload_fd, answer_fd = fds
     try:
-        if preforked is not None and preforked.hand_over(payload, fds):
+        if preforked is not None and _hand_over(preforked, payload, fds):
             return Forked()
         if os.fork() == 0:
             serve_request(request_decoder.decode(payload), upload_fd=upload_fd, answer_fd=answer_fd)

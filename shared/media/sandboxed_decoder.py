@@ -13,18 +13,8 @@ import structlog
 
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import Failure, FailureCode
+from shared.media import messages
 from shared.media.decode import DeclaredDurationExceeded, decode_audio
-from shared.media.messages import (
-    DecoderRequest,
-    DecodeUpload,
-    MediaLimits,
-    ProbeAnswer,
-    Probed,
-    ProbeUpload,
-    TooLong,
-    Unreadable,
-    encode_message,
-)
 from shared.media.pcm_frames import PcmWriter
 from shared.media.probe import probe_audio
 
@@ -43,13 +33,13 @@ _OUT_OF_MEMORY = (
 _logger = structlog.get_logger(__name__)
 
 
-def serve_request(request: DecoderRequest, *, upload_fd: int, answer_fd: int) -> NoReturn:
+def serve_request(request: messages.DecoderRequest, *, upload_fd: int, answer_fd: int) -> NoReturn:
     """Serve `request` in this process and end it, with 0 if the answer was written, else with 1."""
     status = 1
     try:
         _silence_libraries()
         kept_fds = (_LOG_FD, _LIBRARY_OUTPUT_FD, upload_fd, answer_fd)
-        timeout_s = request.timeout_s if isinstance(request, ProbeUpload) else None
+        timeout_s = request.timeout_s if isinstance(request, messages.ProbeUpload) else None
         enter_sandbox(request.limits, kept_fds=kept_fds, timeout_s=timeout_s)
         with open(upload_fd, "rb", buffering=0) as upload, open(answer_fd, "wb") as answer:
             _answer(request, upload, answer)
@@ -62,7 +52,9 @@ def serve_request(request: DecoderRequest, *, upload_fd: int, answer_fd: int) ->
         os._exit(status)
 
 
-def enter_sandbox(limits: MediaLimits, *, kept_fds: Collection[int], timeout_s: float | None) -> None:
+def enter_sandbox(
+    limits: messages.MediaLimits, *, kept_fds: Collection[int], timeout_s: float | None
+) -> None:
     """Limit this process for good; after `timeout_s` of wall clock time, if given, the kernel kills it.
 
     It can open nothing, connect to nothing and start nothing (root could start processes). It can write only
@@ -112,27 +104,29 @@ def _set_limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def _answer(request: DecoderRequest, upload: BinaryIO, answer: BinaryIO) -> None:
+def _answer(request: messages.DecoderRequest, upload: BinaryIO, answer: BinaryIO) -> None:
     match request:
-        case ProbeUpload():
-            answer.write(encode_message(_probe(request, upload)))
-        case DecodeUpload():
+        case messages.ProbeUpload():
+            answer.write(messages.encode_message(_probe(request, upload)))
+        case messages.DecodeUpload():
             _decode(request, upload, PcmWriter(answer))
 
 
-def _probe(request: ProbeUpload, upload: BinaryIO) -> ProbeAnswer:
+def _probe(request: messages.ProbeUpload, upload: BinaryIO) -> messages.ProbeAnswer:
     try:
         patience_s = request.timeout_s * _COUNTING_SHARE
-        return Probed(probe_audio(upload, max_audio_s=request.limits.max_audio_s, patience_s=patience_s))
+        return messages.Probed(
+            probe_audio(upload, max_audio_s=request.limits.max_audio_s, patience_s=patience_s)
+        )
     except UnreadableAudio as error:
-        return Unreadable(error.message)
+        return messages.Unreadable(error.message)
     except AudioTooLong:
-        return TooLong()
+        return messages.TooLong()
     except MemoryError:
-        return Unreadable(_OUT_OF_MEMORY)
+        return messages.Unreadable(_OUT_OF_MEMORY)
 
 
-def _decode(request: DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
+def _decode(request: messages.DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
     try:
         for block in decode_audio(
             upload,

@@ -11,15 +11,7 @@ import structlog
 
 from shared.errors import MediaServiceDown
 from shared.fd_channel import FdChannel
-from shared.media.messages import (
-    DecoderRequest,
-    Forked,
-    ForkFailed,
-    Ready,
-    ServerAnswer,
-    encode_message,
-    server_answer_decoder,
-)
+from shared.media import messages
 
 # -P keeps the working directory off the import path; it may contain another folder named `shared`.
 _COMMAND = (sys.executable, "-P", "-m", "shared.media.fork_server")
@@ -59,21 +51,21 @@ class ForkServerProcess:
             raise
         _logger.info("fork_server_started", pid=self._process.pid)
 
-    def fork_decoder(self, request: DecoderRequest, fds: Sequence[int]) -> None:
+    def fork_decoder(self, request: messages.DecoderRequest, fds: Sequence[int]) -> None:
         """Let a new decoder serve `request` with duplicates of `fds`; return once it is forked.
 
         Raises:
             OSError: the server is dead or hangs. The caller must end and replace it.
             MediaServiceDown: the server works, but the system has no room for a decoder.
         """
-        self._channel.send(encode_message(request), fds)
+        self._channel.send(messages.encode_message(request), fds)
         match self._receive_answer():
-            case Forked():
+            case messages.Forked():
                 return
-            case ForkFailed(reason):
+            case messages.ForkFailed(reason):
                 _logger.error("decoder_not_forked", reason=reason)
                 raise MediaServiceDown
-            case Ready():
+            case messages.Ready():
                 raise ConnectionError("the fork server answered out of turn")
 
     def end(self) -> None:
@@ -85,11 +77,11 @@ class ForkServerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _receive_answer(self) -> ServerAnswer:
+    def _receive_answer(self) -> messages.ServerAnswer:
         message = self._channel.receive()
         if message is None:
             raise ConnectionError("the fork server is gone")
-        return server_answer_decoder.decode(message[0])
+        return messages.server_answer_decoder.decode(message[0])
 
 
 def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:

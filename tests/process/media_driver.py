@@ -67,8 +67,10 @@ def fork_server(service: MediaService) -> psutil.Process:
 
 
 def serving_decoder(service: MediaService) -> psutil.Process:
-    """Return the one decoder that serves a request now."""
-    (decoder,) = find_serving_decoders(fork_server(service))
+    """Return the one decoder that serves a request, as soon as it has received the request."""
+    server = fork_server(service)
+    wait_until(lambda: len(find_serving_decoders(server)) == 1)
+    (decoder,) = find_serving_decoders(server)
     return decoder
 
 

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,19 +41,14 @@ class SileroVad:
 
     def open_stream(self) -> "SileroStream":
         """Return a detector for one stream of samples from its start."""
-        return SileroStream(self)
-
-    def run(self, chunks: Samples, hidden: Samples, cell: Samples) -> tuple[Probabilities, Samples, Samples]:
-        """Return the speech probabilities of `chunks`, shape (n, 576), and the next state (1, 1, 128)."""
-        probabilities, hidden, cell = self._session.run(None, {"input": chunks, "h": hidden, "c": cell})
-        return probabilities, hidden, cell
+        return SileroStream(self._session)
 
 
 class SileroStream:
-    """Speech probabilities of one stream; memory does not grow with its length."""
+    """Speech probabilities of one stream by an ONNX session; memory does not grow with its length."""
 
-    def __init__(self, vad: SileroVad) -> None:
-        self._vad = vad
+    def __init__(self, session: Any) -> None:
+        self._session = session
         self._hidden = np.zeros(_STATE_SHAPE, np.float32)
         self._cell = np.zeros(_STATE_SHAPE, np.float32)
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
@@ -81,10 +77,9 @@ class SileroStream:
         fresh = samples.reshape(-1, CHUNK_SAMPLES)
         tails = np.vstack((self._context, fresh[:-1, -_CONTEXT_SAMPLES:]))
         self._context = fresh[-1, -_CONTEXT_SAMPLES:].copy()
-        probabilities, self._hidden, self._cell = self._vad.run(
-            np.hstack((tails, fresh)), self._hidden, self._cell
-        )
-        return probabilities
+        known = {"input": np.hstack((tails, fresh)), "h": self._hidden, "c": self._cell}
+        probabilities, self._hidden, self._cell = self._session.run(None, known)
+        return probabilities  # type: ignore[no-any-return]
 
 
 def _locate_model() -> Path:

@@ -1,6 +1,6 @@
 """The protocol between the model process and an engine, and the values that they exchange."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -12,6 +12,9 @@ from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 Samples = npt.NDArray[np.float32]
+
+PhaseReporter = Callable[[str], None]
+"""A callback for a phase that begins, in a word or two: in `load`, or while a second model is loaded."""
 
 LOADED = "loaded"
 """The phase that ends the loading of a second model. The first model is loaded when `Engine.load` returns."""
@@ -142,7 +145,7 @@ class Engine(Protocol):
     def needs_speech(self) -> bool:
         """Whether windows are cut from speech that the VAD found (true) or at fixed lengths (false)."""
 
-    def load(self, report_phase: "PhaseReporter") -> str:
+    def load(self, report_phase: PhaseReporter) -> str:
         """Load the weights into memory and return their device, such as `cpu` or `cuda:0`.
 
         Raises:
@@ -179,10 +182,3 @@ class DraftingEngine(Protocol):
         Raises:
             DecodingStopped: the listener requested a stop.
         """
-
-
-class PhaseReporter(Protocol):
-    """A callback for the phases of loading, in `load` and later while a second model is loaded."""
-
-    def __call__(self, phase: str, /) -> None:
-        """Report that `phase` begins, in a word or two; LOADED ends the loading of a second model."""

@@ -11,7 +11,7 @@ from shared.events import Partial
 from shared.jobs import FailureCode, SpeechDetection
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import main_language
-from worker.audio.vad import SileroStream, SileroVad
+from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_fixed_windows, cut_windows
 from worker.engines.protocol import (
@@ -104,11 +104,12 @@ class JobListener:
 class JobDecoder:
     """Takes the audio of jobs through windows and the engine."""
 
+    _vad: SileroVad  # since `prepare`, if the engine needs speech
+
     def __init__(self, engine: Engine, *, window_s: float, first_window_s: float) -> None:
         self._engine = engine
         self._window_s = window_s
         self._first_window_s = first_window_s
-        self._vad: SileroVad | None = None
 
     def prepare(self) -> None:
         """Load the speech detector if the engine needs it. Within a job, this load could not be stopped.
@@ -175,7 +176,7 @@ class JobDecoder:
         first_window_s = self._first_window_s if order.is_early_text_wanted else None
         return cut_windows(
             blocks,
-            self._open_detector(),
+            self._vad.open_stream(),
             config=_configure(
                 WindowConfig(window_s=self._window_s, first_window_s=first_window_s),
                 order.request.speech_detection,
@@ -183,11 +184,6 @@ class JobDecoder:
             start_sample=start_sample,
             first_index=first_index,
         )
-
-    def _open_detector(self) -> SileroStream:
-        if self._vad is None:
-            self._vad = SileroVad()
-        return self._vad.open_stream()
 
 
 def _configure(config: WindowConfig, detection: SpeechDetection | None) -> WindowConfig:

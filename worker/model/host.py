@@ -23,20 +23,7 @@ import structlog
 from shared.capabilities import ModelState
 from shared.fd_channel import FdChannel
 from shared.jobs import Claim, Endpoint
-from worker.model.messages import (
-    ContinueJob,
-    DecodeJob,
-    JobDecoded,
-    JobFailed,
-    JobStopped,
-    Loaded,
-    Order,
-    Report,
-    RunMessage,
-    StopJob,
-    encode_message,
-    report_decoder,
-)
+from worker.model import messages
 
 EXIT_GRACE_S = 2.0
 """Seconds for a model process to exit after its channel is closed. Then it is killed."""
@@ -115,7 +102,7 @@ class ModelHost:
             if self._channel.receive() is None:
                 self._on_death()
 
-    def receive(self, timeout_s: float) -> Report | None:
+    def receive(self, timeout_s: float) -> messages.Report | None:
         """Return the next report on the current job, or None after `timeout_s`. Needs a job that has begun.
 
         Raises:
@@ -128,8 +115,8 @@ class ModelHost:
         message = self._channel.receive()
         if message is None:
             raise self._on_death()
-        report = report_decoder.decode(message[0])
-        if isinstance(report, RunMessage) and report.run != self._run:
+        report = messages.report_decoder.decode(message[0])
+        if isinstance(report, messages.RunMessage) and report.run != self._run:
             return None
         self._update_state(report)
         return report
@@ -137,12 +124,12 @@ class ModelHost:
     def continue_job(self) -> None:
         """Let the process, which has sent BatchDecoded, decode the next windows of the current job."""
         with contextlib.suppress(ModelProcessDied):  # the next `receive` raises it
-            self._send(ContinueJob(self._run))
+            self._send(messages.ContinueJob(self._run))
 
     def stop_job(self) -> None:
         """Request that the engine stops the current job. It answers JobStopped, unless it is too busy."""
         with contextlib.suppress(ModelProcessDied):
-            self._send(StopJob(self._run))
+            self._send(messages.StopJob(self._run))
 
     def unload(self) -> None:
         """End the process and its children, by force if it does not exit. Needs no particular state."""
@@ -154,14 +141,14 @@ class ModelHost:
         self._end_process(0.0)
         self.state = ModelState.DEAD
 
-    def _update_state(self, report: Report) -> None:
+    def _update_state(self, report: messages.Report) -> None:
         match report:
-            case Loaded(device=device):
+            case messages.Loaded(device=device):
                 self.device = device
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state = ModelState.BUSY
                     self._log_load()
-            case JobDecoded() | JobFailed() | JobStopped():
+            case messages.JobDecoded() | messages.JobFailed() | messages.JobStopped():
                 self.state = ModelState.READY
             case _:
                 pass
@@ -188,11 +175,11 @@ class ModelHost:
             )
         _logger.info("model_process_started", pid=self._process.pid)
 
-    def _send(self, order: Order, *descriptors: int) -> None:
+    def _send(self, order: messages.Order, *descriptors: int) -> None:
         if self._channel is None:
             raise ModelProcessDied
         try:
-            self._channel.send(encode_message(order), descriptors)
+            self._channel.send(messages.encode_message(order), descriptors)
         except OSError as error:
             raise self._on_death() from error
 
@@ -217,7 +204,7 @@ class ModelHost:
         _logger.info("model_process_ended", pid=process.pid)
 
 
-def make_order(run: int, claim: Claim) -> DecodeJob:
+def make_order(run: int, claim: Claim) -> messages.DecodeJob:
     """Return the order to transcribe `claim`."""
     is_early_text_wanted = (
         claim.endpoint in (Endpoint.SYNC, Endpoint.STREAM) and claim.checkpoint.windows == 0
@@ -226,7 +213,7 @@ def make_order(run: int, claim: Claim) -> DecodeJob:
     is_draft_wanted = (
         is_early_text_wanted and claim.endpoint is Endpoint.STREAM and claim.upload.duration_s >= DRAFT_FROM_S
     )
-    return DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, is_draft_wanted)
+    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, is_draft_wanted)
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:

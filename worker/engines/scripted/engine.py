@@ -152,12 +152,9 @@ def expected_words(samples: Samples) -> list[str]:
     The CRC-32 of a second, over its samples as 16-bit little-endian integers, selects its word.
     """
     integers = np.clip(np.round(samples * _INT16_SCALE), -_INT16_SCALE, _INT16_SCALE - 1).astype("<i2")
-    seconds = range(0, len(integers) - SAMPLE_RATE_HZ + 1, SAMPLE_RATE_HZ)
-    return [_pick_word(integers[start : start + SAMPLE_RATE_HZ].tobytes()) for start in seconds]
-
-
-def _pick_word(second: bytes) -> str:
-    return WORDS[zlib.crc32(second) % len(WORDS)]
+    starts = range(0, len(integers) - SAMPLE_RATE_HZ + 1, SAMPLE_RATE_HZ)
+    seconds = (integers[start : start + SAMPLE_RATE_HZ].tobytes() for start in starts)
+    return [WORDS[zlib.crc32(second) % len(WORDS)] for second in seconds]
 
 
 def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:

