@@ -1,4 +1,4 @@
-"""Connections to clients: one whose client takes nothing of what is sent to it is cut."""
+"""Connections to clients. A connection is cut if its client takes nothing of what the server sends."""
 
 import asyncio
 import fcntl
@@ -13,7 +13,7 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _SPARE_FILES = 256
-"""How many files beside the streams this process may have open: Redis, uploads, short requests."""
+"""Files that the process opens besides its streams: Redis, uploads, short requests."""
 
 _UNSENT_BYTES = 64 << 10
 
@@ -21,51 +21,51 @@ _logger = structlog.get_logger(__name__)
 
 
 class GuardedConnection(H11Protocol):
-    """One connection of uvicorn's that is cut when its client stalls.
+    """A connection of uvicorn that is reset if its client stalls.
 
-    No more than one message waits here for the client, the rest in the event log. While one waits, some of
-    it must leave within `stall_s`, whether the response goes on, has ended or has failed: otherwise the
-    connection is reset, and whoever answers on it sees that the client has left. To close it instead would
-    wait for a client that does not read, with the socket open, for as long as it likes.
+    At most one message waits here for the client; the rest waits in the event log. While a message waits,
+    some of it must leave within `stall_s`, also after the response has ended or failed. Otherwise the
+    connection is reset, and the response sees a disconnect. A close instead would wait for the client without
+    limit, with the socket open.
     """
 
     stall_s: ClassVar[float]
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
+        """Keep the buffers small, here and in the kernel."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
-        _tune(self._socket, self.stall_s)
+        _limit_kernel_buffer(self._socket, self.stall_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._stop_watching()
+        """Stop the watch."""
+        self._stop_watch()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Something has to wait for the client."""
+        """Begin to watch the client, since a message waits for it."""
         super().pause_writing()
-        self._watch_rest()
+        self._watch_unsent()
 
     def resume_writing(self) -> None:
-        """Nothing waits any more."""
-        self._stop_watching()
+        """Stop the watch, since no message waits."""
+        self._stop_watch()
         super().resume_writing()
 
-    def _watch_rest(self) -> None:
-        self._watch = self.loop.call_later(self.stall_s, self._look_at_rest, self._count_rest())
+    def _watch_unsent(self) -> None:
+        self._watch = self.loop.call_later(self.stall_s, self._check_progress, self._count_unsent())
 
-    def _look_at_rest(self, before_bytes: int) -> None:
-        if self._count_rest() < before_bytes:
-            self._watch_rest()
+    def _check_progress(self, before_bytes: int) -> None:
+        if self._count_unsent() < before_bytes:
+            self._watch_unsent()
             return
         _logger.info("connection_cut", reason="the client reads nothing", stall_s=self.stall_s)
-        # Without this the kernel goes on trying to deliver what it has.
+        # Without this the kernel goes on trying to deliver its buffer.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
-    def _count_rest(self) -> int:
+    def _count_unsent(self) -> int:
         return self.transport.get_write_buffer_size() + _count_unacknowledged(self._socket)
 
     @property
@@ -73,19 +73,19 @@ class GuardedConnection(H11Protocol):
         connection: socket.socket = self.transport.get_extra_info("socket")
         return connection
 
-    def _stop_watching(self) -> None:
+    def _stop_watch(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
 
 
 def guard_connections(stall_s: float) -> type[GuardedConnection]:
-    """The class of connections that may stall for `stall_s`."""
+    """Return the class of connections that may stall for `stall_s`."""
     return type("Connection", (GuardedConnection,), {"stall_s": stall_s})
 
 
 def allow_open_files(max_streams: int) -> None:
-    """Let this process have as many files open as that many streams take, as far as the system lets it."""
+    """Raise the limit on open files to the number that `max_streams` need, as far as the system permits."""
     needed = max_streams + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -99,10 +99,10 @@ def allow_open_files(max_streams: int) -> None:
         _logger.warning("few_open_files", allowed=allowed, needed=needed, remedy="raise ulimit -n")
 
 
-def _tune(connection: socket.socket, stall_s: float) -> None:
-    """Let the kernel keep little that was not sent, and give up a client that acknowledges nothing for long.
+def _limit_kernel_buffer(connection: socket.socket, stall_s: float) -> None:
+    """Let the kernel keep little unsent data, and drop a client that acknowledges nothing for `stall_s`.
 
-    Its own buffers would grow to megabytes for each client that does not read. Not all systems can.
+    Its buffers would grow to megabytes for each client that does not read. Some systems lack the options.
     """
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -112,7 +112,7 @@ def _tune(connection: socket.socket, stall_s: float) -> None:
 
 
 def _count_unacknowledged(connection: socket.socket) -> int:
-    """How many bytes the kernel has that the client's has not acknowledged; 0 where it does not tell."""
+    """Return the bytes in the kernel that the client has not acknowledged; 0 where it does not count them."""
     try:
         return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:

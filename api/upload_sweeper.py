@@ -1,4 +1,4 @@
-"""Deletes uploads that no job needs any more."""
+"""The sweeper of uploads that no job needs any more."""
 
 import asyncio
 from typing import NoReturn
@@ -13,16 +13,16 @@ from shared.upload_store import UploadStore
 SWEEP_INTERVAL_S = 60.0
 
 SETTLED_S = 600.0
-"""A younger upload may belong to a request that is still being taken in, whose job does not exist yet."""
+"""The job of a younger upload may not exist yet, since its request is still on its way in."""
 
 UNFINISHED_S = 3_600.0
-"""An unfinished upload that nothing was written to for so long is left over from an api that was killed."""
+"""An unfinished upload without a write for so long is left over from an api that was killed."""
 
 _logger = structlog.get_logger(__name__)
 
 
 class UploadSweeper:
-    """Looks at all uploads once a minute. Any number of them may run: to delete twice does no harm."""
+    """Checks all uploads once a minute. Any number may run at once: a second deletion does no harm."""
 
     def __init__(self, runner: AsyncScriptRunner, uploads: UploadStore, *, upload_ttl_s: float) -> None:
         self._runner = runner
@@ -35,7 +35,7 @@ class UploadSweeper:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             try:
                 await self.sweep()
-            except Exception as error:  # noqa: BLE001 - a border: there is another sweep in a minute
+            except Exception as error:  # noqa: BLE001 - a border: the next sweep comes in a minute
                 _logger.warning("upload_sweep_failed", reason=repr(error))
 
     async def sweep(self) -> None:
@@ -43,7 +43,7 @@ class UploadSweeper:
 
         Raises:
             QueueUnavailable: Redis does not answer.
-            OSError: the folder cannot be read.
+            OSError: the folder of uploads cannot be read.
         """
         await run_in_threadpool(self._uploads.remove_unfinished, UNFINISHED_S)
         settled = await self._list_older_than(max(self._upload_ttl_s, SETTLED_S))

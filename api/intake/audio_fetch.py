@@ -14,7 +14,6 @@ import structlog
 from api.errors.tree import UploadTooLarge
 from api.errors.urls import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.outbound.clients import open_guarded_async_client
-from api.outbound.resolution import HostLookups
 from api.outbound.urls import parse_url
 from api.settings import ApiSettings
 from shared.errors import ServerError
@@ -148,9 +147,7 @@ def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
     if not settings.url_input:
         return None
     allow_private = settings.allow_private_addresses
-    client = open_guarded_async_client(
-        allow_private=allow_private, timeout_s=IDLE_S, param=PARAM, resolve=HostLookups().resolve
-    )
+    client = open_guarded_async_client(allow_private=allow_private, timeout_s=IDLE_S, param=PARAM)
     limits = FetchLimits(
         settings.url_fetch_timeout_s, settings.max_url_fetches, settings.max_url_fetches_per_key
     )

@@ -34,7 +34,6 @@ _SPECIAL_IPV6 = tuple(
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
-_IPV4_BITS = (1 << 32) - 1
 
 
 def is_public(address: str) -> bool:
@@ -55,7 +54,7 @@ def is_public(address: str) -> bool:
 
 def _find_embedded(address: IPv6Address) -> IPv4Address | None:
     if address in _NAT64:
-        return IPv4Address(int(address) & _IPV4_BITS)
+        return IPv4Address(address.packed[-4:])
     return address.ipv4_mapped
 
 

@@ -11,7 +11,6 @@ import structlog
 from api.access.api_keys import ApiKeys
 from api.access.signing_secrets import WebhookSecrets
 from api.outbound.clients import open_guarded_async_client
-from api.outbound.resolution import HostLookups
 from api.settings import ApiSettings
 from api.webhooks.retry_plan import RetryPlan, Verdict
 from api.webhooks.sender import Answer, Sender
@@ -168,13 +167,11 @@ def open_deliverer(
     settings: ApiSettings, keys: ApiKeys, runner: AsyncScriptRunner, *, wake_up: asyncio.Event
 ) -> Deliverer:
     """Return the deliverer of an api process; `wake_up` is set whenever a delivery may be due."""
-    resolve = HostLookups().resolve
     sender = Sender(
         lambda: open_guarded_async_client(
             allow_private=settings.allow_private_addresses,
             timeout_s=settings.webhook_timeout_s,
             param="webhook_url",
-            resolve=resolve,
         ),
         WebhookSecrets(settings.webhook_secrets, keys.webhook_secrets),
         timeout_s=settings.webhook_timeout_s,

@@ -51,5 +51,5 @@ def test_httpcore_connects_through_the_network_backend_that_we_pass() -> None:
 
     assert "network_backend" in pool, "review api/outbound/clients.py"
     assert list(connect) == ["self", "host", "port", "timeout", "local_address", "socket_options"], (
-        "review api/outbound/network.py"
+        "review api/outbound/clients.py"
     )

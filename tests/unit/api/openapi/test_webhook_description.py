@@ -14,7 +14,6 @@ import pytest
 from api.access.signing_secrets import WebhookSecrets
 from api.app import create_app
 from api.outbound.clients import open_guarded_async_client
-from api.outbound.resolution import HostLookups
 from api.schemas.jobs import JobErrorBody
 from api.schemas.webhooks import JobEndedBody
 from api.settings import ApiSettings
@@ -93,9 +92,7 @@ def deliver(
 @pytest.fixture
 async def received() -> Received:
     """What a receiver gets while the secret of the server is changed."""
-    async with open_guarded_async_client(
-        allow_private=True, timeout_s=60, param="webhook_url", resolve=HostLookups().resolve
-    ) as client:
+    async with open_guarded_async_client(allow_private=True, timeout_s=60, param="webhook_url") as client:
         secrets = WebhookSecrets(of_server=(SECRET, OTHER_SECRET))
         sender = Sender(lambda: client, secrets, timeout_s=60, public_url="")
         with Receiver() as receiver:

@@ -11,9 +11,7 @@ import httpx
 import pytest
 
 from api.errors.urls import Refusal, UrlRefused
-from api.outbound.clients import open_guarded_async_client
-from api.outbound.network import AddressRule, GuardedNetwork, SocketOption
-from api.outbound.resolution import HostLookups
+from api.outbound.clients import AddressRule, GuardedNetwork, SocketOption, open_guarded_async_client
 
 PUBLIC, OTHER_PUBLIC, PRIVATE = "8.8.8.8", "2606:4700::1111", "127.0.0.1"
 ANSWER = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
@@ -76,7 +74,7 @@ class Resolver:
 
 
 async def fetch(*urls: str, resolve: Resolver, network: RecordingNetwork, connect_s: float = 8.0) -> None:
-    guarded = GuardedNetwork(RULE, resolve=resolve, backend=network)
+    guarded = GuardedNetwork(RULE, resolve, backend=network)
     async with httpcore.AsyncConnectionPool(network_backend=guarded, max_keepalive_connections=0) as pool:
         for url in urls:
             answer = await pool.request("GET", url, extensions={"timeout": {"connect": connect_s}})
@@ -84,8 +82,7 @@ async def fetch(*urls: str, resolve: Resolver, network: RecordingNetwork, connec
 
 
 def open_client(*, allow_private: bool = True, param: str = "url") -> httpx.AsyncClient:
-    resolve = HostLookups().resolve
-    return open_guarded_async_client(allow_private=allow_private, timeout_s=5, param=param, resolve=resolve)
+    return open_guarded_async_client(allow_private=allow_private, timeout_s=5, param=param)
 
 
 async def test_the_address_that_was_checked_is_connected_to_under_the_name_of_the_host() -> None:
