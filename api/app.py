@@ -9,8 +9,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api.access.api_key_source import read_api_keys
-from api.access.api_keys import ApiKeys
+from api.access.api_keys import ApiKeys, read_api_keys
 from api.access.authorization import Authorization
 from api.access.origins import parse_origins
 from api.access.record_reader import RecordReader
@@ -84,14 +83,14 @@ def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
 
 
 def _read_keys(settings: ApiSettings) -> ApiKeys:
-    read = read_api_keys(settings.api_keys.get_secret_value())
-    if not read.keys:
+    keys = read_api_keys(settings.api_keys.get_secret_value())
+    if not keys:
         _logger.warning(
             "no_api_keys", consequence="every client that reaches this server can use it", host=settings.host
         )
-    if read.exposed_file:
-        _logger.warning("api_keys_exposed", file=str(read.exposed_file), remedy="chmod 600")
-    return read.keys
+    if keys.exposed_file:
+        _logger.warning("api_keys_exposed", file=str(keys.exposed_file), remedy="chmod 600")
+    return keys
 
 
 class _Parts:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from api.access.api_key_source import read_api_keys
+from api.access.api_keys import read_api_keys
 from api.access.origins import parse_origins
 from api.access.signing_secrets import parse_server_secrets
 from shared.record.backlog import QueueLimits

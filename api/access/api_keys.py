@@ -1,16 +1,20 @@
-"""API keys: the syntax of API_KEYS, and the look-up of the key that a client sends.
+"""API keys: the setting API_KEYS, its syntax, and the look-up of the key that a client sends.
 
-An entry is `NAME=KEY`, or `KEY` alone, then limits, each after a space: `lab=KEY max_audio_s=600`. It may
-have `webhook_secret=whsec_...`, which signs the webhooks of its jobs. KEY is the key itself, or `sha256:` and
-the 64 hexadecimal digits of its SHA-256. Only digests of keys are kept. Errors name the place of an entry and
-never its content, since any part of it may be a key.
+API_KEYS has entries between commas, or names a file with one entry on each line. An entry is `NAME=KEY`, or
+`KEY` alone, then limits, each after a space: `lab=KEY max_audio_s=600`. KEY is the key itself, or `sha256:`
+and the 64 hexadecimal digits of its SHA-256. An entry may have `webhook_secret=whsec_...`, which signs the
+webhooks of its jobs. Only digests of keys are kept. Errors name the place of an entry and never its
+content, since any part of it may be a key.
 """
 
 import hmac
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import takewhile
+from pathlib import Path
 
 from api.access.signing_secrets import BadWebhookSecret, check_secret
 
@@ -23,6 +27,7 @@ _LIMITS = {
     "max_queued_audio_s": float,
 }
 
+_FILE_MARK = "@"
 _WEBHOOK_MARK = "webhook_secret="
 _DIGEST_MARK = "sha256:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -71,8 +76,10 @@ ANYBODY = ApiKey("", b"")
 class ApiKeys:
     """All keys of the server. A server without keys is open."""
 
-    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
+    def __init__(self, keys: Iterable[ApiKey] = (), *, exposed_file: Path | None = None) -> None:
         self._keys = tuple(keys)
+        self.exposed_file = exposed_file
+        """The file of the keys, if other users of this machine can read or write it."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -96,7 +103,46 @@ class ApiKeys:
         return next((key for key in self._keys if key.name == name), None)
 
 
-def parse_api_keys(entries: Sequence[tuple[str, str]]) -> ApiKeys:
+def read_api_keys(setting: str) -> ApiKeys:
+    """Return the keys of API_KEYS: entries separated by commas, or a file with one entry on each line.
+
+    A setting that begins with `@` or `/` names a file. In the file, `#` begins a comment.
+
+    Raises:
+        BadApiKeys: an entry is wrong, or the file cannot be read.
+    """
+    setting = setting.strip()
+    if not setting:
+        return ApiKeys()
+    if not setting.startswith((_FILE_MARK, "/")):
+        entries = (entry.strip() for entry in setting.split(","))
+        return ApiKeys(parse_api_keys(_number("entry", entries)))
+    path = Path(setting.removeprefix(_FILE_MARK))
+    lines = (_drop_comment(line) for line in _read_file(path).splitlines())
+    keys = parse_api_keys(_number("line", lines, f" of {path}"))
+    is_exposed = path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
+    return ApiKeys(keys, exposed_file=path if is_exposed else None)
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        # The path is not shown: it may be a key that begins with a slash.
+        raise BadApiKeys(f"the file that it names cannot be read: {reason}") from None
+
+
+def _drop_comment(line: str) -> str:
+    return " ".join(takewhile(lambda word: not word.startswith("#"), line.split()))
+
+
+def _number(unit: str, entries: Iterable[str], where: str = "") -> list[tuple[str, str]]:
+    numbered = enumerate(entries, start=1)
+    return [(f"{unit} {number}{where}", entry) for number, entry in numbered if entry]
+
+
+def parse_api_keys(entries: Sequence[tuple[str, str]]) -> list[ApiKey]:
     """Return the keys of entries, each given with its place, such as `line 3 of /etc/keys`.
 
     Raises:
@@ -108,7 +154,7 @@ def parse_api_keys(entries: Sequence[tuple[str, str]]) -> ApiKeys:
     places = [place for place, _ in entries]
     _refuse_doubles(places, [key.name for key in keys], "name")
     _refuse_doubles(places, [key.digest for key in keys], "key")
-    return ApiKeys(keys)
+    return keys
 
 
 def _refuse_doubles(places: Sequence[str], values: Sequence[str | bytes], what: str) -> None:

@@ -48,9 +48,8 @@ class RecordReader:
         """Run a call that reads a job for its owner.
 
         Raises:
-            JobNotFound: there is no such job, or it belongs to another API key.
-            JobGone: the job was the owner's, and its TTL is over.
-            QueueUnavailable: as `run`.
+            JobNotFound, JobGone: see `require_found`.
+            QueueUnavailable: see `run`.
         """
         return require_found(job_id, await self.run(call))
 

@@ -45,8 +45,3 @@ def find_state(scope: Scope) -> RequestState:
     """Return the state of the request in `scope`."""
     state: RequestState = scope[_STATE]
     return state
-
-
-def find_api_key(scope: Scope) -> ApiKey:
-    """Return the API key of the request in `scope`; ANYBODY on a server without keys."""
-    return find_state(scope).api_key

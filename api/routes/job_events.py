@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from api.access.request_state import find_api_key, find_state
+from api.access.request_state import find_state
 from api.errors.answers import FIND_ERRORS
 from api.errors.tree import TooManyStreams
 from api.openapi.error_description import describe_errors
@@ -100,7 +100,7 @@ async def create_stream_token(
     request: Request, response: Response, job: OwnJob, services: ServicesDep
 ) -> StreamTokenBody:
     """Get a token with which a page in a browser can follow the job by EventSource for a few minutes."""
-    token = await services.tokens.issue(job.job_id, key_name=find_api_key(request.scope).name)
+    token = await services.tokens.issue(job.job_id, key_name=find_state(request.scope).api_key.name)
     response.headers["Cache-Control"] = "no-store"
     return StreamTokenBody(
         token=token,

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api.access.record_reader import RecordReader
-from api.access.request_state import find_api_key
+from api.access.request_state import find_state
 from api.formats.job_rendering import render_listed_job
 from api.openapi.answers import describe_page
 from api.openapi.error_description import describe_errors
@@ -59,7 +59,7 @@ async def list_all_jobs(
     """
     return await _read_page(
         services.reader,
-        owner=find_api_key(request.scope).owner,
+        owner=find_state(request.scope).api_key.owner,
         states=states,
         after=int(after) if after else None,
         limit=limit,

@@ -43,17 +43,14 @@ class AppendOnlyText:
         """
         self._partial.take(events)
         settled = self._partial.settled_text
-        return "" if self._sent.startswith(settled) else self._send(settled)
+        return "" if self._sent.startswith(settled) else self.extend_to(settled)
 
-    def finish(self, text: str) -> str:
-        """Return the rest of the whole `text`.
+    def extend_to(self, text: str) -> str:
+        """Return what `text` adds to the text that was sent.
 
         Raises:
-            StreamInterrupted: the whole text contradicts the text that was sent.
+            StreamInterrupted: it contradicts that text.
         """
-        return self._send(text)
-
-    def _send(self, text: str) -> str:
         if not text.startswith(self._sent):
             raise StreamInterrupted(self._job_id)
         added = text[len(self._sent) :]
@@ -87,7 +84,7 @@ async def stream_deltas(
 
 def _encode_rest(job: Job, growing: AppendOnlyText) -> list[ServerSentEvent]:
     text = transcript_of(job).text
-    return [*encode_delta(growing.finish(text)), *encode_end(text, job.token_counts)]
+    return [*encode_delta(growing.extend_to(text)), *encode_end(text, job.token_counts)]
 
 
 def encode_delta(delta: str) -> Iterator[ServerSentEvent]:

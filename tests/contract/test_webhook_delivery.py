@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from api.access.api_key_source import read_api_keys
+from api.access.api_keys import read_api_keys
 from api.errors.urls import Refusal, UrlRefused
 from api.settings import ApiSettings
 from api.streams.event_hub import EventHub
@@ -59,7 +59,7 @@ class DeliveryTask:
         hub, connection = EventHub(settings.redis_url), open_async_connection(settings.redis_url)
         deliverer = open_deliverer(
             settings,
-            read_api_keys(settings.api_keys.get_secret_value()).keys,
+            read_api_keys(settings.api_keys.get_secret_value()),
             run_async_on(connection),
             wake_up=hub.deliveries_due,
         )

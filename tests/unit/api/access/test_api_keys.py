@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.access.api_key_source import read_api_keys
-from api.access.api_keys import MIN_KEY_CHARACTERS, ApiKey, ApiKeys, BadApiKeys, KeyLimits, parse_api_keys
+from api.access.api_keys import (
+    MIN_KEY_CHARACTERS,
+    ApiKey,
+    ApiKeys,
+    BadApiKeys,
+    KeyLimits,
+    parse_api_keys,
+    read_api_keys,
+)
 from api.settings import ApiSettings
 from cli.up.errors import CannotStart
 from cli.up.settings import check_settings_of_parts
@@ -31,10 +38,6 @@ LIMITS = st.builds(
 )
 
 
-def read(setting: str) -> ApiKeys:
-    return read_api_keys(setting).keys
-
-
 def find(keys: ApiKeys, presented: str) -> ApiKey:
     key = keys.find(presented)
     assert key is not None
@@ -42,11 +45,11 @@ def find(keys: ApiKeys, presented: str) -> ApiKey:
 
 
 def test_without_a_setting_there_are_no_keys() -> None:
-    assert len(read("")) == len(read("  ")) == 0
+    assert len(read_api_keys("")) == len(read_api_keys("  ")) == 0
 
 
 def test_keys_are_found_with_their_names_and_limits() -> None:
-    keys = read(f"lab={KEY} max_audio_s=600.5 max_unfinished_jobs=2, {OTHER} max_upload_bytes=1000")
+    keys = read_api_keys(f"lab={KEY} max_audio_s=600.5 max_unfinished_jobs=2, {OTHER} max_upload_bytes=1000")
     assert find(keys, KEY).name == "lab"
     assert find(keys, KEY).limits == KeyLimits(max_audio_s=600.5, max_unfinished_jobs=2)
     assert find(keys, OTHER).name == hashlib.sha256(OTHER.encode()).hexdigest()[:8]
@@ -57,13 +60,13 @@ def test_keys_are_found_with_their_names_and_limits() -> None:
     "presented", ["", KEY[:-1], KEY + "x", KEY.upper(), "lab", DIGEST, f"lab={KEY}", "ü"]
 )
 def test_an_unknown_key_is_not_found(presented: str) -> None:
-    assert read(f"lab={KEY}").find(presented) is None
+    assert read_api_keys(f"lab={KEY}").find(presented) is None
 
 
 @pytest.mark.parametrize("entry", [f"lab=sha256:{DIGEST}", f"lab=sha256:{DIGEST.upper()}"])
 def test_a_key_can_be_given_as_its_digest(entry: str) -> None:
-    assert find(read(entry), KEY).name == "lab"
-    assert find(read(f"sha256:{DIGEST}"), KEY).name == DIGEST[:8]
+    assert find(read_api_keys(entry), KEY).name == "lab"
+    assert find(read_api_keys(f"sha256:{DIGEST}"), KEY).name == DIGEST[:8]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_key_can_be_given_as_its_digest(entry: str) -> None:
 )
 def test_a_wrong_setting_is_refused_without_being_shown(setting: str, why: str) -> None:
     with pytest.raises(BadApiKeys, match=why) as refusal:
-        read(setting)
+        read_api_keys(setting)
     shown = f"{refusal.value!r} {refusal.value}"
     assert not any(secret in shown for secret in (KEY, OTHER, DIGEST, "sh0rtkey"))
 
@@ -107,7 +110,7 @@ def test_a_file_has_one_entry_a_line_and_comments(tmp_path: Path) -> None:
     path.write_text(f"# who\n\nlab={KEY} max_audio_s=60 # ours\n   shop=sha256:{'ab' * 32}\n")
     path.chmod(0o600)
     for setting in (f"@{path}", str(path)):
-        keys = read(setting)
+        keys = read_api_keys(setting)
         assert len(keys) == 2
         assert find(keys, KEY).limits == KeyLimits(max_audio_s=60)
 
@@ -116,21 +119,21 @@ def test_a_file_of_nothing_but_comments_does_not_open_the_server(tmp_path: Path)
     path = tmp_path / "keys"
     path.write_text("# nobody\n")
     with pytest.raises(BadApiKeys, match="contains no key"):
-        read(f"@{path}")
+        read_api_keys(f"@{path}")
 
 
 def test_a_mistake_in_a_file_is_reported_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(f"# one\n\nlab={KEY}, shop={OTHER}\n")
     with pytest.raises(BadApiKeys, match=f"line 3 of {path}"):
-        read(f"@{path}")
+        read_api_keys(f"@{path}")
 
 
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadApiKeys, match="it is not a text file"):
-        read(f"@{path}")
+        read_api_keys(f"@{path}")
 
 
 @pytest.mark.parametrize(("mode", "is_exposed"), [(0o600, False), (0o640, False), (0o644, True)])
@@ -158,7 +161,7 @@ def test_wrong_keys_stop_the_start_and_are_not_shown(monkeypatch: pytest.MonkeyP
 def test_settings_and_keys_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", f"lab={KEY}")
     settings = ApiSettings()
-    key = find(read(settings.api_keys.get_secret_value()), KEY)
+    key = find(read_api_keys(settings.api_keys.get_secret_value()), KEY)
     for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(key)):
         assert KEY not in shown
         assert DIGEST not in shown
@@ -171,7 +174,7 @@ def test_settings_and_keys_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_documented_entries_are_read_back(entries: list[tuple[str, str, KeyLimits]]) -> None:
     setting = ",".join(f" {name}={key} {write(limits)} " for name, key, limits in entries)
-    keys = read(setting)
+    keys = read_api_keys(setting)
     assert len(keys) == len(entries)
     for name, key, limits in entries:
         found = find(keys, key)
@@ -187,7 +190,7 @@ def write(limits: KeyLimits) -> str:
 def test_no_other_text_opens_the_server(text: str) -> None:
     refusal = ""
     try:
-        keys = parse_api_keys([("entry 1", text)])
+        keys = ApiKeys(parse_api_keys([("entry 1", text)]))
     except BadApiKeys as refused:
         keys, refusal = ApiKeys(), str(refused)
     assert bool(keys) is not bool(refusal)
@@ -198,6 +201,6 @@ def test_no_other_text_opens_the_server(text: str) -> None:
 def test_the_file_in_the_documentation_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(find_block("text", "docs/api-keys.md"))
-    keys = read(f"@{path}")
+    keys = read_api_keys(f"@{path}")
     assert find(keys, "lab-0123456789abcdef").limits == KeyLimits(max_unfinished_jobs=20)
     assert find(keys, "shop-0123456789abcdef").limits == KeyLimits(600.0, 50_000_000)

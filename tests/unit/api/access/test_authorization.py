@@ -3,11 +3,11 @@
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api.access.api_keys import ANYBODY, parse_api_keys
+from api.access.api_keys import ANYBODY, read_api_keys
 from api.access.authorization import Authorization, is_open_path
 from api.access.origins import parse_origins
 from api.access.record_reader import RecordReader
-from api.access.request_state import find_api_key, open_state
+from api.access.request_state import find_state, open_state
 from api.access.stream_tokens import StreamTokens
 from shared.record.connection import open_async_connection, run_async_on
 
@@ -35,7 +35,7 @@ async def enter(scope: Scope, *, stream_token: str | None = None) -> tuple[list[
     async def send(message: Message) -> None:
         sent.append(message)
 
-    keys = parse_api_keys([("entry 1", f"lab={KEY}")])
+    keys = read_api_keys(f"lab={KEY}")
     open_state(scope, stream_token=stream_token)
     await Authorization(app, keys, make_tokens())(scope, receive, send)
     return served, sent
@@ -44,7 +44,7 @@ async def enter(scope: Scope, *, stream_token: str | None = None) -> tuple[list[
 async def test_a_key_comes_through_with_its_name() -> None:
     headers = [(b"authorization", f"Bearer {KEY}".encode())]
     [scope], sent = await enter({"type": "http", "path": "/v1/jobs", "headers": headers})
-    assert find_api_key(scope).name == "lab"
+    assert find_state(scope).api_key.name == "lab"
     assert sent == []
 
 
@@ -96,7 +96,7 @@ async def test_the_lifespan_needs_no_key() -> None:
 def test_without_keys_the_key_of_a_request_is_anybody() -> None:
     scope: Scope = {"type": "http"}
     open_state(scope)
-    assert find_api_key(scope) is ANYBODY
+    assert find_state(scope).api_key is ANYBODY
 
 
 @pytest.mark.parametrize(

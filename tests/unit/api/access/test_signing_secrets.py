@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks import Webhook
 
-from api.access.api_key_source import read_api_keys
-from api.access.api_keys import BadApiKeys
+from api.access.api_keys import BadApiKeys, read_api_keys
 from api.access.signing_secrets import (
     BadWebhookSecret,
     WebhookSecrets,
@@ -63,7 +62,7 @@ def test_where_a_key_had_its_own_that_of_the_server_does_not_stand_for_it() -> N
 
 
 def test_a_key_names_its_secret_beside_its_limits() -> None:
-    keys = read_api_keys(f"{KEY} max_audio_s=600 webhook_secret={ONE},shop=k3y-fedcba9876543210").keys
+    keys = read_api_keys(f"{KEY} max_audio_s=600 webhook_secret={ONE},shop=k3y-fedcba9876543210")
     assert keys.webhook_secrets == {"lab": ONE}
     found = keys.find("k3y-0123456789abcdef")
     assert found

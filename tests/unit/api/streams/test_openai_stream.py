@@ -23,7 +23,9 @@ def done(text: str, language: str | None = "en") -> SegmentDone:
 def stream(text: str, *events: AnyEvent) -> list[str]:
     """Return the deltas of these events, each read alone, and of the whole `text` at the end."""
     growing = AppendOnlyText("7")
-    return [delta for delta in (*(growing.take([event]) for event in events), growing.finish(text)) if delta]
+    return [
+        delta for delta in (*(growing.take([event]) for event in events), growing.extend_to(text)) if delta
+    ]
 
 
 def test_final_text_is_sent_and_a_tail_is_not() -> None:
@@ -76,7 +78,7 @@ def test_a_transcript_that_contradicts_the_sent_text_interrupts(text: str) -> No
     growing = AppendOnlyText("7")
     growing.take([Partial(0, "One two")])
     with pytest.raises(StreamInterrupted):
-        growing.finish(text)
+        growing.extend_to(text)
 
 
 def test_silence_sends_no_delta() -> None:
@@ -162,7 +164,7 @@ def test_joined_deltas_are_the_transcript(windows: Windows, chance: random.Rando
         for page in listen(stretch, chance):
             deltas.append(growing.take(page))
             assert text.startswith("".join(deltas))
-    deltas.append(growing.finish(text))
+    deltas.append(growing.extend_to(text))
     assert "".join(deltas) == text
 
 
@@ -180,7 +182,7 @@ def test_a_second_decoding_that_differs_never_changes_sent_text(
         for stretch in tell_job(windows, chance):
             for page in listen(stretch[:-1], chance):
                 given += growing.take(page)
-        given += growing.finish(text)
+        given += growing.extend_to(text)
     except StreamInterrupted:
         assert not text.startswith(given) or text != join_segments(finished)
     else:
