@@ -10,11 +10,6 @@ import psutil
 END_WITHIN_S = 2.0
 
 
-def list_descendants() -> list[psutil.Process]:
-    """Return every process below this one, at any depth."""
-    return psutil.Process().children(recursive=True)
-
-
 def end_survivors(processes: Sequence[psutil.Process]) -> list[int]:
     """Wait a moment for `processes` to end, kill the others, and return the process ids of those killed."""
     give_up = time.monotonic() + END_WITHIN_S

@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from cli.up.descendants import end_survivors, list_descendants
+import psutil
+
+from cli.up.descendants import end_survivors
 from cli.up.errors import CannotContinue
 from cli.up.output import Show
 from cli.up.parts import Part
@@ -115,7 +117,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         # New clients are refused at once, instead of waiting for an api that does not come back.
         self._listener.close()
-        descendants = list_descendants()
+        descendants = psutil.Process().children(recursive=True)
         for part in self._in_stop_order:
             await part.stop()
         for pid in await asyncio.to_thread(end_survivors, descendants):

@@ -5,6 +5,7 @@ Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from shared.jobs import TranscriptionRequest
@@ -94,8 +95,9 @@ class BatchDecoding:
         self._previous_language = previous_language
         while waiting := [sequence for sequence in self._sequences if not sequence.is_accepted]:
             # The repetition penalty holds for a whole generation.
-            waiting.sort(key=_avoids_repeats)
-            for _, sequences in groupby(waiting, key=_avoids_repeats):
+            avoids_repeats = attrgetter("avoids_repeats")
+            waiting.sort(key=avoids_repeats)
+            for _, sequences in groupby(waiting, key=avoids_repeats):
                 while batch := list(islice(sequences, self._max_sequences)):
                     run_or_halve(self._generate, batch)
             self._publish()
@@ -182,7 +184,3 @@ def run_or_halve(run: Callable[[Sequence[Item]], None], items: Sequence[Item]) -
 def language_code(name: str | None) -> str | None:
     """Return the ISO code of a language by Qwen's name, or None if the model has no such language."""
     return _CODES.get(name.strip().lower()) if name else None
-
-
-def _avoids_repeats(sequence: SequenceState) -> bool:
-    return sequence.avoids_repeats

@@ -22,41 +22,76 @@ from worker.engines.protocol import (
 )
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, load_aligner
-from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory
+from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 from worker.engines.qwen3.words import WordTimer
 
 
-class Qwen3Config(msgspec.Struct, frozen=True):
+class ModelConfig(msgspec.Struct, frozen=True):
     """The model, its device and its numbers.
 
-    `model_id` and `aligner_id` are names on the hub or folders; an empty `aligner_id` means no word
-    timestamps. `batch_windows` of 0 means as many as memory allows, `cpu_threads` of 0 one per core.
+    `model_id` is a name on the hub or a folder. `batch_windows` of 0 means the number that the engine finds.
     """
 
     model_id: str
-    aligner_id: str = ""
     device: str = "auto"
     dtype: str = "auto"
     batch_windows: int = 0
-    cpu_threads: int = 0
     language_changes: LanguageChanges = LanguageChanges.PAUSES
     rules: SequenceRules = SequenceRules()
 
 
-class Qwen3Engine:
-    """The engine `qwen3`; `worker.engines.protocol.Engine` describes its methods."""
+class WindowDecoder:
+    """The decoding of windows, which both engines share. Each loads its model in its own way."""
 
     needs_speech = True
-    _model: "Qwen3Model"  # since `load`
+    _model: TokenGenerator  # since `load`
+
+    def __init__(self, config: ModelConfig, timer: WordTimer) -> None:
+        self._language_changes = config.language_changes
+        self._rules = config.rules
+        self._timer = timer
+
+    def decode_windows(
+        self,
+        windows: Sequence[Window],
+        request: TranscriptionRequest,
+        listener: DecodingListener,
+        *,
+        previous_language: str | None = None,
+    ) -> list[WindowTranscript]:
+        """Transcribe the windows at once, with a partial for each token."""
+        changes = LanguageChanges.OFF if request.language_hint else self._language_changes
+        cut = cut_at_language_changes(self._model, windows, listener, changes)
+        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._rules)
+        parts = decoding.decode(previous_language=previous_language)
+        with device.watch_device():
+            parts = self._timer.add_words(parts, request, listener)
+        return compose_transcripts(windows, parts, cut.warnings)
+
+
+class Qwen3Config(ModelConfig, frozen=True):
+    """The model and the aligner; without an `aligner_id` there are no word timestamps.
+
+    `batch_windows` of 0 means as many as memory allows, `cpu_threads` of 0 one per core.
+    """
+
+    aligner_id: str = ""
+    cpu_threads: int = 0
+
+
+class Qwen3Engine(WindowDecoder):
+    """The engine `qwen3`; `worker.engines.protocol.Engine` describes its methods."""
+
+    _model: "Qwen3Model"
     _report_phase: PhaseReporter  # since `load`
 
     def __init__(self, config: Qwen3Config) -> None:
+        super().__init__(config, WordTimer(self._load_aligner, find_word_languages(config.aligner_id)))
         self._config = config
         self._batch_windows = max(1, config.batch_windows)
-        self._timer = WordTimer(self._load_aligner, find_word_languages(config.aligner_id))
 
     @property
     def batch_windows(self) -> int:
@@ -82,23 +117,6 @@ class Qwen3Engine:
         if not self._config.batch_windows:
             self._batch_windows = device.choose_batch_windows(torch, device_name)
         return device_name
-
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """Transcribe the windows at once, with a partial for each token."""
-        changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
-        cut = cut_at_language_changes(self._model, windows, listener, changes)
-        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
-        parts = decoding.decode(previous_language=previous_language)
-        with device.watch_device():
-            parts = self._timer.add_words(parts, request, listener)
-        return compose_transcripts(windows, parts, cut.warnings)
 
     def _load_aligner(self) -> Qwen3Aligner:
         self._report_phase("loading aligner")

@@ -131,14 +131,22 @@ def split_region(window: Window, ends: Sequence[SpeechRegion], detect: DetectLan
     warning.
     """
     head, tail = ends[0], ends[-1]
+    whole = SpeechRegion(head.start, tail.end, head.language or tail.language)
     if head.language == tail.language or not (head.language and tail.language):
-        return RegionSplit((SpeechRegion(head.start, tail.end, head.language or tail.language),))
+        return RegionSplit((whole,))
+    start_s, end_s = whole.locate_s(window)
     change = _find_change(window, head, tail, detect)
-    parts = (SpeechRegion(head.start, change, head.language), SpeechRegion(change, tail.end, tail.language))
+    parts: tuple[SpeechRegion, ...] = (
+        SpeechRegion(head.start, change, head.language),
+        SpeechRegion(change, tail.end, tail.language),
+    )
     if all(part.length >= MIN_REGION_SAMPLES for part in parts) and _is_confirmed(window, parts, detect):
-        return RegionSplit(parts, (_warn_of_cut(window, *parts),))
-    whole = SpeechRegion(head.start, tail.end, head.language)
-    return RegionSplit((whole,), (_warn_of_doubt(window, whole, tail),))
+        _, change_s = parts[0].locate_s(window)
+        message = _CUT.format(head.language, tail.language, change_s)
+    else:
+        message = _UNCUT.format(start_s, end_s, head.language, tail.language)
+        parts = (whole,)
+    return RegionSplit(parts, (TranscriptWarning(WarningCode.LANGUAGE_CHANGE, message, start_s, end_s),))
 
 
 def _is_confirmed(window: Window, parts: Sequence[SpeechRegion], detect: DetectLanguages) -> bool:
@@ -168,16 +176,3 @@ def _find_quietest(window: Window, first: int, last: int) -> int:
     loudness = levels.reshape(-1, _LEVEL_SAMPLES).mean(axis=1)
     quietest = find_quietest(loudness, 0, len(loudness) - 1)
     return first + quietest * _LEVEL_SAMPLES + _LEVEL_SAMPLES // 2
-
-
-def _warn_of_cut(window: Window, before: SpeechRegion, after: SpeechRegion) -> TranscriptWarning:
-    start_s, change_s = before.locate_s(window)
-    _, end_s = after.locate_s(window)
-    message = _CUT.format(before.language, after.language, change_s)
-    return TranscriptWarning(WarningCode.LANGUAGE_CHANGE, message, start_s, end_s)
-
-
-def _warn_of_doubt(window: Window, whole: SpeechRegion, tail: SpeechRegion) -> TranscriptWarning:
-    start_s, end_s = whole.locate_s(window)
-    message = _UNCUT.format(start_s, end_s, whole.language, tail.language)
-    return TranscriptWarning(WarningCode.LANGUAGE_CHANGE, message, start_s, end_s)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -16,7 +16,7 @@ _MAX_CHARACTER_TOKENS = 4
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 # This many bytes of the context, letters and digits alone, do not recur by chance: about five English words
-# or # eight Chinese characters. A single technical term, which the context is meant for, is shorter.
+# or eight Chinese characters. A single technical term, which the context is meant for, is shorter.
 _ECHO_BYTES = 24
 _ECHO_LOOKBACK_CHARACTERS = 96
 # A text that consists of a shorter context alone is an echo from this share of that context on.
@@ -106,11 +106,8 @@ class EchoFinder:
     """A search for echoes of the context. Models repeat their context if a window has no speech."""
 
     def __init__(self, context: str) -> None:
-        letters = _letters(context)
-        self._passages = {
-            letters[start : start + _ECHO_BYTES] for start in range(len(letters) - _ECHO_BYTES + 1)
-        }
-        self._letters = letters
+        self._letters = _letters(context)
+        self._passages = set(_cut_passages(self._letters))
         # A clip may well consist of a single term.
         self._has_terms = len(context.split()) > 1
 
@@ -122,18 +119,22 @@ class EchoFinder:
 
     def is_at_end(self, text: str) -> bool:
         """Return whether the last words of `text` contain an echo."""
-        return bool(self._passages) and self.is_in(text[-_ECHO_LOOKBACK_CHARACTERS:])
+        return self.is_in(text[-_ECHO_LOOKBACK_CHARACTERS:])
 
     def is_in(self, text: str) -> bool:
         """Return whether `text` contains an echo anywhere."""
         letters = _letters(text)
-        starts = range(len(letters) - _ECHO_BYTES + 1) if self._passages else ()
-        return any(letters[start : start + _ECHO_BYTES] in self._passages for start in starts)
+        return not self._passages.isdisjoint(_cut_passages(letters))
 
 
 def _letters(text: str) -> bytes:
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum()).encode()
+
+
+def _cut_passages(letters: bytes) -> Iterator[bytes]:
+    """Yield each run of as many letters as an echo has at least."""
+    return (letters[start : start + _ECHO_BYTES] for start in range(len(letters) - _ECHO_BYTES + 1))
 
 
 class TokenText:

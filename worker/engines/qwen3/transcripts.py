@@ -29,9 +29,6 @@ _FAULTS = {
     ),
 }
 
-# After these, speech may be missing from the text.
-_LOSSES = {FinishReason.LENGTH, FinishReason.REPETITION, FinishReason.STUCK}
-
 
 class DecodedPart(msgspec.Struct, frozen=True):
     """The text of a window or of a part of one; a part has the index of its window.
@@ -51,13 +48,12 @@ class DecodedPart(msgspec.Struct, frozen=True):
 def compose_transcripts(
     windows: Sequence[Window],
     parts: Sequence[DecodedPart],
-    warnings: Mapping[int, Sequence[TranscriptWarning]] | None = None,
+    warnings: Mapping[int, Sequence[TranscriptWarning]],
 ) -> list[WindowTranscript]:
     """Return the transcript of each window, from its `parts` in order and more `warnings` by window index."""
-    more = warnings or {}
     return [
         _compose_window(
-            [part for part in parts if part.window.index == window.index], more.get(window.index, ())
+            [part for part in parts if part.window.index == window.index], warnings.get(window.index, ())
         )
         for window in windows
     ]
@@ -68,7 +64,8 @@ def _compose_window(parts: Sequence[DecodedPart], warnings: Sequence[TranscriptW
     return WindowTranscript(
         segments=tuple(segment for part in parts if part.text for segment in _make_segments(part)),
         warnings=(*faults, *warnings),
-        is_complete=not any(_LOSSES & set(part.faults) for part in parts),
+        # Only an echo of the prompt costs no speech.
+        is_complete=all(fault is FinishReason.CONTEXT_ECHO for part in parts for fault in part.faults),
         token_counts=sum_counts(part.token_counts for part in parts),
     )
 

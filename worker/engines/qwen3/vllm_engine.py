@@ -2,26 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
-from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import (
-    DecodingListener,
-    ModelUnavailable,
-    PhaseReporter,
-    Window,
-    WindowTranscript,
-)
-from worker.engines.qwen3.decoding import BatchDecoding
-from worker.engines.qwen3.language_changes import cut_at_language_changes
+from worker.engines.protocol import ModelUnavailable, PhaseReporter
+from worker.engines.qwen3.engine import ModelConfig, WindowDecoder
 from worker.engines.qwen3.loading import defer_nagisa, find_qwen3_weights, silence_transformers
 from worker.engines.qwen3.sequence import SequenceRules
-from worker.engines.qwen3.transcripts import compose_transcripts
 from worker.engines.qwen3.vllm_model import VllmModel
 from worker.engines.qwen3.words import Aligner, WordTimer
 
@@ -36,10 +23,8 @@ _AUDIO_TOKENS_PER_S = 13
 # The frame around the client's context, of which each byte may be a token.
 _FRAME_TOKENS = 64
 
-# vLLM reads these from the environment. `spawn` starts its process afresh: a fork would lack our threads
-# and hold
-# the channel to our host open. Either way the process is in our group and ends with it. Usage reports are
-# off.
+# vLLM reads these from the environment. `spawn` starts its process afresh: a fork would lack our threads and
+# hold the channel to our host open. Either way the process is in our group and ends with it.
 _VLLM_ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_NO_USAGE_STATS": "1",
@@ -47,34 +32,26 @@ _VLLM_ENVIRONMENT = {
 }
 
 
-class Qwen3VllmConfig(msgspec.Struct, frozen=True):
+class Qwen3VllmConfig(ModelConfig, frozen=True):
     """The model, and its share of the GPU.
 
-    `model_id` is a name on the hub or a folder; `gpu_memory` is the share of the GPU's memory that vLLM
-    takes for weights and cache; `window_s` is the longest window; `batch_windows` of 0 means the default.
-    There is room for a context of `max_context_bytes`.
+    `gpu_memory` is the share of the GPU's memory that vLLM takes for weights and cache. There is room for
+    windows of `window_s` and a context of `max_context_bytes`.
     """
 
-    model_id: str
-    device: str = "auto"
-    dtype: str = "auto"
     gpu_memory: float = 0.7
     window_s: float = 30.0
-    batch_windows: int = 0
     max_context_bytes: int = 4096
-    language_changes: LanguageChanges = LanguageChanges.PAUSES
-    rules: SequenceRules = SequenceRules()
 
 
-class Qwen3VllmEngine:
+class Qwen3VllmEngine(WindowDecoder):
     """The engine `qwen3-vllm`; `worker.engines.protocol.Engine` describes its methods."""
 
-    needs_speech = True
-    _model: VllmModel  # since `load`
+    _model: VllmModel
 
     def __init__(self, config: Qwen3VllmConfig) -> None:
+        super().__init__(config, WordTimer(_load_no_aligner, languages=()))
         self._config = config
-        self._timer = WordTimer(_load_no_aligner, languages=())
 
     @property
     def batch_windows(self) -> int:
@@ -109,21 +86,6 @@ class Qwen3VllmEngine:
             "max_model_len": _FRAME_TOKENS + config.max_context_bytes + window_tokens,
             "max_num_seqs": _MAX_REQUESTS,
         }
-
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """Transcribe the windows at once, with a partial for each token."""
-        changes = LanguageChanges.OFF if request.language_hint else self._config.language_changes
-        cut = cut_at_language_changes(self._model, windows, listener, changes)
-        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._config.rules)
-        parts = decoding.decode(previous_language=previous_language)
-        return compose_transcripts(windows, self._timer.add_words(parts, request, listener), cut.warnings)
 
 
 def count_window_tokens(window_s: float, rules: SequenceRules) -> int:

@@ -38,7 +38,7 @@ def decode(
         listener or Listener(),
         rules or SequenceRules(max_new_tokens=1_000),
     )
-    return compose_transcripts(slices, decoding.decode(previous_language="fi"))
+    return compose_transcripts(slices, decoding.decode(previous_language="fi"), {})
 
 
 def text_of(transcript: WindowTranscript) -> str:

@@ -192,8 +192,8 @@ def test_segments_are_sentences_with_words_and_one_for_each_part_without() -> No
     ]
     windows = [part.window for part in parts[1:]]
 
-    timed = compose_transcripts(windows, make_timer(Loader()).add_words(parts, WELCOME, Listener()))
-    plain = compose_transcripts(windows, parts)
+    timed = compose_transcripts(windows, make_timer(Loader()).add_words(parts, WELCOME, Listener()), {})
+    plain = compose_transcripts(windows, parts, {})
 
     assert [segment.text for segment in timed[0].segments] == [
         "Hello.",
