@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from subprocess import DEVNULL, STDOUT
 
 from cli.up.output import PartOutput, Show
@@ -24,8 +24,8 @@ class PartPlan:
     command: Sequence[str]
     environment: Mapping[str, str]
     stop_within_s: float
+    on_line: Show
     inherited: tuple[int, ...] = ()
-    on_line: Show = field(default=lambda _: None)
 
 
 class Part:
@@ -41,21 +41,16 @@ class Part:
         self._process: asyncio.subprocess.Process | None = None
         self._group: int | None = None  # None once the number may belong to another process
         self._output: PartOutput | None = None
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
 
     @property
     def pid(self) -> int | None:
         """The process id, or None after the end of the process."""
         return self._group
 
-    @property
-    def last_lines(self) -> list[str]:
-        """The last lines that the process wrote."""
-        return list(self._last_lines)
-
     async def start(self) -> None:
         """Start the process. Call it on the main thread, before the first `wait` or after one returned."""
-        self._last_lines.clear()
+        self.last_lines.clear()
         output, output_end = os.pipe()
         self._output = PartOutput(output, self._on_line)
         try:
@@ -101,7 +96,7 @@ class Part:
                 os.killpg(self._group, signal.SIGKILL)
 
     def _on_line(self, line: str) -> None:
-        self._last_lines.append(line)
+        self.last_lines.append(line)
         self._plan.on_line(line)
 
 

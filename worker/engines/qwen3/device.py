@@ -28,7 +28,7 @@ _MAX_BATCH_WINDOWS = 16
 _AMPERE = (8, 0)
 
 # The marks of CUDA errors: torch raises a RuntimeError for each of them, older releases a plain one.
-_DEVICE_ERROR_TYPES = frozenset({"AcceleratorError"})
+_DEVICE_ERROR_TYPE = "AcceleratorError"
 _DEVICE_ERROR_TEXTS = (
     "CUDA error",
     "CUDA driver error",
@@ -40,7 +40,6 @@ _DEVICE_ERROR_TEXTS = (
     "cusolver error",
     "device-side assert",
 )
-_SHORTAGE_TEXT = "out of memory"
 _LESS_MEMORY = "Free memory there, choose a smaller MODEL_ID, or set DEVICE=cpu."
 
 _logger = structlog.get_logger(__name__)
@@ -133,7 +132,7 @@ def describe_shortage(torch: Any, device: str, weights_bytes: int, reason: str) 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` means that the device has too little memory."""
-    return type(error).__name__ == "OutOfMemoryError" or _SHORTAGE_TEXT in str(error)
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
 
 
 def _compare_memory(device: str, free: int, total: int, weights_bytes: int) -> str:
@@ -146,7 +145,7 @@ def _compare_memory(device: str, free: int, total: int, weights_bytes: int) -> s
 def is_device_lost(error: BaseException) -> bool:
     """Return whether nothing works on the GPU any more in this process after `error`."""
     text = str(error)
-    return type(error).__name__ in _DEVICE_ERROR_TYPES or any(sign in text for sign in _DEVICE_ERROR_TEXTS)
+    return type(error).__name__ == _DEVICE_ERROR_TYPE or any(sign in text for sign in _DEVICE_ERROR_TEXTS)
 
 
 @contextmanager

@@ -140,10 +140,7 @@ class Qwen3Model:
         ).eval()
         self.placement = placement
         self._processor = inputs.PromptProcessor(folder)
-
-    def decode_tokens(self, tokens: list[int]) -> str:
-        """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
-        return self._processor.decode(tokens)
+        self.decode_tokens = self._processor.decode
 
     def generate(
         self, prompts: Sequence[inputs.Prompt], follow: FollowTokens, options: inputs.GenerationOptions

@@ -29,7 +29,7 @@ from worker.engines.qwen3.language_regions import (
 DetectLanguages = Callable[[Sequence[Samples]], Sequence[str | None]]
 """A call that returns Qwen's name of the language in each clip, None without speech."""
 
-# Memory suffices for as many samples as the windows have, and always for one window of 30 s.
+# Memory suffices for as many samples as decoding takes, and always for one window of 30 s.
 _MIN_BATCH_SAMPLES = 30 * SAMPLE_RATE_HZ
 # Two ends that are each long enough for a sure detection.
 _MIN_SEARCHED_SAMPLES = 2 * SURE_REGION_SAMPLES
@@ -60,7 +60,9 @@ def cut_at_language_changes(
     """
     if changes is LanguageChanges.OFF:
         return CutWindows(windows)
-    detector = LanguageDetector(generator, listener, max_samples=_count_batch_samples(windows))
+    decoded_samples = len(windows) * max(len(window.samples) for window in windows)
+    max_samples = max(_MIN_BATCH_SAMPLES, decoded_samples)
+    detector = LanguageDetector(generator, listener, max_samples=max_samples)
     found = [_choose_clips(window, changes) for window in windows]
     clips = [
         clip.read(window)
@@ -77,11 +79,6 @@ def cut_at_language_changes(
         [part for cut in cuts for part in cut.parts],
         {index: warnings for cut in cuts for index, warnings in cut.warnings.items()},
     )
-
-
-def _count_batch_samples(windows: Sequence[Window]) -> int:
-    """Return the samples of the largest batch: as many as decoding takes, or one window of 30 s."""
-    return max(_MIN_BATCH_SAMPLES, len(windows) * max(len(window.samples) for window in windows))
 
 
 def _choose_clips(window: Window, changes: LanguageChanges) -> list[tuple[SpeechRegion, ...]]:

@@ -32,6 +32,7 @@ class VllmModel:
         from vllm import LLM
 
         self._processor = PromptProcessor(folder)
+        self.decode_tokens = self._processor.decode
         self._engine: Any = LLM(
             model=str(folder),
             limit_mm_per_prompt={"audio": 1},
@@ -39,10 +40,6 @@ class VllmModel:
             **options,
         ).llm_engine
         self._request_ids = itertools.count(1)
-
-    def decode_tokens(self, tokens: list[int]) -> str:
-        """Return the text of `tokens`; a character with missing bytes is U+FFFD."""
-        return self._processor.decode(tokens)
 
     def generate(
         self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
