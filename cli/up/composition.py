@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.up.data_folder import keep_webhook_secret, lock_data_folder, prepare_data_folder
+from cli.up.data_folder import keep_webhook_secret, open_data_folder
 from cli.up.errors import CannotStart
 from cli.up.output import Console, Show
 from cli.up.parts import Part
@@ -49,8 +49,7 @@ def _start(commands: PartCommands, show: Show) -> int:
     choice = choose_engine(settings.engine)
     api_settings = check_settings_of_parts(choice.engine)
     folder = settings.data_folder
-    prepare_data_folder(folder)
-    lock = lock_data_folder(folder)
+    lock = open_data_folder(folder)
     with (
         open_port(settings.host, settings.port) as listener,
         choose_redis(settings.redis_url, folder / "redis", fsync=settings.redis_fsync) as redis,

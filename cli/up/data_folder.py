@@ -20,44 +20,34 @@ WEBHOOK_SECRET_FILE = "webhook_secret"  # noqa: S105 - the name of a file
 WEBHOOK_SECRET_BYTES = 32
 
 
-def prepare_data_folder(folder: Path) -> None:
-    """Create `folder` with its subfolders for Redis and logs, readable only by its owner.
+def open_data_folder(folder: Path) -> int:
+    """Create `folder` with its subfolders, lock it, and return the descriptor that holds the lock.
 
-    An existing folder keeps its permissions, since it may have other uses.
+    New folders are readable only by their owner. An existing folder keeps its permissions, since it may have
+    other uses. The lock lasts until every process that inherited the descriptor has ended. Redis inherits it.
+    So a Redis that is left by a killed server blocks the next start, which waits for it here.
 
     Raises:
-        CannotStart: the folder cannot be created or written to.
+        CannotStart: the folder cannot be created, written to or locked, or another server holds its lock.
     """
     try:
         for path in (folder, folder / "redis", folder / "logs"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass
-    except OSError as problem:
-        raise CannotStart(_describe_refusal(folder, problem)) from problem
-
-
-def lock_data_folder(folder: Path) -> int:
-    """Lock the prepared `folder` and return the descriptor that holds the lock.
-
-    The lock lasts until every process that inherited the descriptor has ended. Redis inherits it. So a Redis
-    that is left by a killed server blocks the next start, which waits for it here.
-
-    Raises:
-        CannotStart: another server holds the lock, or the file system has no locks.
-    """
-    try:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _wait_for_lock(lock, folder)
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError as problem:
-        raise CannotStart(_describe_refusal(folder, problem)) from problem
+        raise CannotStart(
+            f"DATA_DIR={folder} cannot be used ({problem.strerror}). Choose another folder with DATA_DIR."
+        ) from problem
     return lock
 
 
 def keep_webhook_secret(folder: Path) -> str:
-    """Return the webhook secret in the prepared `folder`; create it if missing, readable only by its owner.
+    """Return the webhook secret in `folder`, which exists; create it if missing, readable only by its owner.
 
     Raises:
         CannotStart: the file cannot be read or written, or does not hold a webhook secret.
@@ -112,10 +102,6 @@ def _is_alive(pid: int) -> bool:
         return is_alive(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
-
-
-def _describe_refusal(folder: Path, problem: OSError) -> str:
-    return f"DATA_DIR={folder} cannot be used ({problem.strerror}). Choose another folder with DATA_DIR."
 
 
 def _describe_holder(folder: Path, holder: int | None) -> str:

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from api.settings import ApiSettings
-from cli.up.data_folder import lock_data_folder, prepare_data_folder
+from cli.up.data_folder import open_data_folder
 from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
 from cli.up.readiness import check_api, check_redis, wait_until
@@ -133,8 +133,7 @@ class BenchServer:
 @asynccontextmanager
 async def serve(folder: Path, **settings: str) -> AsyncIterator[BenchServer]:
     """Start Redis and the api, by default with the scripted engine; all parts end with the block."""
-    prepare_data_folder(folder)
-    lock_data_folder(folder)
+    open_data_folder(folder)
     server = BenchServer(folder, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):

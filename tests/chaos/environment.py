@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from cli.up.data_folder import lock_data_folder, prepare_data_folder
+from cli.up.data_folder import open_data_folder
 from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
 from cli.up.readiness import check_api, check_redis, wait_until
@@ -98,11 +98,10 @@ class ServerEnvironment:
 
     async def start(self) -> None:
         """Start all parts, and return when the server is ready for requests."""
-        prepare_data_folder(self.data)
+        open_data_folder(self.data)
         (self._folder / "logs").mkdir(exist_ok=True)
         self._listener = open_port("127.0.0.1", 0)
         self.base_url = base_url(self._listener)
-        lock_data_folder(self.data)
         command = redis_command(self.data / "redis", "everysec", socket=self._socket)
         self._run("redis", command, os.environ)
         await wait_until(partial(check_redis, self.redis_url), name="Redis", show=print)

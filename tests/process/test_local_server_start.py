@@ -14,7 +14,7 @@ import psutil
 import pytest
 import redis
 
-from cli.up.data_folder import prepare_data_folder
+from cli.up.data_folder import open_data_folder
 from cli.up.errors import CannotStart
 from cli.up.redis_server import redis_command, socket_url
 from cli.up.settings import BAD_SETTING_EXIT_CODE
@@ -160,7 +160,7 @@ def test_a_data_folder_without_permission_is_refused(tmp_path: Path) -> None:
         try:
             if os.geteuid() == 0:
                 os.setuid(NOBODY)  # nothing is forbidden to root
-            prepare_data_folder(tmp_path / "data")
+            open_data_folder(tmp_path / "data")
         except CannotStart as problem:
             os.write(tell, str(problem).encode())
         finally:
