@@ -37,7 +37,8 @@ from shared.broker import create_celery
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
 from shared.record.backlog import keep_shares
-from shared.record.connection import connect, open_async_connection, run_async_on
+from shared.record.connection import connect, open_async_connection
+from shared.record.scripts import AsyncScriptRunner
 from shared.record.sweeper import Sweeper
 from shared.upload_store import UploadStore
 
@@ -99,7 +100,7 @@ class _Parts:
     def __init__(self, settings: ApiSettings, keys: ApiKeys) -> None:
         self._settings = settings
         self._connection = open_async_connection(settings.redis_url)
-        self._runner = run_async_on(self._connection)
+        self._runner = AsyncScriptRunner(self._connection)
         self._celery = create_celery(settings.redis_url)
         self._uploads = UploadStore(settings.uploads_dir)
         self._media = _create_media_service(settings)

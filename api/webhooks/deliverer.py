@@ -21,8 +21,7 @@ from shared.record.deliveries import (
     Delivery,
     NoneDue,
     claim_delivery,
-    end_delivery,
-    retry_delivery,
+    report_delivery,
 )
 from shared.record.scripts import AsyncScriptRunner, ScriptCall
 
@@ -140,11 +139,7 @@ class Deliverer:
         wait_s = None
         if answer.verdict is Verdict.RETRY:
             wait_s = self._plan.choose_wait(delivery.claim_no, retry_after_s=answer.retry_after_s)
-        if wait_s is None:
-            report = end_delivery(delivery, answer.outcome)
-        else:
-            report = retry_delivery(delivery, answer.outcome, wait_s=wait_s)
-        reported = await self._run_patiently(report)
+        reported = await self._run_patiently(report_delivery(delivery, answer.outcome, wait_s=wait_s))
         _logger.info(
             "webhook_attempted",
             job_id=delivery.job_id,

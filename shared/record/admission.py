@@ -9,12 +9,9 @@ from typing import Any
 import msgspec
 
 from shared.errors import IdempotencyKeyReused, QueueFull
-from shared.jobs import NewJob, Priority
+from shared.jobs import NewJob
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s
 from shared.record.scripts import ScriptCall, to_json, to_ms
-from shared.record.workers import PRESENCE_TTL_S
-
-_CLASSES = {Priority.INTERACTIVE: 0, Priority.BATCH: 1}
 
 _new_job = msgspec.json.Decoder(NewJob)
 _backlog = msgspec.json.Decoder(Backlog)
@@ -28,7 +25,6 @@ class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
     key_name: str
     limits: QueueLimits
-    presence_ttl_ms: int
     idempotency_key: str | None = None
 
 
@@ -76,7 +72,7 @@ def make_policy(
 ) -> SubmitPolicy:
     """Return the policy for a request. Idempotency keys of different API keys are independent."""
     unique = None if idempotency_key is None else f"{key_name}:{idempotency_key}"
-    return SubmitPolicy(key_name, limits or QueueLimits(), to_ms(PRESENCE_TTL_S), unique)
+    return SubmitPolicy(key_name, limits or QueueLimits(), unique)
 
 
 def check_admission(policy: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
@@ -141,7 +137,7 @@ def submit_job(
 
     arguments = {
         "job_id": new_job.job_id,
-        "class": _CLASSES[new_job.priority],
+        "priority": new_job.priority,
         "new_job": to_json(new_job),
         "audio_ms": to_ms(audio_s),
         "policy": policy,

@@ -5,8 +5,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from shared.record.keys import KEY_PREFIX
-from shared.record.scripts import AsyncScriptRunner, ScriptRunner
+from shared.record.scripts import ScriptRunner
 
 MAX_ASYNC_CONNECTIONS = 32
 
@@ -16,7 +15,7 @@ _OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3, "h
 
 def connect(redis_url: str) -> ScriptRunner:
     """Return a runner on a pool of blocking connections. The first call opens one."""
-    return ScriptRunner(redis.Redis.from_url(redis_url, **_OPTIONS), KEY_PREFIX)
+    return ScriptRunner(redis.Redis.from_url(redis_url, **_OPTIONS))
 
 
 def open_async_connection(redis_url: str) -> "redis.asyncio.Redis":
@@ -25,8 +24,3 @@ def open_async_connection(redis_url: str) -> "redis.asyncio.Redis":
         redis_url, max_connections=MAX_ASYNC_CONNECTIONS, timeout=5, **_OPTIONS
     )
     return redis.asyncio.Redis.from_pool(pool)
-
-
-def run_async_on(connection: "redis.asyncio.Redis") -> AsyncScriptRunner:
-    """Return a runner on an asyncio connection."""
-    return AsyncScriptRunner(connection, KEY_PREFIX)

@@ -70,17 +70,13 @@ def claim_delivery(
     return ScriptCall("claim_delivery", arguments, _parse_claim)
 
 
-def end_delivery(delivery: Delivery, outcome: DeliveryOutcome) -> ScriptCall[str]:
-    """Log the last attempt and begin the job's TTL. Returns `ended` or `stale`; safe to repeat."""
-    return _report(delivery, outcome, None)
+def report_delivery(
+    delivery: Delivery, outcome: DeliveryOutcome, *, wait_s: float | None = None
+) -> ScriptCall[str]:
+    """Log an attempt and plan the next in `wait_s` seconds; without it, begin the job's TTL.
 
-
-def retry_delivery(delivery: Delivery, outcome: DeliveryOutcome, *, wait_s: float) -> ScriptCall[str]:
-    """Log an attempt and plan the next in `wait_s` seconds. Returns `retried` or `stale`; safe to repeat."""
-    return _report(delivery, outcome, wait_s)
-
-
-def _report(delivery: Delivery, outcome: DeliveryOutcome, wait_s: float | None) -> ScriptCall[str]:
+    Returns `retried`, `ended` or `stale`; safe to repeat.
+    """
     arguments = {
         "job_id": delivery.job_id,
         "claim_no": delivery.claim_no,

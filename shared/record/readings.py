@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.events import AnyEvent, Queued, decode_event
-from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob
+from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob, queued_job
 from shared.record.backlog import Backlog
-from shared.record.scripts import ScriptCall, to_ms
-from shared.record.workers import PRESENCE_TTL_S
+from shared.record.scripts import ScriptCall
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
 MAX_LOOKS = 500
@@ -99,7 +98,7 @@ def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
 
     def parse(reply: Any) -> Job:
         flat, position, backlog, segments, warnings, deliveries = reply
-        job = _parse_job(job_id, flat, position, _backlog.decode(backlog) if backlog else None)
+        job = _parse_job(flat, position, _backlog.decode(backlog) if backlog else None)
         return msgspec.structs.replace(
             job,
             segments=tuple(_segment.decode(segment) for segment in segments),
@@ -107,7 +106,7 @@ def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
             deliveries=tuple(_delivery_attempt.decode(delivery) for delivery in deliveries),
         )
 
-    arguments = {"job_id": job_id, "owner": owner, "presence_ttl_ms": to_ms(PRESENCE_TTL_S)}
+    arguments = {"job_id": job_id, "owner": owner}
     return ScriptCall("read_job", arguments, lambda reply: parse_found(reply, parse))
 
 
@@ -133,7 +132,6 @@ def list_jobs(
         "before": "+inf" if after is None else f"({after}",
         "limit": limit,
         "max_looks": MAX_LOOKS,
-        "presence_ttl_ms": to_ms(PRESENCE_TTL_S),
     }
     return ScriptCall("list", arguments, _parse_list)
 
@@ -173,22 +171,17 @@ def _drop_absence(call: ScriptCall[Found | Absence]) -> ScriptCall[Found | None]
     return ScriptCall(call.name, call.arguments, parse)
 
 
-def _parse_job(job_id: str, flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:
+def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:
     fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
     state, new_job = JobState(fields["state"].decode()), _new_job.decode(fields["new_job"])
     if state.is_final:
         backlog = None
     processed_s = float(fields["processed_s"])
     left_ms = max(0, int(fields["audio_ms"]) - int(processed_s * 1000))
-    return Job(
-        job_id=job_id,
+    return msgspec.structs.replace(
+        queued_job(new_job, created_ms=int(fields["created_ms"])),
         state=state,
-        endpoint=new_job.endpoint,
-        priority=new_job.priority,
-        upload=new_job.upload,
-        request=new_job.request,
         attempt=1 + int(fields["worker_losses"]) + int(fields["engine_crashes"]),
-        created_ms=int(fields["created_ms"]),
         started_ms=_optional_int(fields.get("started_ms")),
         finished_ms=_optional_int(fields.get("finished_ms")),
         processed_s=processed_s,
@@ -197,7 +190,6 @@ def _parse_job(job_id: str, flat: list[bytes], position: int | None, backlog: Ba
         eta_s=backlog.estimate_eta_s(left_ms, position) if backlog else None,
         model_state=backlog.find_model_state(_optional_text(fields.get("owner"))) if backlog else None,
         inference_ms=int(fields.get("inference_ms", 0)),
-        metadata=new_job.metadata,
         engine=_optional_text(fields.get("engine")),
         model=_optional_text(fields.get("model")),
         is_complete="incomplete" not in fields,
@@ -216,8 +208,7 @@ def _parse_list(reply: Any) -> ListPage:
     entries, looked_to, is_end, raw_backlog = reply
     backlog = _backlog.decode(raw_backlog)
     jobs = tuple(
-        ListedJob(int(number), _parse_job(job_id.decode(), flat, position, backlog))
-        for number, job_id, flat, position in entries
+        ListedJob(int(number), _parse_job(flat, position, backlog)) for number, flat, position in entries
     )
     return ListPage(jobs, int(looked_to) if looked_to else None, bool(is_end))
 

@@ -27,7 +27,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import QueueUnavailable
-from shared.record.keys import Key, RecordKey
+from shared.record.keys import KEY_PREFIX, Key, RecordKey
 
 # Refusals that pass without a change of ours, and leave no trace of the call: the server's memory is full, it
 # is a replica for now or cut off from its master, or its slots move. redis-py has no classes for the others:
@@ -63,12 +63,6 @@ class ScriptCall(Generic[Answer]):
     arguments: Mapping[str, Any]
     parse: Callable[[Any], Answer]
 
-    def encode_arguments(self) -> bytes:
-        """Return the arguments as a JSON object."""
-        return msgspec.json.encode(
-            {name: value for name, value in self.arguments.items() if value is not None}
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class PlainCall(Generic[Answer]):
@@ -85,22 +79,33 @@ class PlainCall(Generic[Answer]):
         """The names of the commands."""
         return "+".join(str(command[0]) for command in self.commands)
 
-    def prefix_keys(self, prefix: str) -> Iterator[list[str | int]]:
-        """Yield the commands with complete keys."""
-        for command in self.commands:
-            yield [prefix + part if isinstance(part, RecordKey) else part for part in command]
-
 
 RecordCall = ScriptCall[Answer] | PlainCall[Answer]
+Connection = TypeVar("Connection", bound=redis.Redis | redis.asyncio.Redis)
 
 
-class ScriptRunner:
-    """Runs calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
-
-    def __init__(self, connection: "redis.Redis", prefix: str) -> None:
-        self._connection = connection
+class _Runner(Generic[Connection]):
+    def __init__(self, connection: Connection, prefix: str = KEY_PREFIX) -> None:
+        self._connection: Any = connection
         self._prefix = prefix
-        self._script = connection.register_script(script_source())
+        self._script: Any = connection.register_script(script_source())
+
+    def _send(self, call: RecordCall[Any]) -> Any:
+        """Return the reply to a call; on an asyncio connection an awaitable of it."""
+        match call:
+            case ScriptCall():
+                named = {name: value for name, value in call.arguments.items() if value is not None}
+                return self._script(keys=[self._prefix], args=[call.name, msgspec.json.encode(named)])
+            case PlainCall():
+                pipeline = self._connection.pipeline(transaction=len(call.commands) > 1)
+                for command in call.commands:
+                    parts = (self._prefix + part if isinstance(part, RecordKey) else part for part in command)
+                    pipeline.execute_command(*parts)
+                return pipeline.execute()
+
+
+class ScriptRunner(_Runner[redis.Redis]):
+    """Runs calls on a blocking connection; all keys begin with `prefix`. Thread-safe."""
 
     def run(self, call: RecordCall[Answer]) -> Answer:
         """Run one call.
@@ -110,42 +115,16 @@ class ScriptRunner:
                 took effect is then unknown.
         """
         with _unavailable():
-            match call:
-                case ScriptCall():
-                    arguments: list[str | bytes] = [call.name, call.encode_arguments()]
-                    return call.parse(self._script(keys=[self._prefix], args=arguments))
-                case PlainCall():
-                    pipeline = self._connection.pipeline(transaction=len(call.commands) > 1)
-                    for command in call.prefix_keys(self._prefix):
-                        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-                    return call.parse(pipeline.execute())
+            return call.parse(self._send(call))
 
 
-class AsyncScriptRunner:
+class AsyncScriptRunner(_Runner[redis.asyncio.Redis]):
     """Runs calls on an asyncio connection; all keys begin with `prefix`."""
 
-    def __init__(self, connection: "redis.asyncio.Redis", prefix: str) -> None:
-        self._connection = connection
-        self._prefix = prefix
-        self._script = connection.register_script(script_source())
-
     async def run(self, call: RecordCall[Answer]) -> Answer:
-        """Run one call.
-
-        Raises:
-            QueueUnavailable: Redis does not answer, or refuses all calls or writes for now. Whether the call
-                took effect is then unknown.
-        """
+        """Run one call. Raises as `ScriptRunner.run` does."""
         with _unavailable():
-            match call:
-                case ScriptCall():
-                    arguments: list[str | bytes] = [call.name, call.encode_arguments()]
-                    return call.parse(await _keep_cancel(self._script(keys=[self._prefix], args=arguments)))
-                case PlainCall():
-                    pipeline = self._connection.pipeline(transaction=len(call.commands) > 1)
-                    for command in call.prefix_keys(self._prefix):
-                        pipeline.execute_command(*command)
-                    return call.parse(await _keep_cancel(pipeline.execute()))
+            return call.parse(await _keep_cancel(self._send(call)))
 
 
 async def _keep_cancel(reply: Awaitable[Answer]) -> Answer:

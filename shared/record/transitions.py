@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from shared.events import Cancelled, Event, Failed, Partial, Progress
+from shared.events import Event, Partial, Progress
 from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
 from shared.record.readings import Absence, parse_found
 from shared.record.scripts import ScriptCall, parse_ids, to_json, to_ms
@@ -120,23 +120,20 @@ def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
 
 def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
     """running → cancelled. Returns `cancelled`, `already` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.CANCELLED, ttl_s, event=Cancelled())
+    return _finish(claim, JobState.CANCELLED, ttl_s)
 
 
 def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall[str]:
     """running → failed. Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
-    event = Failed(code=failure.code, message=failure.message)
-    return _finish(claim, JobState.FAILED, ttl_s, event=event, failure=failure)
+    return _finish(claim, JobState.FAILED, ttl_s, failure=failure)
 
 
 def _finish(
-    claim: Claim, state: JobState, ttl_s: float, *, event: Event | None = None, failure: Failure | None = None
+    claim: Claim, state: JobState, ttl_s: float, *, failure: Failure | None = None
 ) -> ScriptCall[str]:
-    # The script makes the event of a success from the record of the transcript.
     arguments = {
         **_fence(claim),
         "state": state,
-        "event": to_json(event) if event else None,
         "failure": to_json(failure) if failure else None,
         "ttl_ms": to_ms(ttl_s),
     }

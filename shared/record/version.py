@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.errors import QueueUnavailable
-from shared.record.keys import KEY_PREFIX, KEY_ROOT, RECORD_VERSION
+from shared.record.keys import KEY_ROOT, RECORD_VERSION
 from shared.record.scripts import ScriptCall, ScriptRunner
 
 STOPPING_S = 6.0
@@ -61,7 +61,7 @@ def exit_on_other_version(redis_url: str) -> None:
     patience: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3}
     with redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), **patience) as connection:
         try:
-            require_version(ScriptRunner(connection, KEY_PREFIX))
+            require_version(ScriptRunner(connection))
         except RecordVersionMismatch as error:
             _logger.critical("record_version_mismatch", reason=str(error))
             sys.exit(1)

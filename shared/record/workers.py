@@ -4,16 +4,13 @@ import msgspec
 
 from shared.capabilities import WorkerPresence
 from shared.record.keys import Key
-from shared.record.scripts import PlainCall, ScriptCall, to_json, to_ms
-
-PRESENCE_TTL_S = 15.0
-"""Seconds after which a silent worker counts as gone."""
+from shared.record.scripts import PlainCall, ScriptCall, to_json
 
 _presence = msgspec.json.Decoder(WorkerPresence)
 
 
 def announce_worker(presence: WorkerPresence) -> ScriptCall[bool]:
-    """Record that a worker is alive; to be repeated well within PRESENCE_TTL_S."""
+    """Record that a worker is alive; to be repeated well within the 15 s after which it counts as gone."""
     arguments = {
         "worker_id": presence.worker_id,
         "presence": to_json(presence),
@@ -35,5 +32,4 @@ def retire_worker(worker_id: str) -> PlainCall[bool]:
 
 def read_workers() -> ScriptCall[tuple[WorkerPresence, ...]]:
     """Read the workers that are alive, and forget the others."""
-    arguments = {"presence_ttl_ms": to_ms(PRESENCE_TTL_S)}
-    return ScriptCall("read_workers", arguments, lambda reply: tuple(map(_presence.decode, reply)))
+    return ScriptCall("read_workers", {}, lambda reply: tuple(map(_presence.decode, reply)))

@@ -19,8 +19,8 @@ from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
 from cli.up.readiness import check_api, check_redis, wait_until
 from cli.up.redis_server import choose_socket, redis_command, socket_url
-from shared.record.connection import open_async_connection, run_async_on
-from shared.record.scripts import RecordCall
+from shared.record.connection import open_async_connection
+from shared.record.scripts import AsyncScriptRunner, RecordCall
 from tests.chaos.injection import find_model_processes
 from worker.settings import WorkerSettings
 
@@ -47,7 +47,7 @@ class BenchServer:
         self.redis_url = socket_url(self._socket)
         self.http = httpx.AsyncClient(base_url=self.base_url, timeout=ANSWER_WITHIN_S)
         self._connection = open_async_connection(self.redis_url)
-        self._runner = run_async_on(self._connection)
+        self._runner = AsyncScriptRunner(self._connection)
 
     @property
     def port(self) -> int:

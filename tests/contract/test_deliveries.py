@@ -24,8 +24,7 @@ from shared.record.deliveries import (
     Delivery,
     NoneDue,
     claim_delivery,
-    end_delivery,
-    retry_delivery,
+    report_delivery,
 )
 from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
@@ -143,7 +142,7 @@ def test_an_end_that_is_reported_twice_is_delivered_once(runner: ScriptRunner) -
     submit(runner)
     claim = claim_job(runner)
     runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
-    runner.run(end_delivery(take(runner), DeliveryOutcome(status=200)))
+    runner.run(report_delivery(take(runner), DeliveryOutcome(status=200)))
     assert runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S)) == "already"
     assert find_none(runner) == NoneDue(None)
 
@@ -168,7 +167,7 @@ def test_a_claim_that_is_sent_twice_answers_the_same_delivery(runner: ScriptRunn
 def test_the_last_attempt_ends_the_delivery_and_is_in_the_log_of_the_job(runner: ScriptRunner) -> None:
     succeed(runner)
     delivery = take(runner)
-    report = end_delivery(delivery, DeliveryOutcome(status=204))
+    report = report_delivery(delivery, DeliveryOutcome(status=204))
     assert runner.run(report) == "ended"
     assert runner.run(report) == "stale"
     [made] = read_attempts(runner)
@@ -179,7 +178,7 @@ def test_the_last_attempt_ends_the_delivery_and_is_in_the_log_of_the_job(runner:
 
 def test_an_attempt_that_failed_is_made_again_when_it_is_due(runner: ScriptRunner) -> None:
     succeed(runner)
-    failed = retry_delivery(take(runner), DeliveryOutcome(error="„no“ %s"), wait_s=0.2)
+    failed = report_delivery(take(runner), DeliveryOutcome(error="„no“ %s"), wait_s=0.2)
     assert runner.run(failed) == "retried"
     assert runner.run(failed) == "stale"
     [made] = read_attempts(runner)
@@ -188,7 +187,7 @@ def test_an_attempt_that_failed_is_made_again_when_it_is_due(runner: ScriptRunne
     assert made.next_ms >= made.at_ms + 200
     again = take(runner)
     assert again.claim_no == 2
-    assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
+    assert runner.run(report_delivery(again, DeliveryOutcome(status=200))) == "ended"
     assert [made.attempt for made in read_attempts(runner)] == [1, 2]
 
 
@@ -197,9 +196,9 @@ def test_an_attempt_without_report_is_made_again_and_its_late_report_refused(run
     lost = take(runner, SHORT)
     again = take(runner)
     assert again == Delivery(lost.new_job, 2, lost.state, lost.failure, lost.ended_ms)
-    assert runner.run(end_delivery(lost, DeliveryOutcome(status=200))) == "stale"
-    assert runner.run(retry_delivery(lost, DeliveryOutcome(status=500), wait_s=0.01)) == "stale"
-    assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
+    assert runner.run(report_delivery(lost, DeliveryOutcome(status=200))) == "stale"
+    assert runner.run(report_delivery(lost, DeliveryOutcome(status=500), wait_s=0.01)) == "stale"
+    assert runner.run(report_delivery(again, DeliveryOutcome(status=200))) == "ended"
     first, second = read_attempts(runner)
     assert first.outcome.error
     assert "interrupted" in first.outcome.error
@@ -259,7 +258,7 @@ def test_a_host_that_is_served_comes_after_one_that_has_waited(
     pass_a_ms(record_connection)
     succeed(runner, "2", url="http://b.example/")
     pass_a_ms(record_connection)
-    runner.run(retry_delivery(take(runner), DeliveryOutcome(status=500), wait_s=0))
+    runner.run(report_delivery(take(runner), DeliveryOutcome(status=500), wait_s=0))
     succeed(runner, "3", url="http://a.example/")
     assert claim_of(runner) == "2"
 
@@ -267,7 +266,7 @@ def test_a_host_that_is_served_comes_after_one_that_has_waited(
 def test_the_rest_is_until_the_first_delivery_that_a_claim_would_take(runner: ScriptRunner) -> None:
     for number, wait_s in enumerate((30, 10, 20)):
         succeed(runner, str(number), url=f"http://{number}.example/")
-        runner.run(retry_delivery(take(runner), DeliveryOutcome(status=500), wait_s=wait_s))
+        runner.run(report_delivery(take(runner), DeliveryOutcome(status=500), wait_s=wait_s))
     next_s = find_none(runner).next_s
     assert next_s is not None
     assert 9 < next_s <= 10
@@ -303,7 +302,7 @@ def test_a_job_that_is_deleted_has_no_further_attempt(runner: ScriptRunner) -> N
     leased = take(runner)
     runner.run(transitions.delete_job("1"))
     assert find_none(runner) == NoneDue(None)
-    assert runner.run(retry_delivery(leased, DeliveryOutcome(status=500), wait_s=0.01)) == "stale"
+    assert runner.run(report_delivery(leased, DeliveryOutcome(status=500), wait_s=0.01)) == "stale"
     assert find_none(runner) == NoneDue(None)
 
 
@@ -312,12 +311,12 @@ def test_a_job_is_there_until_its_delivery_has_ended_and_for_its_ttl_after_that(
         runner = ScriptRunner(connection, "test:")
         succeed(runner, "late", ttl_s=0.3)
         delivery = take(runner)
-        assert runner.run(retry_delivery(delivery, DeliveryOutcome(status=500), wait_s=0.4)) == "retried"
+        assert runner.run(report_delivery(delivery, DeliveryOutcome(status=500), wait_s=0.4)) == "retried"
         again = take(runner)
         assert runner.run(forget_jobs()) == 0
         kept = [name for name in connection.keys("test:*:late") if connection.ttl(name) == -1]
         assert {b"test:job:late", b"test:log:late", b"test:deliveries:late"} <= set(kept)
-        assert runner.run(end_delivery(again, DeliveryOutcome(status=200))) == "ended"
+        assert runner.run(report_delivery(again, DeliveryOutcome(status=200))) == "ended"
         assert [made.outcome.status for made in read_attempts(runner, "late")] == [500, 200]
         wait_for(lambda: runner.run(read_job("late")) is None, what="the end of the job")
         assert connection.keys("test:*:late") == [b"test:gone:late"]
@@ -343,6 +342,6 @@ def test_nothing_is_left_of_what_was_delivered_and_expired(redis_url: str) -> No
     with redis.Redis.from_url(redis_url) as connection:
         runner = ScriptRunner(connection, "test:")
         succeed(runner, ttl_s=0.3)
-        runner.run(end_delivery(take(runner, SHORT), DeliveryOutcome(status=200)))
+        runner.run(report_delivery(take(runner, SHORT), DeliveryOutcome(status=200)))
         assert find_none(runner) == NoneDue(None)
         wait_for(lambda: connection.keys("*deliver*") == [])

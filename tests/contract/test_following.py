@@ -23,10 +23,9 @@ from shared.record.connection import (
     MAX_ASYNC_CONNECTIONS,
     connect,
     open_async_connection,
-    run_async_on,
 )
 from shared.record.readings import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
-from shared.record.scripts import ScriptRunner
+from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.patience import WITHIN_S, wait_until
 from tests.support.redis_fixture import RedisServer
 
@@ -47,7 +46,7 @@ async def _follow(url: str) -> AsyncIterator[Followed]:
     hub = EventHub(url)
     running = asyncio.create_task(hub.run())
     connection = open_async_connection(url)
-    reader = RecordReader(run_async_on(connection), is_stopping=lambda: hub.is_closed)
+    reader = RecordReader(AsyncScriptRunner(connection), is_stopping=lambda: hub.is_closed)
     yield Followed(JobFollower(hub, reader), hub, connect(url))
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -194,7 +193,7 @@ async def test_nothing_is_missed_without_a_single_wake_up(
 ) -> None:
     monkeypatch.setattr(following, "RECHECK_S", 0.05)
     connection = open_async_connection(redis_url)
-    reader = RecordReader(run_async_on(connection), is_stopping=lambda: False)
+    reader = RecordReader(AsyncScriptRunner(connection), is_stopping=lambda: False)
     deaf = JobFollower(EventHub(redis_url), reader)
     record = connect(redis_url)
     claim = begin_job(record)

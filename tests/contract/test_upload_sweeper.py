@@ -12,7 +12,7 @@ from api.upload_sweeper import SETTLED_S, UNFINISHED_S, UploadSweeper
 from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.connection import open_async_connection, run_async_on
+from shared.record.connection import open_async_connection
 from shared.record.readings import read_job
 from shared.record.scripts import AsyncScriptRunner
 from shared.upload_store import UploadStore
@@ -23,7 +23,7 @@ TTL_S = 3_600.0
 @pytest.fixture
 async def runner(redis_url: str) -> AsyncIterator[AsyncScriptRunner]:
     connection = open_async_connection(redis_url)
-    yield run_async_on(connection)
+    yield AsyncScriptRunner(connection)
     await connection.aclose()
 
 

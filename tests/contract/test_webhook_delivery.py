@@ -30,10 +30,10 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.connection import connect, open_async_connection, run_async_on
+from shared.record.connection import connect, open_async_connection
 from shared.record.deliveries import claim_delivery
 from shared.record.readings import read_job
-from shared.record.scripts import ScriptRunner
+from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.many_names import DOMAIN as MANY
 from tests.support.many_names import ManyNames
 from tests.support.receiver import SECRET, Receiver, Reply
@@ -60,7 +60,7 @@ class DeliveryTask:
         deliverer = open_deliverer(
             settings,
             read_api_keys(settings.api_keys.get_secret_value()),
-            run_async_on(connection),
+            AsyncScriptRunner(connection),
             wake_up=hub.deliveries_due,
         )
         tasks = [asyncio.create_task(part.run()) for part in (hub, deliverer)]

@@ -51,7 +51,7 @@ function commands.check_admission(args)
   local next_tag = start_tag(INTERACTIVE, policy.key_name) + 1
   local ahead = redis.call('ZCOUNT', key(keys.queued), '-inf', '(' .. int(score_of(INTERACTIVE, next_tag, 0)))
   return {
-    describe_backlog(policy, ahead),
+    describe_backlog(policy.key_name, ahead),
     find_exceeded_limit(policy, 1) or '',
     find_bound(policy.idempotency_key) and 1 or 0,
     ahead,
@@ -66,19 +66,19 @@ function commands.find_replay(args)
   return {bound.fingerprint == args.fingerprint and 1 or 0, bound.new_job}
 end
 
--- (nothing) -> queued. Args: job_id, class, new_job (JSON text), audio_ms, policy, fingerprint and idempotency_ttl_ms
+-- (nothing) -> queued. Args: job_id, priority, new_job (JSON text), audio_ms, policy, fingerprint and idempotency_ttl_ms
 -- (for an idempotency key), receiver (the webhook's host, if there is one), listener_lease_ms (if it needs a listener).
 -- Returns `submitted`; `repeated` (the job exists, a repeated call does not reset it); `replayed` and the NewJob of the
 -- idempotency key; `reused` (the key stands for another request); or `full`, the exceeded limit and the backlog.
 function commands.submit(args)
   local job_id, policy = args.job_id, args.policy
-  local key_name = policy.key_name
+  local key_name, class = policy.key_name, args.priority == 'batch' and BATCH or INTERACTIVE
   if get(job_id, 'state') then return {'repeated'} end
   local bound = find_bound(policy.idempotency_key)
   if bound and bound.fingerprint ~= args.fingerprint then return {'reused'} end
   if bound then return {'replayed', bound.new_job} end
   local limit = find_exceeded_limit(policy, args.audio_ms)
-  if limit then return {'full', limit, describe_backlog(policy, 0)} end
+  if limit then return {'full', limit, describe_backlog(key_name, 0)} end
   if policy.idempotency_key then
     local idempotency = key(keys.idempotency, policy.idempotency_key)
     redis.call('HSET', idempotency, 'job_id', job_id, 'fingerprint', args.fingerprint)
@@ -87,7 +87,7 @@ function commands.submit(args)
   if key_name ~= '' then redis.call('SADD', key(keys.unfinished, key_name), job_id) end
   local now = int(now_ms())
   set(job_id, 'state', 'queued', 'new_job', args.new_job, 'key_name', key_name, 'audio_ms', int(args.audio_ms),
-    'score', int(take_place(args.class, key_name, args.audio_ms)), 'created_ms', now,
+    'score', int(take_place(class, key_name, args.audio_ms)), 'created_ms', now,
     'claim_no', 0, 'worker_losses', 0, 'engine_crashes', 0, 'windows', 0, 'resume_sample', 0, 'processed_s', 0,
     'inference_ms', 0)
   if args.receiver then set(job_id, 'receiver', args.receiver) end
@@ -101,6 +101,6 @@ function commands.submit(args)
   -- Readers of the log estimate the wait from the backlog.
   local position = redis.call('ZRANK', key(keys.queued), job_id)
   publish(job_id, '{"type":"queued","position":' .. int(position) .. ',"audio_ms":' .. int(args.audio_ms)
-    .. ',"backlog":' .. describe_backlog(policy, position) .. '}')
+    .. ',"backlog":' .. describe_backlog(key_name, position) .. '}')
   return {'submitted'}
 end

@@ -8,8 +8,9 @@ local function count_unfinished(key_name)
 end
 
 -- Return the fields of `shared.record.backlog.Backlog` as JSON, with the audio of as many of the first queued jobs.
--- Empty tables are left out: cjson cannot know whether they are lists or objects.
-local function describe_backlog(args, first_jobs)
+-- `key_name` is the name of an API key, or empty. Empty tables are left out: cjson cannot know whether they are lists or
+-- objects.
+local function describe_backlog(key_name, first_jobs)
   local running_ms, first_ms = 0, {}
   for _, job_id in ipairs(redis.call('ZRANGE', key(keys.running), 0, -1)) do
     running_ms = running_ms + audio_left_ms(job_id)
@@ -20,8 +21,7 @@ local function describe_backlog(args, first_jobs)
     end
   end
   local speed = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
-  local model_states = read_model_states(args.presence_ttl_ms)
-  local key_name = args.key_name or ''
+  local model_states = read_model_states(PRESENCE_TTL_MS)
   return cjson.encode({
     queued_jobs = redis.call('ZCARD', key(keys.queued)),
     queued_ms = queued_ms('all'),

@@ -28,11 +28,12 @@ end
 
 -- Open the delivery of a job with a webhook, in the same step as its end. Returns true if the job has a webhook: its TTL
 -- then begins when the delivery ends, since the receiver must find the job.
-local function open_delivery(job_id, state, failure_json, ttl_ms)
-  local receiver, new_job, finished_ms = get(job_id, 'receiver', 'new_job', 'finished_ms')
+local function open_delivery(job_id, ttl_ms)
+  local receiver, new_job, state, failure, finished_ms =
+    get(job_id, 'receiver', 'new_job', 'state', 'failure', 'finished_ms')
   if not receiver then return false end
   redis.call('HSET', key(keys.delivery, job_id), 'receiver', receiver, 'new_job', new_job, 'state', state,
-    'failure', failure_json or '', 'ended_ms', finished_ms, 'claim_no', 0, 'ttl_ms', int(ttl_ms))
+    'failure', failure or '', 'ended_ms', finished_ms, 'claim_no', 0, 'ttl_ms', int(ttl_ms))
   schedule_delivery(job_id, receiver, finished_ms)
   redis.call('PUBLISH', key(keys.delivery_opened), '')
   return true
@@ -52,7 +53,17 @@ local function wake_for_end(job_id)
   redis.call('PUBLISH', key(keys.wake_ups, job_id), 'end')
 end
 
-local function close(job_id, state, event_json, failure_json, ttl_ms)
+-- Return the last event of a job. It carries what is wrong with the transcript, for listeners that only follow events.
+local function final_event(job_id, state, failure_json)
+  if state == 'cancelled' then return '{"type":"cancelled"}' end
+  if state == 'failed' then return '{"type":"failed",' .. string.sub(failure_json, 2) end -- with the same fields
+  local warnings = redis.call('LRANGE', key(keys.warnings, job_id), 0, -1)
+  return '{"type":"succeeded","is_complete":' .. tostring(not get(job_id, 'incomplete'))
+    .. ',"warnings":[' .. table.concat(warnings, ',') .. ']}'
+end
+
+-- End a job. `failure_json` is that of a failed job.
+local function close(job_id, state, ttl_ms, failure_json)
   release_claim(job_id)
   drop_partials(job_id)
   set(job_id, 'state', state, 'finished_ms', int(now_ms()))
@@ -62,15 +73,9 @@ local function close(job_id, state, event_json, failure_json, ttl_ms)
   redis.call('ZREM', key(keys.unclaimed), job_id)
   redis.call('ZREM', key(keys.listener_leases), job_id)
   redis.call('SREM', key(keys.unfinished, get(job_id, 'key_name') or ''), job_id)
-  log_event(job_id, event_json)
+  log_event(job_id, final_event(job_id, state, failure_json))
   wake_for_end(job_id)
-  if not open_delivery(job_id, state, failure_json, ttl_ms) then keep_for(job_id, ttl_ms) end
-end
-
-local function fail(job_id, failure_json, ttl_ms)
-  local failure = cjson.decode(failure_json)
-  local event = cjson.encode({type = 'failed', code = failure.code, message = failure.message})
-  close(job_id, 'failed', event, failure_json, ttl_ms)
+  if not open_delivery(job_id, ttl_ms) then keep_for(job_id, ttl_ms) end
 end
 
 -- A running job with the flag `cancel` ends as cancelled on every way out of `running`, as its client was promised. The
@@ -78,7 +83,7 @@ end
 local function close_if_cancelled(job_id)
   local ttl_ms = get(job_id, 'cancel')
   if not ttl_ms then return false end
-  close(job_id, 'cancelled', '{"type":"cancelled"}', nil, tonumber(ttl_ms))
+  close(job_id, 'cancelled', tonumber(ttl_ms))
   return true
 end
 
@@ -97,7 +102,7 @@ end
 local function requeue_or_fail(job_id, counter, reason, args)
   if close_if_cancelled(job_id) then return 'cancelled' end
   if redis.call('HINCRBY', key(keys.job, job_id), counter, 1) >= args.limit then
-    fail(job_id, args.failure, args.ttl_ms)
+    close(job_id, 'failed', args.ttl_ms, args.failure)
     return 'failed'
   end
   return requeue(job_id, reason)
@@ -109,7 +114,7 @@ local function cancel(job_id, ttl_ms)
   local state, claim_no = get(job_id, 'state', 'claim_no')
   if state == 'queued' then
     if claim_no == '0' then give_place_back(job_id) end
-    close(job_id, 'cancelled', '{"type":"cancelled"}', nil, ttl_ms)
+    close(job_id, 'cancelled', ttl_ms)
   elseif state == 'running' then
     set(job_id, 'cancel', int(ttl_ms))
   end
@@ -139,24 +144,17 @@ function commands.crash(args)
   return requeue_or_fail(args.job_id, 'engine_crashes', 'engine_crash', args)
 end
 
--- running -> a final state; a job that is to be cancelled ends as `cancelled`. Args: job_id, claim_no, state, event
--- (JSON text; absent for a success), failure (JSON text), ttl_ms. Returns `finished`, `already` (this claim finished it
--- before), `cancelled` (now or before) or `stale`.
+-- running -> a final state; a job that is to be cancelled ends as `cancelled`. Args: job_id, claim_no, state, failure
+-- (JSON text, of a failed job), ttl_ms. Returns `finished`, `already` (this claim finished it before), `cancelled` (now
+-- or before) or `stale`.
 function commands.finish(args)
-  -- The last event carries what is wrong with the transcript, for listeners that only follow events.
-  local function describe_success()
-    local warnings = redis.call('LRANGE', key(keys.warnings, args.job_id), 0, -1)
-    return '{"type":"succeeded","is_complete":' .. tostring(not get(args.job_id, 'incomplete'))
-      .. ',"warnings":[' .. table.concat(warnings, ',') .. ']}'
-  end
-
   local state, claim_no = get(args.job_id, 'state', 'claim_no')
   if is_final(state) and tonumber(claim_no) == args.claim_no then
     return state == 'cancelled' and 'cancelled' or 'already'
   end
   if not holds_claim(args) then return 'stale' end
   if close_if_cancelled(args.job_id) then return 'cancelled' end
-  close(args.job_id, args.state, args.event or describe_success(), args.failure, args.ttl_ms)
+  close(args.job_id, args.state, args.ttl_ms, args.failure)
   return args.state == 'cancelled' and 'cancelled' or 'finished'
 end
 
@@ -188,7 +186,7 @@ function commands.expire(args)
   local expired = redis.call('ZRANGEBYSCORE', key(keys.unclaimed), '-inf', oldest, 'LIMIT', 0, 100)
   for _, job_id in ipairs(expired) do
     give_place_back(job_id)
-    fail(job_id, args.failure, args.ttl_ms)
+    close(job_id, 'failed', args.ttl_ms, args.failure)
   end
   return expired
 end
@@ -199,11 +197,11 @@ function commands.delete(args)
   local state, key_name = get(job_id, 'state', 'key_name')
   if not is_final(state) then return 0 end
   unlist_job(job_id, key_name or '')
-  for _, name in ipairs({keys.job, keys.log, keys.segments, keys.warnings, keys.partials, keys.gone}) do
+  for _, name in ipairs({keys.job, keys.log, keys.segments, keys.warnings, keys.deliveries, keys.partials,
+    keys.gone}) do
     redis.call('DEL', key(name, job_id))
   end
   end_delivery(job_id)
-  redis.call('DEL', key(keys.deliveries, job_id))
   redis.call('SADD', key(keys.discarded), job_id)
   wake_for_end(job_id)
   return 1

@@ -16,8 +16,8 @@ local function unlist_job(job_id, key_name)
   redis.call('ZREM', key(keys.kept_until), job_id .. ' ' .. key_name)
 end
 
--- Read one job. Args: job_id, owner, presence_ttl_ms. Returns its fields, its position, the backlog (or '' where the job
--- is final), segments, warnings and webhook deliveries; else what `find_own` returns.
+-- Read one job. Args: job_id, owner. Returns its fields, its position, the backlog (or '' where the job is final),
+-- segments, warnings and webhook deliveries; else what `find_own` returns.
 function commands.read_job(args)
   local job_id = args.job_id
   local presence = find_own(job_id, args.owner)
@@ -27,7 +27,7 @@ function commands.read_job(args)
   return {
     redis.call('HGETALL', key(keys.job, job_id)),
     position,
-    is_final(state) and '' or describe_backlog(args, position or 0),
+    is_final(state) and '' or describe_backlog('', position or 0),
     redis.call('LRANGE', key(keys.segments, job_id), 0, -1),
     redis.call('LRANGE', key(keys.warnings, job_id), 0, -1),
     redis.call('LRANGE', key(keys.deliveries, job_id), 0, -1),
@@ -35,9 +35,8 @@ function commands.read_job(args)
 end
 
 -- List jobs, newest first. Args: list (`all`, or `key:` and a key's name), states (absent for all), before (the number
--- to start below), limit (jobs to return), max_looks (jobs to look at), presence_ttl_ms.
--- Returns the jobs, each {number, id, fields, position}; the number of the last job looked at (or ''); 1 if that was
--- the end of the list; and the backlog.
+-- to start below), limit (jobs to return), max_looks (jobs to look at). Returns the jobs, each {number,
+-- fields, position}; the number of the last job looked at (or ''); 1 if that was the end of the list; and the backlog.
 function commands.list(args)
   local is_wanted = {}
   for _, state in ipairs(args.states or {}) do is_wanted[state] = true end
@@ -52,10 +51,10 @@ function commands.list(args)
     local job_id, number = entries[i], entries[i + 1]
     local state = get(job_id, 'state')
     if state and (not args.states or is_wanted[state]) then
-      found[#found + 1] = {number, job_id, redis.call('HGETALL', key(keys.job, job_id)),
+      found[#found + 1] = {number, redis.call('HGETALL', key(keys.job, job_id)),
         redis.call('ZRANK', key(keys.queued), job_id)}
     end
     looked_to = number
   end
-  return {found, looked_to, is_end and 1 or 0, describe_backlog(args, SUMMED_JOBS)}
+  return {found, looked_to, is_end and 1 or 0, describe_backlog('', SUMMED_JOBS)}
 end

@@ -1,5 +1,8 @@
 -- The workers that are alive.
 
+-- A worker that is silent for longer counts as gone.
+local PRESENCE_TTL_MS = 15000
+
 -- Record that a worker is alive. Args: worker_id, presence (JSON text), takes_jobs, model_state.
 function commands.announce_worker(args)
   redis.call('ZADD', key(keys.workers), int(now_ms()), args.worker_id)
@@ -8,9 +11,9 @@ function commands.announce_worker(args)
   return 1
 end
 
--- Return the presence of each worker seen within presence_ttl_ms, and forget the other workers.
-function commands.read_workers(args)
-  local oldest = int(now_ms() - args.presence_ttl_ms)
+-- Return the presence of each live worker, and forget the other workers.
+function commands.read_workers()
+  local oldest = int(now_ms() - PRESENCE_TTL_MS)
   for _, worker_id in ipairs(redis.call('ZRANGEBYSCORE', key(keys.workers), '-inf', '(' .. oldest)) do
     redis.call('ZREM', key(keys.workers), worker_id)
     redis.call('HDEL', key(keys.presence), worker_id)
@@ -19,10 +22,10 @@ function commands.read_workers(args)
   return redis.call('HVALS', key(keys.presence))
 end
 
--- Return the model state of each worker seen within that time, as `1 ready`, or `0 ready` if it takes no jobs.
-local function read_model_states(presence_ttl_ms)
+-- Return the model state of each worker seen within so many ms, as `1 ready`, or `0 ready` if it takes no jobs.
+local function read_model_states(within_ms)
   local states = {}
-  local oldest = int(now_ms() - presence_ttl_ms)
+  local oldest = int(now_ms() - within_ms)
   for _, worker_id in ipairs(redis.call('ZRANGEBYSCORE', key(keys.workers), oldest, '+inf')) do
     states[worker_id] = redis.call('HGET', key(keys.model_states), worker_id) or nil
   end

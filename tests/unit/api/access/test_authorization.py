@@ -9,7 +9,8 @@ from api.access.origins import parse_origins
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_state, open_state
 from api.access.stream_tokens import StreamTokens
-from shared.record.connection import open_async_connection, run_async_on
+from shared.record.connection import open_async_connection
+from shared.record.scripts import AsyncScriptRunner
 
 KEY = "lab-key-0123456789"
 
@@ -17,7 +18,7 @@ KEY = "lab-key-0123456789"
 def make_tokens() -> StreamTokens:
     """Tokens in a Redis that is not there: none of these requests may ask it."""
     nowhere = "redis://127.0.0.1:1/0"
-    runner = run_async_on(open_async_connection(nowhere))
+    runner = AsyncScriptRunner(open_async_connection(nowhere))
     return StreamTokens(RecordReader(runner, is_stopping=lambda: False), runner, ttl_s=300)
 
 

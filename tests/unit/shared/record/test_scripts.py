@@ -16,7 +16,7 @@ from redis.exceptions import (
 )
 
 from shared.errors import QueueUnavailable
-from shared.record.connection import connect, open_async_connection, run_async_on
+from shared.record.connection import connect, open_async_connection
 from shared.record.scripts import AsyncScriptRunner, ScriptCall, is_passing
 from shared.record.sweeper import needs_ticket
 from shared.record.transitions import forget_jobs
@@ -48,7 +48,7 @@ def test_a_refused_write_is_an_unavailable_queue(unwilling_redis: RedisServer) -
 async def test_so_it_is_on_an_asyncio_connection(unwilling_redis: RedisServer) -> None:
     connection = open_async_connection(unwilling_redis.url)
     with pytest.raises(QueueUnavailable):
-        await run_async_on(connection).run(WRITE)
+        await AsyncScriptRunner(connection).run(WRITE)
     await connection.aclose()
 
 
