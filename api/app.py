@@ -24,7 +24,7 @@ from api.middleware.cors import CrossOrigin
 from api.middleware.request_context import RequestContext
 from api.middleware.unread_bodies import UnreadBodies
 from api.openapi.document import correct_openapi
-from api.routes import health, job_events, job_list, job_transcripts, jobs, models, transcriptions
+from api.routes import health, job_events, job_list, jobs, models, transcriptions
 from api.routes.dependencies import Services
 from api.settings import ApiSettings
 from api.streams.event_hub import EventHub
@@ -65,7 +65,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     services = app.state.services = parts.create_services(keys=len(keys))
     install_error_handlers(app)
     _surround(app, services, keys)
-    for routes in (transcriptions, models, jobs, job_list, job_transcripts, job_events, health):
+    for routes in (transcriptions, models, jobs, job_list, job_events, health):
         app.include_router(routes.router)
     correct_openapi(app, asks_for_keys=len(keys) > 0)
     return app

@@ -50,14 +50,14 @@ def render_answer(job: Job) -> TranscriptionAnswer:
         text=transcript.text,
         language=transcript.language or job.request.language_hint,
         duration=round_to_ms(transcript.duration_s),
-        usage=render_usage(transcript.duration_s),
+        usage=_render_usage(transcript.duration_s),
         complete=transcript.is_complete,
         engine=job.engine or "",
         model=job.model or "",
     )
     extra: dict[str, object] = {}
     if job.request.word_timestamps is WordTimestamps.REQUIRED:
-        extra["timestamps"] = [word for segment in transcript.segments for word in render_words(segment)]
+        extra["timestamps"] = _render_words(transcript.segments)
     if transcript.warnings:
         extra["warnings"] = render_warnings(transcript.warnings)
     return answer.model_copy(update=extra)
@@ -73,9 +73,7 @@ def render_verbose(job: Job, granularities: Collection[Granularity]) -> VerboseT
             _render_verbose_segment(number, segment) for number, segment in enumerate(transcript.segments)
         ]
     if Granularity.WORD in granularities:
-        extra["words"] = [
-            word for segment in transcript.segments for word in render_words(segment, _strip_punctuation)
-        ]
+        extra["words"] = _render_words(transcript.segments, _strip_punctuation)
     if transcript.warnings:
         extra["warnings"] = render_warnings(transcript.warnings)
     return VerboseTranscription(
@@ -83,15 +81,14 @@ def render_verbose(job: Job, granularities: Collection[Granularity]) -> VerboseT
         language=language_name(language).lower() if language else "",
         duration=round_to_ms(transcript.duration_s),
         text=transcript.text,
-        usage=render_usage(transcript.duration_s),
+        usage=_render_usage(transcript.duration_s),
         complete=transcript.is_complete,
         engine=job.engine or "",
         model=job.model or "",
     ).model_copy(update=extra)
 
 
-def render_usage(duration_s: float) -> DurationUsage:
-    """Render the usage in seconds, rounded up."""
+def _render_usage(duration_s: float) -> DurationUsage:
     return DurationUsage(type="duration", seconds=math.ceil(round_to_ms(duration_s)))
 
 
@@ -109,13 +106,13 @@ def render_segment(segment: Segment) -> SegmentBody:
     """Render a segment; `words` stays unset if it has none."""
     start, end = round_to_ms(segment.start_s), round_to_ms(segment.end_s)
     body = SegmentBody(start=start, end=end, text=segment.text.strip(), language=segment.language)
-    return body.model_copy(update={"words": render_words(segment)}) if segment.words else body
+    return body.model_copy(update={"words": _render_words([segment])}) if segment.words else body
 
 
-def render_words(segment: Segment, spell: Callable[[str], str] = str.strip) -> list[WordBody]:
-    """Render the words of a segment, each spelled by `spell`."""
+def _render_words(segments: Iterable[Segment], spell: Callable[[str], str] = str.strip) -> list[WordBody]:
     return [
         WordBody(word=spell(word.text), start=round_to_ms(word.start_s), end=round_to_ms(word.end_s))
+        for segment in segments
         for word in segment.words
     ]
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from api.formats.cues import READABLE, Cue, CueRules, cut_cues
+from api.formats.cues import Cue, cut_cues
 from api.formats.rendering import render_answer, render_verbose, transcript_of
 from api.formats.response_format import Granularity, ResponseFormat
 from shared.jobs import Job
@@ -44,20 +44,20 @@ def render_transcript(
             return RenderedTranscript(render_vtt(transcript_of(job)), PLAIN_TEXT)
 
 
-def render_srt(transcript: Transcript, rules: CueRules = READABLE) -> str:
+def render_srt(transcript: Transcript) -> str:
     """Render SubRip, empty for silence. Like OpenAI's, it ends with an extra newline."""
     cues = "".join(
         f"{number}\n{_format_interval(cue, ',')}\n{_replace_arrows(cue.lines)}\n\n"
-        for number, cue in enumerate(cut_cues(transcript, rules), 1)
+        for number, cue in enumerate(cut_cues(transcript), 1)
     )
     return f"{cues}\n" if cues else ""
 
 
-def render_vtt(transcript: Transcript, rules: CueRules = READABLE) -> str:
+def render_vtt(transcript: Transcript) -> str:
     """Render WebVTT, only its header for silence."""
     cues = (
         f"{_format_interval(cue, '.')}\n{html.escape(_replace_arrows(cue.lines), quote=False)}\n\n"
-        for cue in cut_cues(transcript, rules)
+        for cue in cut_cues(transcript)
     )
     return "WEBVTT\n\n" + "".join(cues)
 

@@ -1,30 +1,35 @@
-"""Jobs: submit, read, cancel and delete."""
+"""Jobs: submit, read, cancel and delete; the transcript of a finished job in any format."""
 
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.access.record_reader import require_found
 from api.access.request_state import find_state
 from api.errors.answers import FETCH_ERRORS, FIND_ERRORS, SUBMIT_ERRORS
-from api.errors.tree import JobNotFound
+from api.errors.tree import JobFailed, JobNotFound, JobUnfinished, TranscriptionCancelled
 from api.formats.job_rendering import render_job
-from api.formats.transcript_formats import JSON
+from api.formats.rendering import render_headers
+from api.formats.response_format import ResponseFormat, choose_granularities
+from api.formats.transcript_formats import JSON, render_transcript
 from api.intake.forms import JobForm
 from api.intake.headers import IdempotencyKey, PreferredWait
 from api.intake.live_workers import ask_promptly
 from api.intake.submission import Accepted
-from api.openapi.answers import describe_new_job
+from api.openapi.answers import describe_new_job, describe_transcript
 from api.openapi.error_description import describe_errors
 from api.openapi.form_description import describe_form
 from api.routes.dependencies import JobId, OwnJob, Services, ServicesDep
 from api.schemas.jobs import JobBody
-from shared.errors import QueueUnavailable
-from shared.jobs import Endpoint, Job, JobState, queued_job
+from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
+from api.streams.waiting import check_success
+from shared.errors import InvalidRequest, QueueUnavailable
+from shared.jobs import Endpoint, Job, JobState, WordTimestamps, queued_job
 from shared.record.readings import find_job
 from shared.record.transitions import cancel_job, delete_job
 
@@ -72,6 +77,30 @@ async def create_job(
 async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
     """Get the job as it stands, with its transcript if it has succeeded."""
     return await _answer_job(services, job, 200)
+
+
+@router.get(
+    "/{job_id}/transcript",  # noqa: FAST003 - OwnJob takes it
+    response_model=TranscriptionAnswer | VerboseTranscription,
+    responses={
+        **describe_transcript(),
+        **describe_errors(InvalidRequest, *FIND_ERRORS, JobUnfinished, TranscriptionCancelled, JobFailed),
+    },
+)
+async def read_transcript(
+    job: OwnJob,
+    services: ServicesDep,
+    shape: Annotated[
+        ResponseFormat, Query(alias="format", description="The format of the answer.", examples=["srt"])
+    ] = ResponseFormat.JSON,
+) -> Response:
+    """Get the transcript of a job that has succeeded. Nothing is transcribed again."""
+    check_success(job, is_awaited=False)
+    with_words = job.request.word_timestamps is WordTimestamps.REQUIRED
+    body, media_type = await services.rendering.render(
+        job, lambda job: render_transcript(job, shape, choose_granularities(with_words=with_words))
+    )
+    return Response(body, media_type=media_type, headers=render_headers(job))
 
 
 @router.delete(

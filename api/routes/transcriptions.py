@@ -1,7 +1,9 @@
 """Transcriptions while the client waits: one answer, or a stream."""
 
+from collections.abc import AsyncGenerator
+
 from fastapi import APIRouter, Request
-from sse_starlette import EventSourceResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from api.errors.answers import SUBMIT_ERRORS
@@ -25,9 +27,8 @@ from api.openapi.event_description import describe_deltas, describe_text_stream
 from api.openapi.form_description import describe_form
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
-from api.streams.openai_stream import stream_deltas
 from api.streams.sse import answer_stream, guard_stream
-from api.streams.streaming import stream_transcript
+from api.streams.text_streams import stream_deltas, stream_transcript
 from shared.jobs import Endpoint
 
 router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
@@ -61,7 +62,8 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     )
     job_id, is_kept = accepted.job.job_id, idempotency_key is not None
     if accepted.form.is_streamed:
-        return _answer_deltas(services, job_id, is_kept=is_kept)
+        frames = stream_deltas(services.follower, services.waiting, services.rendering, job_id)
+        return _answer_frames(services, job_id, frames, ends_with_client=not is_kept)
     job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
     form = accepted.form
     granularities = choose_granularities(form.timestamp_granularities, with_words=form.return_timestamps)
@@ -91,26 +93,21 @@ async def transcribe_as_stream(
     accepted = await services.submission.submit(
         request, StreamForm, endpoint=Endpoint.STREAM, idempotency_key=idempotency_key
     )
-    job = accepted.job
+    frames = stream_transcript(services.follower, services.waiting, services.rendering, accepted.job)
+    ends_with_client = idempotency_key is None and not services.settings.stream_resume_s
+    return _answer_frames(services, accepted.job.job_id, frames, ends_with_client=ends_with_client)
+
+
+def _answer_frames(
+    services: Services, job_id: str, frames: AsyncGenerator[ServerSentEvent], *, ends_with_client: bool
+) -> EventSourceResponse:
+    """Return the response that streams `frames`; a disconnect cancels the job if it `ends_with_client`."""
 
     async def cancel() -> None:
-        if idempotency_key is None and not services.settings.stream_resume_s:
-            await services.leases.cancel(job.job_id)
+        await services.leases.cancel(job_id)
 
     return answer_stream(
-        guard_stream(stream_transcript(services.follower, services.waiting, services.rendering, job)),
+        guard_stream(frames),
         heartbeat_s=services.settings.heartbeat_s,
-        on_disconnect=cancel,
-    )
-
-
-def _answer_deltas(services: Services, job_id: str, *, is_kept: bool) -> EventSourceResponse:
-    async def cancel() -> None:
-        if not is_kept:
-            await services.leases.cancel(job_id)
-
-    return answer_stream(
-        guard_stream(stream_deltas(services.follower, services.waiting, services.rendering, job_id)),
-        heartbeat_s=services.settings.heartbeat_s,
-        on_disconnect=cancel,
+        on_disconnect=cancel if ends_with_client else None,
     )

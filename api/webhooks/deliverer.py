@@ -124,16 +124,14 @@ class Deliverer:
 
     async def _attempt(self, delivery: Delivery) -> None:
         try:
-            await self._report(delivery, await self._send(delivery))
-        except Exception:  # the border of an attempt: its lease ends, and the delivery comes due again
-            _logger.exception("delivery_unreported", job_id=delivery.job_id)
-
-    async def _send(self, delivery: Delivery) -> Answer:
-        try:
-            return await self._sender.send(delivery)
+            answer = await self._sender.send(delivery)
         except Exception:  # the border of an attempt: it fails, and is reported as such
             _logger.exception("delivery_broken", job_id=delivery.job_id)
-            return _BROKEN
+            answer = _BROKEN
+        try:
+            await self._report(delivery, answer)
+        except Exception:  # the border of a report: the lease ends, and the delivery comes due again
+            _logger.exception("delivery_unreported", job_id=delivery.job_id)
 
     async def _report(self, delivery: Delivery, answer: Answer) -> None:
         wait_s = None

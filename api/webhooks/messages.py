@@ -9,11 +9,6 @@ from api.schemas.webhooks import JobEndedBody
 from shared.record.deliveries import Delivery
 
 
-def name_message(delivery: Delivery) -> str:
-    """Return the id of a delivery's message. All attempts share it, so a receiver recognizes a repetition."""
-    return f"msg_{delivery.job_id}"
-
-
 def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
     """Return the body as JSON, equal in all attempts. Without a `public_url` its link is a path."""
     failure = delivery.failure
@@ -34,8 +29,9 @@ def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
     return message.model_dump_json().encode()
 
 
-def sign_message(message_id: str, body: bytes, secrets: Sequence[str], *, now: datetime) -> Mapping[str, str]:
+def sign_message(job_id: str, body: bytes, secrets: Sequence[str], *, now: datetime) -> Mapping[str, str]:
     """Return the headers of a message, signed with each of the secrets; the receiver needs only one."""
+    message_id = f"msg_{job_id}"  # shared by all attempts, so that a receiver recognizes a repetition
     text = body.decode()
     return {
         "webhook-id": message_id,

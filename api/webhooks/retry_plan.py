@@ -15,7 +15,6 @@ MAX_RETRY_AFTER_S = 3_600.0
 """The longest that a receiver's Retry-After can put off the next attempt."""
 
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-_FIRST_SERVER_ERROR = 500
 
 
 class Verdict(Enum):
@@ -28,9 +27,9 @@ class Verdict(Enum):
 
 def judge_status(status: int) -> Verdict:
     """Return the meaning of the status `status`. A redirect is a refusal, since none is followed."""
-    if HTTPStatus(200) <= status < HTTPStatus.MULTIPLE_CHOICES:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Verdict.DELIVERED
-    if status in _TEMPORARY or status >= _FIRST_SERVER_ERROR:
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Verdict.RETRY
     return Verdict.REFUSED
 

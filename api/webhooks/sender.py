@@ -9,7 +9,7 @@ import httpx
 
 from api.access.signing_secrets import WebhookSecrets
 from api.errors.urls import Refusal, UrlRefused
-from api.webhooks.messages import compose_body, name_message, sign_message
+from api.webhooks.messages import compose_body, sign_message
 from api.webhooks.retry_plan import Verdict, judge_status, read_retry_after
 from shared.jobs import DeliveryOutcome
 from shared.record.deliveries import Delivery
@@ -82,7 +82,7 @@ class Sender:
     async def _post(self, client: httpx.AsyncClient, delivery: Delivery, secrets: tuple[str, ...]) -> Answer:
         body = compose_body(delivery, public_url=self._public_url)
         now = datetime.now(UTC)
-        headers = sign_message(name_message(delivery), body, secrets, now=now)
+        headers = sign_message(delivery.job_id, body, secrets, now=now)
         url = delivery.new_job.webhook_url or ""
         async with client.stream("POST", url, content=body, headers=headers) as response:
             status = response.status_code

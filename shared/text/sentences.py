@@ -8,17 +8,13 @@ import msgspec
 from shared.text.punctuation import CLAUSE_MARKS, OPENING_MARKS, SENTENCE_MARKS, has_abbreviation_stop
 from shared.transcripts import Segment, Word, join_texts
 
+MAX_LENGTH_S = 10.0
+"""A longer segment is cut at the clause mark, or pause of CLAUSE_PAUSE_S, that is nearest to its middle."""
 
-class SegmentRule(msgspec.Struct, frozen=True):
-    """The limits, in seconds, that end a segment before its sentence ends.
+CLAUSE_PAUSE_S = 0.6
 
-    A segment longer than `max_length_s` is cut at a clause mark or a pause of `clause_pause_s`, whichever is
-    nearest to its middle. A pause of `long_pause_s` always begins a new segment.
-    """
-
-    max_length_s: float = 10.0
-    clause_pause_s: float = 0.6
-    long_pause_s: float = 1.0
+LONG_PAUSE_S = 1.0
+"""A pause that always begins a new segment."""
 
 
 class _Gap(msgspec.Struct, frozen=True):
@@ -33,41 +29,35 @@ class _Gap(msgspec.Struct, frozen=True):
     middle_s: float
 
 
-def cut_sentences(
-    text: str, words: Sequence[Word], language: str | None, rule: SegmentRule | None = None
-) -> list[Segment]:
+def cut_sentences(text: str, words: Sequence[Word], language: str | None) -> list[Segment]:
     """Cut `text` into segments; joined by the rule of the language they give `text` again.
 
     Args:
         text: the text of a window.
         words: at least one word; they are spelled as in `text`, in order, and contain all its letters.
         language: the ISO code of the text, if known.
-        rule: the limits of a segment; None takes the defaults.
     """
-    chosen = rule or SegmentRule()
-    gaps = list(_find_gaps(text, words, language, chosen))
-    firm = [gap for gap in gaps if gap.is_end or gap.pause_s >= chosen.long_pause_s]
-    soft = [gap for gap in gaps if gap.is_clause or gap.pause_s >= chosen.clause_pause_s]
+    gaps = list(_find_gaps(text, words, language))
+    firm = [gap for gap in gaps if gap.is_end or gap.pause_s >= LONG_PAUSE_S]
+    soft = [gap for gap in gaps if gap.is_clause or gap.pause_s >= CLAUSE_PAUSE_S]
     cuts = list(firm)
     starts = [0, *(gap.number + 1 for gap in firm)]
     ends = [*(gap.number for gap in firm), len(words) - 1]
     for first, last in zip(starts, ends, strict=True):
-        cuts += _cut_long(words, first, last, soft, chosen.max_length_s)
+        cuts += _cut_long(words, first, last, soft)
     return list(_build_segments(text, words, language, sorted(cuts, key=lambda gap: gap.number)))
 
 
-def _cut_long(
-    words: Sequence[Word], first: int, last: int, soft: Sequence[_Gap], max_length_s: float
-) -> Iterator[_Gap]:
+def _cut_long(words: Sequence[Word], first: int, last: int, soft: Sequence[_Gap]) -> Iterator[_Gap]:
     """Yield the gaps that cut the words from `first` to `last` into short pieces, as far as gaps exist."""
     start_s, end_s = words[first].start_s, words[last].end_s
     inside = [gap for gap in soft if first <= gap.number < last]
-    if end_s - start_s <= max_length_s or not inside:
+    if end_s - start_s <= MAX_LENGTH_S or not inside:
         return
     best = min(inside, key=lambda gap: abs(gap.middle_s - (start_s + end_s) / 2))
     yield best
-    yield from _cut_long(words, first, best.number, inside, max_length_s)
-    yield from _cut_long(words, best.number + 1, last, inside, max_length_s)
+    yield from _cut_long(words, first, best.number, inside)
+    yield from _cut_long(words, best.number + 1, last, inside)
 
 
 def _build_segments(
@@ -81,7 +71,7 @@ def _build_segments(
         yield Segment(held[0].start_s, held[-1].end_s, text[start:end].strip(), language, held)
 
 
-def _find_gaps(text: str, words: Sequence[Word], language: str | None, rule: SegmentRule) -> Iterator[_Gap]:
+def _find_gaps(text: str, words: Sequence[Word], language: str | None) -> Iterator[_Gap]:
     """Yield the gaps between words that have a mark or a pause and where the text can be cut."""
     start = text.index(words[0].text)
     for number, (word, following) in enumerate(pairwise(words)):
@@ -91,7 +81,7 @@ def _find_gaps(text: str, words: Sequence[Word], language: str | None, rule: Seg
         marks = _read_marks(text[end:start])
         is_end = _ends_sentence(marks, word.text, following.text, language)
         is_clause = not SENTENCE_MARKS.isdisjoint(marks) or not CLAUSE_MARKS.isdisjoint(marks)
-        if not (is_end or is_clause or pause_s >= rule.clause_pause_s):
+        if not (is_end or is_clause or pause_s >= CLAUSE_PAUSE_S):
             continue
         if cut := _find_cut(text, end + len(marks), start, language):
             middle_s = (word.end_s + following.start_s) / 2

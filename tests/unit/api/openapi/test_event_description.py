@@ -7,8 +7,8 @@ import pytest
 
 from api.openapi.event_description import END_MARK, JOB_EVENTS
 from api.schemas.openai import TextDelta, TextDone
-from api.streams.openai_stream import encode_delta, encode_end
 from api.streams.sse import describe_event
+from api.streams.text_streams import encode_delta, encode_end
 from shared.events import (
     AnyEvent,
     Cancelled,

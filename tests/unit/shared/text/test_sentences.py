@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.text.sentences import SegmentRule, cut_sentences
+from shared.text.sentences import cut_sentences
 from shared.transcripts import Segment, Word, join_segments
 
 
@@ -92,8 +92,8 @@ def test_a_long_pause_always_ends_a_segment() -> None:
     words = time_words("two", "seven", "one", pauses={0: 0.9, 1: 1.0})
 
     assert texts_of(cut_sentences("two seven one", words, "en")) == ["two seven", "one"]
-    rule = SegmentRule(long_pause_s=0.8)
-    assert texts_of(cut_sentences("two seven one", words, "en", rule)) == ["two", "seven", "one"]
+    words = time_words("two", "seven", "one", pauses={0: 1.0, 1: 1.0})
+    assert texts_of(cut_sentences("two seven one", words, "en")) == ["two", "seven", "one"]
 
 
 @given(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors.tree import StreamInterrupted
-from api.streams.openai_stream import AppendOnlyText, encode_delta, encode_end
+from api.streams.text_streams import AppendOnlyText, encode_delta, encode_end
 from shared.events import AnyEvent, Partial, Progress, Requeued, SegmentDone, Started
 from shared.transcripts import Segment, TokenCounts, compose_transcript, join_segments
 
