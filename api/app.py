@@ -34,8 +34,7 @@ from api.streams.waiting import JobWaiting
 from api.upload_sweeper import UploadSweeper
 from api.webhooks.deliverer import open_deliverer
 from shared.broker import create_celery
-from shared.media.client import MediaService
-from shared.media.messages import MediaLimits
+from shared.media.client import create_media_service
 from shared.record.backlog import keep_shares
 from shared.record.connection import connect, open_async_connection
 from shared.record.scripts import AsyncScriptRunner
@@ -103,7 +102,7 @@ class _Parts:
         self._runner = AsyncScriptRunner(self._connection)
         self._celery = create_celery(settings.redis_url)
         self._uploads = UploadStore(settings.uploads_dir)
-        self._media = _create_media_service(settings)
+        self._media = create_media_service(settings)
         self._job_sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
         self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
         self._fetcher = open_audio_fetcher(settings)
@@ -160,15 +159,6 @@ class _Parts:
             await self._connection.aclose()
             if self._fetcher:
                 await self._fetcher.close()
-
-
-def _create_media_service(settings: ApiSettings) -> MediaService:
-    limits = MediaLimits(
-        max_audio_s=settings.max_audio_s,
-        memory_bytes=settings.decoder_memory_bytes,
-        cpu_s=settings.decoder_cpu_s,
-    )
-    return MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
 
 
 def _read_version() -> str:

@@ -102,12 +102,11 @@ AnyEvent = (
 )
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_encoder = msgspec.json.Encoder()
 
 
 def encode_event(event: Event) -> bytes:
     """Return the event as one line of JSON."""
-    return _encoder.encode(event)
+    return msgspec.json.encode(event)
 
 
 def decode_event(raw: bytes) -> AnyEvent:

@@ -97,16 +97,13 @@ def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:
     for one in counts:
         if one is None:
             return None
-        total = one if total is None else _add_counts(total, one)
+        before = total or TokenCounts()
+        total = TokenCounts(
+            before.text_input + one.text_input,
+            before.audio_input + one.audio_input,
+            before.output + one.output,
+        )
     return total
-
-
-def _add_counts(one: TokenCounts, other: TokenCounts) -> TokenCounts:
-    return TokenCounts(
-        one.text_input + other.text_input,
-        one.audio_input + other.audio_input,
-        one.output + other.output,
-    )
 
 
 def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:

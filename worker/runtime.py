@@ -13,19 +13,17 @@ from celery import Celery
 from shared.capabilities import WorkerPresence
 from shared.engine_choice import choose_installed_engine
 from shared.jobs import Claim
-from shared.media.client import MediaService
-from shared.media.messages import MediaLimits
+from shared.media.client import create_media_service
 from shared.record.connection import connect
 from shared.record.sweeper import Sweeper
 from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
 from worker.engines.catalog import describe_capabilities
-from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import JobClocks, choose_limits
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.runner import JobRunner
-from worker.jobs.stop_rules import StopRules
+from worker.jobs.stop_rules import ClaimState, StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model.host import ModelHost
 from worker.settings import WorkerSettings, warn_of_outdated_settings
@@ -53,11 +51,9 @@ class WorkerRuntime:
         # The model process must load the engine that is published, even if `auto` would differ by then.
         self._host = ModelHost(command, environment={"ENGINE": engine})
         self._is_stopping = threading.Event()
-        self._job_id: str | None = None
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
         self._sweeper = Sweeper(self._scripts, celery, settings)
-        limits = MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
-        self._media = MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
+        self._media = create_media_service(settings)
         self._tools = JobTools(
             host=self._host,
             media=self._media,
@@ -108,8 +104,7 @@ class WorkerRuntime:
 
     def _transcribe(self, claim: Claim) -> None:
         settings, state = self._settings, ClaimState(claim)
-        self._job_id = claim.job_id
-        self._heartbeat.watch(state)
+        self._heartbeat.watched = state
         try:
             recorder = JobRecorder(
                 self._scripts, state, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
@@ -119,15 +114,15 @@ class WorkerRuntime:
             rules = StopRules(state, clocks, is_stopping=self._is_stopping)
             Transcription(claim, self._tools, recorder, rules).run()
         finally:
-            self._heartbeat.watch(None)
-            self._job_id = None
+            self._heartbeat.watched = None
 
     def _describe_worker(self) -> WorkerPresence:
+        watched = self._heartbeat.watched
         return WorkerPresence(
             worker_id=self._worker_id,
             capabilities=self._capabilities,
             model_state=self._host.state,
             device=self._host.device,
-            job_id=self._job_id,
+            job_id=watched.claim.job_id if watched else None,
             takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
         )

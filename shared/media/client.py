@@ -13,6 +13,7 @@ import structlog
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
 from shared.media import messages
 from shared.media.server_process import ForkServerProcess
+from shared.settings import SharedSettings
 
 _MAX_ANSWER_BYTES = 65_536
 # The kernel ends a decoder at its timeout. Its death may take this long to be noticed here.
@@ -138,6 +139,12 @@ class MediaService:
             f"Examining the file took longer than {self._probe_timeout_s:g} s (PROBE_TIMEOUT_S). "
             "Convert it to wav, flac or mp3, or raise that setting."
         )
+
+
+def create_media_service(settings: SharedSettings) -> MediaService:
+    """Return the media service with the limits of the settings."""
+    limits = messages.MediaLimits(settings.max_audio_s, settings.decoder_memory_bytes, settings.decoder_cpu_s)
+    return MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
 
 
 def _receive_all(answers: socket.socket, *, deadline: float) -> bytes:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -83,12 +83,9 @@ class PacketCount:
 class TrackMeter:
     """A meter for tracks. After `patience_s` it stops counting and accepts the declared length, if any."""
 
-    def __init__(
-        self, *, max_audio_s: float, patience_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, max_audio_s: float, patience_s: float) -> None:
         self._max_audio_s = max_audio_s
-        self._give_up_at = clock() + patience_s
-        self._clock = clock
+        self._give_up_at = time.monotonic() + patience_s
 
     def measure_s(
         self, container: InputContainer, track: AudioStream, *, known_s: float | None = None
@@ -105,7 +102,7 @@ class TrackMeter:
         for packet, factor in _find_factors(container, read_packets(container, track)):
             count.add(packet, factor=factor)
             is_sound = is_sound or bool(decode_packet(packet))
-            if is_sound and declared_s is not None and self._clock() > self._give_up_at:
+            if is_sound and declared_s is not None and time.monotonic() > self._give_up_at:
                 return declared_s
             if count.counted_s - count.doubt_s > self._max_audio_s:
                 raise AudioTooLong(self._max_audio_s)

@@ -16,8 +16,8 @@ from shared.record.readings import LOG_START, read_log
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment
-from worker.jobs.claim_state import ClaimState
 from worker.jobs.recorder import JobRecorder
+from worker.jobs.stop_rules import ClaimState
 
 Answer = TypeVar("Answer")
 

@@ -25,8 +25,8 @@ class LanguageChanges(StrEnum):
     OFF = "off"  # never
 
 
-# The languages of every multilingual Whisper model, as codes of the API.
 # fmt: off
+# The languages of every multilingual Whisper model, as codes of the API.
 WHISPER_LANGUAGES = frozenset({
     "af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de",
     "el", "en", "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "haw", "he", "hi", "hr", "ht",
@@ -35,10 +35,8 @@ WHISPER_LANGUAGES = frozenset({
     "ps", "pt", "ro", "ru", "sa", "sd", "si", "sk", "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta",
     "te", "tg", "th", "tk", "tl", "tr", "tt", "uk", "ur", "uz", "vi", "yi", "yo", "zh",
 })
-# fmt: on
 
 # The languages of Qwen3-ASR: their codes in the API, and the names that the model uses.
-# fmt: off
 QWEN3_LANGUAGE_NAMES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
     "en": "English", "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fil": "Filipino",

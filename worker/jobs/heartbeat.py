@@ -11,7 +11,7 @@ from shared.errors import QueueUnavailable
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import beat_claim
 from shared.record.workers import announce_worker, retire_worker
-from worker.jobs.claim_state import ClaimState
+from worker.jobs.stop_rules import ClaimState
 
 BEAT_INTERVAL_S = 0.25
 """Seconds between two renewals. Each returns a directive, so a cancel stops any engine within a second."""
@@ -23,7 +23,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """A thread that writes to the record from `start` to `stop`; `watch` sets the claim that it renews."""
+    """A thread that writes to the record from `start` to `stop`."""
 
     def __init__(
         self, runner: ScriptRunner, describe_worker: Callable[[], WorkerPresence], *, lease_s: float
@@ -31,7 +31,8 @@ class Heartbeat:
         self._runner = runner
         self._describe_worker = describe_worker
         self._lease_s = lease_s
-        self._watched: ClaimState | None = None
+        self.watched: ClaimState | None = None
+        """The claim to renew, which gets the directives of the record."""
         self._stopped = threading.Event()
         self._announced: WorkerPresence | None = None
         self._announced_at = 0.0
@@ -49,10 +50,6 @@ class Heartbeat:
             self._runner.run(retire_worker(self._describe_worker().worker_id))
         except QueueUnavailable:
             _logger.info("worker_not_retired", reason="Redis does not answer; the presence will expire")
-
-    def watch(self, state: ClaimState | None) -> None:
-        """Renew this claim from now on, and apply the directives to it; None for no claim."""
-        self._watched = state
 
     def _beat_until_stopped(self) -> None:
         while not self._stopped.is_set():
@@ -73,6 +70,6 @@ class Heartbeat:
         self._announced, self._announced_at = presence, now
 
     def _renew_lease(self) -> None:
-        watched = self._watched
+        watched = self.watched  # the job may end meanwhile
         if watched is not None:
             watched.apply(self._runner.run(beat_claim(watched.claim, lease_s=self._lease_s)))

@@ -10,7 +10,7 @@ from shared.events import Event, Partial
 from shared.jobs import Failure
 from shared.record import transitions
 from shared.record.scripts import ScriptCall, ScriptRunner
-from worker.jobs.claim_state import ClaimState
+from worker.jobs.stop_rules import ClaimState
 from worker.partials import PartialOutbox
 
 RETRY_INTERVAL_S = 0.5

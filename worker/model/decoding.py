@@ -42,8 +42,7 @@ SendReport = Callable[[messages.Report], None]
 class JobListener:
     """The listener of an engine for one run: sends partials, and reports when to stop.
 
-    `wait_to_continue` returns when the next batch may be decoded, or the run is stopped. `clock` returns
-    seconds.
+    `wait_to_continue` returns when the next batch may be decoded, or the run is stopped.
     """
 
     def __init__(
@@ -53,17 +52,13 @@ class JobListener:
         *,
         is_stopped: Callable[[], bool],
         wait_to_continue: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
         self._wait_to_continue = wait_to_continue
-        self._clock = clock
-        self._alive_at = clock()
-        self._partials = PartialThrottle(
-            lambda partial: send(messages.PartialDecoded(run, partial)), clock=clock
-        )
+        self._alive_at = time.monotonic()
+        self._partials = PartialThrottle(lambda partial: send(messages.PartialDecoded(run, partial)))
 
     def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
         """Send new text of a window, or join it to later text if the last partial was just sent."""
@@ -94,7 +89,7 @@ class JobListener:
         """
         for block in blocks:
             raise_if_stopped(self)
-            now = self._clock()
+            now = time.monotonic()
             if now - self._alive_at >= ALIVE_INTERVAL_S:
                 self._alive_at = now
                 self._send(messages.AudioRead(self._run))

@@ -147,16 +147,13 @@ class ModelHost:
                 self.device = device
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state = ModelState.BUSY
-                    self._log_load()
+                    self._loads += 1
+                    load_s = round(self._clock() - self._started_at, 3)
+                    _logger.info("model_loaded", device=device, load_s=load_s, loads=self._loads)
             case messages.JobDecoded() | messages.JobFailed() | messages.JobStopped():
                 self.state = ModelState.READY
             case _:
                 pass
-
-    def _log_load(self) -> None:
-        self._loads += 1
-        load_s = round(self._clock() - self._started_at, 3)
-        _logger.info("model_loaded", device=self.device, load_s=load_s, loads=self._loads)
 
     def _start_process(self) -> None:
         if self.state is ModelState.DEAD:

@@ -171,7 +171,6 @@ def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:
 
 
 def _due_misbehaviour(config: ScriptedConfig, window: int) -> Misbehaviour:
-    """Return the fault that is due in the window of index `window`."""
     if config.misbehaviour is Misbehaviour.NONE or config.window not in (None, window):
         return Misbehaviour.NONE
     if config.marker is not None:

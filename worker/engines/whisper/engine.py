@@ -101,10 +101,9 @@ class WhisperEngine:
         """
         raise_if_stopped(listener)
         hint = request.language_hint
-        draft = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
-        if draft.text:
-            language = _API_CODES.get(draft.language, draft.language)
-            listener.on_partial(window.index, "", draft.text, language)
+        text, code = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
+        if text:
+            listener.on_partial(window.index, "", text, _API_CODES.get(code, code))
 
 
 class _WindowDecoding:

@@ -17,8 +17,8 @@ from shared.jobs import (
     Upload,
 )
 from shared.record.scripts import ScriptRunner
-from worker.jobs.claim_state import ClaimState
 from worker.jobs.recorder import JobRecorder
+from worker.jobs.stop_rules import ClaimState
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
 CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())

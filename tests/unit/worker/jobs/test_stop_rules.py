@@ -5,9 +5,8 @@ import threading
 import pytest
 
 from shared.jobs import Checkpoint, Claim, Directive, Endpoint, Priority, TranscriptionRequest, Upload
-from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import ClockLimits, JobClocks
-from worker.jobs.stop_rules import StopReason, StopRules
+from worker.jobs.stop_rules import ClaimState, StopReason, StopRules
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
 CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())

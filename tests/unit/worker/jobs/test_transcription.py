@@ -25,10 +25,9 @@ from shared.media.client import MediaService
 from shared.record.transitions import FinishedWindow
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
-from worker.jobs.claim_state import ClaimState
 from worker.jobs.clocks import ClockLimits, JobClocks
 from worker.jobs.recorder import JobRecorder
-from worker.jobs.stop_rules import StopRules
+from worker.jobs.stop_rules import ClaimState, StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
