@@ -54,14 +54,7 @@ class Authorization:
         await self._app(scope, receive, send)
 
     async def _authorize(self, scope: Scope) -> ApiKey:
-        """Return the key of a request.
-
-        Raises:
-            MissingApiKey: the request has no key.
-            IncorrectApiKey: its key is unknown.
-            IncorrectStreamToken: it follows a job with a token that is not valid for that job.
-            QueueUnavailable: Redis has not answered for long, so the token cannot be checked.
-        """
+        """Return the key of a request, or raise the error for its key or token."""
         headers, token = Headers(scope=scope), find_state(scope).stream_token
         if token is None or "authorization" in headers:
             return self._read_key(headers)

@@ -10,8 +10,6 @@ from starlette.types import ASGIApp
 from api.errors.answers import answer_error
 from shared.errors import InvalidRequest
 
-_METHODS = ("GET", "POST", "DELETE")
-
 # The headers of an answer that a page may read.
 EXPOSED_HEADERS = (
     "Idempotent-Replayed",
@@ -36,7 +34,7 @@ class CrossOrigin(CORSMiddleware):
         super().__init__(
             app,
             allow_origins=origins,
-            allow_methods=_METHODS,
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),  # OpenAI's client sends a dozen headers of its own
             expose_headers=EXPOSED_HEADERS,
         )

@@ -47,37 +47,29 @@ def answer_stream(
 
     `on_disconnect` is awaited if the client closes the connection before the last frame was sent.
     """
-    tracker = _DisconnectTracker(frames, on_disconnect)
+    is_over = False
+
+    async def follow() -> AsyncGenerator[ServerSentEvent]:
+        nonlocal is_over
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
+        is_over = True
+
+    async def end(_message: Message) -> None:
+        # ASGI reports the end of a response as a disconnect too.
+        if on_disconnect is not None and not is_over:
+            await on_disconnect()
+
     return EventSourceResponse(
-        tracker.follow(),
+        follow(),
         ping=spread(heartbeat_s),
         ping_message_factory=_encode_heartbeat,
-        client_close_handler_callable=tracker.on_disconnect,
+        client_close_handler_callable=end,
         shutdown_grace_period=_END_WITHIN_S,
         headers={"Cache-Control": "no-cache"},
         sep="\n",
     )
-
-
-class _DisconnectTracker:
-    """Calls the handler of a disconnect, but not at the end of a response, which ASGI reports as one too."""
-
-    def __init__(
-        self, frames: AsyncGenerator[ServerSentEvent], handler: Callable[[], Awaitable[None]] | None
-    ) -> None:
-        self._frames = frames
-        self._handler = handler
-        self._is_over = False
-
-    async def follow(self) -> AsyncGenerator[ServerSentEvent]:
-        async with aclosing(self._frames) as frames:
-            async for frame in frames:
-                yield frame
-        self._is_over = True
-
-    async def on_disconnect(self, _message: Message) -> None:
-        if self._handler is not None and not self._is_over:
-            await self._handler()
 
 
 async def stream_job_events(

@@ -18,14 +18,14 @@ LONG_PAUSE_S = 1.0
 
 
 class _Gap(msgspec.Struct, frozen=True):
-    """A place to cut between word `number` and the next one: its offsets in the text and its reasons."""
+    """A place to cut between word `number` and the next one: its offsets in the text and its time."""
 
     number: int
     left_end: int
     right_start: int
-    is_end: bool
-    is_clause: bool
-    pause_s: float
+    is_firm: bool
+    """Whether the text is cut here in any case: a sentence ends, or there is a long pause."""
+
     middle_s: float
 
 
@@ -38,20 +38,19 @@ def cut_sentences(text: str, words: Sequence[Word], language: str | None) -> lis
         language: the ISO code of the text, if known.
     """
     gaps = list(_find_gaps(text, words, language))
-    firm = [gap for gap in gaps if gap.is_end or gap.pause_s >= LONG_PAUSE_S]
-    soft = [gap for gap in gaps if gap.is_clause or gap.pause_s >= CLAUSE_PAUSE_S]
+    firm = [gap for gap in gaps if gap.is_firm]
     cuts = list(firm)
     starts = [0, *(gap.number + 1 for gap in firm)]
     ends = [*(gap.number for gap in firm), len(words) - 1]
     for first, last in zip(starts, ends, strict=True):
-        cuts += _cut_long(words, first, last, soft)
+        cuts += _cut_long(words, first, last, gaps)
     return list(_build_segments(text, words, language, sorted(cuts, key=lambda gap: gap.number)))
 
 
-def _cut_long(words: Sequence[Word], first: int, last: int, soft: Sequence[_Gap]) -> Iterator[_Gap]:
+def _cut_long(words: Sequence[Word], first: int, last: int, gaps: Sequence[_Gap]) -> Iterator[_Gap]:
     """Yield the gaps that cut the words from `first` to `last` into short pieces, as far as gaps exist."""
     start_s, end_s = words[first].start_s, words[last].end_s
-    inside = [gap for gap in soft if first <= gap.number < last]
+    inside = [gap for gap in gaps if first <= gap.number < last]
     if end_s - start_s <= MAX_LENGTH_S or not inside:
         return
     best = min(inside, key=lambda gap: abs(gap.middle_s - (start_s + end_s) / 2))
@@ -79,13 +78,12 @@ def _find_gaps(text: str, words: Sequence[Word], language: str | None) -> Iterat
         start = text.index(following.text, end)
         pause_s = following.start_s - word.end_s
         marks = _read_marks(text[end:start])
-        is_end = _ends_sentence(marks, word.text, following.text, language)
-        is_clause = not SENTENCE_MARKS.isdisjoint(marks) or not CLAUSE_MARKS.isdisjoint(marks)
-        if not (is_end or is_clause or pause_s >= CLAUSE_PAUSE_S):
+        if pause_s < CLAUSE_PAUSE_S and (SENTENCE_MARKS | CLAUSE_MARKS).isdisjoint(marks):
             continue
         if cut := _find_cut(text, end + len(marks), start, language):
             middle_s = (word.end_s + following.start_s) / 2
-            yield _Gap(number, *cut, is_end=is_end, is_clause=is_clause, pause_s=pause_s, middle_s=middle_s)
+            is_end = _ends_sentence(marks, word.text, following.text, language)
+            yield _Gap(number, *cut, is_firm=is_end or pause_s >= LONG_PAUSE_S, middle_s=middle_s)
 
 
 def _read_marks(gap: str) -> str:
