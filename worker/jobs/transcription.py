@@ -33,8 +33,9 @@ _logger = structlog.get_logger(__name__)
 class JobTools:
     """The collaborators of every transcription of a worker, and its times in seconds.
 
-    An engine has a grace to stop. A job waits `decoder_patience_s` for a decoder if there is no room for a
-    process, since another job of this worker would find no more room.
+    An engine has `stop_grace_s` to stop at the boundary of a window, and `cancel_grace_s` elsewhere. A job
+    waits `decoder_patience_s` for a decoder if there is no room for a process, since another job of this
+    worker would find no more room.
     """
 
     host: ModelHost
@@ -44,10 +45,6 @@ class JobTools:
     stop_grace_s: float
     decoder_patience_s: float = 10.0
     decoder_retry_s: float = 0.5
-
-    def grace_s(self, reason: StopReason) -> float:
-        """Return the seconds that an engine may take to stop for `reason`."""
-        return self.stop_grace_s if reason.is_at_boundary else self.cancel_grace_s
 
 
 class Transcription:
@@ -192,7 +189,8 @@ class Transcription:
         is_hopeless = reason is StopReason.STALLED or (
             reason is StopReason.STOPPING and not self._clocks.is_inferring
         )
-        if is_hopeless or time.monotonic() - self._stopping_since >= self._tools.grace_s(reason):
+        grace_s = self._tools.stop_grace_s if reason.is_at_boundary else self._tools.cancel_grace_s
+        if is_hopeless or time.monotonic() - self._stopping_since >= grace_s:
             self._conclude(reason)
 
     def _conclude(self, reason: StopReason) -> None:
