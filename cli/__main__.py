@@ -10,19 +10,13 @@ from collections.abc import Sequence
 
 from cli.up import command as up
 
-COMMANDS = (up,)
-"""The modules of the commands; each adds a parser, whose default `run` takes the options."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the command line names and return its exit code; 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="qwen3-asr", description="A self-hosted speech-to-text server.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
-    options = parser.parse_args(arguments)
-    exit_code: int = options.run(options)
-    return exit_code
+    up.add_parser(commands)
+    return up.run(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

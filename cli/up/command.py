@@ -38,7 +38,6 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--torch-index", default="", metavar="URL", help="an index with CPU builds of torch")
     parser.add_argument("--no-setup", action="store_true", help="run in this environment as it is")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -91,12 +91,7 @@ class Qwen3Engine(WindowDecoder):
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__(config, WordTimer(self._load_aligner, find_word_languages(config.aligner_id)))
         self._config = config
-        self._batch_windows = max(1, config.batch_windows)
-
-    @property
-    def batch_windows(self) -> int:
-        """The most windows decoded at once; without BATCH_WINDOWS it is 1 until the model is loaded."""
-        return self._batch_windows
+        self.batch_windows = max(1, config.batch_windows)  # without the setting, `load` chooses it
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Import the package, find or download the weights, and load them onto the device."""
@@ -115,7 +110,7 @@ class Qwen3Engine(WindowDecoder):
             )
         self._model = loading.place_weights(torch, folder, placement, Qwen3Model, _refuse)
         if not self._config.batch_windows:
-            self._batch_windows = device.choose_batch_windows(torch, device_name)
+            self.batch_windows = device.choose_batch_windows(torch, device_name)
         return device_name
 
     def _load_aligner(self) -> Qwen3Aligner:

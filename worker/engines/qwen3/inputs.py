@@ -39,10 +39,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class GenerationOptions(msgspec.Struct, frozen=True):
-    """The options of a generation.
-
-    A `temperature` of 0 takes the likeliest tokens; with a higher one tokens are drawn.
-    """
+    """The options of a generation; a `temperature` of 0 takes the likeliest tokens, others draw them."""
 
     max_new_tokens: int
     avoid_repeats: bool = False

@@ -31,16 +31,15 @@ class LanguageDetector:
             DecodingStopped: the listener requested a stop.
             OutOfDeviceMemory: not even half of a batch fits into memory.
         """
-        languages: list[str | None] = [None] * len(clips)
+        languages: dict[int, str | None] = {}
 
         def detect(numbers: Sequence[int]) -> None:
             detected = self._detect([clips[number] for number in numbers])
-            for number, language in zip(numbers, detected, strict=True):
-                languages[number] = language
+            languages.update(zip(numbers, detected, strict=True))
 
         for batch in self._batch_by_length(clips):
             run_or_halve(detect, batch)
-        return languages
+        return [languages[number] for number in range(len(clips))]
 
     def _batch_by_length(self, clips: Sequence[Samples]) -> Iterator[list[int]]:
         """Yield the numbers of `clips` in batches, the shortest first."""

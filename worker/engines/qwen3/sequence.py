@@ -118,9 +118,8 @@ class SequenceState:
     @property
     def released(self) -> str:
         """The part of the text that is final."""
-        return (
-            self.text if self.is_accepted else self._output.text[self._text_start : self._released_to].strip()
-        )
+        end = None if self.is_accepted else self._released_to
+        return self._output.text[self._text_start : end].strip()
 
     @property
     def _text_start(self) -> int:

@@ -52,11 +52,7 @@ class Qwen3VllmEngine(WindowDecoder):
     def __init__(self, config: Qwen3VllmConfig) -> None:
         super().__init__(config, WordTimer(_load_no_aligner, languages=()))
         self._config = config
-
-    @property
-    def batch_windows(self) -> int:
-        """The most windows decoded at once. vLLM itself keeps within its memory."""
-        return self._config.batch_windows or _BATCH_WINDOWS
+        self.batch_windows = config.batch_windows or _BATCH_WINDOWS  # vLLM itself keeps within its memory
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Import vLLM, find or download the weights, and start vLLM's process with them."""
