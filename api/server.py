@@ -1,15 +1,30 @@
-"""The HTTP server around the app: uvicorn, extended to end event streams before it waits for requests."""
+"""The HTTP server: uvicorn, extended to end event streams at a stop and to cut stalled connections."""
 
+import asyncio
+import fcntl
+import resource
 import socket
+import struct
+import sys
+import termios
+from typing import ClassVar
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.connections import allow_open_files, guard_connections
 from api.settings import ApiSettings
 
 # Longer than clients keep an idle connection. Otherwise a client could send into one that is just closed.
 _KEEP_ALIVE_S = 75
+
+_SPARE_FILES = 256
+"""Files that the process opens besides its streams: Redis, uploads, short requests."""
+
+_UNSENT_BYTES = 64 << 10
+
+_logger = structlog.get_logger(__name__)
 
 
 class ApiServer(uvicorn.Server):
@@ -45,3 +60,102 @@ class ApiServer(uvicorn.Server):
         """End all streams, then stop; uvicorn calls this after a signal."""
         self._hub.close()
         await super().shutdown(sockets)
+
+
+class GuardedConnection(H11Protocol):
+    """A connection of uvicorn that is reset if its client stalls.
+
+    At most one message waits here for the client; the rest waits in the event log. While a message waits,
+    some of it must leave within `stall_s`, also after the response has ended or failed. Otherwise the
+    connection is reset, and the response sees a disconnect. A close instead would wait for the client without
+    limit, with the socket open.
+    """
+
+    stall_s: ClassVar[float]
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keep the buffers small, here and in the kernel."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+        _limit_kernel_buffer(self._socket, self.stall_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the watch."""
+        self._stop_watch()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to watch the client, since a message waits for it."""
+        super().pause_writing()
+        self._watch_unsent()
+
+    def resume_writing(self) -> None:
+        """Stop the watch, since no message waits."""
+        self._stop_watch()
+        super().resume_writing()
+
+    def _watch_unsent(self) -> None:
+        self._watch = self.loop.call_later(self.stall_s, self._check_progress, self._count_unsent())
+
+    def _check_progress(self, before_bytes: int) -> None:
+        if self._count_unsent() < before_bytes:
+            self._watch_unsent()
+            return
+        _logger.info("connection_cut", reason="the client reads nothing", stall_s=self.stall_s)
+        # Without this the kernel goes on trying to deliver its buffer.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _count_unsent(self) -> int:
+        return self.transport.get_write_buffer_size() + _count_unacknowledged(self._socket)
+
+    @property
+    def _socket(self) -> socket.socket:
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        return connection
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+
+def guard_connections(stall_s: float) -> type[GuardedConnection]:
+    """Return the class of connections that may stall for `stall_s`."""
+    return type("Connection", (GuardedConnection,), {"stall_s": stall_s})
+
+
+def allow_open_files(max_streams: int) -> None:
+    """Raise the limit on open files to the number that `max_streams` need, as far as the system permits."""
+    needed = max_streams + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):  # macOS has a limit beyond the hard one
+        allowed = soft
+    if allowed < needed:
+        _logger.warning("few_open_files", allowed=allowed, needed=needed, remedy="raise ulimit -n")
+
+
+def _limit_kernel_buffer(connection: socket.socket, stall_s: float) -> None:
+    """Let the kernel keep little unsent data, and drop a client that acknowledges nothing for `stall_s`.
+
+    Its buffers would grow to megabytes for each client that does not read. Some systems lack the options.
+    """
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for name, value in (("TCP_NOTSENT_LOWAT", _UNSENT_BYTES), ("TCP_USER_TIMEOUT", round(stall_s * 1000))):
+        if option := getattr(socket, name, None):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _count_unacknowledged(connection: socket.socket) -> int:
+    """Return the bytes in the kernel that the client has not acknowledged; 0 where it does not count them."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0

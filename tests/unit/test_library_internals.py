@@ -24,14 +24,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 def test_uvicorn_calls_the_protocol_methods_that_we_extend(
     method: Callable[..., None], parameters: list[str]
 ) -> None:
-    assert list(inspect.signature(method).parameters) == parameters, "review api/connections.py"
+    assert list(inspect.signature(method).parameters) == parameters, "review api/server.py"
 
 
 def test_uvicorn_keeps_the_attributes_that_our_connections_read() -> None:
     source = inspect.getsource(H11Protocol)
 
     for assignment in ("self.transport = ", "self.loop = "):
-        assert assignment in source, "review api/connections.py"
+        assert assignment in source, "review api/server.py"
 
 
 def test_httpx_sends_requests_through_the_pool_that_we_replace() -> None:

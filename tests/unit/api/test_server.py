@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from api.connections import allow_open_files
+from api.server import allow_open_files
 
 Limits = tuple[int, int]
 
