@@ -1,7 +1,4 @@
-"""Admission: which requests become jobs.
-
-All functions only describe a call; see `shared.record.transitions`.
-"""
+"""Admission: which requests become jobs."""
 
 from enum import StrEnum
 from typing import Any
@@ -12,9 +9,6 @@ from shared.errors import IdempotencyKeyReused, QueueFull
 from shared.jobs import NewJob
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s
 from shared.record.scripts import ScriptCall, to_json, to_ms
-
-_new_job = msgspec.json.Decoder(NewJob)
-_backlog = msgspec.json.Decoder(Backlog)
 
 
 class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +73,7 @@ def check_admission(policy: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
     """Check whether a job of any length would be admitted now. The submit checks again, with its length."""
 
     def parse(reply: Any) -> AdmissionForecast:
-        backlog = _backlog.decode(reply[0])
+        backlog = msgspec.json.decode(reply[0], type=Backlog)
         full = _describe_refusal(reply[1], backlog, policy.limits) if reply[1] else None
         return AdmissionForecast(backlog, full, is_known=bool(reply[2]), ahead_jobs=reply[3])
 
@@ -99,7 +93,7 @@ def find_replay(idempotency_key: str, fingerprint: Fingerprint) -> ScriptCall[Ne
         is_same, new_job = reply
         if not is_same:
             raise IdempotencyKeyReused
-        return _new_job.decode(new_job)
+        return msgspec.json.decode(new_job, type=NewJob)
 
     arguments = {"idempotency_key": idempotency_key, "fingerprint": fingerprint.digest}
     return ScriptCall("find_replay", arguments, parse)
@@ -126,11 +120,12 @@ def submit_job(
     def parse(reply: Any) -> Receipt:
         match [reply[0].decode(), *reply[1:]]:
             case ["replayed", original]:
-                return Receipt(Outcome.REPLAYED, _new_job.decode(original))
+                return Receipt(Outcome.REPLAYED, msgspec.json.decode(original, type=NewJob))
             case ["reused"]:
                 raise IdempotencyKeyReused
-            case ["full", limit, backlog]:
-                raise _describe_refusal(limit, _backlog.decode(backlog), policy.limits, audio_s=audio_s)
+            case ["full", limit, raw_backlog]:
+                backlog = msgspec.json.decode(raw_backlog, type=Backlog)
+                raise _describe_refusal(limit, backlog, policy.limits, audio_s=audio_s)
             case [outcome]:
                 return Receipt(Outcome(outcome), new_job)
         raise ValueError(reply)

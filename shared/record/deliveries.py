@@ -1,8 +1,7 @@
 """Deliveries: webhook requests that report the end of a job, each on record until it has come to its end.
 
 The script that ends a job with a `webhook_url` also opens its delivery. The job's TTL begins only with the
-end of the delivery. An attempt leases the delivery, and `claim_no` is the fence, as with jobs. All functions
-only describe a call; see `shared.record.transitions`. Times are those of the Redis server's clock.
+end of the delivery. An attempt leases the delivery, and `claim_no` is the fence, as with jobs.
 """
 
 from collections.abc import Collection
@@ -14,9 +13,6 @@ from shared.jobs import DeliveryOutcome, Failure, JobState, NewJob
 from shared.record.scripts import ScriptCall, to_json, to_ms
 
 _INTERRUPTED = DeliveryOutcome(error="The attempt was interrupted; whether the receiver has it is unknown.")
-
-_new_job = msgspec.json.Decoder(NewJob)
-_failure = msgspec.json.Decoder(Failure)
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -94,9 +90,9 @@ def _parse_claim(reply: Any) -> Delivery | NoneDue:
             return NoneDue(next_ms / 1000)
     _, claim_no, new_job, state, failure, ended_ms = reply
     return Delivery(
-        new_job=_new_job.decode(new_job),
+        new_job=msgspec.json.decode(new_job, type=NewJob),
         claim_no=claim_no,
         state=JobState(state.decode()),
-        failure=_failure.decode(failure) if failure else None,
+        failure=msgspec.json.decode(failure, type=Failure) if failure else None,
         ended_ms=ended_ms,
     )

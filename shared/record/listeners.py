@@ -3,7 +3,6 @@
 Synchronous calls and streams without an idempotency key submit such jobs. Each api process renews the leases
 of the jobs that its clients listen to. A sweeper cancels the jobs whose lease has expired. So no report is
 needed when a client disconnects, and no job goes on for the clients of a killed api process.
-All functions only describe a call; see `shared.record.transitions`.
 """
 
 from collections.abc import Collection

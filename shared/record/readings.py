@@ -1,7 +1,4 @@
-"""Readings of the record: one job, the list of jobs, and the event log of a job.
-
-All functions only describe a call; see `shared.record.transitions`.
-"""
+"""Readings of the record: one job, the list of jobs, and the event log of a job."""
 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
@@ -26,14 +23,6 @@ PAGE_EVENTS = 500
 
 PAGE_BYTES = 64 << 10
 """The size of a page of the log, without its last event. A stalled listener costs a page of memory."""
-
-_new_job = msgspec.json.Decoder(NewJob)
-_failure = msgspec.json.Decoder(Failure)
-_delivery_attempt = msgspec.json.Decoder(DeliveryAttempt)
-_segment = msgspec.json.Decoder(Segment)
-_warning = msgspec.json.Decoder(TranscriptWarning)
-_backlog = msgspec.json.Decoder(Backlog)
-
 
 Found = TypeVar("Found")
 
@@ -87,9 +76,6 @@ class _LoggedQueued(msgspec.Struct, frozen=True, tag_field="type", tag="queued")
         return self.backlog.estimate_eta_s(self.audio_ms, self.position) if self.backlog else None
 
 
-_logged_queued = msgspec.json.Decoder(_LoggedQueued)
-
-
 def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
     """Read a job as it stands, with its segments so far, if it belongs to `owner`.
 
@@ -98,12 +84,12 @@ def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
 
     def parse(reply: Any) -> Job:
         flat, position, backlog, segments, warnings, deliveries = reply
-        job = _parse_job(flat, position, _backlog.decode(backlog) if backlog else None)
+        job = _parse_job(flat, position, msgspec.json.decode(backlog, type=Backlog) if backlog else None)
         return msgspec.structs.replace(
             job,
-            segments=tuple(_segment.decode(segment) for segment in segments),
-            warnings=tuple(_warning.decode(warning) for warning in warnings),
-            deliveries=tuple(_delivery_attempt.decode(delivery) for delivery in deliveries),
+            segments=tuple(msgspec.json.decode(segment, type=Segment) for segment in segments),
+            warnings=tuple(msgspec.json.decode(warning, type=TranscriptWarning) for warning in warnings),
+            deliveries=tuple(msgspec.json.decode(delivery, type=DeliveryAttempt) for delivery in deliveries),
         )
 
     arguments = {"job_id": job_id, "owner": owner}
@@ -172,8 +158,8 @@ def _drop_absence(call: ScriptCall[Found | Absence]) -> ScriptCall[Found | None]
 
 
 def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:
-    fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-    state, new_job = JobState(fields["state"].decode()), _new_job.decode(fields["new_job"])
+    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    state, new_job = JobState(fields["state"]), msgspec.json.decode(fields["new_job"], type=NewJob)
     if state.is_final:
         backlog = None
     processed_s = float(fields["processed_s"])
@@ -182,22 +168,22 @@ def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None)
         queued_job(new_job, created_ms=int(fields["created_ms"])),
         state=state,
         attempt=1 + int(fields["worker_losses"]) + int(fields["engine_crashes"]),
-        started_ms=_optional_int(fields.get("started_ms")),
-        finished_ms=_optional_int(fields.get("finished_ms")),
+        started_ms=int(fields["started_ms"]) if "started_ms" in fields else None,
+        finished_ms=int(fields["finished_ms"]) if "finished_ms" in fields else None,
         processed_s=processed_s,
-        failure=_failure.decode(fields["failure"]) if "failure" in fields else None,
+        failure=msgspec.json.decode(fields["failure"], type=Failure) if "failure" in fields else None,
         position=position,
         eta_s=backlog.estimate_eta_s(left_ms, position) if backlog else None,
-        model_state=backlog.find_model_state(_optional_text(fields.get("owner"))) if backlog else None,
+        model_state=backlog.find_model_state(fields.get("owner")) if backlog else None,
         inference_ms=int(fields.get("inference_ms", 0)),
-        engine=_optional_text(fields.get("engine")),
-        model=_optional_text(fields.get("model")),
+        engine=fields.get("engine"),
+        model=fields.get("model"),
         is_complete="incomplete" not in fields,
         token_counts=_parse_counts(fields),
     )
 
 
-def _parse_counts(fields: Mapping[str, bytes]) -> TokenCounts | None:
+def _parse_counts(fields: Mapping[str, str]) -> TokenCounts | None:
     counts = {name: fields.get(f"tokens_{name}") for name in TokenCounts.__struct_fields__}
     if "has_uncounted" in fields or None in counts.values():
         return None
@@ -206,7 +192,7 @@ def _parse_counts(fields: Mapping[str, bytes]) -> TokenCounts | None:
 
 def _parse_list(reply: Any) -> ListPage:
     entries, looked_to, is_end, raw_backlog = reply
-    backlog = _backlog.decode(raw_backlog)
+    backlog = msgspec.json.decode(raw_backlog, type=Backlog)
     jobs = tuple(
         ListedJob(int(number), _parse_job(flat, position, backlog)) for number, flat, position in entries
     )
@@ -222,13 +208,5 @@ def _parse_log(reply: Any) -> LogPage:
 def _parse_event(raw: bytes) -> AnyEvent:
     event = decode_event(raw)
     if isinstance(event, Queued) and event.eta_s is None:
-        return Queued(event.position, _logged_queued.decode(raw).eta_s)
+        return Queued(event.position, msgspec.json.decode(raw, type=_LoggedQueued).eta_s)
     return event
-
-
-def _optional_int(value: bytes | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _optional_text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()

@@ -1,8 +1,4 @@
-"""The transitions of a job, each one atomic call.
-
-All functions only describe a call; a `ScriptRunner` or `AsyncScriptRunner` runs it. Times are those of the
-Redis server's clock.
-"""
+"""The transitions of a job, each one atomic call."""
 
 from typing import Any
 
@@ -30,9 +26,6 @@ _ENGINE_CRASH = Failure(
     f"The job failed because the model process died or stalled, or no decoder started, {MAX_ENGINE_CRASHES} "
     "times. Send it again, or send the audio in shorter files.",
 )
-
-_new_job = msgspec.json.Decoder(NewJob)
-_segment = msgspec.json.Decoder(Segment)
 
 
 def claim_job(worker_id: str, *, engine: str, model: str, lease_s: float) -> ScriptCall[Claim | None]:
@@ -211,7 +204,7 @@ def _parse_claim(reply: Any) -> Claim | None:
     if reply is None:
         return None
     claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
-    new_job = _new_job.decode(new_job_json)
+    new_job = msgspec.json.decode(new_job_json, type=NewJob)
     return Claim(
         job_id=new_job.job_id,
         claim_no=claim_no,
@@ -223,7 +216,7 @@ def _parse_claim(reply: Any) -> Claim | None:
         checkpoint=Checkpoint(
             windows=windows,
             resume_sample=resume_sample,
-            language=_segment.decode(last_segment).language if last_segment else None,
+            language=msgspec.json.decode(last_segment, type=Segment).language if last_segment else None,
         ),
         inference_ms=inference_ms,
     )

@@ -5,7 +5,6 @@ Each version has a key prefix of its own, so processes of two versions on one Re
 
 import sys
 import time
-from typing import Any
 
 import redis
 import structlog
@@ -58,8 +57,10 @@ def require_version(runner: ScriptRunner) -> None:
 
 def exit_on_other_version(redis_url: str) -> None:
     """End this process if Redis holds a record of another version. It may start while Redis is down."""
-    patience: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3}
-    with redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), **patience) as connection:
+    connection = redis.Redis.from_url(
+        redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=5, socket_connect_timeout=3
+    )
+    with connection:
         try:
             require_version(ScriptRunner(connection))
         except RecordVersionMismatch as error:
