@@ -15,16 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import redis
 import redis.asyncio
-from redis.exceptions import (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ClusterDownError, MasterDownError, ResponseError, TryAgainError
 
 from shared.errors import QueueUnavailable
 from shared.record.keys import KEY_PREFIX, Key, RecordKey
@@ -32,7 +23,13 @@ from shared.record.keys import KEY_PREFIX, Key, RecordKey
 # Refusals that pass without a change of ours, and leave no trace of the call: the server's memory is full, it
 # is a replica for now or cut off from its master, or its slots move. redis-py has no classes for the others:
 # a foreign script blocks the server (BUSY, UNKILLABLE), its disk is full (MISCONF), replicas are missing.
-_PASSING_KINDS = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
+_PASSING_KINDS = (
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+)
 _PASSING_CODE = re.compile(r"\b(?:BUSY|UNKILLABLE|MISCONF|NOREPLICAS)\b")
 
 # In the order of their dependencies; see prelude.lua.
@@ -145,7 +142,7 @@ async def _keep_cancel(reply: Awaitable[Answer]) -> Answer:
 def _unavailable() -> Iterator[None]:
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError) as error:
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         raise QueueUnavailable from error
     except ResponseError as error:
         if not is_passing(error):
