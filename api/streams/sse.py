@@ -13,7 +13,19 @@ from api.errors.answers import error_body
 from api.formats.rendering import render_segment, render_warnings
 from api.streams.following import JobFollower, spread
 from shared.errors import QueueUnavailable, ServerError
-from shared.events import AnyEvent, SegmentDone, Succeeded
+from shared.events import (
+    AnyEvent,
+    Cancelled,
+    Failed,
+    Loading,
+    Partial,
+    Progress,
+    Queued,
+    Requeued,
+    SegmentDone,
+    Started,
+    Succeeded,
+)
 from shared.record.readings import LogPage
 
 RETRY_MS = 2_000
@@ -112,12 +124,15 @@ async def guard_stream(frames: AsyncGenerator[ServerSentEvent]) -> AsyncGenerato
 
 def describe_event(event: AnyEvent) -> dict[str, Any]:
     """Return the data of an event, as clients get it beside its name."""
-    if isinstance(event, SegmentDone):
-        return render_segment(event.segment).model_dump(exclude_unset=True)
-    if isinstance(event, Succeeded):
-        warnings = [warning.model_dump() for warning in render_warnings(event.warnings)]
-        return {"complete": event.is_complete, "warnings": warnings}
-    return {name: getattr(event, name) for name in event.__struct_fields__}
+    match event:
+        case SegmentDone(segment=segment):
+            return render_segment(segment).model_dump(exclude_unset=True)
+        case Succeeded(is_complete=is_complete, warnings=warnings):
+            rendered = [warning.model_dump() for warning in render_warnings(warnings)]
+            return {"complete": is_complete, "warnings": rendered}
+        # No default: mypy reports an event that is missing here.
+        case Queued() | Started() | Loading() | Partial() | Progress() | Requeued() | Failed() | Cancelled():
+            return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 def _encode_heartbeat() -> ServerSentEvent:

@@ -5,6 +5,7 @@ Clients of OpenAI fail on ids, names, `retry` and unknown event types. Their str
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
+from typing import assert_never
 
 from sse_starlette import ServerSentEvent
 
@@ -16,7 +17,19 @@ from api.streams.following import JobFollower
 from api.streams.partial_text import PartialText
 from api.streams.sse import describe_event, encode_frame
 from api.streams.waiting import JobWaiting
-from shared.events import AnyEvent, Loading, Progress, Queued, Requeued, Started
+from shared.events import (
+    AnyEvent,
+    Cancelled,
+    Failed,
+    Loading,
+    Partial,
+    Progress,
+    Queued,
+    Requeued,
+    SegmentDone,
+    Started,
+    Succeeded,
+)
 from shared.jobs import Job, NewJob
 from shared.record.readings import LOG_START, LoggedEvent
 from shared.transcripts import TokenCounts
@@ -50,8 +63,13 @@ async def stream_transcript(
 
 def _encode_named(page: tuple[LoggedEvent, ...]) -> Iterator[ServerSentEvent]:
     for logged in page:
-        if isinstance(logged.event, Queued | Started | Loading | Progress | Requeued):
-            yield encode_frame(describe_event(logged.event), name=logged.event.type)
+        match event := logged.event:
+            case Queued() | Started() | Loading() | Progress() | Requeued():
+                yield encode_frame(describe_event(event), name=event.type)
+            case Partial() | SegmentDone() | Succeeded() | Failed() | Cancelled():
+                pass  # the stream's own events carry the text and the end
+            case _:
+                assert_never(event)
 
 
 def _encode_final(job: Job) -> ServerSentEvent:
