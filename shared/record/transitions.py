@@ -80,9 +80,9 @@ def finish_window(
 ) -> ScriptCall[Directive]:
     """Set the checkpoint after a window and replace its partials by its segments. Safe to repeat.
 
-    Only this call may return the directive to yield. A batch job yields, while no worker is idle, to an
-    interactive job. After `batch_turn_s` seconds of its audio (0: never) it also yields to a batch job of
-    another key that has had less.
+    Only this call may return the directive to yield. A batch job yields if more interactive
+    jobs wait than workers are idle. After `batch_turn_s` seconds of its audio (0: never), if no worker is
+    idle, it also yields to a batch job of another key that has had less.
     """
     arguments = {
         **_fence(claim),
