@@ -1,9 +1,12 @@
 """The settings that api and worker share. Only the settings classes read the environment."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
 
 
 class SharedSettings(BaseSettings):
@@ -11,7 +14,7 @@ class SharedSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     """The Redis that holds the job queue: `redis://`, `rediss://` or `unix://`. `make run` starts one."""
 
     data_dir: Path = Path("data")
@@ -40,7 +43,7 @@ class SharedSettings(BaseSettings):
     """Seconds that the examination of an upload may take. After half of that time, counting stops and the
     declared duration is accepted."""
 
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The lowest level of log lines to write: DEBUG, INFO, WARNING or ERROR."""
 
     upload_ttl_s: NonNegativeFloat = 3_600.0

@@ -26,6 +26,7 @@ def parse_url(text: str, *, allow_private: bool, param: str) -> httpx.URL:
         raise UrlRefused(Refusal.MALFORMED, param=param)
     try:
         url = httpx.URL(text)
+        _ = url.host  # malformed punycode raises only here
     except (httpx.InvalidURL, ValueError) as error:
         raise UrlRefused(Refusal.MALFORMED, param=param) from error
     check_url(url, allow_private=allow_private, param=param)

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.settings import ApiSettings
 from cli.up.errors import CannotStart
 from shared.engine_choice import EngineChoice, choose_installed_engine
+from shared.settings import RedisUrl
 from worker.engines.catalog import EngineName
 from worker.settings import WorkerSettings
 
@@ -39,7 +40,7 @@ class LocalServerSettings(BaseSettings):
     data_dir: Path = Path("data")
     """The folder for jobs, uploads and model weights; a new folder is readable only by its owner."""
 
-    redis_url: str | None = None
+    redis_url: RedisUrl | None = None
     """A running Redis or Valkey, 6.2 or newer. Without it, `make run` starts a private one."""
 
     redis_fsync: Literal["everysec", "always"] = "everysec"

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from shared.errors import IdempotencyKeyReused, QueueFull
+from shared.errors import IdempotencyKeyReused, QueueFull, QueueUnavailable
 from shared.jobs import NewJob
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s
 from shared.record.scripts import ScriptCall, to_json, to_ms
@@ -113,6 +113,7 @@ def submit_job(
     Raises, when it is run:
         IdempotencyKeyReused: the key stands for another request.
         QueueFull: the limits of `policy` leave no room for the job.
+        QueueUnavailable: the record has another version; see `shared.record.version`.
     """
     policy = policy or make_policy(key_name=new_job.key_name)
     audio_s = new_job.upload.duration_s
@@ -123,6 +124,8 @@ def submit_job(
                 return Receipt(Outcome.REPLAYED, msgspec.json.decode(original, type=NewJob))
             case ["reused"]:
                 raise IdempotencyKeyReused
+            case ["closed"]:
+                raise QueueUnavailable
             case ["full", limit, raw_backlog]:
                 backlog = msgspec.json.decode(raw_backlog, type=Backlog)
                 raise _describe_refusal(limit, backlog, policy.limits, audio_s=audio_s)

@@ -15,6 +15,7 @@ from shared.record.keys import Key
 from shared.record.listeners import cancel_unattended
 from shared.record.scripts import PlainCall, ScriptRunner, parse_ids
 from shared.record.transitions import expire_queued, forget_jobs, sweep_expired_leases
+from shared.record.version import RecordVersionMismatch, check_version
 from shared.settings import SharedSettings
 from shared.upload_store import UploadStore
 
@@ -34,6 +35,7 @@ class Sweeper:
         self._celery = celery
         self._settings = settings
         self._uploads = UploadStore(settings.uploads_dir)
+        self._has_checked_version = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
 
@@ -47,11 +49,15 @@ class Sweeper:
         self._thread.join(timeout=1)
 
     def sweep(self) -> None:
-        """Sweep once.
+        """Sweep once, unless the record has another version.
 
         Raises:
             QueueUnavailable: Redis does not answer.
+            RecordVersionMismatch: the record has another version.
         """
+        if not self._has_checked_version:  # Redis may have been away when the process checked it
+            check_version(self._runner)
+            self._has_checked_version = True
         settings, ttl_s = self._settings, self._settings.job_ttl_s
         for job_id in self._runner.run(sweep_expired_leases(ttl_s=ttl_s)):
             _logger.warning("lease_expired", job_id=job_id)
@@ -85,6 +91,8 @@ class Sweeper:
                 self.sweep()
             except QueueUnavailable:
                 _logger.warning("sweep_skipped", reason="the queue does not answer")
+            except RecordVersionMismatch as error:
+                _logger.critical("record_version_mismatch", reason=str(error))
             except Exception:  # border of the thread: without sweeps no lease expires
                 _logger.exception("sweep_failed")
 

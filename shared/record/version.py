@@ -1,5 +1,8 @@
 """The version of the record. A process of another version is refused at its start.
 
+If Redis does not answer then, the sweeper repeats the check. Until it succeeds, a record of another version
+takes no jobs and gives none out (`is_record_open` in lua/queue.lua).
+
 Each version has a key prefix of its own, so processes of two versions on one Redis never touch the same keys.
 """
 
@@ -26,32 +29,49 @@ _logger = structlog.get_logger(__name__)
 class RecordVersionMismatch(Exception):
     """Redis holds a record of another version than that of this process."""
 
-    def __init__(self, found: int) -> None:
+    def __init__(self, found: int | str) -> None:
+        self.found = found
         super().__init__(
             f"The job record in Redis has version {found}, and this release needs version {RECORD_VERSION}. "
             "Stop all processes of the other release, or set REDIS_URL to another Redis database."
         )
 
 
-def open_record() -> ScriptCall[int]:
+def open_record() -> ScriptCall[int | str]:
     """Give an empty Redis this version, or take over the record of the unnumbered release.
 
-    Returns the version of the record: another one if it is newer, or if old processes still use it.
+    Returns the version of the record: another one if it is newer, or if old processes still use it. A version
+    that is not a number is returned as text.
     """
-    return ScriptCall("open_record", {"root": KEY_ROOT, "version": RECORD_VERSION}, int)
+
+    def parse(reply: bytes) -> int | str:
+        found = reply.decode(errors="replace")
+        return int(found) if found.isdecimal() else repr(found)
+
+    return ScriptCall("open_record", {"root": KEY_ROOT, "version": RECORD_VERSION}, parse)
 
 
-def require_version(runner: ScriptRunner) -> None:
+def check_version(runner: ScriptRunner) -> None:
     """Open the record.
 
     Raises:
         RecordVersionMismatch: the record has another version.
         QueueUnavailable: Redis does not answer.
     """
+    found = runner.run(open_record())
+    if found != RECORD_VERSION:
+        raise RecordVersionMismatch(found)
+
+
+def require_version(runner: ScriptRunner) -> None:
+    """Open the record as `check_version` does, but give old processes STOPPING_S to end."""
     deadline_s = time.monotonic() + STOPPING_S
-    while (found := runner.run(open_record())) != RECORD_VERSION:
-        if found != _UNNUMBERED or time.monotonic() > deadline_s:
-            raise RecordVersionMismatch(found)
+    while True:
+        try:
+            return check_version(runner)
+        except RecordVersionMismatch as error:
+            if error.found != _UNNUMBERED or time.monotonic() > deadline_s:
+                raise
         time.sleep(0.2)
 
 

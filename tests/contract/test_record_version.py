@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.errors import IdempotencyKeyReused
+from shared.errors import IdempotencyKeyReused, QueueUnavailable
 from shared.events import Partial, Queued, SegmentDone, Succeeded
-from shared.jobs import JobState
+from shared.jobs import Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions, version
-from shared.record.admission import Fingerprint, find_replay, make_policy
+from shared.record.admission import Fingerprint, find_replay, make_policy, submit_job
 from shared.record.keys import KEY_PREFIX, KEY_ROOT, RECORD_VERSION
 from shared.record.readings import LOG_START, list_jobs, read_job, read_log
 from shared.record.scripts import ScriptRunner
@@ -50,6 +51,12 @@ def scripts(record_connection: redis.Redis) -> ScriptRunner:
     return ScriptRunner(record_connection, KEY_PREFIX)
 
 
+def submit(scripts: ScriptRunner, job_id: str) -> None:
+    """Submit a job of two seconds."""
+    upload = Upload(job_id, "a.wav", 10, "ab", 2.0)
+    scripts.run(submit_job(NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
+
+
 @pytest.fixture
 def taken_over(record_connection: redis.Redis, scripts: ScriptRunner) -> ScriptRunner:
     """A record of the release without a version, taken over."""
@@ -71,6 +78,41 @@ def test_a_newer_record_is_refused_and_left_alone(
     with pytest.raises(RecordVersionMismatch, match=rf"has version {RECORD_VERSION + 1}, .* REDIS_URL"):
         require_version(scripts)
     assert record_connection.get(VERSION_KEY) == str(RECORD_VERSION + 1).encode()
+
+
+@pytest.mark.parametrize("found", ["garbage", "", "2.5"])
+def test_a_version_that_is_not_a_number_is_refused(
+    found: str, scripts: ScriptRunner, record_connection: redis.Redis
+) -> None:
+    record_connection.set(VERSION_KEY, found)
+    with pytest.raises(RecordVersionMismatch, match=re.escape(f"has version {found!r}")):
+        require_version(scripts)
+
+
+def test_a_record_of_another_version_takes_no_job_and_gives_none_out(
+    scripts: ScriptRunner, record_connection: redis.Redis
+) -> None:
+    submit(scripts, "before")
+    record_connection.set(VERSION_KEY, RECORD_VERSION + 1)
+    with pytest.raises(QueueUnavailable):
+        submit(scripts, "after")
+    assert scripts.run(transitions.claim_job("w", engine="e", model="m", lease_s=30)) is None
+
+
+def test_an_old_record_takes_no_job_before_it_is_taken_over(
+    scripts: ScriptRunner, record_connection: redis.Redis
+) -> None:
+    """Redis was away when the process started: its jobs must not meet those that are taken over later."""
+    write_old_record(record_connection)
+    with pytest.raises(QueueUnavailable):
+        submit(scripts, "early")
+    require_version(scripts)
+    submit(scripts, "late")
+    queued = {
+        listed.job.job_id for listed in scripts.run(list_jobs(states=[JobState.QUEUED], limit=100)).jobs
+    }
+    assert "late" in queued
+    assert "waiting" in queued
 
 
 def test_a_record_that_old_processes_use_is_refused_and_left_alone(

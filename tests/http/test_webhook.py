@@ -10,7 +10,7 @@ from tests.support.receiver import SECRET
 FILE = write_wav(make_tones(1))
 KEYS = f"lab=k3y-0123456789abcdef webhook_secret={SECRET},shop=k3y-fedcba9876543210"
 
-pytestmark = pytest.mark.usefixtures("worker")
+pytestmark = pytest.mark.usefixtures("held_worker")
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ end
 function commands.submit(args)
   local job_id, policy = args.job_id, args.policy
   local key_name, class = policy.key_name, args.priority == 'batch' and BATCH or INTERACTIVE
+  if not is_record_open() then return {'closed'} end
   if get(job_id, 'state') then return {'repeated'} end
   local bound = find_bound(policy.idempotency_key)
   if bound and bound.fingerprint ~= args.fingerprint then return {'reused'} end

@@ -46,6 +46,7 @@ function commands.claim(args)
     return redis.call('ZRANGE', key(keys.queued), 0, 0)[1]
   end
 
+  if not is_record_open() then return false end
   local held = redis.call('HGET', key(keys.held), worker_id)
   if held then return grant(held) end
   local job_id = choose_job()

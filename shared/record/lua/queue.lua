@@ -1,5 +1,17 @@
 -- The queue: the audio in it, and its order. The order is start-time fair queueing over API keys, in two classes.
 
+-- Check the version of the record before work enters or leaves the queue: Redis may have been away when this process
+-- started, or been replaced since. A Redis without any record gets this version; an old one waits for `open_record`.
+local function is_record_open()
+  local root, version = string.match(KEYS[1], '^(.-)(%d+):$')
+  if not root then return true end
+  local found = redis.call('GET', root .. 'version')
+  if found then return found == version end
+  if redis.call('EXISTS', root .. 'sweeps', root .. 'queued', root .. 'running') > 0 then return false end
+  redis.call('SET', root .. 'version', version)
+  return true
+end
+
 local function audio_left_ms(job_id)
   local audio_ms, processed_s = get(job_id, 'audio_ms', 'processed_s')
   return math.max(0, tonumber(audio_ms or 0) - math.floor(tonumber(processed_s or 0) * 1000))

@@ -7,9 +7,9 @@
 function commands.open_record(args)
   local version_key = args.root .. 'version'
   local found = redis.call('GET', version_key)
-  if found then return tonumber(found) end
+  if found then return found end
   local last_ms = redis.call('HGET', args.root .. 'sweeps', 'last_ms')
-  if last_ms and now_ms() - tonumber(last_ms) < 5000 then return 1 end
+  if last_ms and now_ms() - tonumber(last_ms) < 5000 then return '1' end
   for _, old in ipairs(redis.call('KEYS', args.root .. '*')) do
     if string.sub(old, 1, #KEYS[1]) ~= KEYS[1] then
       redis.call('RENAME', old, KEYS[1] .. string.sub(old, #args.root + 1))
@@ -24,5 +24,5 @@ function commands.open_record(args)
     redis.call('DEL', KEYS[1] .. name)
   end
   redis.call('SET', version_key, args.version)
-  return args.version
+  return tostring(args.version)
 end

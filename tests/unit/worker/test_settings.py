@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
+from tests.support.log_lines import capture_log_lines
 from worker.engines.catalog import LanguageChanges
 from worker.settings import WorkerSettings, warn_of_outdated_settings
 
@@ -52,7 +52,7 @@ def test_a_former_boolean_of_language_changes_is_read_with_a_warning(
     monkeypatch.setenv("LANGUAGE_CHANGES", value)
 
     assert WorkerSettings().language_changes is changes
-    with capture_logs() as lines:
+    with capture_log_lines() as lines:
         warn_of_outdated_settings()
     assert [(line["setting"], line["use"]) for line in lines] == [
         (f"LANGUAGE_CHANGES={value}", f"LANGUAGE_CHANGES={changes}")
@@ -82,7 +82,7 @@ def test_a_former_name_is_read_with_a_warning(
     monkeypatch.setenv(former, "7")
 
     assert getattr(WorkerSettings(), present.lower()) == 7
-    with capture_logs() as lines:
+    with capture_log_lines() as lines:
         warn_of_outdated_settings()
     assert lines == [{"event": "setting_outdated", "log_level": "warning", "setting": former, "use": present}]
 
@@ -99,6 +99,6 @@ def test_the_present_name_wins_over_the_former(
 def test_the_present_name_needs_no_warning(monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]) -> None:
     monkeypatch.setenv(names[1], "8")
 
-    with capture_logs() as lines:
+    with capture_log_lines() as lines:
         warn_of_outdated_settings()
     assert lines == []

@@ -86,6 +86,7 @@ def test_an_address_in_the_internet_is_public(address: str) -> None:
         ("//example.com/a.wav", Refusal.SCHEME),
         ("a.wav", Refusal.SCHEME),
         ("http://", Refusal.MALFORMED),
+        ("http://xn--/", Refusal.MALFORMED),
         ("http:///a.wav", Refusal.MALFORMED),
         ("http://example.com:99999/", Refusal.MALFORMED),
         ("http://[::1/", Refusal.MALFORMED),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from shared.jobs import (
     Checkpoint,
@@ -17,6 +16,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.record.scripts import ScriptRunner
+from tests.support.log_lines import capture_log_lines
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
 
@@ -39,7 +39,7 @@ class FakeRunner:
 def log_of(write: Write, outcome: str) -> list[dict[str, Any]]:
     """Return the log lines of a write that the record answers with `outcome`, without level and job."""
     runner = cast(ScriptRunner, FakeRunner(outcome))
-    with capture_logs() as lines:
+    with capture_log_lines() as lines:
         write(JobRecorder(runner, ClaimState(CLAIM), job_ttl_s=60, batch_turn_s=0))
     assert all(line["job_id"] == "a" for line in lines)
     return [
