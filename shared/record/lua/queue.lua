@@ -3,7 +3,7 @@
 -- Check the version of the record before work enters or leaves the queue: Redis may have been away when this process
 -- started, or been replaced since. A Redis without any record gets this version; an old one waits for `open_record`.
 local function is_record_open()
-  local root, version = string.match(KEYS[1], '^(.-)(%d+):$')
+  local root, version = string.match(KEYS[1], '^(.+:)(%d+):$')
   if not root then return true end
   local found = redis.call('GET', root .. 'version')
   if found then return found == version end
