@@ -1,1 +1,1 @@
-"""The HTTP front: stores uploads, enqueues jobs, tells clients how they go. CPU only."""
+"""The HTTP front: stores uploads, enqueues jobs and answers clients. CPU only."""

@@ -1,4 +1,4 @@
-"""`python -m api`: run the api in the foreground until it is told to stop."""
+"""`python -m api`: run the api in the foreground until SIGTERM or SIGINT."""
 
 import contextlib
 import gc
@@ -10,12 +10,12 @@ from shared.logs import configure_logging
 from shared.record.version import exit_on_other_version
 
 # The oldest generation is collected a hundred times less often than by default: with 5,000 listeners one such
-# collection stops the process for seconds, and what it would find are few cycles.
+# collection stops the process for seconds and finds few cycles.
 GC_THRESHOLDS = (700, 10, 1_000)
 
 
 def main() -> None:
-    """Serve HTTP; SIGTERM and SIGINT stop it."""
+    """Serve HTTP."""
     settings = ApiSettings()
     configure_logging(settings.log_level)
     exit_on_other_version(settings.redis_url)

@@ -21,7 +21,7 @@ class StreamSlots:
     def take(self, state: RequestState) -> None:
         """Take a slot for a request, unless it holds one.
 
-        Call this as soon as it is known that the request asks for a stream: before its upload has arrived.
+        Call this as soon as the form shows that the request wants a stream, before its upload has arrived.
 
         Raises:
             TooManyStreams: no slot is left, in all or for the API key of the request.

@@ -46,7 +46,7 @@ class UrlRefused(InvalidRequest):
     def __init__(self, reason: Refusal, *, param: str) -> None:
         super().__init__(f"The {param} cannot be used: {_REFUSED[reason]}.", param=param)
         self.reason = reason
-        """The reason for logs; it says more than the message."""
+        """The reason for logs, with more detail than the message."""
 
 
 class UrlUnreachable(InvalidRequest):

@@ -64,7 +64,7 @@ class StopSignals:
 
 
 class Supervisor:
-    """The parts at work until a signal or a failure ends them; create it inside a running event loop.
+    """The running parts, until a signal or a failure ends them. Create it inside an event loop.
 
     `redis` is None if a running Redis is used. `parts` are in the order of the start. All stop in the reverse
     order: the api first, so that no request lacks a worker, and Redis last, because all others use it.
