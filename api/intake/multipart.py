@@ -35,7 +35,7 @@ _FILE_IS_TEXT = (
 
 
 class MultipartReader:
-    """A reader of one form: `feed` it the body as it arrives, then call `finish`.
+    """A reader of one form. Call `feed` with the body as it arrives, then `finish`.
 
     `fields` are the text fields, each with all its values. `filename` is None until the file has begun.
     Starlette's form parser would write the file twice: to a temporary file, then to the upload store.
