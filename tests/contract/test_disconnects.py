@@ -184,7 +184,10 @@ def test_a_stream_that_may_not_resume_is_cancelled_at_once(
     serve_with: ServeWith, open_client: OpenClient, redis_url: str
 ) -> None:
     api = open_client(serve_with(stream_resume_s=0).url)
-    with HeldWorker(redis_url):
+    record = connect(redis_url)
+    with HeldWorker(redis_url) as worker:
         with connect_sse(api, "POST", STREAM_URL, files=FILES) as source:
             job_url = f"/v1/jobs/{next(source.iter_sse()).json()['id']}"
-        wait_for(lambda: read_listener_lease(redis_url, id_of(job_url)) is None, what="the cancel")
+            beat = beat_claim(worker.wait_for_claim(), lease_s=LEASE_S)
+        wait_for(lambda: record.run(beat) is Directive.CANCEL, what="the cancel")
+        assert read_listener_lease(redis_url, id_of(job_url)) is not None, "the lease expired first"

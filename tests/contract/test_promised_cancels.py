@@ -26,6 +26,7 @@ from shared.record.readings import LOG_START, read_job, read_log
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import Sweeper, list_discarded_uploads
 from shared.settings import SharedSettings
+from tests.support.redis_fixture import RedisServer
 
 TTL_S = 60.0
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -120,9 +121,10 @@ def test_its_idempotency_key_is_free_for_a_new_job(runner: ScriptRunner, end: En
 
 
 @endings
-def test_a_sweeper_deletes_its_audio(redis_url: str, tmp_path: Path, end: Ending) -> None:
-    runner = connect(redis_url)
-    settings = SharedSettings(redis_url=redis_url, data_dir=tmp_path)
+def test_a_sweeper_deletes_its_audio(mortal_redis: RedisServer, tmp_path: Path, end: Ending) -> None:
+    # On a server of its own: the sweeper of an api that other tests share would take the job from this one.
+    runner = connect(mortal_redis.url)
+    settings = SharedSettings(redis_url=mortal_redis.url, data_dir=tmp_path)
     settings.uploads_dir.mkdir()
     for name in ("1", "2"):
         (settings.uploads_dir / name).write_bytes(b"sound")
@@ -131,6 +133,6 @@ def test_a_sweeper_deletes_its_audio(redis_url: str, tmp_path: Path, end: Ending
     runner.run(transitions.cancel_job("1", ttl_s=TTL_S))
     end(runner, claimed)
     submit(runner, "2")
-    Sweeper(runner, create_celery(redis_url), settings).sweep()
+    Sweeper(runner, create_celery(mortal_redis.url), settings).sweep()
     assert [path.name for path in settings.uploads_dir.iterdir()] == ["2"]
     assert runner.run(list_discarded_uploads()) == []
