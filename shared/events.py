@@ -104,11 +104,6 @@ AnyEvent = (
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-def encode_event(event: Event) -> bytes:
-    """Return the event as one line of JSON."""
-    return msgspec.json.encode(event)
-
-
 def decode_event(raw: bytes) -> AnyEvent:
     """Return the event in `raw`.
 

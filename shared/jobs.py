@@ -132,19 +132,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
     language: str | None = None
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """A worker's right to a job until its lease ends. `claim_no` is the fence: each later call carries it.
+class Claim(NewJob, frozen=True, kw_only=True):
+    """A job that a worker holds until its lease ends. `claim_no` is the fence: each later call carries it.
 
     `inference_ms` is the time of inference under earlier claims.
     """
 
-    job_id: str
     claim_no: int
     attempt: int
-    endpoint: Endpoint
-    priority: Priority
-    upload: Upload
-    request: TranscriptionRequest
     checkpoint: Checkpoint
     inference_ms: int = 0
 
@@ -176,8 +171,8 @@ class DeliveryAttempt(msgspec.Struct, frozen=True):
     outcome: DeliveryOutcome
 
 
-class Job(msgspec.Struct, frozen=True):
-    """The current state of a job. Times are milliseconds of the Redis server's clock since the epoch.
+class Job(NewJob, frozen=True, kw_only=True):
+    """A job in its current state. Times are milliseconds since the epoch by the Redis server's clock.
 
     `engine` and `model` are those of the last worker that claimed it; None before the first claim.
     `token_counts` is the sum over all windows so far; None if a window has no counts, or there is no window.
@@ -186,12 +181,7 @@ class Job(msgspec.Struct, frozen=True):
     `inference_ms` is the time of inference so far.
     """
 
-    job_id: str
     state: JobState
-    endpoint: Endpoint
-    priority: Priority
-    upload: Upload
-    request: TranscriptionRequest
     created_ms: int
     attempt: int = 1
     started_ms: int | None = None
@@ -209,21 +199,6 @@ class Job(msgspec.Struct, frozen=True):
     eta_s: float | None = None
     model_state: ModelState | None = None
     inference_ms: int = 0
-    metadata: dict[str, Any] | None = None
-
-
-def queued_job(new_job: NewJob, *, created_ms: int) -> Job:
-    """Return the queued job that `new_job` becomes, without its place in the queue."""
-    return Job(
-        job_id=new_job.job_id,
-        state=JobState.QUEUED,
-        endpoint=new_job.endpoint,
-        priority=new_job.priority,
-        upload=new_job.upload,
-        request=new_job.request,
-        created_ms=created_ms,
-        metadata=new_job.metadata,
-    )
 
 
 class Directive(StrEnum):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -29,7 +30,7 @@ from api.schemas.jobs import JobBody
 from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.waiting import check_success
 from shared.errors import InvalidRequest, QueueUnavailable
-from shared.jobs import Endpoint, Job, JobState, WordTimestamps, queued_job
+from shared.jobs import Endpoint, Job, JobState, WordTimestamps
 from shared.record.readings import find_job
 from shared.record.transitions import cancel_job, delete_job
 
@@ -139,7 +140,8 @@ async def _read_submitted(services: Services, accepted: Accepted) -> Job:
     try:
         found = await ask_promptly(services.runner, find_job(accepted.job.job_id, owner=None))
     except QueueUnavailable:
-        return queued_job(accepted.job, created_ms=round(time.time() * 1_000))
+        submitted = msgspec.structs.asdict(accepted.job)
+        return Job(**submitted, state=JobState.QUEUED, created_ms=round(time.time() * 1_000))
     return require_found(accepted.job.job_id, found)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.events import AnyEvent, Queued, decode_event
-from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob, queued_job
+from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob
 from shared.record.backlog import Backlog
 from shared.record.scripts import ScriptCall
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
@@ -164,9 +164,10 @@ def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None)
         backlog = None
     processed_s = float(fields["processed_s"])
     left_ms = max(0, int(fields["audio_ms"]) - int(processed_s * 1000))
-    return msgspec.structs.replace(
-        queued_job(new_job, created_ms=int(fields["created_ms"])),
+    return Job(
+        **msgspec.structs.asdict(new_job),
         state=state,
+        created_ms=int(fields["created_ms"]),
         attempt=1 + int(fields["worker_losses"]) + int(fields["engine_crashes"]),
         started_ms=int(fields["started_ms"]) if "started_ms" in fields else None,
         finished_ms=int(fields["finished_ms"]) if "finished_ms" in fields else None,

@@ -206,13 +206,9 @@ def _parse_claim(reply: Any) -> Claim | None:
     claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
     new_job = msgspec.json.decode(new_job_json, type=NewJob)
     return Claim(
-        job_id=new_job.job_id,
+        **msgspec.structs.asdict(new_job),
         claim_no=claim_no,
         attempt=attempt,
-        endpoint=new_job.endpoint,
-        priority=new_job.priority,
-        upload=new_job.upload,
-        request=new_job.request,
         checkpoint=Checkpoint(
             windows=windows,
             resume_sample=resume_sample,

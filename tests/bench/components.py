@@ -108,7 +108,14 @@ class Components:
     def _claim(self) -> Claim:
         upload = Upload("clip", "clip.wav", len(self._file), "", len(self._samples) / SAMPLE_RATE_HZ)
         return Claim(
-            "a", 1, 1, Endpoint.SYNC, Priority.INTERACTIVE, upload, TranscriptionRequest(), Checkpoint()
+            "a",
+            Endpoint.SYNC,
+            Priority.INTERACTIVE,
+            upload,
+            TranscriptionRequest(),
+            claim_no=1,
+            attempt=1,
+            checkpoint=Checkpoint(),
         )
 
 

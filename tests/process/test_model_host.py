@@ -18,7 +18,16 @@ from worker.model.host import ModelHost, ModelProcessDied, make_order
 
 STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
-CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim(
+    "a",
+    Endpoint.SYNC,
+    Priority.BATCH,
+    UPLOAD,
+    TranscriptionRequest(),
+    claim_no=1,
+    attempt=1,
+    checkpoint=Checkpoint(),
+)
 
 MakeHost = Callable[[str], ModelHost]
 

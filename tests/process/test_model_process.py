@@ -30,7 +30,9 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModelHost]
 def make_claim(context: str | None = None) -> Claim:
     upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=WINDOWS)
     request = TranscriptionRequest(context=context)
-    return Claim("a", 1, 1, Endpoint.JOBS, Priority.BATCH, upload, request, Checkpoint())
+    return Claim(
+        "a", Endpoint.JOBS, Priority.BATCH, upload, request, claim_no=1, attempt=1, checkpoint=Checkpoint()
+    )
 
 
 def begin(host: ModelHost, claim: Claim) -> None:

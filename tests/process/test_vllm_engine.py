@@ -20,7 +20,16 @@ from worker.model.host import ModelHost, ModelProcessDied
 
 DRIVER = Path(__file__).with_name("vllm_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=5.0)
-CLAIM = Claim("a", 1, 1, Endpoint.STREAM, Priority.INTERACTIVE, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim(
+    "a",
+    Endpoint.STREAM,
+    Priority.INTERACTIVE,
+    UPLOAD,
+    TranscriptionRequest(),
+    claim_no=1,
+    attempt=1,
+    checkpoint=Checkpoint(),
+)
 
 MakeHost = Callable[..., ModelHost]
 

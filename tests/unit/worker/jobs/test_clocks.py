@@ -33,7 +33,16 @@ def clocks(time: Time) -> JobClocks:
 
 def make_claim(endpoint: Endpoint, duration_s: float) -> Claim:
     upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=duration_s)
-    return Claim("a", 1, 1, endpoint, Priority.BATCH, upload, TranscriptionRequest(), Checkpoint())
+    return Claim(
+        "a",
+        endpoint,
+        Priority.BATCH,
+        upload,
+        TranscriptionRequest(),
+        claim_no=1,
+        attempt=1,
+        checkpoint=Checkpoint(),
+    )
 
 
 def test_loading_does_not_count_as_inference_whenever_it_happens(time: Time, clocks: JobClocks) -> None:

@@ -9,7 +9,16 @@ from worker.jobs.clocks import ClockLimits, JobClocks
 from worker.jobs.stop_rules import ClaimState, StopReason, StopRules
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
-CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim(
+    "a",
+    Endpoint.SYNC,
+    Priority.BATCH,
+    UPLOAD,
+    TranscriptionRequest(),
+    claim_no=1,
+    attempt=1,
+    checkpoint=Checkpoint(),
+)
 
 
 class Situation:

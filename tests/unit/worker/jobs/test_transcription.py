@@ -33,7 +33,16 @@ from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
-CLAIM = Claim("a", 1, 1, Endpoint.SYNC, Priority.BATCH, UPLOAD, TranscriptionRequest(), Checkpoint())
+CLAIM = Claim(
+    "a",
+    Endpoint.SYNC,
+    Priority.BATCH,
+    UPLOAD,
+    TranscriptionRequest(),
+    claim_no=1,
+    attempt=1,
+    checkpoint=Checkpoint(),
+)
 
 
 class FakeRecorder:
