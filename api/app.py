@@ -31,7 +31,6 @@ from api.streams.event_hub import EventHub
 from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from api.streams.waiting import JobWaiting
-from api.upload_sweeper import UploadSweeper
 from api.webhooks.deliverer import open_deliverer
 from shared.broker import create_celery
 from shared.media.client import create_media_service
@@ -103,8 +102,7 @@ class _Parts:
         self._celery = create_celery(settings.redis_url)
         self._uploads = UploadStore(settings.uploads_dir)
         self._media = create_media_service(settings)
-        self._job_sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
-        self._upload_sweeper = UploadSweeper(self._runner, self._uploads, upload_ttl_s=settings.upload_ttl_s)
+        self._sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
         self._fetcher = open_audio_fetcher(settings)
         self.hub = EventHub(settings.redis_url)
         self._leases = ListenerLeases(self.hub, self._runner, job_ttl_s=settings.job_ttl_s)
@@ -132,7 +130,7 @@ class _Parts:
             follower=follower,
             waiting=JobWaiting(follower, reader, self._leases, sync_wait_s=settings.sync_wait_s),
             leases=self._leases,
-            sweeper=self._job_sweeper,
+            sweeper=self._sweeper,
             slots=slots,
             tokens=StreamTokens(reader, runner, ttl_s=settings.stream_token_ttl_s),
             rendering=RenderingThreads(),
@@ -143,8 +141,8 @@ class _Parts:
         """Start the parts, and stop them at the end of the process."""
         self._uploads.prepare()
         await asyncio.to_thread(self._media.start)
-        self._job_sweeper.start()
-        lasting = (self.hub, self._upload_sweeper, self._leases, self._deliverer)
+        self._sweeper.start()
+        lasting = (self.hub, self._leases, self._deliverer)
         tasks = [asyncio.create_task(part.run()) for part in lasting]
         try:
             yield
@@ -154,7 +152,7 @@ class _Parts:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._deliverer.finish(grace_s=min(DELIVERY_GRACE_S, self._settings.drain_s))
-            await asyncio.to_thread(self._job_sweeper.stop)
+            await asyncio.to_thread(self._sweeper.stop)
             await asyncio.to_thread(self._media.stop)
             await self._connection.aclose()
             if self._fetcher:

@@ -65,7 +65,8 @@ class UploadStore:
 
     def _find_older_than(self, age_s: float) -> Iterator[Path]:
         limit = time.time() - age_s
-        for path in self._folder.iterdir():
+        # A worker may look before the first api has created the folder.
+        for path in self._folder.iterdir() if self._folder.exists() else ():
             # Other processes finish and delete files meanwhile.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime <= limit:

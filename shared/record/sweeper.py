@@ -1,9 +1,10 @@
-"""The sweeper: ends expired leases and waits, deletes audio of cancelled jobs and replaces lost tickets.
+"""The sweeper: ends expired leases and waits, deletes audio that no job needs and replaces lost tickets.
 
 One sweeper runs in every api and every worker process. None leads, since each step is one atomic script.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -13,6 +14,7 @@ from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
 from shared.record.keys import Key
 from shared.record.listeners import cancel_unattended
+from shared.record.readings import read_job
 from shared.record.scripts import PlainCall, ScriptRunner, parse_ids
 from shared.record.transitions import expire_queued, forget_jobs, sweep_expired_leases
 from shared.record.version import RecordVersionMismatch, check_version
@@ -21,6 +23,15 @@ from shared.upload_store import UploadStore
 
 SWEEP_INTERVAL_S = 1.0
 
+SLOW_INTERVAL_S = 60.0
+"""Seconds between two deletions of old uploads, and between two log lines about another record version."""
+
+SETTLED_S = 600.0
+"""The job of a younger upload may not exist yet, since its request is still on its way in."""
+
+UNFINISHED_S = 3_600.0
+"""An unfinished upload without a write for so long is left over from an api that was killed."""
+
 MAX_DISCARDED = 1000
 """The number of discarded uploads that one call lists."""
 
@@ -28,7 +39,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Sweeps each second on a thread of its own, from `start` to `stop`."""
+    """Sweeps each second, and old uploads each minute, on a thread of its own from `start` to `stop`."""
 
     def __init__(self, runner: ScriptRunner, celery: Celery, settings: SharedSettings) -> None:
         self._runner = runner
@@ -85,14 +96,38 @@ class Sweeper:
                     _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
             self._runner.run(forget_discarded_uploads(discarded))
 
+    def delete_old_uploads(self) -> None:
+        """Delete each upload past its TTL whose job is gone or final, and what never became one.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+            OSError: the folder of uploads cannot be read.
+        """
+        ttl_s = self._settings.upload_ttl_s
+        self._uploads.remove_unfinished(UNFINISHED_S)
+        settled = set(self._uploads.list_older_than(max(ttl_s, SETTLED_S)))
+        for name in self._uploads.list_older_than(ttl_s):
+            job = self._runner.run(read_job(name))
+            if name in settled if job is None else job.state.is_final:
+                self._uploads.delete(name)
+                _logger.info("upload_deleted", job_id=name)
+
     def _sweep_until_stopped(self) -> None:
+        uploads_due_s = time.monotonic() + SLOW_INTERVAL_S
+        mismatch_due_s = 0.0
         while not self._stopped.wait(SWEEP_INTERVAL_S):
+            now_s = time.monotonic()
             try:
                 self.sweep()
+                if now_s >= uploads_due_s:
+                    uploads_due_s = now_s + SLOW_INTERVAL_S
+                    self.delete_old_uploads()
             except QueueUnavailable:
                 _logger.warning("sweep_skipped", reason="the queue does not answer")
             except RecordVersionMismatch as error:
-                _logger.critical("record_version_mismatch", reason=str(error))
+                if now_s >= mismatch_due_s:
+                    mismatch_due_s = now_s + SLOW_INTERVAL_S
+                    _logger.critical("record_version_mismatch", reason=str(error))
             except Exception:  # border of the thread: without sweeps no lease expires
                 _logger.exception("sweep_failed")
 

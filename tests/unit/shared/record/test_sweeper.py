@@ -2,27 +2,41 @@
 
 import threading
 
+from structlog.testing import capture_logs
+
 from shared.broker import create_celery
 from shared.record.connection import connect
 from shared.record.sweeper import Sweeper
+from shared.record.version import RecordVersionMismatch
 from shared.settings import SharedSettings
 
 
 class BreakingSweeper(Sweeper):
-    """Counts its sweeps, each of which breaks."""
+    """Counts its sweeps, each of which raises the error."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, error: Exception) -> None:
         super().__init__(connect(redis_url), create_celery(redis_url), SharedSettings(redis_url=redis_url))
         self.sweeps = threading.Semaphore(0)
+        self._error = error
 
     def sweep(self) -> None:
         self.sweeps.release()
-        raise RuntimeError
+        raise self._error
+
+
+def sweep_some_times(redis_url: str, error: Exception) -> None:
+    sweeper = BreakingSweeper(redis_url, error)
+    sweeper.start()
+    for _ in range(3):
+        assert sweeper.sweeps.acquire(timeout=30)
+    sweeper.stop()
 
 
 def test_an_error_that_nobody_foresaw_costs_one_sweep(redis_url: str) -> None:
-    sweeper = BreakingSweeper(redis_url)
-    sweeper.start()
-    for _ in range(2):
-        assert sweeper.sweeps.acquire(timeout=30)
-    sweeper.stop()
+    sweep_some_times(redis_url, RuntimeError())
+
+
+def test_another_record_version_is_not_reported_by_each_sweep(redis_url: str) -> None:
+    with capture_logs() as lines:
+        sweep_some_times(redis_url, RecordVersionMismatch(1))
+    assert [line["event"] for line in lines] == ["record_version_mismatch"]
