@@ -91,6 +91,20 @@ class TokenCounts(msgspec.Struct, frozen=True):
     output: int = 0
 
 
+class FinishedWindow(msgspec.Struct, frozen=True):
+    """The transcript of one window; its job resumes at `resume_sample` (16 kHz) of the upload.
+
+    Without `is_complete`, speech may be missing from it. Without `token_counts`, they are unknown.
+    """
+
+    window: int
+    resume_sample: int
+    segments: tuple[Segment, ...]
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True
+    token_counts: TokenCounts | None = None
+
+
 def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:
     """Return the sum of `counts`; None if one of them is unknown, or there are none."""
     total = None

@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.events import Event, Partial, Progress
 from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
 from shared.record.readings import Absence, parse_found
 from shared.record.scripts import ScriptCall, parse_ids, to_json, to_ms
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+from shared.transcripts import FinishedWindow, Segment
 
 MAX_WORKER_LOSSES = 3
 """The number of lost workers at which a job fails."""
@@ -58,39 +59,25 @@ def emit_event(claim: Claim, event: Event, *, published_partials: int | None = N
     return ScriptCall("emit", arguments, _parse_directive)
 
 
-class FinishedWindow(msgspec.Struct, frozen=True):
-    """A finished window; the job resumes at `resume_sample` (16 kHz) of the upload.
-
-    Without `is_complete`, speech may be missing from its text. `inference_ms` is the inference time of the
-    job so far, under all claims; `token_counts` are those of the window.
-    """
-
-    window: int
-    resume_sample: int
-    progress: Progress
-    segments: tuple[Segment, ...]
-    warnings: tuple[TranscriptWarning, ...] = ()
-    is_complete: bool = True
-    inference_ms: int = 0
-    token_counts: TokenCounts | None = None
-
-
 def finish_window(
-    claim: Claim, finished: FinishedWindow, *, batch_turn_s: float = 0.0
+    claim: Claim, finished: FinishedWindow, *, inference_ms: int = 0, batch_turn_s: float = 0.0
 ) -> ScriptCall[Directive]:
     """Set the checkpoint after a window and replace its partials by its segments. Safe to repeat.
 
+    `inference_ms` is the inference time of the job so far, under all claims.
     Only this call may return the directive to yield. A batch job yields if more interactive
     jobs wait than workers are idle. After `batch_turn_s` seconds of its audio (0: never), if no worker is
     idle, it also yields to a batch job of another key that has had less.
     """
+    processed_s = finished.resume_sample / SAMPLE_RATE_HZ
     arguments = {
         **_fence(claim),
         **msgspec.structs.asdict(finished),
-        "processed_s": finished.progress.processed_s,
-        "progress": to_json(finished.progress),
+        "processed_s": processed_s,
+        "progress": to_json(Progress(processed_s, claim.upload.duration_s)),
         "segments": [to_json(segment) for segment in finished.segments],
         "warnings": [to_json(warning) for warning in finished.warnings],
+        "inference_ms": inference_ms,
         "batch_turn_s": batch_turn_s,
     }
     return ScriptCall("finish_window", arguments, _parse_directive)

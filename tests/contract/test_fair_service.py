@@ -7,7 +7,6 @@ import pytest
 import redis
 
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
-from shared.events import Progress
 from shared.jobs import (
     Claim,
     Directive,
@@ -25,8 +24,8 @@ from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
+from shared.transcripts import FinishedWindow
 
 TTL_S = 60.0
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset(), context=False, streaming=False)
@@ -66,9 +65,9 @@ class Queue:
         turn_s: float = 0.0,
         used_ms: int = 0,
     ) -> Directive:
-        progress = Progress(processed_s, claim.upload.duration_s)
-        finished = FinishedWindow(window, 16_000, progress, (), inference_ms=used_ms)
-        return self.run(transitions.finish_window(claim, finished, batch_turn_s=turn_s))
+        finished = FinishedWindow(window, round(processed_s * 16_000), ())
+        call = transitions.finish_window(claim, finished, inference_ms=used_ms, batch_turn_s=turn_s)
+        return self.run(call)
 
     def serve(self, count: int) -> list[str]:
         """Do so many jobs, one window each, and answer which, in order."""

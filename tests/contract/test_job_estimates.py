@@ -3,14 +3,14 @@
 import msgspec
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.events import Progress, Queued
+from shared.events import Queued
 from shared.jobs import Claim, Endpoint, Job, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.readings import LOG_START, list_jobs, read_job, read_log
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker, retire_worker
+from shared.transcripts import FinishedWindow
 from tests.support.scripted_worker import CAPABILITIES
 
 PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")
@@ -34,8 +34,8 @@ def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
 
 
 def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
-    progress = Progress(processed_s, 100.0)
-    runner.run(transitions.finish_window(claimed, FinishedWindow(0, 1, progress, (), inference_ms=took_ms)))
+    finished = FinishedWindow(0, round(processed_s * 16_000), ())
+    runner.run(transitions.finish_window(claimed, finished, inference_ms=took_ms))
 
 
 def measure_speed(runner: ScriptRunner, speed: int) -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.events import Partial, Progress
+from shared.events import Partial
 from shared.jobs import (
     Claim,
     Directive,
@@ -33,8 +33,7 @@ from shared.record.admission import Outcome, submit_job
 from shared.record.listeners import cancel_unattended, renew_listener_leases
 from shared.record.readings import LOG_START, Absence, find_job, list_jobs, read_job, read_log
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
-from shared.transcripts import Segment
+from shared.transcripts import FinishedWindow, Segment
 from tests.support.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
 
 TTL_S = 600.0
@@ -311,10 +310,11 @@ class RecordMachine(RuleBasedStateMachine):
             self._promised.add(job_id)
 
     def _finish_window(self, claim: Claim, window: int, *, turn_s: float, took_ms: int) -> None:
-        progress = Progress((window + 1) * WINDOW_AUDIO_S, 100.0)
         segments = (Segment(0.0, 1.0, str(window), "en"),)
-        finished = FinishedWindow(window, window + 1, progress, segments, inference_ms=took_ms)
-        answer = self._run(transitions.finish_window(claim, finished, batch_turn_s=turn_s))
+        finished = FinishedWindow(window, round((window + 1) * WINDOW_AUDIO_S * 16_000), segments)
+        answer = self._run(
+            transitions.finish_window(claim, finished, inference_ms=took_ms, batch_turn_s=turn_s)
+        )
         assert answer is self._model.finish_window(_of(claim), window, turn_s=turn_s, inference_ms=took_ms)
 
     def _place_of(self, job_id: str) -> tuple[int, int, int]:

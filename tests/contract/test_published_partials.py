@@ -14,8 +14,7 @@ from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.readings import LOG_START, read_log
 from shared.record.scripts import ScriptCall, ScriptRunner
-from shared.record.transitions import FinishedWindow
-from shared.transcripts import Segment
+from shared.transcripts import FinishedWindow, Segment
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
 
@@ -68,7 +67,7 @@ def read_partials(runner: ScriptRunner) -> list[Partial]:
 def finish(window: int, text: str) -> FinishedWindow:
     end_s = float(window + 1)
     segment = Segment(end_s - 1, end_s, text, "en")
-    return FinishedWindow(window, int(end_s * 16_000), Progress(end_s, 9.0), (segment,))
+    return FinishedWindow(window, int(end_s * 16_000), (segment,))
 
 
 def test_what_could_not_be_told_comes_with_the_next_partial(runner: ScriptRunner, claim: Claim) -> None:
@@ -93,7 +92,7 @@ def test_what_could_not_be_told_of_a_window_ends_with_it(runner: ScriptRunner, c
     recorder = record_with(runner, claim, "answered", "unanswered", "lost", "unanswered", "answered")
     for delta in ("one", " two", " three"):
         recorder.emit(Partial(0, delta))
-    recorder.store_window(finish(0, "one two three"))
+    recorder.store_window(finish(0, "one two three"), inference_ms=0)
     recorder.emit(Partial(1, "four"))
     recorder.emit(Partial(1, " five"))
     assert [type(event) for event in read_events(runner)[2:]] == [SegmentDone, Progress, Partial, Partial]

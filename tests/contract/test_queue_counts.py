@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import QueueFull
-from shared.events import Progress
 from shared.jobs import (
     Claim,
     Endpoint,
@@ -25,7 +24,7 @@ from shared.record import transitions
 from shared.record.admission import check_admission, make_policy, submit_job
 from shared.record.readings import find_job, read_job
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
+from shared.transcripts import FinishedWindow
 from tests.support.redis_fixture import RedisServer
 
 KEYS = ("", "lab", "shop")
@@ -60,10 +59,9 @@ class Queue:
 
     def finish_window(self, worker: str, share: float) -> None:
         if claim := self._claims.get(worker):
-            duration_s = claim.upload.duration_s
-            progress = Progress(processed_s=duration_s * share, duration_s=duration_s)
-            finished = FinishedWindow(claim.checkpoint.windows, 0, progress, (), inference_ms=100)
-            self._runner.run(transitions.finish_window(claim, finished))
+            resume_sample = round(claim.upload.duration_s * share * 16_000)
+            finished = FinishedWindow(claim.checkpoint.windows, resume_sample, ())
+            self._runner.run(transitions.finish_window(claim, finished, inference_ms=100))
 
     def end_claim(self, worker: str, end: str) -> None:
         if not (claim := self._claims.pop(worker, None)):

@@ -41,7 +41,7 @@ from shared.record.admission import Outcome, submit_job
 from shared.record.readings import LOG_START, Absence, read_job, read_log
 from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptRunner
 from shared.record.sweeper import needs_ticket
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word
+from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 
 Answer = TypeVar("Answer")
 
@@ -113,9 +113,9 @@ def events_of(run: Run, job_id: str) -> list[Event]:
     return [logged.event for logged in page.events]
 
 
-def first_window(text: str = "hello") -> transitions.FinishedWindow:
+def first_window(text: str = "hello") -> FinishedWindow:
     segment = Segment(0.0, 1.0, text, "en")
-    return transitions.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (segment,), (WARNING,))
+    return FinishedWindow(0, 16_000, (segment,), (WARNING,))
 
 
 def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None:
@@ -178,14 +178,12 @@ def test_a_window_finished_twice_is_kept_once(run: Run) -> None:
 
 def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(run: Run) -> None:
     submit(run, "a")
-    incomplete = transitions.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (), (WARNING,), is_complete=False)
+    incomplete = FinishedWindow(0, 16_000, (), (WARNING,), is_complete=False)
     for _ in range(2):
         run(transitions.finish_window(claim(run), incomplete))
     run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
     held = claim(run, "w2")
-    run(
-        transitions.finish_window(held, transitions.FinishedWindow(1, 32_000, Progress(2.0, 3.0), (SEGMENT,)))
-    )
+    run(transitions.finish_window(held, FinishedWindow(1, 32_000, (SEGMENT,))))
     run(transitions.finish_succeeded(held, ttl_s=TTL_S))
     job = read(run, "a")
     assert not job.is_complete
@@ -215,9 +213,7 @@ def test_a_window_without_counts_leaves_the_job_without(run: Run, uncounted: int
 
 
 def finish_counted(run: Run, held: Claim, window: int, counts: TokenCounts | None) -> None:
-    finished = transitions.FinishedWindow(
-        window, 16_000 * (window + 1), Progress(window + 1.0, 3.0), (SEGMENT,), token_counts=counts
-    )
+    finished = FinishedWindow(window, 16_000 * (window + 1), (SEGMENT,), token_counts=counts)
     run(transitions.finish_window(held, finished))
 
 
@@ -234,13 +230,13 @@ def test_a_job_names_the_engine_of_its_last_claim(run: Run) -> None:
 
 def test_text_kept_from_another_engine_is_warned_of_with_its_time(run: Run) -> None:
     submit(run, "a")
-    clean = transitions.FinishedWindow(0, 16_000, Progress(1.0, 3.0), (SEGMENT,))
+    clean = FinishedWindow(0, 16_000, (SEGMENT,))
     held = claim(run, "w1", engine="whisper", model="base")
     run(transitions.finish_window(held, clean))
     for worker, model in (("w2", "base"), ("w3", "large"), ("w4", "small")):
         run(transitions.yield_job(held, reason="test"))
         held = claim(run, worker, engine="whisper", model=model)
-    run(transitions.finish_window(held, transitions.FinishedWindow(1, 40_000, Progress(2.5, 3.0), ())))
+    run(transitions.finish_window(held, FinishedWindow(1, 40_000, ())))
     run(transitions.yield_job(held, reason="test"))
     claim(run, "w5", engine="qwen3", model="small")
     claim(run, "w5", engine="qwen3", model="small")
@@ -253,7 +249,7 @@ def test_text_kept_from_another_engine_is_warned_of_with_its_time(run: Run) -> N
 
 def test_segments_come_back_as_they_were_written(run: Run) -> None:
     submit(run, "a")
-    finished = transitions.FinishedWindow(0, 24_000, Progress(1.5, 3.0), (SEGMENT,))
+    finished = FinishedWindow(0, 24_000, (SEGMENT,))
     run(transitions.finish_window(claim(run), finished))
     assert read(run, "a").segments == (SEGMENT,)
     assert SegmentDone(segment=SEGMENT) in events_of(run, "a")

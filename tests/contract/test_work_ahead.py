@@ -3,14 +3,13 @@
 import pytest
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.events import Progress
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import AdmissionForecast, check_admission, make_policy, submit_job
 from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
+from shared.transcripts import FinishedWindow
 from tests.support.scripted_worker import CAPABILITIES
 
 
@@ -63,8 +62,8 @@ def test_neither_batch_nor_what_runs_is_ahead(runner: ScriptRunner) -> None:
 def test_one_that_was_begun_before_counts_for_what_is_left_of_it(runner: ScriptRunner) -> None:
     submit(runner, "1")
     claimed = claim(runner)
-    window = FinishedWindow(0, 1, Progress(4.0, 10.0), (), inference_ms=1_000)
-    runner.run(transitions.finish_window(claimed, window))
+    window = FinishedWindow(0, 64_000, ())
+    runner.run(transitions.finish_window(claimed, window, inference_ms=1_000))
     runner.run(transitions.yield_job(claimed, reason="yielded"))
     assert ahead_s(runner) == 6.0
 
@@ -93,8 +92,8 @@ def test_workers_share_what_is_ahead_at_their_speed(runner: ScriptRunner) -> Non
     claimed = claim(runner)
     submit(runner, "1", "2", "3")
     assert look(runner).wait_s == 30.0  # nobody was measured yet: in real time, by one
-    window = FinishedWindow(0, 1, Progress(10.0, 10.0), (), inference_ms=5_000)
-    runner.run(transitions.finish_window(claimed, window))
+    window = FinishedWindow(0, 160_000, ())
+    runner.run(transitions.finish_window(claimed, window, inference_ms=5_000))
     assert look(runner).wait_s == 15.0
     for worker_id in ("w", "v"):
         presence = WorkerPresence(worker_id, CAPABILITIES, ModelState.READY, "cpu")

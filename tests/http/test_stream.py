@@ -16,9 +16,8 @@ from shared.jobs import Endpoint, Failure, FailureCode
 from shared.record import transitions
 from shared.record.connection import connect
 from shared.record.listeners import RENEWAL_S, choose_lease_s
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
-from shared.transcripts import Segment, TranscriptWarning, WarningCode
+from shared.transcripts import FinishedWindow, Segment, TranscriptWarning, WarningCode
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import pass_lease_time, read_listener_lease
 from tests.support.scripted_worker import CAPABILITIES, LEASE_S, TTL_S, HeldWorker, Script, ScriptedWorker
@@ -161,7 +160,7 @@ class HandWorker:
 
     def finish(self, window: int, segment: Segment) -> None:
         end_sample = round(segment.end_s * 16_000)
-        finished = FinishedWindow(window, end_sample, Progress(segment.end_s, 2.0), (segment,), ())
+        finished = FinishedWindow(window, end_sample, (segment,))
         self._runner.run(transitions.finish_window(self._claim, finished))
 
     def give_back(self) -> None:

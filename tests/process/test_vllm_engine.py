@@ -82,7 +82,7 @@ def test_a_job_is_served_and_unloading_ends_the_whole_group(make_host: MakeHost,
         segment.text
         for report in reports
         if isinstance(report, messages.WindowDecoded)
-        for segment in report.segments
+        for segment in report.finished.segments
     ]
     assert phases == ["importing libraries", "finding weights", "starting vLLM"]
     assert set(texts) == {"As clear as day, and so on to the very end."}

@@ -44,7 +44,8 @@ def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
     partials = [report.partial for report in sent if isinstance(report, PartialDecoded)]
     assert last == JobDecoded(ORDER.run)
     assert len(partials) <= 1 + took_s / PARTIAL_INTERVAL_S
-    for window in windows:
-        assert isinstance(window, WindowDecoded)
+    for report in windows:
+        assert isinstance(report, WindowDecoded)
+        window = report.finished
         told = "".join(partial.delta for partial in partials if partial.window == window.window)
         assert " ".join(segment.text for segment in window.segments).startswith(told)

@@ -9,14 +9,13 @@ from typing import Self
 import pytest
 
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
-from shared.events import Event, Partial, Progress
+from shared.events import Event, Partial
 from shared.jobs import Claim, Directive, Failure
 from shared.record import transitions
 from shared.record.connection import connect
 from shared.record.scripts import ScriptCall
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker, retire_worker
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning
 
 TTL_S = 60.0
 LEASE_S = 30.0
@@ -112,11 +111,9 @@ class ScriptedWorker:
 
     def _window(self, claim: Claim) -> FinishedWindow:
         duration_s = claim.upload.duration_s
-        progress = Progress(processed_s=duration_s, duration_s=duration_s)
         return FinishedWindow(
             window=0,
             resume_sample=round(duration_s * 16_000),
-            progress=progress,
             segments=tuple(self.script.segments),
             warnings=self.script.warnings,
             is_complete=self.script.is_complete,

@@ -8,15 +8,13 @@ import httpx
 import pytest
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.events import Progress
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import connect
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import FinishedWindow
 from shared.record.workers import announce_worker
-from shared.transcripts import TokenCounts, TranscriptWarning, WarningCode
+from shared.transcripts import FinishedWindow, TokenCounts, TranscriptWarning, WarningCode
 from tests.support.audio import make_tones, write_wav
 from tests.support.receiver import SECRET, Receiver, Reply
 from tests.support.record_trace import RecordTrace, Schema, Traced
@@ -123,15 +121,13 @@ def use_rarely(scripts: ScriptRunner) -> None:
     scripts.run(submit_job(shop))
     window = FinishedWindow(
         window=0,
-        resume_sample=1,
-        progress=Progress(10.0, 20.0),
+        resume_sample=160_000,
         segments=(),
         warnings=(TranscriptWarning(WarningCode.TRUNCATED, "Text may be missing.", 0.0, 1.0),),
         is_complete=False,
-        inference_ms=9,
         token_counts=TokenCounts(*range(len(TokenCounts.__struct_fields__))),
     )
-    scripts.run(transitions.finish_window(claim, window, batch_turn_s=5.0))
+    scripts.run(transitions.finish_window(claim, window, inference_ms=9, batch_turn_s=5.0))
     scripts.run(transitions.yield_job(claim, reason="yielded"))
     other, again = take(scripts, model="second"), take(scripts, "v", model="second")
     scripts.run(transitions.finish_succeeded(other, ttl_s=60))
@@ -140,8 +136,8 @@ def use_rarely(scripts: ScriptRunner) -> None:
     interactive = take(scripts)
     scripts.run(transitions.finish_succeeded(again, ttl_s=60))
     for number in range(2):
-        finished = FinishedWindow(number, 1, Progress(5.0 * (number + 1), 20.0), (), inference_ms=9)
-        scripts.run(transitions.finish_window(interactive, finished))
+        finished = FinishedWindow(number, 80_000 * (number + 1), ())
+        scripts.run(transitions.finish_window(interactive, finished, inference_ms=9))
     scripts.run(transitions.expire_queued(queue_ttl_s=-1, ttl_s=60))
 
 

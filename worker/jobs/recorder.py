@@ -10,6 +10,7 @@ from shared.events import Event, Partial
 from shared.jobs import Failure
 from shared.record import transitions
 from shared.record.scripts import ScriptCall, ScriptRunner
+from shared.transcripts import FinishedWindow
 from worker.jobs.stop_rules import ClaimState
 from worker.partials import PartialOutbox
 
@@ -53,9 +54,11 @@ class JobRecorder:
             job_id = self._claim.job_id
             _logger.warning("event_not_logged", job_id=job_id, event_type=event.type, is_kept=is_kept)
 
-    def store_window(self, finished: transitions.FinishedWindow) -> None:
-        """Store a finished window, and set the checkpoint after it."""
-        call = transitions.finish_window(self._claim, finished, batch_turn_s=self._batch_turn_s)
+    def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
+        """Store a finished window, set the checkpoint after it, and record the inference time so far."""
+        call = transitions.finish_window(
+            self._claim, finished, inference_ms=inference_ms, batch_turn_s=self._batch_turn_s
+        )
         self._state.apply(self._run_with_retries(call))
         self._outbox.clear()
 

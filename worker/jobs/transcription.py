@@ -11,7 +11,6 @@ from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Progress
 from shared.jobs import Claim, Failure, FailureCode
 from shared.media.client import MediaService
-from shared.record.transitions import FinishedWindow
 from shared.upload_store import UploadStore
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopReason, StopRules
@@ -143,8 +142,9 @@ class Transcription:
         match report:
             case messages.PartialDecoded(partial=partial):
                 self._recorder.emit(partial)
-            case messages.WindowDecoded():
-                self._store_window(report)
+            case messages.WindowDecoded(finished=finished):
+                self._processed_s = finished.resume_sample / SAMPLE_RATE_HZ
+                self._recorder.store_window(finished, inference_ms=self._clocks.inference_ms)
             case messages.JobDecoded():
                 self._succeed()
             case messages.JobFailed(code=code, message=message):
@@ -155,20 +155,6 @@ class Transcription:
                 self._on_boundary()
             case messages.AudioRead():
                 pass
-
-    def _store_window(self, decoded: messages.WindowDecoded) -> None:
-        self._processed_s = decoded.end_sample / SAMPLE_RATE_HZ
-        finished = FinishedWindow(
-            decoded.window,
-            decoded.end_sample,
-            Progress(processed_s=self._processed_s, duration_s=self._claim.upload.duration_s),
-            decoded.segments,
-            decoded.warnings,
-            decoded.is_complete,
-            self._clocks.inference_ms,
-            decoded.token_counts,
-        )
-        self._recorder.store_window(finished)
 
     def _on_boundary(self) -> None:
         """Let the engine continue, or stop it without loss: all decoded windows are stored now."""

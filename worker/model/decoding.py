@@ -10,7 +10,7 @@ import structlog
 from shared.events import Partial
 from shared.jobs import FailureCode, SpeechDetection
 from shared.media.pcm_frames import DecodingFailed
-from shared.transcripts import main_language
+from shared.transcripts import FinishedWindow, main_language
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_fixed_windows, cut_windows
@@ -152,14 +152,9 @@ class JobDecoder:
             listener.discard_partials()
             for window, transcript in zip(batch, transcripts, strict=True):
                 language = main_language(transcript.segments) or language
+                content = msgspec.structs.asdict(transcript)
                 yield messages.WindowDecoded(
-                    order.run,
-                    window.index,
-                    window.end_sample,
-                    transcript.segments,
-                    transcript.warnings,
-                    transcript.is_complete,
-                    transcript.token_counts,
+                    order.run, FinishedWindow(window.index, window.end_sample, **content)
                 )
 
     def _cut(self, order: messages.DecodeJob, blocks: Iterable[Samples]) -> Iterator[Window]:

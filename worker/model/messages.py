@@ -4,7 +4,7 @@ import msgspec
 
 from shared.events import Partial
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+from shared.transcripts import FinishedWindow
 
 
 class RunMessage(msgspec.Struct, frozen=True, tag=True):
@@ -72,17 +72,9 @@ class PartialDecoded(RunMessage, frozen=True):
 
 
 class WindowDecoded(RunMessage, frozen=True):
-    """A window is final. The next one may begin at `end_sample` (16 kHz) of the upload.
+    """A window is final."""
 
-    If `is_complete` is false, speech may be missing from its segments.
-    """
-
-    window: int
-    end_sample: int
-    segments: tuple[Segment, ...]
-    warnings: tuple[TranscriptWarning, ...]
-    is_complete: bool
-    token_counts: TokenCounts | None = None
+    finished: FinishedWindow
 
 
 class BatchDecoded(RunMessage, frozen=True):

@@ -9,7 +9,6 @@ import pytest
 
 from shared.capabilities import ModelState
 from shared.errors import MediaServiceDown, QueueUnavailable
-from shared.events import Progress
 from shared.jobs import (
     Checkpoint,
     Claim,
@@ -22,8 +21,7 @@ from shared.jobs import (
     Upload,
 )
 from shared.media.client import MediaService
-from shared.record.transitions import FinishedWindow
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
+from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker.jobs.clocks import ClockLimits, JobClocks
 from worker.jobs.recorder import JobRecorder
@@ -52,10 +50,12 @@ class FakeRecorder:
         self.state = ClaimState(CLAIM)
         self.endings: list[object] = []
         self.stored: list[FinishedWindow] = []
+        self.inference_ms: list[int] = []
         self._directive = directive
 
-    def store_window(self, finished: FinishedWindow) -> None:
+    def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         self.stored.append(finished)
+        self.inference_ms.append(inference_ms)
         self.state.apply(self._directive)
 
     def emit(self, event: object) -> None:
@@ -80,7 +80,7 @@ class FakeRecorder:
 class RecorderWithoutRedis(FakeRecorder):
     """A record that an outage outlasts."""
 
-    def store_window(self, finished: FinishedWindow) -> None:
+    def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         raise QueueUnavailable
 
 
@@ -195,19 +195,9 @@ def test_a_window_is_stored_with_its_completeness_warnings_and_counts(*, is_comp
     segments = (Segment(0.0, 1.0, "The tide", "en"),)
     warnings = (TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0),)
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
-    decoded = messages.WindowDecoded(1, 0, 16_000, segments, warnings, is_complete, counts)
-    recorder = record(FakeHost(decoded, messages.JobDecoded(1)))
-    assert recorder.stored == [
-        FinishedWindow(
-            0,
-            16_000,
-            Progress(1.0, 9.0),
-            segments,
-            warnings,
-            is_complete=is_complete,
-            token_counts=counts,
-        )
-    ]
+    finished = FinishedWindow(0, 16_000, segments, warnings, is_complete, counts)
+    recorder = record(FakeHost(messages.WindowDecoded(1, finished), messages.JobDecoded(1)))
+    assert recorder.stored == [finished]
     assert recorder.endings == ["succeeded"]
 
 
@@ -232,9 +222,7 @@ def test_an_unexpected_error_counts_as_a_crash_and_leaves_no_process_at_work() -
     assert host.is_given_up
 
 
-WINDOWS = [
-    messages.WindowDecoded(1, index, (index + 1) * 16_000, (), (), is_complete=True) for index in range(3)
-]
+WINDOWS = [messages.WindowDecoded(1, FinishedWindow(index, (index + 1) * 16_000, ())) for index in range(3)]
 
 
 def test_an_engine_continues_when_all_its_windows_are_stored() -> None:
@@ -249,7 +237,7 @@ def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
     recorder = record(host, recorder=FakeRecorder(Directive.YIELD), clocks=make_clocks(Clock(), used_ms=500))
     assert host.orders == ["stop"]
     assert [finished.window for finished in recorder.stored] == [0, 1, 2]
-    first_ms, *_, last_ms = [finished.inference_ms for finished in recorder.stored]
+    first_ms, *_, last_ms = recorder.inference_ms
     ((reason, inference_ms),) = cast(list[tuple[str, int]], recorder.endings)
     assert reason == "yielded"
     assert 500 < first_ms < last_ms < inference_ms
@@ -305,9 +293,9 @@ class SlowRecorder(FakeRecorder):
         super().__init__()
         self._clock = clock
 
-    def store_window(self, finished: FinishedWindow) -> None:
+    def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         self._clock.now += 60
-        super().store_window(finished)
+        super().store_window(finished, inference_ms=inference_ms)
 
 
 def test_an_outage_of_the_record_does_not_count_as_inference() -> None:
@@ -316,4 +304,4 @@ def test_an_outage_of_the_record_does_not_count_as_inference() -> None:
     clocks = make_clocks(clock, inference_s=50, stall_s=50, used_ms=7)
     recorder = record(host, recorder=SlowRecorder(clock), clocks=clocks)
     assert recorder.endings == ["succeeded"]
-    assert [finished.inference_ms for finished in recorder.stored] == [7, 7, 7]
+    assert recorder.inference_ms == [7, 7, 7]

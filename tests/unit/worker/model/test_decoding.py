@@ -6,7 +6,7 @@ import pytest
 
 from shared.events import Partial
 from shared.jobs import Checkpoint, TranscriptionRequest
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode
+from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
 from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import DecodingListener, DecodingStopped, Window, WindowTranscript
 from worker.model import messages
@@ -36,7 +36,9 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
     *windows, last = decode(transcript, seconds=3)
 
     assert windows == [
-        messages.WindowDecoded(7, index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete, counts)
+        messages.WindowDecoded(
+            7, FinishedWindow(index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete, counts)
+        )
         for index in range(3)
     ]
     assert last == messages.JobDecoded(7)
