@@ -27,7 +27,8 @@ class ApiSettings(SharedSettings):
     model_config = SettingsConfigDict(hide_input_in_errors=True)  # errors must not show keys
 
     host: str = "127.0.0.1"
-    """The address to listen on. `0.0.0.0` means all addresses of this machine."""
+    """The address to listen on. By default only this machine can reach it. `0.0.0.0` means all its addresses;
+    set API_KEYS before."""
 
     port: int = Field(default=8100, ge=0, le=65_535)
     """The TCP port to listen on. 0 means any free port."""

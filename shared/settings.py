@@ -1,9 +1,10 @@
 """The settings that api and worker share. Only the settings classes read the environment."""
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
@@ -15,10 +16,11 @@ class SharedSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
-    """The Redis that holds the job queue: `redis://`, `rediss://` or `unix://`. `make run` starts one."""
+    """The Redis or Valkey (6.2 or newer) that holds the jobs: `redis://`, `rediss://` or `unix://`. If it is
+    not set, `make run` starts a private one."""
 
     data_dir: Path = Path("data")
-    """The folder for uploads and model weights. Only its owner can read it."""
+    """The folder for uploads, model weights and, with `make run`, jobs. Only its owner can read a new one."""
 
     lease_s: PositiveFloat = 30.0
     """Seconds until a silent worker loses its job to another worker."""
@@ -54,6 +56,13 @@ class SharedSettings(BaseSettings):
     """Allow clients to name webhook and audio URLs with private addresses, such as this machine and its
     network. Use it only if all clients are trusted."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _ignore_case(cls, given: object, info: ValidationInfo) -> object:
+        """Return the spelling of a value that the field lists, for that value in upper or lower case."""
+        listed = _list_values(cls.model_fields[info.field_name or ""].annotation)
+        return next((value for value in listed if value.lower() == str(given).lower()), given)
+
     @property
     def uploads_dir(self) -> Path:
         """Return the folder for uploads."""
@@ -63,3 +72,11 @@ class SharedSettings(BaseSettings):
     def models_dir(self) -> Path:
         """Return the folder for model weights."""
         return self.data_dir / "models"
+
+
+def _list_values(kind: Any) -> list[str]:
+    """Return the values that a type lists: those of an enumeration, a Literal, or a union of them."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [member.value for member in kind]
+    parts = get_args(kind)
+    return [value for part in parts for value in ([part] if isinstance(part, str) else _list_values(part))]

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import structlog
 from pydantic import (
     AliasChoices,
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -91,7 +92,9 @@ class WorkerSettings(SharedSettings):
     """The folder for downloads from the model hub. The default is `hub` in HF_HOME, or else in
     DATA_DIR/models."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: Annotated[str, BeforeValidator(str.lower)] = Field(
+        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"
+    )
     """`qwen3`: the device of the model: `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the first that exists.
     `qwen3-vllm` always runs on the first CUDA device."""
 
@@ -153,6 +156,13 @@ class WorkerSettings(SharedSettings):
     def hub_cache_dir(self) -> Path:
         """Return the folder for downloads from the model hub."""
         return self.hf_hub_cache or (self.hf_home or self.models_dir) / "hub"
+
+
+def find_given_name(setting: str) -> str:
+    """Return the name of a setting in the environment: a former one if only that is set."""
+    set_names = {name.upper() for name, value in os.environ.items() if value}
+    former = (old for old, new in _FORMER_NAMES.items() if new == setting and old in set_names)
+    return setting if setting in set_names else next(former, setting)
 
 
 def warn_of_outdated_settings() -> None:

@@ -27,7 +27,7 @@ def enter_environment(torch_index_url: str) -> int:
 
     Returns 0 if this process already runs in that environment, or the exit code of a failed set-up.
     """
-    engine = decide_engine(os.environ.get("ENGINE") or "auto")
+    engine = decide_engine((os.environ.get("ENGINE") or "auto").lower())
     if engine in QWEN_ENGINES and (
         download := describe_download(os.environ.get("MODEL_ID") or DEFAULT_MODEL)
     ):

@@ -16,15 +16,9 @@ from cli.up.parts import Part
 from cli.up.plans import PartCommands, StartContext, plan_api, plan_redis, plan_worker
 from cli.up.port import base_url, open_port
 from cli.up.redis_server import choose_redis
-from cli.up.settings import (
-    LocalServerSettings,
-    check_settings_of_parts,
-    choose_engine,
-    parts_environment,
-    read_settings,
-)
+from cli.up.settings import LocalServerSettings, parts_environment, read_settings
 from cli.up.supervisor import Supervisor
-from shared.engine_choice import EngineChoice
+from shared.engine_choice import choose_installed_engine
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
 
@@ -46,18 +40,15 @@ def run_local_server(commands: PartCommands | None = None) -> int:
 
 def _start(commands: PartCommands, show: Show) -> int:
     settings = read_settings()
-    choice = choose_engine(settings.engine)
-    api_settings = check_settings_of_parts(choice.engine)
     folder = settings.data_folder
     lock = open_data_folder(folder)
     with (
         open_port(settings.host, settings.port) as listener,
-        choose_redis(settings.redis_url, folder / "redis", fsync=settings.redis_fsync) as redis,
+        choose_redis(settings.running_redis_url, folder / "redis", fsync=settings.redis_fsync) as redis,
     ):
-        needs_keys = bool(api_settings.api_keys.get_secret_value().strip())
-        show(_describe_choices(settings, choice, redis_source=redis.source, needs_keys=needs_keys))
-        environment = dict(parts_environment(settings, engine=choice.engine, redis_url=redis.url))
-        if not api_settings.webhook_secrets:
+        show(_describe_choices(settings, redis_source=redis.source))
+        environment = dict(parts_environment(settings, redis_url=redis.url))
+        if not settings.webhook_secrets:
             environment["WEBHOOK_SECRET"] = keep_webhook_secret(folder)
         context = StartContext(settings, redis, lock, listener, environment)
         return asyncio.run(_serve(context, commands, show))
@@ -81,16 +72,18 @@ async def _serve(context: StartContext, commands: PartCommands, show: Show) -> i
     return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
 
 
-def _describe_choices(
-    settings: LocalServerSettings, choice: EngineChoice, *, redis_source: str, needs_keys: bool
-) -> str:
+def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> str:
     """Return the engine, the data folder and the Redis, with warnings about access by others."""
-    lines = [f"engine: {choice.engine}", f"data:   {settings.data_folder}", f"redis:  {redis_source}"]
+    lines = [
+        f"engine: {settings.chosen_engine}",
+        f"data:   {settings.data_folder}",
+        f"redis:  {redis_source}",
+    ]
     if settings.engine == "auto":
-        lines[0] += f" (ENGINE=auto: {choice.reason})"
+        lines[0] += f" (ENGINE=auto: {choose_installed_engine().reason})"
     if settings.data_folder.stat().st_mode & 0o077:
         lines.append("        other users of this machine can read it; `chmod 700` makes it private")
-    if needs_keys:
+    if settings.api_keys.get_secret_value().strip():
         lines.append('keys:   each request needs one of API_KEYS: curl -H "Authorization: Bearer KEY" ...')
     elif not _is_loopback(settings.host):
         lines.append(f"HOST={settings.host}: other machines can use the server without a key; set API_KEYS")

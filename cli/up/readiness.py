@@ -16,17 +16,19 @@ CHECK_INTERVAL_S = 0.05
 MESSAGE_INTERVAL_S = 5.0
 ANSWER_WITHIN_S = 5.0
 
-Obstacle = str | None  # what is still missing, or None
+Obstacle = str | None
+"""The reason why a part is not ready, empty if it does not answer yet; None if it is ready."""
 
 
 async def wait_until(check: Callable[[], Awaitable[Obstacle]], *, name: str, show: Show) -> None:
-    """Return when `check` finds no obstacle; show the obstacle of `name` every few seconds."""
+    """Return when `check` finds no obstacle; show every few seconds that `name` is starting, and why."""
     began = shown = time.monotonic()
     while (obstacle := await check()) is not None:
         now = time.monotonic()
         if now - shown >= MESSAGE_INTERVAL_S:
             shown = now
-            show(f"Still waiting for {name} after {now - began:.0f} s: {obstacle}")
+            reason = f": {obstacle}" if obstacle else ""
+            show(f"{name} is still starting ({now - began:.0f} s){reason}")
         await asyncio.sleep(CHECK_INTERVAL_S)
 
 
@@ -50,8 +52,10 @@ async def check_api(base_url: str) -> Obstacle:
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             status, body = await _get_ready(base_url)
-    except (OSError, TimeoutError, ValueError, IndexError) as problem:
-        return f"the api does not answer ({type(problem).__name__})"
+    except (OSError, TimeoutError, ValueError, IndexError):
+        return ""
+    if '"no_worker"' in body:
+        return "no worker is ready yet"
     return None if status == "200" else f"/ready answers {status}: {body[:200]}"
 
 

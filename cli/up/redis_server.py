@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import fcntl
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +20,8 @@ from cli.up.readiness import check_redis
 MINIMUM_VERSION = (6, 2)
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, including the final NUL.
 SOCKET_PATH_BYTES = 100
+
+_SOCKET_FOLDER = "qwen3-asr-"
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,32 @@ def choose_socket(folder: Path) -> Path:
     beside_data = folder / "redis.sock"
     if len(bytes(beside_data)) <= SOCKET_PATH_BYTES:
         return beside_data
-    return Path(tempfile.mkdtemp(prefix="qwen3-asr-")) / "redis.sock"
+    _remove_stale_folders()
+    private = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER))
+    _lock(private)  # until this process ends
+    return private / "redis.sock"
+
+
+def _remove_stale_folders() -> None:
+    """Remove the socket folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SOCKET_FOLDER}*"):
+        # A folder without a socket may be one that another process has just made and not locked yet.
+        with contextlib.suppress(OSError):
+            if (folder / "redis.sock").exists():
+                held = _lock(folder)
+                shutil.rmtree(folder)
+                os.close(held)
+
+
+def _lock(folder: Path) -> int:
+    """Return a descriptor that holds the lock of a folder; raise BlockingIOError if another process does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def socket_url(socket: Path) -> str:

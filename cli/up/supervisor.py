@@ -112,7 +112,7 @@ class Supervisor:
         for part in self._parts:
             tasks.create_task(keep_running(part, show=self._show))
         check = partial(check_api, base_url(self._listener))
-        await wait_until(check, name="the api and the worker", show=self._show)
+        await wait_until(check, name="The api", show=self._show)
 
     async def _stop_all(self) -> None:
         # New clients are refused at once, instead of waiting for an api that does not come back.

@@ -1,6 +1,8 @@
 """The private Redis of a local server: found, started, reachable only by its owner, and durable."""
 
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +138,41 @@ def test_a_socket_lies_beside_its_data_unless_its_path_would_be_too_long(tmp_pat
     chosen = choose_socket(long)
     assert chosen.parent.stat().st_mode & 0o777 == 0o700
     chosen.parent.rmdir()
+
+
+HOLD_SOCKET = (
+    "import sys, pathlib; from cli.up.redis_server import choose_socket; "
+    "socket = choose_socket(pathlib.Path(sys.argv[1])); socket.touch(); print(socket, flush=True); input()"
+)
+
+
+def test_the_socket_folder_of_a_killed_server_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 25)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, running = (
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD_SOCKET, long],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    killed_socket, held_socket = read_path(killed), read_path(running)
+    killed.kill()
+    killed.communicate()
+
+    new_socket = choose_socket(long)
+
+    assert not killed_socket.parent.exists()
+    assert held_socket.exists()
+    assert new_socket.parent.is_dir()
+    running.communicate("\n")
+
+
+def read_path(process: subprocess.Popen[str]) -> Path:
+    assert process.stdout
+    return Path(process.stdout.readline().strip())

@@ -219,6 +219,12 @@ def test_an_invalid_setting_is_refused_by_name(tmp_path: Path, setting: str) -> 
     assert why.startswith(f"{setting}: ")
 
 
+def test_an_invalid_setting_is_refused_by_its_former_name_where_that_is_set(tmp_path: Path) -> None:
+    _, why = refusal(tmp_path, WINDOW_TIMEOUT="abc")
+
+    assert why.startswith("WINDOW_TIMEOUT=abc: ")
+
+
 def test_a_redis_that_does_not_answer_is_refused_without_its_password(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.log_lines import capture_log_lines
-from worker.engines.catalog import LanguageChanges
+from worker.engines.catalog import EngineName, LanguageChanges
 from worker.settings import WorkerSettings, warn_of_outdated_settings
 
 
@@ -57,6 +57,25 @@ def test_a_former_boolean_of_language_changes_is_read_with_a_warning(
     assert [(line["setting"], line["use"]) for line in lines] == [
         (f"LANGUAGE_CHANGES={value}", f"LANGUAGE_CHANGES={changes}")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("LANGUAGE_CHANGES", "OFF", LanguageChanges.OFF),
+        ("ENGINE", "Whisper", EngineName.WHISPER),
+        ("ENGINE", "AUTO", "auto"),
+        ("LOG_LEVEL", "debug", "DEBUG"),
+        ("DTYPE", "Float32", "float32"),
+        ("DEVICE", "CUDA:1", "cuda:1"),
+    ],
+)
+def test_listed_values_are_read_in_upper_and_lower_case(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, read: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert getattr(WorkerSettings(), name.lower()) == read
 
 
 def test_an_unknown_mode_of_language_changes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

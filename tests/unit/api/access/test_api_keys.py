@@ -20,7 +20,7 @@ from api.access.api_keys import (
 )
 from api.settings import ApiSettings
 from cli.up.errors import CannotStart
-from cli.up.settings import check_settings_of_parts
+from cli.up.settings import read_settings
 from tests.support.documents import find_block
 
 KEY = "k3y-0123456789abcdef"
@@ -149,7 +149,7 @@ def test_wrong_keys_stop_the_start_and_are_not_shown(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValidationError) as refused:
         ApiSettings()
     with pytest.raises(CannotStart) as cannot:
-        check_settings_of_parts("scripted")
+        read_settings()
     assert str(cannot.value).startswith("API_KEYS: ")
     assert "only limits may follow the key" in str(cannot.value)
     assert cannot.value.__cause__ is None
