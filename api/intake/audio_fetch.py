@@ -14,7 +14,7 @@ import structlog
 from api.errors.tree import UploadTooLarge
 from api.errors.urls import TooManyFetches, UrlFailed, UrlRefused, UrlUnreachable
 from api.outbound.clients import open_guarded_async_client
-from api.outbound.urls import parse_url
+from api.outbound.urls import UrlRule
 from api.settings import ApiSettings
 from shared.errors import ServerError
 
@@ -77,19 +77,11 @@ class _FetchSlots:
 class AudioFetcher:
     """Fetches audio with a client that connects to permitted addresses only."""
 
-    def __init__(self, client: httpx.AsyncClient, limits: FetchLimits, *, allow_private: bool) -> None:
+    def __init__(self, client: httpx.AsyncClient, rule: UrlRule, limits: FetchLimits) -> None:
         self._client = client
         self._limits = limits
-        self._allow_private = allow_private
+        self.rule = rule
         self._slots = _FetchSlots(limits)
-
-    def parse_url(self, text: str) -> httpx.URL:
-        """Return the URL in `text`.
-
-        Raises:
-            UrlRefused: the text is not a URL, or the server sends no request to this URL.
-        """
-        return parse_url(text, allow_private=self._allow_private, param=PARAM)
 
     async def close(self) -> None:
         """Close all connections. Later fetches fail."""
@@ -146,12 +138,11 @@ def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
     """Return a fetcher with these settings, or None if URL_INPUT is off."""
     if not settings.url_input:
         return None
-    allow_private = settings.allow_private_addresses
-    client = open_guarded_async_client(allow_private=allow_private, timeout_s=IDLE_S, param=PARAM)
+    rule = UrlRule(settings.allow_private_addresses, PARAM)
     limits = FetchLimits(
         settings.url_fetch_timeout_s, settings.max_url_fetches, settings.max_url_fetches_per_key
     )
-    return AudioFetcher(client, limits, allow_private=allow_private)
+    return AudioFetcher(open_guarded_async_client(rule, timeout_s=IDLE_S), rule, limits)
 
 
 def _check_head(response: httpx.Response, max_bytes: int) -> None:

@@ -5,11 +5,9 @@ from ipaddress import ip_address
 
 from api.access.api_keys import ApiKey
 from api.errors.tree import NoWorker
-from api.errors.urls import Refusal, UrlRefused
 from api.intake.forms import ServerVad, SpeechForm
 from api.intake.model_catalog import find_model
-from api.outbound.addresses import is_public
-from api.outbound.urls import parse_url
+from api.outbound.urls import UrlRule
 from api.settings import ApiSettings
 from shared.capabilities import Capabilities
 from shared.errors import InvalidRequest
@@ -64,10 +62,10 @@ def check_webhook_url(url: str, key: ApiKey, settings: ApiSettings) -> None:
             "poll the job, or have the secret set.",
             param=_WEBHOOK,
         )
-    may_be_private = settings.allow_private_addresses
-    host = parse_url(url, allow_private=may_be_private, param=_WEBHOOK).host
-    if not may_be_private and _is_address(host) and not is_public(host):
-        raise UrlRefused(Refusal.PRIVATE, param=_WEBHOOK)
+    rule = UrlRule(settings.allow_private_addresses, _WEBHOOK)
+    host = rule.parse(url).host
+    if _is_address(host):
+        rule.check_addresses([host])
 
 
 def _match_hint(form: SpeechForm, capabilities: Capabilities) -> str | None:

@@ -133,7 +133,7 @@ class UploadIntake:
             raise UrlInputOff
         if filename is not None:
             raise InvalidRequest("The form has a file and a url. Send one of them.", param=URL_FIELD)
-        upload.url = self._fetcher.parse_url(url)
+        upload.url = self._fetcher.rule.parse(url)
         # The last part of the path only: a query may be a secret.
         upload.filename = _make_displayable(upload.url.path.rpartition("/")[2])
 

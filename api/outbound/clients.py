@@ -8,16 +8,14 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
 import httpx
 
 from api.errors.urls import Refusal, UrlRefused
-from api.outbound.addresses import is_public
 from api.outbound.resolution import UNRESOLVED, HostLookups, Resolve
-from api.outbound.urls import check_url
+from api.outbound.urls import UrlRule
 
 # No compressed answers: their size after decompression is unknown.
 _HEADERS = {"User-Agent": "qwen3-asr-server", "Accept-Encoding": "identity"}
@@ -28,33 +26,11 @@ LOOKUP_SHARE = 0.9
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRule:
-    """The addresses that may be connected to; `param` is the client's name for the URL, for errors."""
-
-    allow_private: bool
-    param: str
-
-    def check(self, addresses: Sequence[str]) -> Sequence[str]:
-        """Return `addresses` if all of them may be connected to.
-
-        One address that is not public spoils all: a host that has both kinds is made to deceive.
-
-        Raises:
-            UrlRefused: there is no address, or one of them is not public and `allow_private` is false.
-        """
-        if not addresses:
-            raise UrlRefused(Refusal.UNRESOLVED, param=self.param)
-        if not self.allow_private and not all(map(is_public, addresses)):
-            raise UrlRefused(Refusal.PRIVATE, param=self.param)
-        return addresses
-
-
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
     """Opens connections for httpcore."""
 
     def __init__(
-        self, rule: AddressRule, resolve: Resolve, *, backend: httpcore.AsyncNetworkBackend | None = None
+        self, rule: UrlRule, resolve: Resolve, *, backend: httpcore.AsyncNetworkBackend | None = None
     ) -> None:
         self._rule = rule
         self._resolve = resolve
@@ -70,7 +46,8 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of `host` that answers, within `timeout`; may raise UrlRefused."""
         ends_s = time.monotonic() + (math.inf if timeout is None else timeout)
-        addresses = self._rule.check(await self._find_addresses(host, timeout))
+        addresses = await self._find_addresses(host, timeout)
+        self._rule.check_addresses(addresses)
         failure: Exception | None = None
         for tried, address in enumerate(addresses):
             # A silent address must not take the time of the others.
@@ -89,20 +66,17 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
             raise UrlRefused(Refusal.UNRESOLVED, param=self._rule.param) from error
 
 
-def open_guarded_async_client(*, allow_private: bool, timeout_s: float, param: str) -> httpx.AsyncClient:
+def open_guarded_async_client(rule: UrlRule, *, timeout_s: float) -> httpx.AsyncClient:
     """Return a client that connects to permitted addresses only; the caller closes it.
 
-    Args:
-        allow_private: permits addresses that are not public.
-        timeout_s: limits look-up and connection together, and each read or write. An `asyncio.timeout` around
-            a request limits all of it.
-        param: the client's name for the URL, for errors.
+    `timeout_s` limits look-up and connection together, and each read or write. An `asyncio.timeout` around a
+    request limits all of it.
 
     Requests raise the errors of httpx, and UrlRefused if scheme, credentials, port or an address of the host
     are not permitted.
     """
     return httpx.AsyncClient(
-        transport=_GuardedTransport(AddressRule(allow_private, param)),
+        transport=_GuardedTransport(rule),
         timeout=timeout_s,
         headers=_HEADERS,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -114,7 +88,7 @@ def open_guarded_async_client(*, allow_private: bool, timeout_s: float, param: s
 class _GuardedTransport(httpx.AsyncHTTPTransport):
     """A transport with our network backend. httpx accepts none, so its connection pool is replaced."""
 
-    def __init__(self, rule: AddressRule) -> None:
+    def __init__(self, rule: UrlRule) -> None:
         context = httpx.create_ssl_context(trust_env=False)
         context.load_default_certs()  # besides the certificates of browsers, those of this machine
         super().__init__(verify=context, trust_env=False)
@@ -126,5 +100,5 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, or raise UrlRefused if its URL is not permitted."""
-        check_url(request.url, allow_private=self._rule.allow_private, param=self._rule.param)
+        self._rule.check(request.url)
         return await super().handle_async_request(request)

@@ -11,6 +11,7 @@ import structlog
 from api.access.api_keys import ApiKeys
 from api.access.signing_secrets import WebhookSecrets
 from api.outbound.clients import open_guarded_async_client
+from api.outbound.urls import UrlRule
 from api.settings import ApiSettings
 from api.webhooks.retry_plan import RetryPlan, Verdict
 from api.webhooks.sender import Answer, Sender
@@ -57,16 +58,15 @@ class Deliverer:
         runner: AsyncScriptRunner,
         sender: Sender,
         plan: RetryPlan,
+        terms: ClaimTerms,
         *,
-        timeout_s: float,
         wake_up: asyncio.Event,
     ) -> None:
         self._runner = runner
         self._sender = sender
         self._plan = plan
-        self._terms = ClaimTerms(
-            timeout_s + REPORT_WITHIN_S, plan.max_attempts, give_up_s=plan.longest_s + OVERDUE_S
-        )
+        self._terms = terms
+        self._unsigned = 0
         self._wake_up = wake_up
         self._attempts: dict[asyncio.Task[None], str] = {}
         """Each attempt under way, with its host."""
@@ -99,6 +99,7 @@ class Deliverer:
                 claim = claim_delivery(uuid.uuid4().hex, self._terms, self._find_full_hosts())
                 found = await self._runner.run(claim)
                 if isinstance(found, NoneDue):
+                    self._warn_of_unsigned(found.unsigned)
                     return MAX_REST_S if found.next_s is None else min(found.next_s, MAX_REST_S)
                 self._begin(found)
         except QueueUnavailable:
@@ -108,6 +109,12 @@ class Deliverer:
             _logger.exception("delivery_claim_failed")
             return REDIS_RETRY_S
         return MAX_REST_S  # the end of an attempt frees a place earlier
+
+    def _warn_of_unsigned(self, count: int) -> None:
+        if count > self._unsigned:
+            remedy = "give all apis the same WEBHOOK_SECRET and API_KEYS"
+            _logger.warning("deliveries_unsigned", count=count, remedy=remedy)
+        self._unsigned = count
 
     def _find_full_hosts(self) -> list[str]:
         attempts = Counter(self._attempts.values())
@@ -160,15 +167,20 @@ def open_deliverer(
     settings: ApiSettings, keys: ApiKeys, runner: AsyncScriptRunner, *, wake_up: asyncio.Event
 ) -> Deliverer:
     """Return the deliverer of an api process; `wake_up` is set whenever a delivery may be due."""
+    secrets = WebhookSecrets(settings.webhook_secrets, keys.webhook_secrets)
+    rule = UrlRule(settings.allow_private_addresses, "webhook_url")
     sender = Sender(
-        lambda: open_guarded_async_client(
-            allow_private=settings.allow_private_addresses,
-            timeout_s=settings.webhook_timeout_s,
-            param="webhook_url",
-        ),
-        WebhookSecrets(settings.webhook_secrets, keys.webhook_secrets),
+        lambda: open_guarded_async_client(rule, timeout_s=settings.webhook_timeout_s),
+        secrets,
         timeout_s=settings.webhook_timeout_s,
         public_url=settings.public_url,
     )
     plan = RetryPlan(settings.webhook_waits_s)
-    return Deliverer(runner, sender, plan, timeout_s=settings.webhook_timeout_s, wake_up=wake_up)
+    terms = ClaimTerms(
+        settings.webhook_timeout_s + REPORT_WITHIN_S,
+        plan.max_attempts,
+        give_up_s=plan.longest_s + OVERDUE_S,
+        has_server_secret=bool(secrets.of_server),
+        signing_keys=frozenset(secrets.of_keys),
+    )
+    return Deliverer(runner, sender, plan, terms, wake_up=wake_up)

@@ -1,25 +1,21 @@
 """One attempt of a delivery: a signed request to a server that a client chose."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
+from standardwebhooks import Webhook
 
 from api.access.signing_secrets import WebhookSecrets
 from api.errors.urls import Refusal, UrlRefused
-from api.webhooks.messages import compose_body, sign_message
+from api.schemas.webhooks import JobEndedBody
 from api.webhooks.retry_plan import Verdict, judge_status, read_retry_after
 from shared.jobs import DeliveryOutcome
 from shared.record.deliveries import Delivery
 
 MAX_REASON_CHARACTERS = 200
-
-_WITHOUT_OWN = (
-    "The webhook secret of the job's API key is unknown here. API_KEYS is read at the start of the api."
-)
-_WITHOUT_ANY = "The server has no webhook secret any more (WEBHOOK_SECRET)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,6 @@ class Sender:
         """Send a delivery once, within `timeout_s` from the look-up of the host to the head of the answer."""
         job = delivery.new_job
         secrets = self._secrets.find(job.key_name, must_be_own=job.has_own_secret)
-        if not secrets:
-            return _fail(_WITHOUT_OWN if job.has_own_secret else _WITHOUT_ANY)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(await self._find_client(), delivery, secrets)
@@ -88,6 +82,38 @@ class Sender:
             status = response.status_code
             retry_after_s = read_retry_after(response.headers.get("retry-after"), now=now)
         return Answer(DeliveryOutcome(status=status), judge_status(status), retry_after_s)
+
+
+def compose_body(delivery: Delivery, *, public_url: str) -> bytes:
+    """Return the body as JSON, equal in all attempts. Without a `public_url` its link is a path."""
+    failure = delivery.failure
+    state = delivery.state.value
+    message = JobEndedBody.model_validate(
+        {
+            "type": f"job.{state}",
+            "timestamp": datetime.fromtimestamp(delivery.ended_ms / 1000, UTC),
+            "data": {
+                "id": delivery.job_id,
+                "state": state,
+                "url": f"{public_url.rstrip('/')}/v1/jobs/{delivery.job_id}",
+                "error": {"code": failure.code.value, "message": failure.message} if failure else None,
+                "metadata": delivery.new_job.metadata,
+            },
+        }
+    )
+    return message.model_dump_json().encode()
+
+
+def sign_message(job_id: str, body: bytes, secrets: Sequence[str], *, now: datetime) -> Mapping[str, str]:
+    """Return the headers of a message, signed with each of the secrets; the receiver needs only one."""
+    message_id = f"msg_{job_id}"  # shared by all attempts, so that a receiver recognizes a repetition
+    text = body.decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, now, text) for secret in secrets),
+        "content-type": "application/json",
+    }
 
 
 def _fail(reason: str) -> Answer:

@@ -31,26 +31,33 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class NoneDue(msgspec.Struct, frozen=True):
-    """The result where no delivery is due. One may be due in `next_s` seconds; None where none is planned."""
+    """The result where none is due. One may be due in `next_s` seconds; None where none is planned.
+
+    `unsigned` counts due deliveries that are left to an api with their secret.
+    """
 
     next_s: float | None
+    unsigned: int = 0
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):
-    """The lease of an attempt, and the limits after which a delivery is given up.
+    """The lease of an attempt, the limits after which a delivery is given up, and the secrets of the caller.
 
-    A delivery is given up after `max_attempts`, or `give_up_s` seconds after its job's end.
+    A delivery is given up after `max_attempts`, or `give_up_s` seconds after its job's end. `signing_keys`
+    names the API keys with a secret of their own.
     """
 
     lease_s: float
     max_attempts: int
     give_up_s: float
+    has_server_secret: bool = True
+    signing_keys: frozenset[str] = frozenset()
 
 
 def claim_delivery(
     token: str, terms: ClaimTerms, full_hosts: Collection[str] = ()
 ) -> ScriptCall[Delivery | NoneDue]:
-    """Lease the next due delivery, passing over the hosts in `full_hosts`. Other hosts take turns.
+    """Lease the next due delivery that can be signed, passing over `full_hosts`. Other hosts take turns.
 
     A call repeated with the same `token` returns the same delivery. An attempt whose lease ended without a
     report is logged as interrupted. The delivery is then attempted again, unless it has reached its limits.
@@ -62,6 +69,8 @@ def claim_delivery(
         "give_up_ms": to_ms(terms.give_up_s),
         "interrupted": to_json(_INTERRUPTED),
         "full_hosts": list(full_hosts),
+        "has_server_secret": terms.has_server_secret,
+        "signing_keys": list(terms.signing_keys),
     }
     return ScriptCall("claim_delivery", arguments, _parse_claim)
 
@@ -84,10 +93,8 @@ def report_delivery(
 
 def _parse_claim(reply: Any) -> Delivery | NoneDue:
     match reply:
-        case None:
-            return NoneDue(None)
-        case [next_ms]:
-            return NoneDue(next_ms / 1000)
+        case [next_ms, unsigned]:
+            return NoneDue(None if next_ms is None else next_ms / 1000, unsigned)
     _, claim_no, new_job, state, failure, ended_ms = reply
     return Delivery(
         new_job=msgspec.json.decode(new_job, type=NewJob),

@@ -2,6 +2,7 @@
 
 from itertools import count
 
+import msgspec
 import redis
 
 from shared.jobs import (
@@ -286,6 +287,40 @@ def test_a_delivery_that_is_opened_wakes_the_api(redis_url: str) -> None:
         assert subscription.get_message(timeout=0) is None
         succeed(runner, "2")
         assert subscription.get_message(timeout=30)
+
+
+def finish(runner: ScriptRunner, job: NewJob) -> None:
+    runner.run(submit_job(job))
+    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+
+
+def test_a_claim_passes_over_deliveries_that_it_cannot_sign(runner: ScriptRunner) -> None:
+    for number, is_own in enumerate((True, False)):
+        finish(runner, msgspec.structs.replace(new_job(str(number)), has_own_secret=is_own))
+    without, of_server, of_key = (
+        msgspec.structs.replace(TERMS, has_server_secret=has_secret, signing_keys=frozenset(names))
+        for has_secret, names in ((False, ["other"]), (True, []), (False, ["lab"]))
+    )
+    assert runner.run(claim_delivery(next(tokens), without)) == NoneDue(None, unsigned=2)
+    assert take(runner, of_server).job_id == "1"
+    assert take(runner, of_key).job_id == "0"
+    assert read_attempts(runner, "0") == ()
+
+
+def test_other_hosts_are_claimed_beside_one_that_cannot_be_signed(runner: ScriptRunner) -> None:
+    finish(runner, msgspec.structs.replace(new_job("1"), has_own_secret=True))
+    succeed(runner, "2", url="http://b.example/")
+    assert take(runner).job_id == "2"
+    found = find_none(runner)
+    assert found.unsigned == 1
+    assert found.next_s is not None
+
+
+def test_a_delivery_that_no_api_can_sign_comes_to_an_end(runner: ScriptRunner) -> None:
+    succeed(runner, ttl_s=0.05)
+    overdue = ClaimTerms(lease_s=60, max_attempts=3, give_up_s=-1, has_server_secret=False)
+    assert runner.run(claim_delivery(next(tokens), overdue)) == NoneDue(None)
+    wait_for(lambda: runner.run(read_job("1")) is None, what="the end of the job")
 
 
 def test_a_delivery_whose_record_was_lost_holds_up_no_other(

@@ -17,7 +17,7 @@ from api.errors.urls import Refusal, UrlRefused
 from api.settings import ApiSettings
 from api.streams.event_hub import EventHub
 from api.webhooks.deliverer import MAX_ATTEMPTS_PER_HOST, open_deliverer
-from api.webhooks.messages import compose_body
+from api.webhooks.sender import compose_body
 from shared.jobs import (
     DeliveryAttempt,
     Endpoint,
@@ -34,6 +34,7 @@ from shared.record.connection import connect, open_async_connection
 from shared.record.deliveries import claim_delivery
 from shared.record.readings import read_job
 from shared.record.scripts import AsyncScriptRunner, ScriptRunner
+from tests.support.log_lines import capture_log_lines
 from tests.support.many_names import DOMAIN as MANY
 from tests.support.many_names import ManyNames
 from tests.support.receiver import SECRET, Receiver, Reply
@@ -209,19 +210,27 @@ def test_no_other_secret_signs_while_that_of_the_key_is_unknown(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     receiver = receive()
-    with bed.deliver(webhook_retries_s=",".join(["0.05"] * 1000)):
+    with bed.deliver():
         job_id = bed.end_job(receiver.url, key_name="lab", has_own_secret=True)
-        first, *_ = wait_for(lambda: bed.attempts(job_id), what="an attempt")
-    assert first.outcome.error
-    assert "secret of the job's API key is unknown" in first.outcome.error
-    assert receiver.received == []
-    with bed.deliver(
-        api_keys=f"lab=k3y-0123456789abcdef webhook_secret={OWN_SECRET}",
-        webhook_retries_s=",".join(["0.05"] * 1000),
-    ):
-        bed.wait_for_end(job_id)
-    [received] = receiver.received
-    assert received.verify(OWN_SECRET)
+        bed.wait_for_end(bed.end_job(receiver.url))
+    assert bed.attempts(job_id) == ()
+    with bed.deliver(api_keys=f"lab=k3y-0123456789abcdef webhook_secret={OWN_SECRET}"):
+        [made] = bed.wait_for_end(job_id)
+    assert made.attempt == 1
+    assert [received.message_id for received in receiver.received][1:] == [f"msg_{job_id}"]
+    assert receiver.received[1].verify(OWN_SECRET)
+
+
+def test_an_api_without_a_secret_leaves_a_delivery_to_one_that_has_it(
+    bed: Bed, receive: Callable[..., Receiver]
+) -> None:
+    receiver = receive()
+    with capture_log_lines() as lines, bed.deliver(webhook_secret=""):
+        job_id = bed.end_job(receiver.url)
+        wait_for(lambda: any(line["event"] == "deliveries_unsigned" for line in lines))
+        with bed.deliver():
+            [made] = bed.wait_for_end(job_id)
+    assert (made.attempt, made.outcome.status) == (1, 200)
 
 
 def test_both_secrets_verify_during_a_change(bed: Bed, receive: Callable[..., Receiver]) -> None:

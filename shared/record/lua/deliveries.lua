@@ -9,14 +9,22 @@ local function log_attempt(job_id, outcome_json, next_ms)
     record[1], record[2], next_ms and int(next_ms) or 'null', outcome_json))
 end
 
--- Lease the delivery that is due first among the hosts that are not full. Args: token (of this call), lease_ms,
--- max_attempts, give_up_ms (after the end of the job), interrupted (JSON text, the outcome of an attempt without a
--- report), full_hosts. Returns {job_id, claim_no, NewJob, state, failure or '', ended_ms}; {ms until one may be due}; or
--- nothing where there is none. A call with the same token returns the same delivery, since the reply may have been lost.
+-- Lease the delivery that is due first among the hosts that are not full, and that the caller can sign. Args: token (of
+-- this call), lease_ms, max_attempts, give_up_ms (after the end of the job), interrupted (JSON text, the outcome of an
+-- attempt without a report), full_hosts, has_server_secret, signing_keys (names of API keys with a secret of their own).
+-- Returns {job_id, claim_no, NewJob, state, failure or '', ended_ms}, or {ms until one may be due, or nothing where there
+-- is none; number of due deliveries without a secret}. A call with the same token returns the same delivery, since the
+-- reply may have been lost.
 function commands.claim_delivery(args)
   local token, hosts, now = key(keys.delivery_claim, args.token), key(keys.delivery_hosts), now_ms()
-  local is_full = {}
-  for _, host in ipairs(args.full_hosts) do is_full[host] = true end
+  local is_passed, passed, unsigned = {}, 0, 0
+  local is_signing_key = {}
+  for _, name in ipairs(args.signing_keys) do is_signing_key[name] = true end
+
+  local function pass_over(host)
+    is_passed[host] = true
+    passed = passed + 1
+  end
 
   local function grant(job_id)
     local record =
@@ -25,21 +33,40 @@ function commands.claim_delivery(args)
   end
 
   local function find_host()
-    local first = redis.call('ZRANGE', hosts, 0, #args.full_hosts, 'WITHSCORES')
+    local first = redis.call('ZRANGE', hosts, 0, passed, 'WITHSCORES')
     for at = 1, #first, 2 do
-      if not is_full[first[at]] then return first[at], tonumber(first[at + 1]) end
+      if not is_passed[first[at]] then return first[at], tonumber(first[at + 1]) end
     end
   end
 
-  -- Return the host's first delivery if it is due. Otherwise correct the host's place, which writers do not do.
+  local function is_overdue(ended_ms)
+    return now - tonumber(ended_ms) > args.give_up_ms
+  end
+
+  -- The secret of a key is never replaced by that of the server; see WebhookSecrets.find. A delivery that is lost or
+  -- overdue needs none: `lease` ends it.
+  local function needs_no_other(job_id)
+    local new_job, ended_ms = unpack(redis.call('HMGET', key(keys.delivery, job_id), 'new_job', 'ended_ms'))
+    if not new_job or is_overdue(ended_ms) then return true end
+    local job = cjson.decode(new_job)
+    return is_signing_key[job.key_name or ''] or (args.has_server_secret and not job.has_own_secret)
+  end
+
+  -- Return the host's first due delivery that the caller can sign. Otherwise pass over the host, or correct its place,
+  -- which writers do not do.
   local function find_due(host)
+    local due = redis.call('ZRANGEBYSCORE', key(keys.deliveries_due, host), '-inf', int(now), 'LIMIT', 0, 50)
+    for _, job_id in ipairs(due) do
+      if needs_no_other(job_id) then return job_id end
+    end
+    unsigned = unsigned + #due
     local first = redis.call('ZRANGE', key(keys.deliveries_due, host), 0, 0, 'WITHSCORES')
-    if not first[1] then
-      redis.call('ZREM', hosts, host)
-    elseif tonumber(first[2]) > now then
+    if due[1] then
+      pass_over(host)
+    elseif first[1] then
       redis.call('ZADD', hosts, first[2], host)
     else
-      return first[1]
+      redis.call('ZREM', hosts, host)
     end
   end
 
@@ -51,7 +78,7 @@ function commands.claim_delivery(args)
       redis.call('ZREM', key(keys.deliveries_due, host), job_id)
       return false
     end
-    local is_last = tonumber(record[1]) >= args.max_attempts or now - tonumber(record[3]) > args.give_up_ms
+    local is_last = tonumber(record[1]) >= args.max_attempts or is_overdue(record[3])
     if record[2] then log_attempt(job_id, args.interrupted, not is_last and now or nil) end
     if is_last then
       end_delivery(job_id)
@@ -68,14 +95,15 @@ function commands.claim_delivery(args)
 
   local held = redis.call('GET', token)
   if held and redis.call('EXISTS', key(keys.delivery, held)) == 1 then return grant(held) end
+  for _, host in ipairs(args.full_hosts) do pass_over(host) end
   for _ = 1, 100 do
     local host, due_ms = find_host()
-    if not host then return false end
-    if due_ms > now then return {due_ms - now} end
+    if not host then return {false, unsigned} end
+    if due_ms > now then return {due_ms - now, unsigned} end
     local job_id = find_due(host)
     if job_id and lease(job_id, host) then return grant(job_id) end
   end
-  return {0}
+  return {0, unsigned}
 end
 
 -- Record the outcome of an attempt. Args: job_id, claim_no, outcome (JSON text), wait_ms (until the next attempt; absent

@@ -14,12 +14,12 @@ import pytest
 from api.access.signing_secrets import WebhookSecrets
 from api.app import create_app
 from api.outbound.clients import open_guarded_async_client
+from api.outbound.urls import UrlRule
 from api.schemas.jobs import JobErrorBody
 from api.schemas.webhooks import JobEndedBody
 from api.settings import ApiSettings
-from api.webhooks.messages import compose_body
 from api.webhooks.retry_plan import Verdict, judge_status
-from api.webhooks.sender import Sender
+from api.webhooks.sender import Sender, compose_body
 from shared.jobs import (
     Endpoint,
     Failure,
@@ -92,7 +92,9 @@ def deliver(
 @pytest.fixture
 async def received() -> Received:
     """What a receiver gets while the secret of the server is changed."""
-    async with open_guarded_async_client(allow_private=True, timeout_s=60, param="webhook_url") as client:
+    async with open_guarded_async_client(
+        UrlRule(allow_private=True, param="webhook_url"), timeout_s=60
+    ) as client:
         secrets = WebhookSecrets(of_server=(SECRET, OTHER_SECRET))
         sender = Sender(lambda: client, secrets, timeout_s=60, public_url="")
         with Receiver() as receiver:

@@ -4,7 +4,7 @@ import pytest
 
 from api.errors.urls import Refusal, UrlRefused
 from api.outbound.addresses import is_public
-from api.outbound.urls import parse_url
+from api.outbound.urls import UrlRule
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_address_in_the_internet_is_public(address: str) -> None:
 )
 def test_a_url_is_refused_for_what_is_written_in_it(text: str, reason: Refusal) -> None:
     with pytest.raises(UrlRefused) as caught:
-        parse_url(text, allow_private=False, param="webhook_url")
+        UrlRule(allow_private=False, param="webhook_url").parse(text)
 
     assert caught.value.reason is reason
     assert caught.value.param == "webhook_url"
@@ -118,11 +118,11 @@ def test_a_url_is_refused_for_what_is_written_in_it(text: str, reason: Refusal) 
     ],
 )
 def test_a_usual_url_is_taken(text: str) -> None:
-    assert str(parse_url(text, allow_private=False, param="url")) == text
+    assert str(UrlRule(allow_private=False, param="url").parse(text)) == text
 
 
 def test_any_port_may_be_asked_where_private_addresses_may() -> None:
-    assert parse_url("http://example.com:81/", allow_private=True, param="url").port == 81
+    assert UrlRule(allow_private=True, param="url").parse("http://example.com:81/").port == 81
 
 
 def test_who_asks_cannot_tell_a_private_host_from_none() -> None:

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from api.errors.urls import Refusal, UrlRefused
-from api.outbound.clients import AddressRule, GuardedNetwork, SocketOption, open_guarded_async_client
+from api.outbound.clients import GuardedNetwork, SocketOption, open_guarded_async_client
+from api.outbound.urls import UrlRule
 
 PUBLIC, OTHER_PUBLIC, PRIVATE = "8.8.8.8", "2606:4700::1111", "127.0.0.1"
 ANSWER = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
-RULE = AddressRule(allow_private=False, param="url")
+RULE = UrlRule(allow_private=False, param="url")
 
 
 class RecordingNetwork(httpcore.AsyncMockBackend):
@@ -82,7 +83,7 @@ async def fetch(*urls: str, resolve: Resolver, network: RecordingNetwork, connec
 
 
 def open_client(*, allow_private: bool = True, param: str = "url") -> httpx.AsyncClient:
-    return open_guarded_async_client(allow_private=allow_private, timeout_s=5, param=param)
+    return open_guarded_async_client(UrlRule(allow_private, param), timeout_s=5)
 
 
 async def test_the_address_that_was_checked_is_connected_to_under_the_name_of_the_host() -> None:
