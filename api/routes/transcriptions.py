@@ -85,7 +85,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
 async def transcribe_as_stream(
     request: Request, services: ServicesDep, idempotency_key: IdempotencyKey
 ) -> EventSourceResponse:
-    """Transcribe a file and stream its text while it is recognised.
+    """Transcribe a file and stream its text while it is recognized.
 
     After a disconnect, the client has STREAM_RESUME_S seconds to follow the job at `/v1/jobs/{id}/events`.
     With an `Idempotency-Key` the job goes on, and the same request streams it again from its start.

@@ -7,6 +7,7 @@ import sys
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,8 @@ def test_a_preforked_decoder_that_died_costs_nothing(service: MediaService) -> N
         wait_until(lambda: bool(server.children()))
         children = server.children()
         for child in children:  # earlier requests are answered: these are pre-forked, or about to end
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         psutil.wait_procs(children, PATIENCE_S)
         assert_serves(service)
     assert fork_server(service) == server

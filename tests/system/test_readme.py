@@ -24,6 +24,8 @@ COMMAND_BLOCKS = {
     "/v1/audio/transcriptions/stream\n": [LONG_TEXT_END, '"is_final":true', '{"done":true}'],
     "-X DELETE": ["event: segment", "event: succeeded", "WEBVTT", LONG_TEXT_END],
     "format=srt -F 'metadata": ['"order": 17', "00:00:00,", "-->", '"has_more"'],
+    "stream -F file=@tests": ["event: job", "event: started", '"is_final":true', 'data: {"done":true}'],
+    "stream=true": ['"type":"transcript.text.delta"', '"type":"transcript.text.done"', "data: [DONE]"],
     "stream-token": ["event: queued", "event: succeeded"],
     "Last-Event-ID: $LAST": ["event: segment", "event: succeeded"],
     "Idempotency-Key": ["idempotent-replayed: true"],

@@ -5,7 +5,10 @@ import re
 import pytest
 
 from api.app import create_app
+from api.errors.answers import UNFORESEEN, list_answers
+from api.errors.tree import JobFailed
 from api.settings import ApiSettings
+from shared.errors import ServerError
 from tests.support.documents import REPOSITORY, list_guides, read_document
 from tests.support.settings_table import GROUPS, PAGE, find_settings, render_default, render_page
 
@@ -76,6 +79,26 @@ def test_the_error_codes_that_documents_name_exist(sources: str) -> None:
     named = set(re.findall(r"\b[45]\d\d `([a-z_]+)`", texts))
     assert named
     assert {code for code in named if f'"{code}"' not in sources} == set()
+
+
+def list_errors(kind: type[ServerError] = ServerError) -> list[type[ServerError]]:
+    """Return the classes of the error tree below and with `kind`, but for that of failed jobs."""
+    below = [error for child in kind.__subclasses__() for error in list_errors(child)]
+    return [] if kind is JobFailed else [kind, *below]
+
+
+def test_the_page_of_errors_lists_every_answer() -> None:
+    page = read_document("docs/errors.md")
+    listed = {
+        (int(status), code)
+        for table in page.split("## ")[1:]
+        for status, codes, _ in read_table(table, "| status | `code` | meaning |")
+        for code in re.findall(r"`(\w+)`", codes) or [None]
+    }
+    answers = [UNFORESEEN, *(answer for kind in list_errors() for answer in list_answers(kind))]
+    assert listed == {
+        (answer.status, answer.code) for answer in answers if answer.status != 500 or answer.code
+    }
 
 
 @pytest.fixture(scope="module")
