@@ -116,7 +116,9 @@ class _Parts:
             settings=settings,
             limits=keep_shares(settings.queue_limits, keys=keys),
             runner=runner,
-            uploads=UploadIntake(self._uploads, self._media, self._fetcher),
+            uploads=UploadIntake(
+                self._uploads, self._media, self._fetcher, stored_s=settings.interactive_max_audio_s
+            ),
             slots=slots,
             celery=self._celery,
         )

@@ -1,4 +1,7 @@
-"""Uploads on disk: written once as they arrive, and visible only when complete."""
+"""Uploads on disk: written once as they arrive, and visible only when complete.
+
+The samples of a short upload lie beside it, as `shared.media.stored_samples` describes.
+"""
 
 import errno
 import hashlib
@@ -13,6 +16,7 @@ import msgspec
 from shared.errors import StorageFull
 
 _PART_SUFFIX = ".part"
+_SAMPLES_SUFFIX = ".pcm"
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -38,6 +42,10 @@ class UploadStore:
         """Return the path of the upload `name`, whether or not it exists."""
         return self._folder / name
 
+    def path_of_samples(self, name: str) -> Path:
+        """Return the path of the stored samples of `name`, whether or not they exist."""
+        return self._folder / f"{name}{_SAMPLES_SUFFIX}"
+
     def begin(self, name: str) -> "UploadWriter":
         """Start writing the upload `name`.
 
@@ -48,14 +56,18 @@ class UploadStore:
             return UploadWriter(self._folder / name)
 
     def delete(self, name: str) -> None:
-        """Remove an upload, if it exists."""
+        """Remove an upload and its samples, if they exist."""
+        self.delete_samples(name)
         self.path_of(name).unlink(missing_ok=True)
 
-    def list_older_than(self, age_s: float) -> Iterator[str]:
-        """Yield the names of complete uploads older than `age_s` seconds."""
-        for path in self._find_older_than(age_s):
-            if path.suffix != _PART_SUFFIX:
-                yield path.name
+    def delete_samples(self, name: str) -> None:
+        """Remove the stored samples of an upload, if they exist."""
+        self.path_of_samples(name).unlink(missing_ok=True)
+
+    def list_older_than(self, age_s: float) -> set[str]:
+        """Return the names of complete uploads, and of stored samples, older than `age_s` seconds."""
+        found = (path for path in self._find_older_than(age_s) if path.suffix != _PART_SUFFIX)
+        return {path.name.removesuffix(_SAMPLES_SUFFIX) for path in found}
 
     def remove_unfinished(self, age_s: float) -> None:
         """Remove unfinished uploads without a write for `age_s` seconds: their api process was killed."""
@@ -95,6 +107,11 @@ class UploadWriter:
                 unwritten = unwritten[os.write(self._descriptor, unwritten) :]
         self._digest.update(chunk)
         self.size_bytes += len(chunk)
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the file before its commit."""
+        return self._part
 
     @property
     def sha256(self) -> str:

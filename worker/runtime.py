@@ -21,6 +21,7 @@ from shared.upload_store import UploadStore
 from worker.engines.catalog import describe_capabilities
 from worker.jobs.clocks import JobClocks, choose_limits
 from worker.jobs.heartbeat import Heartbeat
+from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.runner import JobRunner
 from worker.jobs.stop_rules import ClaimState, StopRules
@@ -56,8 +57,7 @@ class WorkerRuntime:
         self._media = create_media_service(settings)
         self._tools = JobTools(
             host=self._host,
-            media=self._media,
-            uploads=UploadStore(settings.uploads_dir),
+            audio=AudioOpener(self._media, UploadStore(settings.uploads_dir)),
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
         )

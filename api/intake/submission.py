@@ -22,7 +22,7 @@ from api.intake.forms import SpeechForm
 from api.intake.headers import read_client_timeout
 from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
 from api.intake.request_check import check_request, check_webhook_url
-from api.intake.uploads import IncomingUpload, UploadIntake
+from api.intake.uploads import IncomingUpload, UploadIntake, finish_in_thread
 from api.settings import ApiSettings
 from shared.broker import send_ticket
 from shared.capabilities import Capabilities
@@ -100,11 +100,9 @@ class Submission:
         admission = await self._admit(request, endpoint, idempotency_key)
         async with self.uploads.begin(uuid.uuid4().hex) as upload:
             form = await self._receive(request, kind, upload, max_bytes=admission.max_bytes)
-            digest = form.digest(endpoint, file_sha256=upload.sha256)
-            fingerprint = Fingerprint(digest, self.settings.idempotency_ttl_s)
-            receipt = await self._find_replay(admission, fingerprint)
+            receipt = await self._find_replay(admission, form, upload)
             if receipt is None:
-                receipt = await self._accept(request, admission, form, upload, fingerprint)
+                receipt = await self._accept(request, admission, form, upload)
             is_new = receipt.outcome is not Outcome.REPLAYED
             if not is_new:
                 await upload.discard()
@@ -176,10 +174,15 @@ class Submission:
         self.uploads.choose_source(upload, filename=body.filename, url=form.url)
         return form
 
-    async def _find_replay(self, admission: _Admission, fingerprint: Fingerprint) -> Receipt | None:
+    async def _find_replay(
+        self, admission: _Admission, form: SpeechForm, upload: IncomingUpload
+    ) -> Receipt | None:
         """Return the job of a known idempotency key. Its audio and form need no further check."""
         if not admission.is_known or admission.policy.idempotency_key is None:
             return None
+        if upload.url is None:
+            await finish_in_thread(upload.flush)
+        fingerprint = self._identify(admission, form, upload)
         job = await self.runner.run(find_replay(admission.policy.idempotency_key, fingerprint))
         return Receipt(Outcome.REPLAYED, job) if job else None
 
@@ -189,7 +192,6 @@ class Submission:
         admission: _Admission,
         form: SpeechForm,
         upload: IncomingUpload,
-        fingerprint: Fingerprint,
     ) -> Receipt:
         """Check the request, store its audio, and submit the job."""
         key = admission.key
@@ -213,6 +215,7 @@ class Submission:
             has_own_secret=bool(form.webhook_url and key.webhook_secret),
         )
         try:
+            fingerprint = self._identify(admission, form, upload)
             lease_s = admission.listener_lease_s
             call = submit_job(job, admission.policy, fingerprint, listener_lease_s=lease_s)
             return await self.runner.run(call)
@@ -220,6 +223,10 @@ class Submission:
             # The job may be in the queue all the same. If it is not, the sweeper deletes its file.
             upload.keep()
             raise
+
+    def _identify(self, admission: _Admission, form: SpeechForm, upload: IncomingUpload) -> Fingerprint:
+        digest = form.digest(admission.endpoint, file_sha256=upload.sha256)
+        return Fingerprint(digest, self.settings.idempotency_ttl_s)
 
     def _check_duration(self, duration_s: float, key: ApiKey, *, param: str) -> None:
         if duration_s < self.settings.min_audio_s:

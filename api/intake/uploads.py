@@ -1,8 +1,9 @@
 """Uploads on their way in: audio from a form or a URL, written into the store and examined."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 import httpx
 from starlette.concurrency import run_in_threadpool
@@ -14,15 +15,17 @@ from api.intake.multipart import FILE_FIELD, NO_FILE
 from shared.errors import InvalidRequest
 from shared.jobs import Upload
 from shared.media.client import MediaService
-from shared.upload_store import StoredFile, UploadStore, UploadWriter
+from shared.upload_store import UploadStore, UploadWriter
 
 PROBES_AT_ONCE = 4
-"""The number of uploads examined at once. Each takes a process of up to DECODER_MEMORY_BYTES."""
+"""The number of uploads stored and examined at once. Each takes a process of up to DECODER_MEMORY_BYTES."""
 
 _BATCH_BYTES = 1 << 20
 """The bytes of a file that are collected before a thread writes them."""
 
 _DISPLAYED_CHARACTERS = 200
+
+Done = TypeVar("Done")
 
 
 class IncomingUpload:
@@ -32,13 +35,14 @@ class IncomingUpload:
         self._store = store
         self._name = name
         self._writer: UploadWriter | None = None
+        self._batch = bytearray()
         self._is_kept = False
         self.filename = ""
         self.url: httpx.URL | None = None
 
     @property
     def sha256(self) -> str:
-        """Return the digest of the file; empty for a URL, which the form itself identifies."""
+        """Return the digest of the flushed file; empty for a URL, which the form itself identifies."""
         return "" if self.url else self._begun().sha256
 
     @property
@@ -51,43 +55,33 @@ class IncomingUpload:
         self._is_kept = True
 
     async def write(self, pieces: AsyncGenerator[bytes]) -> None:
-        """Append all pieces, in batches that threads write. Close `pieces` in any case.
+        """Append all pieces, in batches that threads write; the last one waits for `flush`. Close `pieces`.
 
         Raises:
             StorageFull: the disk has no space for the file.
         """
-        batch = bytearray()
         async with aclosing(pieces):
             async for piece in pieces:
-                batch += piece
-                if len(batch) >= _BATCH_BYTES:
-                    await self._write(bytes(batch))
-                    batch.clear()
-        if batch:
-            await self._write(bytes(batch))
+                self._batch += piece
+                if len(self._batch) >= _BATCH_BYTES:
+                    await finish_in_thread(self.flush)
 
-    async def commit(self) -> StoredFile:
-        """Make the file durable under its name.
+    def flush(self) -> UploadWriter:
+        """Write the last batch, and return the writer. It blocks.
 
         Raises:
             StorageFull: the disk has no space for the file.
         """
-        return await run_in_threadpool(self._begun().commit)
+        writer = self._begun()
+        writer.write(bytes(self._batch))
+        self._batch.clear()
+        return writer
 
     async def discard(self) -> None:
         """Delete the file, committed or not, unless it is kept."""
         if self._writer is not None and not self._is_kept:
             await run_in_threadpool(self._writer.abort)
             await run_in_threadpool(self._store.delete, self._name)
-
-    async def _write(self, batch: bytes) -> None:
-        writing = asyncio.ensure_future(run_in_threadpool(lambda: self._begun().write(batch)))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            # The thread goes on. Its write must not outlive the `discard` that follows.
-            await asyncio.gather(writing, return_exceptions=True)
-            raise
 
     def _begun(self) -> UploadWriter:
         if self._writer is None:
@@ -98,10 +92,14 @@ class IncomingUpload:
 class UploadIntake:
     """The service that takes uploads in. Without a `fetcher`, a URL is refused."""
 
-    def __init__(self, store: UploadStore, media: MediaService, fetcher: AudioFetcher | None) -> None:
+    def __init__(
+        self, store: UploadStore, media: MediaService, fetcher: AudioFetcher | None, *, stored_s: float
+    ) -> None:
+        """Store the samples of uploads of at most `stored_s`, so that the worker need not decode them."""
         self._store = store
         self._media = media
         self._fetcher = fetcher
+        self._stored_s = stored_s
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
 
     @asynccontextmanager
@@ -157,10 +155,30 @@ class UploadIntake:
             StorageFull: the disk has no space for the file.
             MediaServiceDown: the sandboxed decoder did not start or did not answer.
         """
-        stored = await upload.commit()
         async with self._probing:
-            duration_s = await run_in_threadpool(self._media.probe, stored.path, param=upload.param)
+            return await finish_in_thread(lambda: self._commit_and_examine(upload))
+
+    def _commit_and_examine(self, upload: IncomingUpload) -> Upload:
+        """Do both at once: the decoder reads the file while this thread waits for the disk."""
+        writer = upload.flush()
+        with self._media.begin_probe(writer.path, stored_s=self._stored_s) as probe:
+            stored = writer.commit()
+            duration_s = probe.receive_duration_s(param=upload.param)
+            probe.store_samples(self._store.path_of_samples(stored.name))
         return Upload(stored.name, upload.filename, stored.size_bytes, stored.sha256, duration_s)
+
+
+async def finish_in_thread(work: Callable[[], Done]) -> Done:
+    """Return the outcome of `work` on a thread, which ends even if this task is cancelled.
+
+    Otherwise its writes could outlive the `discard` that follows a cancel.
+    """
+    working = asyncio.ensure_future(run_in_threadpool(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
 
 
 def _make_displayable(filename: str) -> str:

@@ -1,21 +1,24 @@
 """The media service: the only way for api and worker to examine and decode untrusted media."""
 
-import contextlib
+import math
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
 from shared.media import messages
+from shared.media.pcm_frames import SAMPLE_BYTES, DecodingFailed, read_frames, read_message
 from shared.media.server_process import ForkServerProcess
+from shared.media.stored_samples import store_samples
 from shared.settings import SharedSettings
 
-_MAX_ANSWER_BYTES = 65_536
 # The kernel ends a decoder at its timeout. Its death may take this long to be noticed here.
 _DEATH_GRACE_S = 2.0
 
@@ -61,24 +64,28 @@ class MediaService:
         The name of the file does not matter. `param` is the form field that errors name.
 
         Raises:
-            UnreadableAudio: the file has no sound that can be decoded, or the examination exceeded a limit.
-            AudioTooLong: the file holds more sound than the limit.
+            ServerError: as `begin_probe` and `Probe.receive_duration_s`.
+            FileNotFoundError: the file does not exist.
+        """
+        with self.begin_probe(path) as probe:
+            return probe.receive_duration_s(param=param)
+
+    @contextmanager
+    def begin_probe(self, path: Path, *, stored_s: float = 0.0) -> Iterator["Probe"]:
+        """Let a decoder examine the file at `path`, for the length of the block.
+
+        The decoder also decodes sound of at most `stored_s`.
+
+        Raises:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        began_at = time.monotonic()
+        request = messages.ProbeUpload(self._limits, self._probe_timeout_s, stored_s)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, path.open("rb", buffering=0) as upload:
-                request = messages.ProbeUpload(self._limits, self._probe_timeout_s)
                 self._fork_decoder(request, (upload.fileno(), theirs.fileno()))
-            match self._receive_probe_answer(ours, began_at):
-                case messages.Probed(duration_s):
-                    return duration_s
-                case messages.TooLong():
-                    raise AudioTooLong(self._limits.max_audio_s, param=param)
-                case messages.Unreadable(message):
-                    raise UnreadableAudio(message, param=param)
+            yield Probe(ours, request, is_service_up=lambda: self._is_open)
 
     def decode_into(
         self, path: Path, pipe_fd: int, *, declared_duration_s: float | None = None, start_sample: int = 0
@@ -123,22 +130,64 @@ class MediaService:
             self._server.end()
             self._server = None
 
-    def _receive_probe_answer(self, answers: socket.socket, began_at: float) -> messages.ProbeAnswer:
-        """Return the decoder's answer, or the answer that its death stands for."""
-        deadline = time.monotonic() + self._probe_timeout_s + _DEATH_GRACE_S
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return messages.probe_answer_decoder.decode(_receive_all(answers, deadline=deadline))
-        if not self._is_open:
-            raise MediaServiceDown
-        elapsed_s = time.monotonic() - began_at
-        _logger.warning("probe_died", elapsed_s=round(elapsed_s, 3))
-        return self._too_slow() if elapsed_s >= self._probe_timeout_s else _GAVE_UP
 
-    def _too_slow(self) -> messages.Unreadable:
-        return messages.Unreadable(
-            f"Examining the file took longer than {self._probe_timeout_s:g} s (PROBE_TIMEOUT_S). "
-            "Convert it to wav, flac or mp3, or raise that setting."
-        )
+class Probe:
+    """The examination of one upload, from the side that waits for it."""
+
+    def __init__(
+        self, answers: socket.socket, request: messages.ProbeUpload, *, is_service_up: Callable[[], bool]
+    ) -> None:
+        self._answers = answers
+        self._request = request
+        self._is_service_up = is_service_up
+        self._began_at = time.monotonic()
+        self._duration_s = math.inf
+
+    def receive_duration_s(self, *, param: str = "file") -> float:
+        """Return the duration of the upload in seconds. `param` is the form field that errors name.
+
+        Raises:
+            UnreadableAudio: the file has no sound that can be decoded, or the examination exceeded a limit.
+            AudioTooLong: the file holds more sound than the limit.
+            MediaServiceDown: the service was stopped.
+        """
+        match self._receive_answer():
+            case messages.Probed(duration_s):
+                self._duration_s = duration_s
+                return duration_s
+            case messages.TooLong():
+                raise AudioTooLong(self._request.limits.max_audio_s, param=param)
+            case messages.Unreadable(message):
+                raise UnreadableAudio(message, param=param)
+
+    def store_samples(self, path: Path) -> None:
+        """Store the samples of a short upload at `path`, if it can be decoded. Call it after the duration.
+
+        Without stored samples, the upload is decoded later, and that reports what is wrong with it.
+        """
+        if self._duration_s <= self._request.stored_s:
+            max_samples = round(messages.limit_decoded_s(self._duration_s) * SAMPLE_RATE_HZ)
+            store_samples(read_frames(self), path, max_bytes=max_samples * SAMPLE_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes of the decoder's answer.
+
+        Raises:
+            TimeoutError: the examination takes longer than PROBE_TIMEOUT_S.
+        """
+        deadline = self._began_at + self._request.timeout_s + _DEATH_GRACE_S
+        self._answers.settimeout(max(deadline - time.monotonic(), 0.001))
+        return self._answers.recv(size)
+
+    def _receive_answer(self) -> messages.ProbeAnswer:
+        """Return the decoder's answer, or the answer that its death stands for."""
+        with suppress(OSError, DecodingFailed, msgspec.DecodeError):
+            return messages.probe_answer_decoder.decode(read_message(self))
+        if not self._is_service_up():
+            raise MediaServiceDown
+        elapsed_s = time.monotonic() - self._began_at
+        _logger.warning("probe_died", elapsed_s=round(elapsed_s, 3))
+        return _describe_slowness(self._request) if elapsed_s >= self._request.timeout_s else _GAVE_UP
 
 
 def create_media_service(settings: SharedSettings) -> MediaService:
@@ -147,13 +196,8 @@ def create_media_service(settings: SharedSettings) -> MediaService:
     return MediaService(limits, probe_timeout_s=settings.probe_timeout_s)
 
 
-def _receive_all(answers: socket.socket, *, deadline: float) -> bytes:
-    """Return all bytes until the other side closes; raise TimeoutError at `deadline` (monotonic clock)."""
-    received = b""
-    while len(received) <= _MAX_ANSWER_BYTES:
-        answers.settimeout(max(deadline - time.monotonic(), 0.001))
-        piece = answers.recv(_MAX_ANSWER_BYTES)
-        if not piece:
-            break
-        received += piece
-    return received
+def _describe_slowness(request: messages.ProbeUpload) -> messages.Unreadable:
+    return messages.Unreadable(
+        f"Examining the file took longer than {request.timeout_s:g} s (PROBE_TIMEOUT_S). "
+        "Convert it to wav, flac or mp3, or raise that setting."
+    )

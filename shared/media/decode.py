@@ -12,12 +12,8 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media import ffmpeg_sound, libsndfile_sound
 from shared.media.ffmpeg_sound import NO_SOUND, skip_damage
+from shared.media.messages import DECODER_PADDING_S, limit_decoded_s
 from shared.media.pcm_frames import SAMPLE_BYTES
-
-# Decoders add up to some thousand samples of padding to the declared length.
-_PADDING_S = 1.0
-# Playable files decode to at most 4 % more than their packets count (FLAC clips of 4 s, concatenated).
-_DECLARED_FACTOR = 1.1
 
 
 class DeclaredDurationExceeded(Exception):
@@ -46,10 +42,10 @@ def decode_audio(
     for pcm in _read_pcm(upload):
         skipped = max(0, start_sample - decoded) * SAMPLE_BYTES
         decoded += len(pcm) // SAMPLE_BYTES
-        decoded_s = decoded / SAMPLE_RATE_HZ - _PADDING_S
-        if decoded_s > max_audio_s:
+        decoded_s = decoded / SAMPLE_RATE_HZ
+        if decoded_s > max_audio_s + DECODER_PADDING_S:
             raise AudioTooLong(max_audio_s)
-        if declared_duration_s and decoded_s > declared_duration_s * _DECLARED_FACTOR:
+        if declared_duration_s and decoded_s > limit_decoded_s(declared_duration_s):
             raise DeclaredDurationExceeded(declared_duration_s)
         if skipped < len(pcm):
             yield pcm[skipped:]

@@ -2,6 +2,11 @@
 
 import msgspec
 
+# Decoders add up to some thousand samples of padding to the declared length.
+DECODER_PADDING_S = 1.0
+# Playable files decode to at most 4 % more than their packets count (FLAC clips of 4 s, concatenated).
+_DECLARED_FACTOR = 1.1
+
 
 class MediaLimits(msgspec.Struct, frozen=True):
     """Limits for one upload: seconds of sound, and bytes of memory and seconds of CPU time of its decoder."""
@@ -15,10 +20,14 @@ class MediaLimits(msgspec.Struct, frozen=True):
 
 
 class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
-    """Examine the upload within `timeout_s`, and answer on the pipe."""
+    """Examine the upload within `timeout_s`, and answer on the pipe.
+
+    If it lasts at most `stored_s`, go on with its samples, as for a DecodeUpload.
+    """
 
     limits: MediaLimits
     timeout_s: float
+    stored_s: float
 
 
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
@@ -33,6 +42,11 @@ class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
 
 
 DecoderRequest = ProbeUpload | DecodeUpload
+
+
+def limit_decoded_s(declared_duration_s: float) -> float:
+    """Return the longest sound that an upload with this declared duration may decode to, in seconds."""
+    return declared_duration_s * _DECLARED_FACTOR + DECODER_PADDING_S
 
 
 # Server to service.
@@ -55,7 +69,7 @@ class ForkFailed(msgspec.Struct, frozen=True, tag=True):
 ServerAnswer = Ready | Forked | ForkFailed
 
 
-# Decoder to service, for a probe. If the pipe ends without an answer, the decoder died.
+# Decoder to service, for a probe. If the pipe ends without an answer, the decoder died. Samples may follow.
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):

@@ -15,7 +15,7 @@ from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import Failure, FailureCode
 from shared.media import messages
 from shared.media.decode import DeclaredDurationExceeded, decode_audio
-from shared.media.pcm_frames import PcmWriter
+from shared.media.pcm_frames import PcmWriter, write_message
 from shared.media.probe import probe_audio
 
 _LOG_FD = 1
@@ -107,9 +107,17 @@ def _set_limit(which: int, value: int) -> None:
 def _answer(request: messages.DecoderRequest, upload: BinaryIO, answer: BinaryIO) -> None:
     match request:
         case messages.ProbeUpload():
-            answer.write(messages.encode_message(_probe(request, upload)))
+            _probe_and_decode(request, upload, answer)
         case messages.DecodeUpload():
             _decode(request, upload, PcmWriter(answer))
+
+
+def _probe_and_decode(request: messages.ProbeUpload, upload: BinaryIO, answer: BinaryIO) -> None:
+    found = _probe(request, upload)
+    write_message(answer, messages.encode_message(found))
+    if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
+        decoding = messages.DecodeUpload(request.limits, 0, found.duration_s)
+        _decode(decoding, upload, PcmWriter(answer))
 
 
 def _probe(request: messages.ProbeUpload, upload: BinaryIO) -> messages.ProbeAnswer:

@@ -105,7 +105,7 @@ class Sweeper:
         """
         ttl_s = self._settings.upload_ttl_s
         self._uploads.remove_unfinished(UNFINISHED_S)
-        settled = set(self._uploads.list_older_than(max(ttl_s, SETTLED_S)))
+        settled = self._uploads.list_older_than(max(ttl_s, SETTLED_S))
         for name in self._uploads.list_older_than(ttl_s):
             job = self._runner.run(read_job(name))
             if name in settled if job is None else job.state.is_final:

@@ -55,12 +55,13 @@ def test_only_old_uploads_without_an_unfinished_job_are_deleted(runner: ScriptRu
         runner.run(submit_job(new_job(job_id)))
     runner.run(transitions.cancel_job("cancelled", ttl_s=TTL_S))
     runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
-    for name in ("queued", "running", "cancelled", "orphan", "interrupted.part"):
+    for name in ("queued", "running", "running.pcm", "cancelled", "orphan", "orphan.pcm", "interrupted.part"):
         store_file(uploads, name, age_s=TTL_S + 60)
+    store_file(uploads, "killed.pcm", age_s=TTL_S + 60)  # its upload went before it
     for name in ("young", "arriving.part"):
         store_file(uploads, name, age_s=TTL_S - 60)
     delete_old_uploads(runner, uploads, ttl_s=TTL_S)
-    assert names_in(uploads) == {"queued", "running", "young", "arriving.part"}
+    assert names_in(uploads) == {"queued", "running", "running.pcm", "young", "arriving.part"}
 
 
 def test_an_upload_that_is_still_being_taken_in_is_safe_from_any_setting(

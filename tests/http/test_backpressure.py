@@ -237,5 +237,5 @@ def test_a_job_submitted_during_an_outage_keeps_its_file(
         wait_for(lambda: api.get("/health").json()["queued_jobs"] == 2, within_s=20)
         again = api.post("/v1/jobs", content=BODY, headers=HEADERS)
         assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
-    kept = {path.name for path in settings.uploads_dir.iterdir()}
+    kept = {path.stem for path in settings.uploads_dir.iterdir()}
     assert kept == {accepted.headers["x-job-id"] for accepted in (first, again)}

@@ -256,7 +256,7 @@ def test_deleting_cancels_a_queued_job_and_its_audio_is_gone(
         answer = api.delete(url)
         assert answer.status_code == 200
         assert answer.json()["state"] == "cancelled"
-        assert url.rpartition("/")[2] not in {path.name for path in uploads.iterdir()}
+        assert url.rpartition("/")[2] not in {path.stem for path in uploads.iterdir()}
         assert follow(api, url)[-1].event == "cancelled"
 
 
@@ -277,7 +277,7 @@ def test_deleting_a_final_job_removes_it_with_its_audio(
     with ScriptedWorker(redis_url, SCRIPT):
         url = submit(api)
         follow(api, url)
-    assert len(list(uploads.iterdir())) == 1
+    assert {path.stem for path in uploads.iterdir()} == {url.rpartition("/")[2]}
     assert api.delete(url).status_code == 204
     assert list(uploads.iterdir()) == []
     assert api.get(url).status_code == 404

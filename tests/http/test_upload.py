@@ -31,7 +31,7 @@ def test_a_file_is_stored_once_with_its_digest(
     api: httpx.Client, uploads: Path, worker: ScriptedWorker
 ) -> None:
     job_id = api.post(URL, files={"file": ("a.wav", AUDIO)}).json()["id"]
-    assert [path.name for path in uploads.iterdir()] == [job_id]
+    assert {path.name for path in uploads.iterdir()} == {job_id, f"{job_id}.pcm"}
     assert (uploads / job_id).read_bytes() == AUDIO
     assert worker.wait_for_claim().upload.sha256 == hashlib.sha256(AUDIO).hexdigest()
 

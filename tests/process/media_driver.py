@@ -13,7 +13,7 @@ import psutil
 
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
-from shared.media.pcm_frames import read_pcm
+from shared.media.samples import read_pcm
 from tests.support.media_service import RunningMediaService
 from tests.support.sandboxed_decoders import find_serving_decoders
 

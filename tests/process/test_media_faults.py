@@ -19,7 +19,8 @@ from shared.errors import MediaServiceDown, UnreadableAudio
 from shared.jobs import FailureCode
 from shared.media import server_process
 from shared.media.client import MediaService
-from shared.media.pcm_frames import DecodingFailed, read_pcm
+from shared.media.pcm_frames import DecodingFailed
+from shared.media.samples import read_pcm
 from tests.process.media_driver import (
     PATIENCE_S,
     decode,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import UnreadableAudio
-from shared.media.pcm_frames import read_pcm
+from shared.media.samples import read_pcm
 from tests.process.media_driver import fork_server, make_service, serving_decoder, start_decoding
 from tests.support.media_files import CLIPS, repeat_clip
 

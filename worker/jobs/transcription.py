@@ -1,6 +1,5 @@
 """One job from its claim to its final event."""
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -10,8 +9,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Progress
 from shared.jobs import Claim, Failure, FailureCode
-from shared.media.client import MediaService
-from shared.upload_store import UploadStore
+from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopReason, StopRules
 from worker.model import messages
@@ -32,18 +30,13 @@ _logger = structlog.get_logger(__name__)
 class JobTools:
     """The collaborators of every transcription of a worker, and its times in seconds.
 
-    An engine has `stop_grace_s` to stop at the boundary of a window, and `cancel_grace_s` elsewhere. A job
-    waits `decoder_patience_s` for a decoder if there is no room for a process, since another job of this
-    worker would find no more room.
+    An engine has `stop_grace_s` to stop at the boundary of a window, and `cancel_grace_s` elsewhere.
     """
 
     host: ModelHost
-    media: MediaService
-    uploads: UploadStore
+    audio: AudioOpener
     cancel_grace_s: float
     stop_grace_s: float
-    decoder_patience_s: float = 10.0
-    decoder_retry_s: float = 0.5
 
 
 class Transcription:
@@ -86,33 +79,10 @@ class Transcription:
             self._report_crash()
 
     def _begin(self) -> None:
-        """Connect a decoder to the model process by a pipe that this process never reads."""
-        reading, writing = os.pipe()
-        try:
-            self._start_decoder(writing)
-            self._host.begin_job(self._claim, reading)
-        finally:
-            os.close(reading)
-            os.close(writing)
+        with self._tools.audio.open(self._claim, self._rules) as audio:
+            self._host.begin_job(self._claim, audio.descriptor, has_stored_samples=audio.has_stored_samples)
         if self._host.state.is_loaded:
             self._clocks.begin_inference()
-
-    def _start_decoder(self, pipe_fd: int) -> None:
-        upload, tools = self._claim.upload, self._tools
-        deadline = time.monotonic() + tools.decoder_patience_s
-        while True:
-            try:
-                return tools.media.decode_into(
-                    tools.uploads.path_of(upload.name),
-                    pipe_fd,
-                    declared_duration_s=upload.duration_s,
-                    start_sample=self._claim.checkpoint.resume_sample,
-                )
-            except MediaServiceDown:
-                if time.monotonic() > deadline or self._rules.find_reason() is not None:
-                    raise
-                _logger.warning("decoder_awaited", job_id=self._claim.job_id)
-                time.sleep(tools.decoder_retry_s)
 
     def _end_without_decoder(self) -> None:
         reason = self._rules.find_reason()
@@ -219,10 +189,12 @@ class Transcription:
         if self._processed_s < duration_s:  # silence follows the last window
             self._recorder.emit(Progress(processed_s=duration_s, duration_s=duration_s))
         self._recorder.succeed()
+        self._tools.audio.delete_samples(self._claim)
 
     def _fail(self, code: FailureCode, message: str) -> None:
         self._is_over = True
         self._recorder.fail(Failure(code, message))
+        self._tools.audio.delete_samples(self._claim)
 
     def _requeue(self, reason: str) -> None:
         self._recorder.requeue(reason, inference_ms=self._clocks.inference_ms)

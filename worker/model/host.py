@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from shared.capabilities import ModelState
@@ -77,8 +78,10 @@ class ModelHost:
             return True
         return self._clock() - self._restarts[0] >= RESTART_PERIOD_S
 
-    def begin_job(self, claim: Claim, audio_fd: int) -> None:
-        """Send a job with the pipe of its audio, and start a process first if there is none.
+    def begin_job(self, claim: Claim, audio_fd: int, *, has_stored_samples: bool = False) -> None:
+        """Send a job with its audio, and start a process first if there is none.
+
+        `audio_fd` is the pipe of a decoder, or stored samples at the place where the job begins.
 
         Needs a state other than busy. The caller closes its own copy of `audio_fd`.
 
@@ -91,7 +94,8 @@ class ModelHost:
         else:
             self.state = ModelState.BUSY
         self._run = next(self._runs)
-        self._send(make_order(self._run, claim), audio_fd)
+        order = make_order(self._run, claim)
+        self._send(msgspec.structs.replace(order, has_stored_samples=has_stored_samples), audio_fd)
 
     def detect_death(self) -> None:
         """Detect a process that died while it waited for a job. Needs no particular state.

@@ -17,8 +17,9 @@ class RunMessage(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeJob(RunMessage, frozen=True):
-    """Transcribe the PCM frames from the descriptor that comes with this message.
+    """Transcribe the sound from the descriptor that comes with this message.
 
+    It is a decoder's pipe, or a file of stored samples at the place where the job begins.
     Early text comes from a short first window. A draft comes before that text, and may be wrong.
     """
 
@@ -26,6 +27,7 @@ class DecodeJob(RunMessage, frozen=True):
     checkpoint: Checkpoint
     is_early_text_wanted: bool
     is_draft_wanted: bool = False
+    has_stored_samples: bool = False
 
 
 class StopJob(RunMessage, frozen=True):

@@ -18,7 +18,7 @@ import structlog
 
 from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
-from shared.media.pcm_frames import read_pcm
+from shared.media.samples import read_pcm, read_stored_pcm
 from shared.parent_death import outlive_parent
 from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable
 from worker.engines.registry import create_engine
@@ -82,7 +82,7 @@ class OrderInbox:
 
 
 class AudioPipe:
-    """The reading end of a job's audio. Closing it ends the decoder.
+    """The reading end of a job's audio: a decoder's pipe or a file. Closing it ends the decoder.
 
     Reading notices a stop although a decoder may take long for its next sample: to reach a checkpoint late in
     the upload, it decodes everything before it.
@@ -186,7 +186,8 @@ class ModelProcess:
             order.run, self._send, is_stopped=is_stopped, wait_to_continue=wait_to_continue
         )
         with closing(AudioPipe(audio_fd, is_stopped)) as audio:
-            for report in self._decoder.decode(order, read_pcm(audio), listener):
+            blocks = read_stored_pcm(audio) if order.has_stored_samples else read_pcm(audio)
+            for report in self._decoder.decode(order, blocks, listener):
                 self._send(report)
         self._report_phase.reset()  # in case a second model could not be loaded
 

@@ -60,6 +60,21 @@ def test_only_their_owner_can_read_uploads(store: UploadStore) -> None:
     assert stat.S_IMODE(store.path_of("a").parent.stat().st_mode) == 0o700
 
 
+def test_an_upload_is_deleted_with_its_samples(store: UploadStore) -> None:
+    for name in ("a", "b"):
+        store.path_of(name).write_bytes(b"x")
+        store.path_of_samples(name).write_bytes(b"x")
+    store.delete("a")
+    assert names_in(store) == ["b", "b.pcm"]
+    store.delete_samples("b")
+    assert names_in(store) == ["b"]
+
+
+def test_samples_without_their_upload_are_listed_by_its_name(store: UploadStore) -> None:
+    store.path_of_samples("a").write_bytes(b"x")
+    assert store.list_older_than(0) == {"a"}
+
+
 def test_deleting_a_missing_upload_is_not_an_error(store: UploadStore) -> None:
     store.delete("never")
 
@@ -74,7 +89,7 @@ def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadSto
     two_hours_ago = time.time() - 7200
     for name in ("old", "unfinished.part"):
         os.utime(store.path_of(name), (two_hours_ago, two_hours_ago))
-    assert list(store.list_older_than(3600)) == ["old"]
+    assert store.list_older_than(3600) == {"old"}
     store.remove_unfinished(7300)
     assert names_in(store) == ["new", "old", "unfinished.part"]
     store.remove_unfinished(3600)
@@ -86,7 +101,7 @@ def test_a_concurrent_deletion_does_no_harm(store: UploadStore, monkeypatch: pyt
     folder = store.path_of("x").parent
     (folder / "there").write_bytes(b"x")
     monkeypatch.setattr(Path, "iterdir", lambda _: iter((folder / "gone", folder / "there")))
-    assert list(store.list_older_than(0)) == ["there"]
+    assert store.list_older_than(0) == {"there"}
 
 
 def test_a_full_disk_is_reported_and_nothing_stays(store: UploadStore) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.jobs import Failure, FailureCode
-from shared.media.pcm_frames import DecodingFailed, PcmWriter, read_pcm
+from shared.media.pcm_frames import DecodingFailed, PcmWriter
+from shared.media.samples import read_pcm
 
 PCM = np.arange(-20_000, 20_000, dtype="<i2").tobytes()
 

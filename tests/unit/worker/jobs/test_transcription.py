@@ -24,6 +24,7 @@ from shared.media.client import MediaService
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
 from worker.jobs.clocks import ClockLimits, JobClocks
+from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState, StopRules
 from worker.jobs.transcription import JobTools, Transcription
@@ -95,7 +96,7 @@ class FakeHost:
         self.orders: list[str] = []
         self._reports = list(reports)
 
-    def begin_job(self, claim: Claim, audio_fd: int) -> None:
+    def begin_job(self, claim: Claim, audio_fd: int, *, has_stored_samples: bool = False) -> None:
         pass
 
     def receive(self, timeout_s: float) -> messages.Report | None:
@@ -167,12 +168,14 @@ def record(
     recorder = recorder or FakeRecorder()
     tools = JobTools(
         cast(ModelHost, host),
-        cast(MediaService, media or FakeMedia()),
-        UploadStore(Path("uploads")),
+        AudioOpener(
+            cast(MediaService, media or FakeMedia()),
+            UploadStore(Path("uploads")),
+            patience_s=0.05,
+            retry_s=0.001,
+        ),
         cancel_grace_s=1,
         stop_grace_s=1,
-        decoder_patience_s=0.05,
-        decoder_retry_s=0.001,
     )
     clocks = clocks or make_clocks(lambda: 0.0)
     rules = StopRules(recorder.state, clocks, is_stopping=threading.Event())
