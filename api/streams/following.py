@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from api.access.record_reader import RecordReader
 from api.streams.event_hub import EventHub
 from shared.jobs import Job
-from shared.record.readings import LoggedEvent, LogPage, read_job, read_log
+from shared.record.readings import Absence, LoggedEvent, LogPage, find_job, find_log
 
 RECHECK_S = 15.0
 """Seconds after which a listener looks for news without a wake-up; one may have been lost."""
@@ -33,12 +33,12 @@ class JobFollower:
         """
         with self._hub.listen(job_id) as wake_up:
             wake_up.set()  # there may be news since the first page was read: the first wait ends at once
-            page = first_page
+            page: LogPage | Absence | None = first_page
             while not self._hub.is_closed:
                 if page is None:
                     wake_up.clear()
-                    page = await self._reader.run(read_log(job_id, after_id=after_id))
-                if page is None:
+                    page = await self._reader.run(find_log(job_id, owner=None, after_id=after_id))
+                if isinstance(page, Absence):
                     return
                 if page.events:
                     after_id = page.events[-1].event_id
@@ -58,8 +58,10 @@ class JobFollower:
         with self._hub.listen(job_id, only_for_end=True) as wake_up:
             while not self._hub.is_closed:
                 wake_up.clear()
-                job = await self._reader.run(read_job(job_id))
-                if job is None or job.state.is_final:
+                job = await self._reader.run(find_job(job_id, owner=None))
+                if isinstance(job, Absence):
+                    return None
+                if job.state.is_final:
                     return job
                 await _wait_for_wake_up(wake_up)
         return None

@@ -96,11 +96,6 @@ def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
     return ScriptCall("read_job", arguments, lambda reply: parse_found(reply, parse))
 
 
-def read_job(job_id: str) -> ScriptCall[Job | None]:
-    """Read a job of any owner; None where there is none."""
-    return _drop_absence(find_job(job_id, owner=None))
-
-
 def list_jobs(
     *,
     limit: int,
@@ -137,24 +132,11 @@ def find_log(job_id: str, *, owner: str | None, after_id: str) -> ScriptCall[Log
     return ScriptCall("read_log", arguments, lambda reply: parse_found(reply, _parse_log))
 
 
-def read_log(job_id: str, *, after_id: str) -> ScriptCall[LogPage | None]:
-    """Read the events of a job of any owner; None where there is no such job."""
-    return _drop_absence(find_log(job_id, owner=None, after_id=after_id))
-
-
 def parse_found(reply: Any, parse: Callable[[Any], Found]) -> Found | Absence:
     """Return what `parse` makes of a reply, unless the owner has no such job."""
     if reply is None:
         return Absence.UNKNOWN
     return Absence.GONE if reply == b"gone" else parse(reply)
-
-
-def _drop_absence(call: ScriptCall[Found | Absence]) -> ScriptCall[Found | None]:
-    def parse(reply: Any) -> Found | None:
-        found = call.parse(reply)
-        return None if isinstance(found, Absence) else found
-
-    return ScriptCall(call.name, call.arguments, parse)
 
 
 def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:

@@ -14,7 +14,7 @@ from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
 from shared.record.keys import Key
 from shared.record.listeners import cancel_unattended
-from shared.record.readings import read_job
+from shared.record.readings import Absence, find_job
 from shared.record.scripts import PlainCall, ScriptRunner, parse_ids
 from shared.record.transitions import expire_queued, forget_jobs, sweep_expired_leases
 from shared.record.version import RecordVersionMismatch, check_version
@@ -107,8 +107,8 @@ class Sweeper:
         self._uploads.remove_unfinished(UNFINISHED_S)
         settled = self._uploads.list_older_than(max(ttl_s, SETTLED_S))
         for name in self._uploads.list_older_than(ttl_s):
-            job = self._runner.run(read_job(name))
-            if name in settled if job is None else job.state.is_final:
+            job = self._runner.run(find_job(name, owner=None))
+            if name in settled if isinstance(job, Absence) else job.state.is_final:
                 self._uploads.delete(name)
                 _logger.info("upload_deleted", job_id=name)
 

@@ -10,8 +10,9 @@ from typing import TypeVar
 import httpx
 
 from shared.events import AnyEvent
-from shared.record.readings import LOG_START, LoggedEvent, read_log
+from shared.record.readings import LOG_START, LoggedEvent
 from tests.bench.server import BenchServer
+from tests.support.record_readings import read_log
 
 LOOK_EVERY_S = 0.005
 GIVE_UP_S = 120.0

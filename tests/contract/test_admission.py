@@ -30,9 +30,9 @@ from shared.record.admission import (
     submit_job,
 )
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, keep_shares
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
+from tests.support.record_readings import read_job
 from tests.support.server import wait_for
 
 SAME, OTHER = Fingerprint("same", 60), Fingerprint("other", 60)

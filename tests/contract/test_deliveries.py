@@ -27,9 +27,9 @@ from shared.record.deliveries import (
     claim_delivery,
     report_delivery,
 )
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import forget_jobs
+from tests.support.record_readings import read_job
 from tests.support.server import wait_for
 
 DAY_S = 86_400

@@ -22,10 +22,10 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker
 from shared.transcripts import FinishedWindow
+from tests.support.record_readings import read_job
 
 TTL_S = 60.0
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset(), context=False, streaming=False)

@@ -24,9 +24,10 @@ from shared.record.connection import (
     connect,
     open_async_connection,
 )
-from shared.record.readings import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent, read_log
+from shared.record.readings import LOG_START, PAGE_BYTES, PAGE_EVENTS, LoggedEvent
 from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.patience import WITHIN_S, wait_until
+from tests.support.record_readings import read_log
 from tests.support.redis_fixture import RedisServer
 
 TTL_S = 60.0

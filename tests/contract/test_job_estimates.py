@@ -7,10 +7,11 @@ from shared.events import Queued
 from shared.jobs import Claim, Endpoint, Job, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.readings import LOG_START, list_jobs, read_job, read_log
+from shared.record.readings import LOG_START, list_jobs
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker, retire_worker
 from shared.transcripts import FinishedWindow
+from tests.support.record_readings import read_job, read_log
 from tests.support.scripted_worker import CAPABILITIES
 
 PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")

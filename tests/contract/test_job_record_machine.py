@@ -31,10 +31,11 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
 from shared.record.listeners import cancel_unattended, renew_listener_leases
-from shared.record.readings import LOG_START, Absence, find_job, list_jobs, read_job, read_log
+from shared.record.readings import LOG_START, Absence, find_job, list_jobs
 from shared.record.scripts import ScriptRunner
 from shared.transcripts import FinishedWindow, Segment
 from tests.support.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
+from tests.support.record_readings import read_job, read_log
 
 TTL_S = 600.0
 JOBS = 24

@@ -20,8 +20,9 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Outcome, check_admission, make_policy, submit_job
 from shared.record.backlog import QueueLimits
-from shared.record.readings import LOG_START, Absence, LogPage, find_job, find_log, read_job
+from shared.record.readings import LOG_START, Absence, LogPage, find_job, find_log
 from shared.record.scripts import ScriptRunner
+from tests.support.record_readings import read_job
 
 UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")

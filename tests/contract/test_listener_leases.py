@@ -15,8 +15,8 @@ from shared.record.listeners import (
     drop_listener_lease,
     renew_listener_leases,
 )
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
+from tests.support.record_readings import read_job
 
 TTL_S = 60.0
 LEASE_S = 10.0

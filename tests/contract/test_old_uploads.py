@@ -11,10 +11,10 @@ from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import connect
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import SETTLED_S, UNFINISHED_S, Sweeper
 from shared.settings import SharedSettings
+from tests.support.record_readings import read_job
 
 TTL_S = 3_600.0
 

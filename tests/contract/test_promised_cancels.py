@@ -22,10 +22,11 @@ from shared.jobs import (
 from shared.record import transitions
 from shared.record.admission import Fingerprint, Outcome, Receipt, make_policy, submit_job
 from shared.record.connection import connect
-from shared.record.readings import LOG_START, read_job, read_log
+from shared.record.readings import LOG_START
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import Sweeper, list_discarded_uploads
 from shared.settings import SharedSettings
+from tests.support.record_readings import read_job, read_log
 from tests.support.redis_fixture import RedisServer
 
 TTL_S = 60.0

@@ -12,9 +12,10 @@ from shared.events import AnyEvent, Loading, Partial, Progress, SegmentDone
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.readings import LOG_START, read_log
+from shared.record.readings import LOG_START
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow, Segment
+from tests.support.record_readings import read_log
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
 

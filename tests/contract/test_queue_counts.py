@@ -22,9 +22,10 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import check_admission, make_policy, submit_job
-from shared.record.readings import find_job, read_job
+from shared.record.readings import find_job
 from shared.record.scripts import ScriptRunner
 from shared.transcripts import FinishedWindow
+from tests.support.record_readings import read_job
 from tests.support.redis_fixture import RedisServer
 
 KEYS = ("", "lab", "shop")

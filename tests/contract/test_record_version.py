@@ -16,10 +16,11 @@ from shared.jobs import Endpoint, JobState, NewJob, Priority, TranscriptionReque
 from shared.record import transitions, version
 from shared.record.admission import Fingerprint, find_replay, make_policy, submit_job
 from shared.record.keys import KEY_PREFIX, KEY_ROOT, RECORD_VERSION
-from shared.record.readings import LOG_START, list_jobs, read_job, read_log
+from shared.record.readings import LOG_START, list_jobs
 from shared.record.scripts import ScriptRunner
 from shared.record.stream_tokens import read_stream_token
 from shared.record.version import RecordVersionMismatch, open_record, require_version
+from tests.support.record_readings import read_job, read_log
 
 OLD_RECORD = Path(__file__).parents[1] / "data" / "record_without_version.json"
 VERSION_KEY = f"{KEY_ROOT}version"

@@ -38,10 +38,11 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
-from shared.record.readings import LOG_START, Absence, read_job, read_log
+from shared.record.readings import LOG_START, Absence
 from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptRunner
 from shared.record.sweeper import needs_ticket
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode, Word
+from tests.support.record_readings import read_job, read_log
 
 Answer = TypeVar("Answer")
 

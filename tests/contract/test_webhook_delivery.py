@@ -32,12 +32,12 @@ from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import connect, open_async_connection
 from shared.record.deliveries import claim_delivery
-from shared.record.readings import read_job
 from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.log_lines import capture_log_lines
 from tests.support.many_names import DOMAIN as MANY
 from tests.support.many_names import ManyNames
 from tests.support.receiver import SECRET, Receiver, Reply
+from tests.support.record_readings import read_job
 from tests.support.server import find_free_port, wait_for
 from tests.support.slow_names import DOMAIN, SlowNames
 

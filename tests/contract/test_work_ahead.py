@@ -6,10 +6,10 @@ from shared.capabilities import ModelState, WorkerPresence
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import AdmissionForecast, check_admission, make_policy, submit_job
-from shared.record.readings import read_job
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker
 from shared.transcripts import FinishedWindow
+from tests.support.record_readings import read_job
 from tests.support.scripted_worker import CAPABILITIES
 
 

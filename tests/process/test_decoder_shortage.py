@@ -13,8 +13,8 @@ from shared.jobs import Endpoint, Job, JobState, NewJob, Priority, Transcription
 from shared.media import server_process
 from shared.record.admission import submit_job
 from shared.record.connection import connect
-from shared.record.readings import read_job
 from tests.support.audio import make_tones, write_wav
+from tests.support.record_readings import read_job
 from tests.support.server import wait_for
 from worker.runtime import WorkerRuntime
 from worker.settings import WorkerSettings

@@ -20,7 +20,7 @@ import pytest
 
 from api.streams.sse import describe_event, encode_frame
 from shared.record.connection import connect
-from shared.record.readings import LOG_START, read_log
+from shared.record.readings import LOG_START
 from tests.chaos.checks import find_gaps
 from tests.chaos.records import Record, RecordReader
 from tests.support.audio import make_tones, spoken_text, write_wav
@@ -35,6 +35,7 @@ from tests.support.event_clients import (
     submit_until_accepted,
 )
 from tests.support.patience import wait_until
+from tests.support.record_readings import read_log
 from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]

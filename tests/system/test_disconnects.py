@@ -10,8 +10,8 @@ import pytest
 from shared.jobs import Endpoint, JobState
 from shared.record.connection import connect
 from shared.record.listeners import choose_lease_s
-from shared.record.readings import read_job
 from tests.support.audio import make_tones, write_wav
+from tests.support.record_readings import read_job
 from tests.support.recorded_jobs import pass_lease_time
 from tests.support.server import RealServer, wait_for
 

@@ -13,9 +13,10 @@ import soundfile
 
 from shared.events import Event, Progress, Queued, Requeued, Started
 from shared.record.connection import connect
-from shared.record.readings import LOG_START, read_log
+from shared.record.readings import LOG_START
 from shared.record.workers import read_workers
 from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.record_readings import read_log
 from tests.support.server import RealServer, wait_for
 
 MakeServer = Callable[..., RealServer]
