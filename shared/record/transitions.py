@@ -93,24 +93,13 @@ def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall
     )
 
 
-def finish_succeeded(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → succeeded. Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.SUCCEEDED, ttl_s)
-
-
-def finish_cancelled(claim: Claim, *, ttl_s: float) -> ScriptCall[str]:
-    """running → cancelled. Returns `cancelled`, `already` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.CANCELLED, ttl_s)
-
-
-def finish_failed(claim: Claim, failure: Failure, *, ttl_s: float) -> ScriptCall[str]:
-    """running → failed. Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat."""
-    return _finish(claim, JobState.FAILED, ttl_s, failure=failure)
-
-
-def _finish(
-    claim: Claim, state: JobState, ttl_s: float, *, failure: Failure | None = None
+def finish_job(
+    claim: Claim, state: JobState, *, ttl_s: float, failure: Failure | None = None
 ) -> ScriptCall[str]:
+    """running → a final state; a failed job has a `failure`.
+
+    Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat.
+    """
     arguments = {
         **_fence(claim),
         "state": state,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import redis
 
 from shared.events import Partial
-from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record.admission import submit_job
 from shared.record.keys import KEY_PREFIX
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import claim_job, emit_event, finish_cancelled
+from shared.record.transitions import claim_job, emit_event, finish_job
 from tests.bench.listener_process import write_mark
 
 LEASE_S = 3_600.0
@@ -51,7 +51,7 @@ class Publisher:
     def end_jobs(self) -> None:
         """Make all jobs final."""
         for claim in self._claims:
-            self._runner.run(finish_cancelled(claim, ttl_s=JOB_TTL_S))
+            self._runner.run(finish_job(claim, JobState.CANCELLED, ttl_s=JOB_TTL_S))
 
     def count_connections(self) -> int:
         """Return the number of connections to Redis, without those of this process."""

@@ -14,6 +14,7 @@ from shared.jobs import (
     Endpoint,
     Failure,
     FailureCode,
+    JobState,
     NewJob,
     Priority,
     TranscriptionRequest,
@@ -67,11 +68,12 @@ def read_backlog(runner: ScriptRunner, key_name: str = "") -> Backlog:
 
 
 def fail(runner: ScriptRunner, code: FailureCode) -> None:
-    runner.run(transitions.finish_failed(claim(runner), Failure(code, "it failed"), ttl_s=60))
+    failure = Failure(code, "it failed")
+    runner.run(transitions.finish_job(claim(runner), JobState.FAILED, failure=failure, ttl_s=60))
 
 
 def succeed(runner: ScriptRunner) -> None:
-    runner.run(transitions.finish_succeeded(claim(runner), ttl_s=60))
+    runner.run(transitions.finish_job(claim(runner), JobState.SUCCEEDED, ttl_s=60))
 
 
 def cancel(runner: ScriptRunner) -> None:

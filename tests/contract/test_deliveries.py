@@ -61,7 +61,7 @@ def claim_job(runner: ScriptRunner) -> Claim:
 
 def succeed(runner: ScriptRunner, job_id: str = "1", *, url: str = URL, ttl_s: float = TTL_S) -> None:
     submit(runner, job_id, url)
-    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=ttl_s))
+    runner.run(transitions.finish_job(claim_job(runner), JobState.SUCCEEDED, ttl_s=ttl_s))
 
 
 def take(runner: ScriptRunner, terms: ClaimTerms = TERMS) -> Delivery:
@@ -98,7 +98,7 @@ def test_a_job_that_succeeded_is_to_be_delivered_at_once(runner: ScriptRunner) -
 def test_so_is_one_that_failed(runner: ScriptRunner) -> None:
     submit(runner)
     failure = Failure(FailureCode.ENGINE_ERROR, "it „failed“")
-    runner.run(transitions.finish_failed(claim_job(runner), failure, ttl_s=TTL_S))
+    runner.run(transitions.finish_job(claim_job(runner), JobState.FAILED, failure=failure, ttl_s=TTL_S))
     delivery = take(runner)
     assert (delivery.state, delivery.failure) == (JobState.FAILED, failure)
 
@@ -111,7 +111,7 @@ def test_so_is_one_that_was_cancelled_in_the_queue(runner: ScriptRunner) -> None
 
 def test_so_is_one_that_was_cancelled_while_it_ran(runner: ScriptRunner) -> None:
     submit(runner)
-    runner.run(transitions.finish_cancelled(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_job(claim_job(runner), JobState.CANCELLED, ttl_s=TTL_S))
     assert take(runner).state is JobState.CANCELLED
 
 
@@ -135,16 +135,16 @@ def test_so_is_one_that_crashed_too_often(runner: ScriptRunner) -> None:
 
 def test_a_job_without_webhook_url_has_no_delivery(runner: ScriptRunner) -> None:
     submit(runner, url=None)
-    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_job(claim_job(runner), JobState.SUCCEEDED, ttl_s=TTL_S))
     assert find_none(runner) == NoneDue(None)
 
 
 def test_an_end_that_is_reported_twice_is_delivered_once(runner: ScriptRunner) -> None:
     submit(runner)
     claim = claim_job(runner)
-    runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    runner.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     runner.run(report_delivery(take(runner), DeliveryOutcome(status=200)))
-    assert runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S)) == "already"
+    assert runner.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S)) == "already"
     assert find_none(runner) == NoneDue(None)
 
 
@@ -283,7 +283,7 @@ def test_a_delivery_that_is_opened_wakes_the_api(redis_url: str) -> None:
         subscription.subscribe("test:delivery_opened")
         assert subscription.get_message(timeout=30)
         submit(runner, url=None)
-        runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+        runner.run(transitions.finish_job(claim_job(runner), JobState.SUCCEEDED, ttl_s=TTL_S))
         assert subscription.get_message(timeout=0) is None
         succeed(runner, "2")
         assert subscription.get_message(timeout=30)
@@ -291,7 +291,7 @@ def test_a_delivery_that_is_opened_wakes_the_api(redis_url: str) -> None:
 
 def finish(runner: ScriptRunner, job: NewJob) -> None:
     runner.run(submit_job(job))
-    runner.run(transitions.finish_succeeded(claim_job(runner), ttl_s=TTL_S))
+    runner.run(transitions.finish_job(claim_job(runner), JobState.SUCCEEDED, ttl_s=TTL_S))
 
 
 def test_a_claim_passes_over_deliveries_that_it_cannot_sign(runner: ScriptRunner) -> None:

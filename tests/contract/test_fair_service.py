@@ -54,7 +54,7 @@ class Queue:
         return claim
 
     def finish(self, claim: Claim) -> None:
-        assert self.run(transitions.finish_succeeded(claim, ttl_s=TTL_S)) == "finished"
+        assert self.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S)) == "finished"
 
     def finish_window(
         self,
@@ -265,12 +265,12 @@ def test_windows_of_long_interactive_jobs_count_one_by_one(queue: Queue) -> None
 
 def fail_before_a_window(queue: Queue, claim: Claim) -> None:
     failure = Failure(FailureCode.ENGINE_ERROR, "it failed")
-    queue.run(transitions.finish_failed(claim, failure, ttl_s=TTL_S))
+    queue.run(transitions.finish_job(claim, JobState.FAILED, failure=failure, ttl_s=TTL_S))
 
 
 def cancel_before_a_window(queue: Queue, claim: Claim) -> None:
     queue.run(transitions.cancel_job(claim.job_id, ttl_s=TTL_S))
-    queue.run(transitions.finish_cancelled(claim, ttl_s=TTL_S))
+    queue.run(transitions.finish_job(claim, JobState.CANCELLED, ttl_s=TTL_S))
 
 
 def crash_before_a_window(queue: Queue, claim: Claim) -> None:

@@ -16,7 +16,7 @@ from api.streams.event_hub import EventHub
 from api.streams.following import JobFollower
 from shared.errors import QueueUnavailable
 from shared.events import Loading
-from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import (
@@ -91,7 +91,7 @@ async def test_events_come_as_they_happen_and_end_with_the_final_one(followed: F
     collecting = asyncio.create_task(collect(followed.follower))
     await wait_until(lambda: "7" in followed.hub.job_ids)
     followed.record.run(transitions.emit_event(claim, Loading("weights", 1.0)))
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     events = await asyncio.wait_for(collecting, WITHIN_S)
     assert names(events) == ["queued", "started", "loading", "succeeded"]
     assert "7" not in followed.hub.job_ids
@@ -99,7 +99,7 @@ async def test_events_come_as_they_happen_and_end_with_the_final_one(followed: F
 
 async def test_a_late_follower_gets_everything_from_any_event_on(followed: Followed) -> None:
     claim = begin_job(followed.record)
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     events = await collect(followed.follower)
     assert names(events) == ["queued", "started", "succeeded"]
     assert await collect(followed.follower, events[0].event_id) == events[1:]
@@ -110,7 +110,7 @@ async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -
     claim = begin_job(followed.record)
     for number in range(PAGE_EVENTS + 10):
         followed.record.run(transitions.emit_event(claim, Loading("step", float(number))))
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
     steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
     assert steps == [float(number) for number in range(PAGE_EVENTS + 10)]
@@ -120,7 +120,7 @@ async def test_a_log_longer_than_a_page_is_read_to_its_end(followed: Followed) -
 async def test_a_first_page_is_passed_on_and_nothing_is_missed_after_it(followed: Followed) -> None:
     claim = begin_job(followed.record)
     first_page = followed.record.run(read_log("7", after_id=LOG_START))
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     pages = followed.follower.follow_pages("7", after_id=LOG_START, first_page=first_page)
     collected = await asyncio.wait_for(_join(pages), WITHIN_S)
     assert names(collected) == ["queued", "started", "succeeded"]
@@ -134,7 +134,7 @@ async def test_a_page_of_large_events_is_short_and_none_is_missed(followed: Foll
     assert page is not None
     assert page.has_more
     assert names(list(page.events)) == ["queued", "started", "loading", "loading"]
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     events = await asyncio.wait_for(collect(followed.follower), WITHIN_S)
     steps = [logged.event.elapsed_s for logged in events if isinstance(logged.event, Loading)]
     assert steps == [float(number) for number in range(6)]
@@ -158,7 +158,7 @@ async def test_many_followers_share_few_connections(followed: Followed, redis_ur
         await wait_until(lambda: all(len(events) == 3 for events in received))
         assert len(connection.client_list(_type="normal")) <= connected + MAX_ASYNC_CONNECTIONS
         assert len(connection.client_list(_type="pubsub")) <= subscribed
-    followed.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     await asyncio.wait_for(following_all, WITHIN_S)
     assert all(events == received[0] for events in received)
 
@@ -200,7 +200,7 @@ async def test_nothing_is_missed_without_a_single_wake_up(
     claim = begin_job(record)
     pages = deaf.follow_pages("7", after_id=LOG_START)
     assert [logged.event.type for logged in await anext(pages)] == ["queued", "started"]
-    record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     assert [logged.event.type async for page in pages for logged in page] == ["succeeded"]
     await connection.aclose()
 
@@ -213,7 +213,7 @@ async def test_a_restart_of_redis_is_waited_for_and_loses_nothing(
     await wait_until(lambda: "7" in mortal.hub.job_ids)
     mortal_redis.kill()
     await asyncio.to_thread(mortal_redis.start)
-    mortal.record.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    mortal.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     events = await asyncio.wait_for(collecting, WITHIN_S)
     assert names(events) == ["queued", "started", "succeeded"]
 

@@ -4,7 +4,7 @@ import msgspec
 
 from shared.capabilities import ModelState, WorkerPresence
 from shared.events import Queued
-from shared.jobs import Claim, Endpoint, Job, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Endpoint, Job, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.readings import LOG_START, list_jobs
@@ -44,7 +44,7 @@ def measure_speed(runner: ScriptRunner, speed: int) -> None:
     submit(runner, "measured")
     claimed = claim(runner)
     finish_window(runner, claimed, 10.0, took_ms=10_000 // speed)
-    runner.run(transitions.finish_succeeded(claimed, ttl_s=60))
+    runner.run(transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=60))
 
 
 def read(runner: ScriptRunner, job_id: str) -> Job:

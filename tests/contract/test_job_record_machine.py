@@ -169,9 +169,9 @@ class RecordMachine(RuleBasedStateMachine):
     def finish(self, pick: int, state: JobState) -> None:
         claim = self._pick(pick)
         calls = {
-            JobState.SUCCEEDED: transitions.finish_succeeded(claim, ttl_s=TTL_S),
-            JobState.FAILED: transitions.finish_failed(claim, FAILURE, ttl_s=TTL_S),
-            JobState.CANCELLED: transitions.finish_cancelled(claim, ttl_s=TTL_S),
+            JobState.SUCCEEDED: transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S),
+            JobState.FAILED: transitions.finish_job(claim, JobState.FAILED, failure=FAILURE, ttl_s=TTL_S),
+            JobState.CANCELLED: transitions.finish_job(claim, JobState.CANCELLED, ttl_s=TTL_S),
         }
         assert self._run(calls[state]) == self._model.finish(_of(claim), state)
 

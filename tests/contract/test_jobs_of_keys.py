@@ -90,7 +90,7 @@ def test_a_job_is_cancelled_for_its_own_key_alone(runner: Runner) -> None:
 
 def test_a_job_whose_ttl_is_over_is_gone_for_its_own_key_alone(runner: Runner) -> None:
     runner.run(submit_job(new_job("1")))
-    runner.run(transitions.finish_succeeded(claim(runner), ttl_s=0.2))
+    runner.run(transitions.finish_job(claim(runner), JobState.SUCCEEDED, ttl_s=0.2))
     while runner.run(read_job("1")):
         time.sleep(0.01)
     for owner, absence in ((None, Absence.GONE), ("lab", Absence.GONE), ("shop", Absence.UNKNOWN)):
@@ -126,9 +126,11 @@ def test_a_job_without_a_limit_counts_all_the_same(runner: Runner) -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        lambda runner, claimed: runner.run(transitions.finish_succeeded(claimed, ttl_s=60)),
-        lambda runner, claimed: runner.run(transitions.finish_failed(claimed, FAILURE, ttl_s=60)),
-        lambda runner, claimed: runner.run(transitions.finish_cancelled(claimed, ttl_s=60)),
+        lambda runner, claimed: runner.run(transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=60)),
+        lambda runner, claimed: runner.run(
+            transitions.finish_job(claimed, JobState.FAILED, failure=FAILURE, ttl_s=60)
+        ),
+        lambda runner, claimed: runner.run(transitions.finish_job(claimed, JobState.CANCELLED, ttl_s=60)),
         crash,
     ],
     ids=["succeeded", "failed", "cancelled", "crashed"],
@@ -151,5 +153,5 @@ def test_a_job_that_goes_back_to_the_queue_keeps_its_place_and_its_key(runner: R
     assert runner.run(transitions.yield_job(claim(runner), reason="stopping")) == "requeued"
     assert count_unfinished(runner, "lab") == 1
     assert is_seen_by(runner, "1", "lab")
-    runner.run(transitions.finish_succeeded(claim(runner), ttl_s=60))
+    runner.run(transitions.finish_job(claim(runner), JobState.SUCCEEDED, ttl_s=60))
     assert count_unfinished(runner, "lab") == 0

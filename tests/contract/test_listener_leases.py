@@ -112,7 +112,7 @@ def test_a_job_that_has_ended_has_no_lease(
     runner: ScriptRunner, record_connection: redis.Redis, job: str, end: str
 ) -> None:
     if end == "succeed":
-        runner.run(transitions.finish_succeeded(claim(runner), ttl_s=TTL_S))
+        runner.run(transitions.finish_job(claim(runner), JobState.SUCCEEDED, ttl_s=TTL_S))
     else:
         runner.run(transitions.cancel_job(job, ttl_s=TTL_S))
     assert list_leases(record_connection) == []

@@ -60,9 +60,15 @@ def crash(runner: ScriptRunner, claimed: Claim) -> object:
 
 
 ENDINGS: dict[str, Ending] = {
-    "succeed": lambda runner, claimed: runner.run(transitions.finish_succeeded(claimed, ttl_s=TTL_S)),
-    "fail": lambda runner, claimed: runner.run(transitions.finish_failed(claimed, FAILURE, ttl_s=TTL_S)),
-    "cancel": lambda runner, claimed: runner.run(transitions.finish_cancelled(claimed, ttl_s=TTL_S)),
+    "succeed": lambda runner, claimed: runner.run(
+        transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=TTL_S)
+    ),
+    "fail": lambda runner, claimed: runner.run(
+        transitions.finish_job(claimed, JobState.FAILED, failure=FAILURE, ttl_s=TTL_S)
+    ),
+    "cancel": lambda runner, claimed: runner.run(
+        transitions.finish_job(claimed, JobState.CANCELLED, ttl_s=TTL_S)
+    ),
     "yield": lambda runner, claimed: runner.run(transitions.yield_job(claimed, reason="yielded")),
     "crash": crash,
     "lose the worker": lose_worker,

@@ -69,11 +69,11 @@ class Queue:
             return
         match end:
             case "succeed":
-                self._runner.run(transitions.finish_succeeded(claim, ttl_s=60))
+                self._runner.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=60))
             case "fail":
-                self._runner.run(transitions.finish_failed(claim, FAILURE, ttl_s=60))
+                self._runner.run(transitions.finish_job(claim, JobState.FAILED, failure=FAILURE, ttl_s=60))
             case "cancel":
-                self._runner.run(transitions.finish_cancelled(claim, ttl_s=60))
+                self._runner.run(transitions.finish_job(claim, JobState.CANCELLED, ttl_s=60))
             case "crash":
                 self._runner.run(transitions.report_engine_crash(claim, ttl_s=60))
             case "yield":

@@ -144,7 +144,7 @@ def test_jobs_of_an_old_record_are_served_where_they_stopped(taken_over: ScriptR
         if claimed is None:
             return None
         checkpoint = claimed.checkpoint
-        taken_over.run(transitions.finish_succeeded(claimed, ttl_s=60))
+        taken_over.run(transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=60))
         return f"{claimed.job_id} from {checkpoint.windows}"
 
     assert taken_over.run(transitions.sweep_expired_leases(ttl_s=60)) == ["stream"]

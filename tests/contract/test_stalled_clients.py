@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from shared.events import Loading
-from shared.jobs import Claim
+from shared.jobs import Claim, JobState
 from shared.record import transitions
 from shared.record.connection import connect
 from tests.support.api_server import OpenClient, ServeWith
@@ -102,7 +102,7 @@ def test_a_client_that_reads_nothing_is_cut_and_its_slot_is_free(api: httpx.Clie
 def test_it_is_cut_after_the_last_event_was_written_too(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
-    connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(redis_url).run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     with silent_client(api, get(f"{url}/events")) as client:
         wait_for(lambda: is_full(api, redis_url))
         wait_for(lambda: not is_full(api, redis_url))
@@ -127,7 +127,7 @@ def test_a_transcription_whose_client_reads_nothing_is_cancelled(api: httpx.Clie
 def test_a_slow_client_gets_every_event_in_order(api: httpx.Client, redis_url: str) -> None:
     url = record_job(redis_url)
     claim = emit_much(redis_url)
-    connect(redis_url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(redis_url).run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     tired = threading.Event()
     received = bytearray()
     with silent_client(api, get(f"{url}/events")) as client:
@@ -150,7 +150,7 @@ def test_many_stalled_clients_take_no_memory_and_delay_no_other(
     wait_for(lambda: answers(server), what="the start of the api")
     url = record_job(server.redis.url)
     claim = emit_much(server.redis.url)
-    connect(server.redis.url).run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+    connect(server.redis.url).run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
     assert "event: succeeded" in server.client.get(f"{url}/events").text
     before_bytes = api.memory_info().rss
     with ExitStack() as silent:

@@ -185,7 +185,7 @@ def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(
     run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
     held = claim(run, "w2")
     run(transitions.finish_window(held, FinishedWindow(1, 32_000, (SEGMENT,))))
-    run(transitions.finish_succeeded(held, ttl_s=TTL_S))
+    run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S))
     job = read(run, "a")
     assert not job.is_complete
     assert job.warnings == (WARNING,)
@@ -200,7 +200,7 @@ def test_tokens_are_summed_over_all_windows_and_claims_each_window_once(run: Run
     held = claim(run, "w2")
     for _ in range(2):
         finish_counted(run, held, 1, TokenCounts(text_input=9, audio_input=26, output=0))
-    run(transitions.finish_succeeded(held, ttl_s=TTL_S))
+    run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S))
     assert read(run, "a").token_counts == TokenCounts(text_input=18, audio_input=39, output=5)
 
 
@@ -281,7 +281,7 @@ def test_a_stale_claim_changes_nothing(run: Run) -> None:
     assert run(transitions.finish_window(stale, first_window())) is Directive.STALE
     assert run(transitions.yield_job(stale, reason="test")) == "stale"
     assert run(transitions.report_engine_crash(stale, ttl_s=TTL_S)) == "stale"
-    assert run(transitions.finish_succeeded(stale, ttl_s=TTL_S)) == "stale"
+    assert run(transitions.finish_job(stale, JobState.SUCCEEDED, ttl_s=TTL_S)) == "stale"
     assert run(transitions.beat_claim(current, lease_s=30)) is Directive.GO_ON
     assert read(run, "a").segments == ()
 
@@ -289,8 +289,8 @@ def test_a_stale_claim_changes_nothing(run: Run) -> None:
 def test_a_finish_may_be_repeated_and_ends_the_log(run: Run) -> None:
     submit(run, "a")
     held = claim(run)
-    assert run(transitions.finish_succeeded(held, ttl_s=TTL_S)) == "finished"
-    assert run(transitions.finish_succeeded(held, ttl_s=TTL_S)) == "already"
+    assert run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S)) == "finished"
+    assert run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S)) == "already"
     job = read(run, "a")
     assert job.state is JobState.SUCCEEDED
     assert job.finished_ms is not None
@@ -301,7 +301,7 @@ def test_a_finish_may_be_repeated_and_ends_the_log(run: Run) -> None:
 def test_a_failed_job_says_why(run: Run) -> None:
     submit(run, "a")
     failure = Failure(FailureCode.ENGINE_ERROR, 'it said "no"')
-    run(transitions.finish_failed(claim(run), failure, ttl_s=TTL_S))
+    run(transitions.finish_job(claim(run), JobState.FAILED, failure=failure, ttl_s=TTL_S))
     assert read(run, "a").failure == failure
     assert events_of(run, "a")[-1] == Failed(code=FailureCode.ENGINE_ERROR, message='it said "no"')
 
@@ -319,7 +319,7 @@ def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
     held = claim(run)
     assert run(transitions.cancel_job("a", ttl_s=TTL_S)) is JobState.RUNNING
     assert run(transitions.beat_claim(held, lease_s=30)) is Directive.CANCEL
-    run(transitions.finish_cancelled(held, ttl_s=TTL_S))
+    run(transitions.finish_job(held, JobState.CANCELLED, ttl_s=TTL_S))
     assert read(run, "a").state is JobState.CANCELLED
     assert run(transitions.beat_claim(claim(run), lease_s=30)) is Directive.GO_ON
 
@@ -334,7 +334,7 @@ def test_an_unknown_job_is_nowhere(run: Run) -> None:
 def test_only_a_final_job_can_be_deleted(run: Run) -> None:
     submit(run, "a")
     assert run(transitions.delete_job("a")) is False
-    run(transitions.finish_succeeded(claim(run), ttl_s=TTL_S))
+    run(transitions.finish_job(claim(run), JobState.SUCCEEDED, ttl_s=TTL_S))
     assert run(transitions.delete_job("a")) is True
     assert run(read_job("a")) is None
 

@@ -23,6 +23,7 @@ from shared.jobs import (
     Endpoint,
     Failure,
     FailureCode,
+    JobState,
     NewJob,
     Priority,
     TranscriptionRequest,
@@ -119,9 +120,9 @@ class Bed:
         claim = self.runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=60))
         assert claim
         if failure:
-            self.runner.run(transitions.finish_failed(claim, failure, ttl_s=60))
+            self.runner.run(transitions.finish_job(claim, JobState.FAILED, failure=failure, ttl_s=60))
         else:
-            self.runner.run(transitions.finish_succeeded(claim, ttl_s=60))
+            self.runner.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=60))
         return job_id
 
     def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:

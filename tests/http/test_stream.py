@@ -12,7 +12,7 @@ from httpx_sse import EventSource, ServerSentEvent, connect_sse
 
 from shared.capabilities import ModelState, WorkerPresence
 from shared.events import Event, Loading, Partial, Progress
-from shared.jobs import Endpoint, Failure, FailureCode
+from shared.jobs import Endpoint, Failure, FailureCode, JobState
 from shared.record import transitions
 from shared.record.connection import connect
 from shared.record.listeners import RENEWAL_S, choose_lease_s
@@ -167,7 +167,7 @@ class HandWorker:
         self._runner.run(transitions.yield_job(self._claim, reason="worker_stopping", inference_ms=1))
 
     def succeed(self) -> None:
-        self._runner.run(transitions.finish_succeeded(self._claim, ttl_s=TTL_S))
+        self._runner.run(transitions.finish_job(self._claim, JobState.SUCCEEDED, ttl_s=TTL_S))
 
 
 def _read_named(events: Iterator[ServerSentEvent], name: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from shared.media.samples import read_stored_pcm
 from shared.media.stored_samples import open_samples
 from shared.record.admission import submit_job
 from shared.record.connection import connect
-from shared.record.readings import read_job
 from tests.process.media_driver import (
     decode,
     fork_server,
@@ -29,6 +28,7 @@ from tests.process.media_driver import (
     wait_until,
 )
 from tests.support.media_files import CLIPS, damage, encode, make_tone, repeat_clip
+from tests.support.record_readings import read_job
 from tests.support.sandboxed_decoders import find_serving_decoders
 from tests.support.server import wait_for
 from worker.runtime import WorkerRuntime

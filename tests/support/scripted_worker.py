@@ -10,7 +10,7 @@ import pytest
 
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.events import Event, Partial
-from shared.jobs import Claim, Directive, Failure
+from shared.jobs import Claim, Directive, Failure, JobState
 from shared.record import transitions
 from shared.record.connection import connect
 from shared.record.scripts import ScriptCall
@@ -123,11 +123,11 @@ class ScriptedWorker:
     def _finish(self, claim: Claim, directive: Directive) -> None:
         match directive, self.script.failure:
             case Directive.CANCEL, _:
-                self._runner.run(transitions.finish_cancelled(claim, ttl_s=TTL_S))
+                self._runner.run(transitions.finish_job(claim, JobState.CANCELLED, ttl_s=TTL_S))
             case Directive.GO_ON, None:
-                self._runner.run(transitions.finish_succeeded(claim, ttl_s=TTL_S))
+                self._runner.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
             case Directive.GO_ON, Failure() as failure:
-                self._runner.run(transitions.finish_failed(claim, failure, ttl_s=TTL_S))
+                self._runner.run(transitions.finish_job(claim, JobState.FAILED, failure=failure, ttl_s=TTL_S))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
 from shared.record.connection import connect
@@ -130,11 +130,11 @@ def use_rarely(scripts: ScriptRunner) -> None:
     scripts.run(transitions.finish_window(claim, window, inference_ms=9, batch_turn_s=5.0))
     scripts.run(transitions.yield_job(claim, reason="yielded"))
     other, again = take(scripts, model="second"), take(scripts, "v", model="second")
-    scripts.run(transitions.finish_succeeded(other, ttl_s=60))
+    scripts.run(transitions.finish_job(other, JobState.SUCCEEDED, ttl_s=60))
     scripts.run(submit_job(make_job("interactive", Priority.INTERACTIVE)))
     scripts.run(submit_job(make_job("waiting", Priority.BATCH)))
     interactive = take(scripts)
-    scripts.run(transitions.finish_succeeded(again, ttl_s=60))
+    scripts.run(transitions.finish_job(again, JobState.SUCCEEDED, ttl_s=60))
     for number in range(2):
         finished = FinishedWindow(number, 80_000 * (number + 1), ())
         scripts.run(transitions.finish_window(interactive, finished, inference_ms=9))

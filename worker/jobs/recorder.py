@@ -7,7 +7,7 @@ import structlog
 
 from shared.errors import QueueUnavailable
 from shared.events import Event, Partial
-from shared.jobs import Failure
+from shared.jobs import Failure, JobState
 from shared.record import transitions
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
@@ -62,21 +62,11 @@ class JobRecorder:
         self._state.apply(self._run_with_retries(call))
         self._outbox.clear()
 
-    def succeed(self) -> None:
-        """End the job as succeeded."""
-        call = transitions.finish_succeeded(self._claim, ttl_s=self._job_ttl_s)
-        self._log_outcome(self._run_with_retries(call), state="succeeded")
-
-    def fail(self, failure: Failure) -> None:
-        """End the job as failed."""
-        call = transitions.finish_failed(self._claim, failure, ttl_s=self._job_ttl_s)
-        outcome = self._run_with_retries(call)
-        self._log_outcome(outcome, state="failed", code=failure.code, reason=failure.message)
-
-    def cancel(self) -> None:
-        """End the job as cancelled."""
-        call = transitions.finish_cancelled(self._claim, ttl_s=self._job_ttl_s)
-        self._log_outcome(self._run_with_retries(call), state="cancelled")
+    def end(self, state: JobState, failure: Failure | None = None) -> None:
+        """End the job in a final state, a failed one with its failure."""
+        call = transitions.finish_job(self._claim, state, failure=failure, ttl_s=self._job_ttl_s)
+        cause = {"code": failure.code, "reason": failure.message} if failure else {}
+        self._log_outcome(self._run_with_retries(call), state=state, **cause)
 
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         """Return the job to the queue, with its checkpoint and the inference time so far."""

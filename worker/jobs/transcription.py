@@ -8,7 +8,7 @@ import structlog
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Progress
-from shared.jobs import Claim, Failure, FailureCode
+from shared.jobs import Claim, Failure, FailureCode, JobState
 from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopReason, StopRules
@@ -160,7 +160,7 @@ class Transcription:
             case StopReason.STALE:
                 _logger.warning("claim_lost", job_id=self._claim.job_id)
             case StopReason.CANCELLED:
-                self._recorder.cancel()
+                self._recorder.end(JobState.CANCELLED)
             case StopReason.TIMED_OUT:
                 self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
             case StopReason.STALLED:
@@ -188,12 +188,12 @@ class Transcription:
         duration_s = self._claim.upload.duration_s
         if self._processed_s < duration_s:  # silence follows the last window
             self._recorder.emit(Progress(processed_s=duration_s, duration_s=duration_s))
-        self._recorder.succeed()
+        self._recorder.end(JobState.SUCCEEDED)
         self._tools.audio.delete_samples(self._claim)
 
     def _fail(self, code: FailureCode, message: str) -> None:
         self._is_over = True
-        self._recorder.fail(Failure(code, message))
+        self._recorder.end(JobState.FAILED, Failure(code, message))
         self._tools.audio.delete_samples(self._claim)
 
     def _requeue(self, reason: str) -> None:

@@ -11,6 +11,7 @@ from shared.jobs import (
     Endpoint,
     Failure,
     FailureCode,
+    JobState,
     Priority,
     TranscriptionRequest,
     Upload,
@@ -65,7 +66,15 @@ def crash(recorder: JobRecorder) -> None:
 
 
 def fail(recorder: JobRecorder) -> None:
-    recorder.fail(Failure(FailureCode.ENGINE_ERROR, "It broke."))
+    recorder.end(JobState.FAILED, Failure(FailureCode.ENGINE_ERROR, "It broke."))
+
+
+def succeed(recorder: JobRecorder) -> None:
+    recorder.end(JobState.SUCCEEDED)
+
+
+def cancel(recorder: JobRecorder) -> None:
+    recorder.end(JobState.CANCELLED)
 
 
 @pytest.mark.parametrize(("write", "reason"), [(requeue, "yielded"), (crash, "engine_crash")])
@@ -76,10 +85,10 @@ def test_a_job_that_goes_on_is_logged_as_requeued(write: Write, reason: str) -> 
 @pytest.mark.parametrize(
     ("write", "outcome", "fields"),
     [
-        (JobRecorder.succeed, "finished", {"state": "succeeded"}),
+        (succeed, "finished", {"state": "succeeded"}),
         (fail, "already", {"state": "failed", "code": "engine_error", "reason": "It broke."}),
         (crash, "failed", {"state": "failed", "reason": "engine_crash"}),
-        (JobRecorder.cancel, "cancelled", {"state": "cancelled"}),
+        (cancel, "cancelled", {"state": "cancelled"}),
         (requeue, "cancelled", {"state": "cancelled"}),
     ],
 )
@@ -87,6 +96,6 @@ def test_a_final_job_is_logged_as_ended(write: Write, outcome: str, fields: dict
     assert log_of(write, outcome) == [{"event": "job_ended"} | fields]
 
 
-@pytest.mark.parametrize("write", [JobRecorder.succeed, JobRecorder.cancel, requeue, crash, fail])
+@pytest.mark.parametrize("write", [succeed, cancel, requeue, crash, fail])
 def test_a_stale_claim_is_logged_as_lost(write: Write) -> None:
     assert log_of(write, "stale") == [{"event": "claim_lost"}]

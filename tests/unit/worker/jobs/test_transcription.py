@@ -16,6 +16,7 @@ from shared.jobs import (
     Endpoint,
     Failure,
     FailureCode,
+    JobState,
     Priority,
     TranscriptionRequest,
     Upload,
@@ -62,20 +63,14 @@ class FakeRecorder:
     def emit(self, event: object) -> None:
         pass
 
-    def succeed(self) -> None:
-        self.endings.append("succeeded")
-
-    def fail(self, failure: Failure) -> None:
-        self.endings.append(failure.code)
+    def end(self, state: JobState, failure: Failure | None = None) -> None:
+        self.endings.append(failure.code if failure else state)
 
     def report_crash(self, *, inference_ms: int) -> None:
         self.endings.append("crashed")
 
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         self.endings.append((reason, inference_ms))
-
-    def cancel(self) -> None:
-        self.endings.append("cancelled")
 
 
 class RecorderWithoutRedis(FakeRecorder):
