@@ -23,6 +23,9 @@ from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChang
 _FORMER_NAMES = {"WINDOW_TIMEOUT": "STALL_TIMEOUT_S", "LOAD_TIMEOUT": "LOAD_TIMEOUT_S"}
 """Settings that this release still reads by their former names."""
 
+_REMOVED_NAMES = ("FIRST_WINDOW_S",)
+"""Former settings that have no effect."""
+
 # LANGUAGE_CHANGES was a boolean before; its spellings are read for one release.
 _FORMER_LANGUAGE_CHANGES = {
     **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), LanguageChanges.ALWAYS),
@@ -72,10 +75,6 @@ class WorkerSettings(SharedSettings):
 
     window_s: float = Field(default=30.0, ge=1.0, le=30.0)
     """Seconds of audio in the longest window, the slice of audio that is decoded at once."""
-
-    first_window_s: float = Field(default=8.0, ge=1.0, le=30.0)
-    """Seconds of audio in the longest first window of a synchronous or streamed request. A short one
-    brings the first words early."""
 
     model_id: str = "Qwen/Qwen3-ASR-0.6B"
     """`qwen3` and `qwen3-vllm`: the model, as a name on the hub or a local folder."""
@@ -166,8 +165,10 @@ def find_given_name(setting: str) -> str:
 
 
 def warn_of_outdated_settings() -> None:
-    """Log a warning for each setting in the environment with a former name or a former value."""
+    """Log a warning for each setting in the environment that was removed, or has a former name or value."""
     for name, value in os.environ.items():
+        if name.upper() in _REMOVED_NAMES:
+            _logger.warning("setting_removed", setting=name)
         if new_name := _FORMER_NAMES.get(name.upper()):
             _logger.warning("setting_outdated", setting=name, use=new_name)
         mode = _FORMER_LANGUAGE_CHANGES.get(value.lower())

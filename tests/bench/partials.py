@@ -1,8 +1,8 @@
 """`python -m tests.bench.partials whisper`, or `qwen3`: the time to first text, and its cost in word errors.
 
-For each length of the first window: the share of the time before the first text of a minute of audio, and
-the errors of the final text. Whisper gets the recordings in SPEECH_DIR, or else those in tests/audio. The
-miniature of Qwen3-ASR knows only its own samples, in windows of 5 s.
+The share of the time before the first text of a minute of audio, and the errors of the final text. Whisper
+gets the recordings in SPEECH_DIR, or else those in tests/audio. The miniature of Qwen3-ASR knows only its own
+samples, in windows of 5 s.
 """
 
 import argparse
@@ -25,20 +25,19 @@ from tests.word_errors import add_counts, count_errors
 
 
 class Bench(NamedTuple):
-    """The settings of an engine, its speech, and the lengths of the first window that are compared."""
+    """The settings of an engine, and its speech."""
 
     settings: dict[str, str]
     recordings: Sequence[Recording]
-    first_windows_s: tuple[str, ...]
 
 
 def choose_bench(engine: str) -> Bench:
     """Return the measurement of `engine`."""
     if engine == "whisper":
-        return Bench({"ENGINE": "whisper"}, read_human_speech(), ("8", "30"))
+        return Bench({"ENGINE": "whisper"}, read_human_speech())
     recordings = read_recordings(TINY / "samples", text_column="text", language="English")
     known = [recording for recording in recordings if len(recording.pcm) <= 5 * 32_000]
-    return Bench(SETTINGS, known, ("2.5", "5"))
+    return Bench(SETTINGS, known)
 
 
 def read_human_speech() -> list[Recording]:
@@ -49,10 +48,10 @@ def read_human_speech() -> list[Recording]:
     return read_recordings(CLIPS, text_column="text")
 
 
-def measure(bench: Bench, first_window_s: str, files: Sequence[JoinedSpeech]) -> str:
+def measure(bench: Bench, files: Sequence[JoinedSpeech]) -> str:
     """Measure and return a row of the table."""
     folder = Path(tempfile.mkdtemp(prefix="qasr-"))
-    settings = bench.settings | {"FIRST_WINDOW_S": first_window_s, "IDLE_TIMEOUT": "0"}
+    settings = bench.settings | {"IDLE_TIMEOUT": "0"}
     with RealServer(folder, **settings) as server:
         time_stream(server.start(), join_recordings(bench.recordings, length_s=1).file)  # loads the model
         times = [time_stream(server, file.file) for file in files]
@@ -64,7 +63,6 @@ def measure(bench: Bench, first_window_s: str, files: Sequence[JoinedSpeech]) ->
     total_s = statistics.median(time.total_s for time in times)
     cells = (
         settings["ENGINE"],
-        first_window_s,
         f"{statistics.median(shares):.3f}",
         f"{max(shares):.3f}",
         f"{total_s:.1f}",
@@ -83,12 +81,10 @@ def main() -> None:
     step = max(1, len(bench.recordings) // asked.files)
     files = [join_recordings(bench.recordings, first=number * step) for number in range(asked.files)]
     sys.stdout.write(
-        "| engine | FIRST_WINDOW_S | first text, share of the time: median | highest | all of it, s: median "
-        "| word errors |\n|---|---|---|---|---|---|\n"
+        "| engine | first text, share of the time: median | highest | all of it, s: median "
+        "| word errors |\n|---|---|---|---|---|\n"
     )
-    for first_window_s in bench.first_windows_s:
-        sys.stdout.write(measure(bench, first_window_s, files) + "\n")
-        sys.stdout.flush()
+    sys.stdout.write(measure(bench, files) + "\n")
 
 
 if __name__ == "__main__":

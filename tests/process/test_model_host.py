@@ -80,20 +80,21 @@ def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_hos
 @pytest.mark.parametrize(
     ("endpoint", "duration_s", "windows", "is_wanted"),
     [
-        (Endpoint.STREAM, 30.0, 0, True),
-        (Endpoint.STREAM, 29.9, 0, False),
+        (Endpoint.STREAM, 10.0, 0, True),
+        (Endpoint.STREAM, 9.9, 0, False),
         (Endpoint.STREAM, 30.0, 1, False),
         (Endpoint.SYNC, 30.0, 0, False),
+        (Endpoint.JOBS, 30.0, 0, False),
     ],
 )
-def test_a_draft_is_wanted_for_a_stream_of_long_audio_from_its_start(
+def test_early_text_is_wanted_for_a_stream_of_long_audio_from_its_start(
     *, endpoint: Endpoint, duration_s: float, windows: int, is_wanted: bool
 ) -> None:
     upload = msgspec.structs.replace(UPLOAD, duration_s=duration_s)
     claim = msgspec.structs.replace(
         CLAIM, endpoint=endpoint, upload=upload, checkpoint=Checkpoint(windows=windows)
     )
-    assert make_order(1, claim).is_draft_wanted is is_wanted
+    assert make_order(1, claim).is_early_text_wanted is is_wanted
 
 
 def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:

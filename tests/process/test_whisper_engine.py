@@ -64,9 +64,14 @@ def read_clip(name: str) -> Samples:
 
 
 def transcribe(
-    engine: WhisperEngine, samples: Samples, request: TranscriptionRequest, listener: Listener | None = None
+    engine: WhisperEngine,
+    samples: Samples,
+    request: TranscriptionRequest,
+    listener: Listener | None = None,
+    *,
+    window_s: float = 30.0,
 ) -> list[Segment]:
-    windows = cut_windows([samples], SileroVad().open_stream(), config=WindowConfig(first_window_s=8.0))
+    windows = cut_windows([samples], SileroVad().open_stream(), config=WindowConfig(window_s=window_s))
     return [
         segment
         for window in windows
@@ -124,7 +129,8 @@ def test_silence_has_no_text(engine: WhisperEngine) -> None:
 
 
 def test_each_segment_has_the_numbers_of_its_decoding(engine: WhisperEngine) -> None:
-    segments = transcribe(engine, read_clip("long.ogg"), TranscriptionRequest(language_hint="en"))
+    request = TranscriptionRequest(language_hint="en")
+    segments = transcribe(engine, read_clip("long.ogg"), request, window_s=8)
 
     told = [segment.decoding for segment in segments if segment.decoding]
     assert len(told) == len(segments) > 1

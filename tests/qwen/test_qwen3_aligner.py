@@ -212,7 +212,7 @@ def test_a_job_in_such_a_language_fails_with_a_code_of_its_own(engine: Qwen3Engi
     request = TranscriptionRequest("fi", WordTimestamps.REQUIRED)
     order = DecodeJob(1, request, Checkpoint(), is_early_text_wanted=False)
     listener = JobListener(1, lambda _report: None, is_stopped=lambda: False)
-    decoder = JobDecoder(engine, window_s=WINDOW_S, first_window_s=WINDOW_S)
+    decoder = JobDecoder(engine, window_s=WINDOW_S)
     decoder.prepare()
 
     (report,) = decoder.decode(order, [SAMPLES["en_hello"].read()], listener)

@@ -31,7 +31,7 @@ def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(qwen_server
 def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
     engine = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=BATCH))
     engine.load(lambda _phase: None)
-    decoder = JobDecoder(engine, window_s=WINDOW_S, first_window_s=WINDOW_S)
+    decoder = JobDecoder(engine, window_s=WINDOW_S)
     decoder.prepare()
     sent: list[Report] = []
     began = time.monotonic()

@@ -13,7 +13,6 @@ SETTINGS = {
     "ENGINE": "qwen3",
     "MODEL_ID": str(TINY),
     "WINDOW_S": str(WINDOW_S),
-    "FIRST_WINDOW_S": str(WINDOW_S),
     "DEVICE": "cpu",
     "CPU_THREADS": "1",  # more are no faster with so small a model, and wait for each other on a busy machine
 }

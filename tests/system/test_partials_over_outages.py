@@ -24,8 +24,7 @@ WITHIN_S = 60.0
 @pytest.fixture
 def server(make_server: MakeServer) -> RealServer:
     """Provide a server whose job is one window, so that a gap in its text would stay until the end."""
-    window_s = str(SPOKEN_S)
-    return make_server(WINDOW_S=window_s, FIRST_WINDOW_S=window_s, SCRIPTED_SPEED="4").start()
+    return make_server(WINDOW_S=str(SPOKEN_S), SCRIPTED_SPEED="4").start()
 
 
 class Deltas:

@@ -21,14 +21,12 @@ _SMOOTHED_CHUNKS = 7
 class WindowConfig(msgspec.Struct, frozen=True):
     """The rules for packing speech into windows.
 
-    `first_window_s`, if given, limits the first window, so that its text comes early. `edge_silence_s` is the
-    silence kept at each edge of a speech region. Pauses of at least `min_pause_s` separate regions. Sounds
-    shorter than `min_speech_s` are ignored. Speech begins at a probability of `speech_threshold`, and ends
-    below `silence_threshold`.
+    `edge_silence_s` is the silence kept at each edge of a speech region. Pauses of at least `min_pause_s`
+    separate regions. Sounds shorter than `min_speech_s` are ignored. Speech begins at a probability of
+    `speech_threshold`, and ends below `silence_threshold`.
     """
 
     window_s: float = 30.0
-    first_window_s: float | None = None
     edge_silence_s: float = 0.4
     min_pause_s: float = 0.5
     min_speech_s: float = 0.1
@@ -54,7 +52,7 @@ class WindowPlanner:
         self._config = config
         self._edge = to_samples(config.edge_silence_s)
         self._pause = to_samples(config.min_pause_s)
-        self._limit = to_samples(min(config.first_window_s or config.window_s, config.window_s))
+        self._limit = to_samples(config.window_s)
         self._now = start_sample
         self._floor = start_sample  # all audio before it belongs to earlier windows
         self._speaking = False
@@ -151,7 +149,6 @@ class WindowPlanner:
         spans = (*earlier, Span(last.start, last.end + trailing))
         plan = WindowPlan(spans, cut, tuple(self._pauses))
         self._packed, self._pauses, self._floor = [], [], cut
-        self._limit = to_samples(self._config.window_s)
         return plan
 
 

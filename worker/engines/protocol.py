@@ -19,8 +19,9 @@ PhaseReporter = Callable[[str], None]
 LOADED = "loaded"
 """The phase that ends the loading of a second model. The first model is loaded when `Engine.load` returns."""
 
-# An interval that reaches at most this far into a span only touches the silence at the span's edge.
-_TOUCH_S = 0.4
+# An interval that reaches at most this far into a span only touches the silence at the span's edge. Whisper's
+# times are rough, and 0.4 s of silence is kept there.
+_TOUCH_S = 0.5
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -177,7 +178,7 @@ class DraftingEngine(Protocol):
     """An engine that has no text before a window is done, but can guess the text earlier."""
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        """Publish a draft of the window's text as a tail. `decode_windows` decodes that window next.
+        """Publish a draft of the window's first words as a tail. `decode_windows` decodes that window next.
 
         Raises:
             DecodingStopped: the listener requested a stop.

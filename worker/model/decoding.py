@@ -101,10 +101,9 @@ class JobDecoder:
 
     _vad: SileroVad  # since `prepare`, if the engine needs speech
 
-    def __init__(self, engine: Engine, *, window_s: float, first_window_s: float) -> None:
+    def __init__(self, engine: Engine, *, window_s: float) -> None:
         self._engine = engine
         self._window_s = window_s
-        self._first_window_s = first_window_s
 
     def prepare(self) -> None:
         """Load the speech detector if the engine needs it. Within a job, this load could not be stopped.
@@ -144,7 +143,7 @@ class JobDecoder:
             # Only here can a run end without loss: all decoded windows are reported.
             if number > 0:
                 listener.wait_for_next_batch()
-            elif order.is_draft_wanted and isinstance(self._engine, DraftingEngine):
+            elif order.is_early_text_wanted and isinstance(self._engine, DraftingEngine):
                 self._engine.draft_window(batch[0], order.request, listener)
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
@@ -163,14 +162,10 @@ class JobDecoder:
             return cut_fixed_windows(
                 blocks, self._window_s, start_sample=start_sample, first_index=first_index
             )
-        first_window_s = self._first_window_s if order.is_early_text_wanted else None
         return cut_windows(
             blocks,
             self._vad.open_stream(),
-            config=_configure(
-                WindowConfig(window_s=self._window_s, first_window_s=first_window_s),
-                order.request.speech_detection,
-            ),
+            config=_configure(WindowConfig(window_s=self._window_s), order.request.speech_detection),
             start_sample=start_sample,
             first_index=first_index,
         )
@@ -180,12 +175,11 @@ def _configure(config: WindowConfig, detection: SpeechDetection | None) -> Windo
     """Return `config` with a client's numbers. Values derived from them keep their relation to them."""
     if detection is None:
         return config
-    shortest_s = min(config.window_s, config.first_window_s or config.window_s)
     return msgspec.structs.replace(
         config,
         speech_threshold=detection.threshold,
         silence_threshold=min(detection.threshold, max(_MIN_SILENCE, detection.threshold - _HYSTERESIS)),
-        edge_silence_s=min(detection.padding_s, shortest_s / 2),  # a window must have room for speech
+        edge_silence_s=min(detection.padding_s, config.window_s / 2),  # a window must have room for speech
         min_pause_s=detection.pause_s,
         min_speech_s=min(config.min_speech_s, detection.pause_s / 2),
     )

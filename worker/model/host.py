@@ -33,8 +33,8 @@ MAX_RESTARTS = 3
 RESTART_PERIOD_S = 60.0
 """The restarts allowed within RESTART_PERIOD_S seconds. After more deaths the worker claims no job."""
 
-DRAFT_FROM_S = 30.0
-"""Seconds of audio from which a draft helps. It would delay the text of shorter audio, which comes soon."""
+EARLY_TEXT_FROM_S = 10.0
+"""Seconds of audio from which early text is worth its time. The text of shorter audio comes soon."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -207,14 +207,13 @@ class ModelHost:
 
 def make_order(run: int, claim: Claim) -> messages.DecodeJob:
     """Return the order to transcribe `claim`."""
+    # `stream=true` of the sync endpoint sends final text only. The events of a job may have no reader.
     is_early_text_wanted = (
-        claim.endpoint in (Endpoint.SYNC, Endpoint.STREAM) and claim.checkpoint.windows == 0
+        claim.endpoint is Endpoint.STREAM
+        and claim.checkpoint.windows == 0
+        and claim.upload.duration_s >= EARLY_TEXT_FROM_S
     )
-    # The sync endpoint sends on final text only, so a draft would be of no use.
-    is_draft_wanted = (
-        is_early_text_wanted and claim.endpoint is Endpoint.STREAM and claim.upload.duration_s >= DRAFT_FROM_S
-    )
-    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, is_draft_wanted)
+    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted)
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:

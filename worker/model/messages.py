@@ -19,14 +19,13 @@ class RunMessage(msgspec.Struct, frozen=True, tag=True):
 class DecodeJob(RunMessage, frozen=True):
     """Transcribe the sound from the descriptor that comes with this message.
 
-    It is a decoder's pipe, or a file of stored samples at the place where the job begins.
-    Early text comes from a short first window. A draft comes before that text, and may be wrong.
+    It is a decoder's pipe, or a file of stored samples at the place where the job begins. If early text is
+    wanted, the first window is decoded before others. An engine that can make a draft makes it first.
     """
 
     request: TranscriptionRequest
     checkpoint: Checkpoint
     is_early_text_wanted: bool
-    is_draft_wanted: bool = False
     has_stored_samples: bool = False
 
 

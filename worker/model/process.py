@@ -213,5 +213,5 @@ def main() -> None:
     # The hub's client reads it once, at its import. Child processes of an engine read it too.
     os.environ["HF_HUB_CACHE"] = str(settings.hub_cache_dir)
     engine = create_engine(settings)
-    decoder = JobDecoder(engine, window_s=settings.window_s, first_window_s=settings.first_window_s)
+    decoder = JobDecoder(engine, window_s=settings.window_s)
     ModelProcess(channel, engine, decoder).serve()

@@ -106,6 +106,17 @@ def test_a_former_name_is_read_with_a_warning(
     assert lines == [{"event": "setting_outdated", "log_level": "warning", "setting": former, "use": present}]
 
 
+def test_the_removed_length_of_a_first_window_has_no_effect_but_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FIRST_WINDOW_S", "8")
+
+    assert WorkerSettings().window_s == 30
+    with capture_log_lines() as lines:
+        warn_of_outdated_settings()
+    assert lines == [{"event": "setting_removed", "log_level": "warning", "setting": "FIRST_WINDOW_S"}]
+
+
 def test_the_present_name_wins_over_the_former(
     monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
 ) -> None:

@@ -26,7 +26,7 @@ def speech() -> Samples:
 
 def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float = 30.0) -> list[Window]:
     engine = RepeatingEngine(batch_windows=1, needs_speech=True)
-    decoder = JobDecoder(engine, window_s=window_s, first_window_s=window_s)
+    decoder = JobDecoder(engine, window_s=window_s)
     decoder.prepare()
     order = messages.DecodeJob(
         1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False

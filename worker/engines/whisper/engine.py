@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, Word, join_segments, separator
 from worker.engines.protocol import (
@@ -33,6 +34,9 @@ _API_CODES = {theirs: ours for ours, theirs in _WHISPER_CODES.items()}
 
 # The unit of `seek` in faster-whisper's segments.
 _FRAMES_PER_S = 100
+
+# The seconds of a window that are drafted. More would take longer, and fewer hold too few words.
+_DRAFT_S = 5.0
 
 # Below this probability, a detected language is a guess.
 _SURE_PROBABILITY = 0.5
@@ -94,14 +98,15 @@ class WhisperEngine:
         return transcripts
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        """Publish a quick guess at the text; see `worker.engines.protocol.DraftingEngine`.
+        """Publish a quick guess at the first seconds; see `worker.engines.protocol.DraftingEngine`.
 
         Whisper encodes 30 s whatever the window holds, so the first text of a stream would come late. The
         draft is a loop now and then. So it is only a tail, which the window's own text replaces.
         """
         raise_if_stopped(listener)
         hint = request.language_hint
-        text, code = self._model.draft(window.samples, _WHISPER_CODES.get(hint, hint) if hint else None)
+        beginning = window.samples[: int(_DRAFT_S * SAMPLE_RATE_HZ)]
+        text, code = self._model.draft(beginning, _WHISPER_CODES.get(hint, hint) if hint else None)
         if text:
             listener.on_partial(window.index, "", text, _API_CODES.get(code, code))
 

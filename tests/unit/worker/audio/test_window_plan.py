@@ -57,7 +57,6 @@ uploads = st.lists(runs, min_size=1, max_size=12).map(chain.from_iterable).map(l
 configs = st.builds(
     WindowConfig,
     window_s=st.floats(2.0, 8.0),
-    first_window_s=st.none() | st.floats(1.0, 4.0),
     edge_silence_s=st.sampled_from([0.0, 0.2, 0.4]),
     min_pause_s=st.sampled_from([0.1, 0.5]),
     min_speech_s=st.just(0.0),
@@ -89,8 +88,6 @@ def test_no_window_is_too_long(upload: list[float], config: WindowConfig) -> Non
 
     lengths = [sum(span.length for span in plan.spans) for plan in plans]
     assert all(length <= to_samples(config.window_s) for length in lengths)
-    if config.first_window_s is not None:
-        assert all(length <= to_samples(config.first_window_s) for length in lengths[:1])
 
 
 @given(uploads, configs)
@@ -203,22 +200,6 @@ def test_a_split_is_not_made_too_early() -> None:
     ((first,), *_) = seconds(plan_windows(upload, WindowConfig()))
 
     assert 20 <= first[1] <= 30
-
-
-def test_a_limited_first_window_ends_early() -> None:
-    upload = [*lasting(SPEECH, 3), *lasting(SILENCE, 1), *lasting(SPEECH, 20)]
-
-    plans = plan_windows(upload, WindowConfig(first_window_s=8))
-
-    assert seconds(plans) == [[(0.0, 3.4)], [(3.6, 24.0)]]
-
-
-def test_a_first_region_longer_than_the_first_window_is_split() -> None:
-    upload = [*lasting(SPEECH, 6), *lasting(HUM, 0.3), *lasting(SPEECH, 20)]
-
-    plans = plan_windows(upload, WindowConfig(first_window_s=8))
-
-    assert seconds(plans) == [[(0.0, 6.1)], [(6.1, 26.3)]]
 
 
 def test_a_window_is_yielded_as_soon_as_the_next_region_does_not_fit() -> None:

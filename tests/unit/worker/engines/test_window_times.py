@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from worker.audio.window_plan import WindowConfig
 from worker.engines.protocol import Span, Window
 
 
@@ -40,6 +41,12 @@ def test_an_end_that_only_touches_the_next_span_stays_before_the_silence() -> No
 
 def test_a_start_that_only_touches_the_span_before_comes_after_the_silence() -> None:
     assert WINDOW.to_upload_interval_s(3.8, 7.0) == (74.0, 77.0)
+
+
+def test_a_start_that_reaches_into_all_of_the_silence_at_an_edge_comes_after_it() -> None:
+    edge_silence_s = WindowConfig().edge_silence_s
+
+    assert WINDOW.to_upload_interval_s(4.0 - edge_silence_s - 0.05, 7.0) == (74.0, 77.0)
 
 
 def test_a_short_word_across_two_spans_lies_where_most_of_it_is() -> None:

@@ -19,7 +19,7 @@ WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
 
 def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Report]:
     """Return the reports on `seconds` of audio in windows of one second, as they arrive."""
-    decoder = JobDecoder(RepeatingEngine(transcript), window_s=1, first_window_s=1)
+    decoder = JobDecoder(RepeatingEngine(transcript), window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
     blocks = [np.zeros(16_000, np.float32)] * seconds
     return [
@@ -53,8 +53,8 @@ class DraftingEngine(RepeatingEngine):
 
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> None:
-    order = msgspec.structs.replace(ORDER, is_draft_wanted=is_wanted)
-    decoder = JobDecoder(DraftingEngine(WindowTranscript((SEGMENT,))), window_s=1, first_window_s=1)
+    order = msgspec.structs.replace(ORDER, is_early_text_wanted=is_wanted)
+    decoder = JobDecoder(DraftingEngine(WindowTranscript((SEGMENT,))), window_s=1)
     listener, sent = listen()
 
     list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 5, listener))
@@ -70,7 +70,7 @@ def listen() -> tuple[JobListener, list[messages.Report]]:
 def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
     engine = RepeatingEngine(WindowTranscript((SEGMENT,)))
     order = msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de"))
-    decoder = JobDecoder(engine, window_s=1, first_window_s=1)
+    decoder = JobDecoder(engine, window_s=1)
     listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
     list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 4, listener))
     assert engine.previous_languages == ["de", "en"]
@@ -78,7 +78,7 @@ def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
 
 def test_a_batch_waits_until_all_decoded_windows_are_reported() -> None:
     heard: list[object] = []
-    decoder = JobDecoder(RepeatingEngine(), window_s=1, first_window_s=1)
+    decoder = JobDecoder(RepeatingEngine(), window_s=1)
     listener = JobListener(
         ORDER.run,
         lambda _: None,
