@@ -11,13 +11,12 @@ from fastapi_offline import FastAPIOffline
 
 from api.access.api_keys import ApiKeys, read_api_keys
 from api.access.authorization import Authorization
-from api.access.origins import parse_origins
 from api.access.record_reader import RecordReader
 from api.access.stream_slots import StreamSlots
 from api.access.stream_tokens import StreamTokens
 from api.errors.handlers import CatchAll, install_error_handlers
 from api.formats.rendering_threads import RenderingThreads
-from api.intake.audio_fetch import open_audio_fetcher
+from api.intake.audio_fetch import AudioFetcher
 from api.intake.submission import Submission
 from api.intake.uploads import UploadIntake
 from api.middleware.cors import CrossOrigin
@@ -71,11 +70,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     """Add the middleware from the inside outwards, so that errors get all headers too."""
-    origins = parse_origins(services.settings.cors_origins)
     if keys:
         app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
     app.add_middleware(CatchAll)
-    if origins:
+    if origins := services.settings.origins:
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(UnreadBodies)
     app.add_middleware(RequestContext, slots=services.slots)
@@ -103,7 +101,7 @@ class _Parts:
         self._uploads = UploadStore(settings.uploads_dir)
         self._media = create_media_service(settings)
         self._sweeper = Sweeper(connect(settings.redis_url), self._celery, settings)
-        self._fetcher = open_audio_fetcher(settings)
+        self._fetcher = AudioFetcher(settings) if settings.url_input else None
         self.hub = EventHub(settings.redis_url)
         self._leases = ListenerLeases(self.hub, self._runner, job_ttl_s=settings.job_ttl_s)
         self._deliverer = open_deliverer(settings, keys, self._runner, wake_up=self.hub.deliveries_due)

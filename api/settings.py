@@ -1,5 +1,6 @@
 """The settings of the api, in addition to those that it shares with the worker."""
 
+import re
 from collections.abc import Callable
 
 from pydantic import (
@@ -15,10 +16,11 @@ from pydantic import (
 from pydantic_settings import SettingsConfigDict
 
 from api.access.api_keys import read_api_keys
-from api.access.origins import parse_origins
 from api.access.signing_secrets import parse_server_secrets
 from shared.record.backlog import QueueLimits
 from shared.settings import SharedSettings
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*?#@A-Z]+")
 
 
 class ApiSettings(SharedSettings):
@@ -152,6 +154,11 @@ class ApiSettings(SharedSettings):
         return parse_waits_s(self.webhook_retries_s)
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """Return the origins in CORS_ORIGINS."""
+        return parse_origins(self.cors_origins)
+
+    @property
     def queue_limits(self) -> QueueLimits:
         """Return the limits of the queue."""
         return QueueLimits(self.max_queued_jobs, self.max_queued_audio_s)
@@ -172,3 +179,19 @@ def parse_waits_s(setting: str) -> tuple[float, ...]:
     if not all(0 < wait_s < float("inf") for wait_s in waits_s):
         raise ValueError("each wait must be a number of seconds above 0")
     return waits_s
+
+
+def parse_origins(setting: str) -> tuple[str, ...]:
+    """Return the origins between the commas of CORS_ORIGINS, or `*` alone.
+
+    Raises:
+        ValueError: a part is not an origin.
+    """
+    origins = tuple(origin for part in setting.split(",") if (origin := part.strip()))
+    wrong = next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None)
+    if wrong is not None and origins != ("*",):
+        raise ValueError(
+            f"{wrong!r} is not an origin. Write `*` alone, or origins such as https://app.example.com:8443, "
+            "in lower case and without a path or a slash at the end"
+        )
+    return origins

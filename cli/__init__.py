@@ -1,1 +1,1 @@
-"""The command `qwen3-asr`: one module or package for each of its commands."""
+"""The command `qwen3-asr`: its command line, and a package for its command `up`."""

@@ -5,7 +5,6 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
@@ -31,20 +30,11 @@ Sink = Callable[[AsyncGenerator[bytes]], Awaitable[None]]
 _logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """The time limit of one fetch, and the limits of simultaneous fetches, in all and for an API key."""
-
-    timeout_s: float
-    max_fetches: int
-    max_per_key: int
-
-
 class _FetchSlots:
     """The slots of simultaneous fetches, in all and for each API key, for one event loop."""
 
-    def __init__(self, limits: FetchLimits) -> None:
-        self._limits = limits
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
         self._taken: Counter[str] = Counter()
         self._freed = asyncio.Event()
 
@@ -53,11 +43,11 @@ class _FetchSlots:
         """Hold a slot within the block, or raise TooManyFetches if none becomes free in time."""
         full = None
         try:
-            async with asyncio.timeout(min(PATIENCE_S, self._limits.timeout_s / 2)):
+            async with asyncio.timeout(min(PATIENCE_S, self._settings.url_fetch_timeout_s / 2)):
                 while (full := self._find_full(key_name)) is not None:
                     await self._freed.wait()
         except TimeoutError:
-            raise full or TooManyFetches(self._limits.max_fetches, "MAX_URL_FETCHES") from None
+            raise full or TooManyFetches(self._settings.max_url_fetches, "MAX_URL_FETCHES") from None
         self._taken[key_name] += 1
         try:
             yield
@@ -67,21 +57,22 @@ class _FetchSlots:
             self._freed = asyncio.Event()
 
     def _find_full(self, key_name: str) -> TooManyFetches | None:
-        if self._taken.total() >= self._limits.max_fetches:
-            return TooManyFetches(self._limits.max_fetches, "MAX_URL_FETCHES")
-        if key_name and self._taken[key_name] >= self._limits.max_per_key:
-            return TooManyFetches(self._limits.max_per_key, "MAX_URL_FETCHES_PER_KEY")
+        max_fetches, max_per_key = self._settings.max_url_fetches, self._settings.max_url_fetches_per_key
+        if self._taken.total() >= max_fetches:
+            return TooManyFetches(max_fetches, "MAX_URL_FETCHES")
+        if key_name and self._taken[key_name] >= max_per_key:
+            return TooManyFetches(max_per_key, "MAX_URL_FETCHES_PER_KEY")
         return None
 
 
 class AudioFetcher:
     """Fetches audio with a client that connects to permitted addresses only."""
 
-    def __init__(self, client: httpx.AsyncClient, rule: UrlRule, limits: FetchLimits) -> None:
-        self._client = client
-        self._limits = limits
-        self.rule = rule
-        self._slots = _FetchSlots(limits)
+    def __init__(self, settings: ApiSettings) -> None:
+        self.rule = UrlRule(settings.allow_private_addresses, PARAM)
+        self._client = open_guarded_async_client(self.rule, timeout_s=IDLE_S)
+        self._timeout_s = settings.url_fetch_timeout_s
+        self._slots = _FetchSlots(settings)
 
     async def close(self) -> None:
         """Close all connections. Later fetches fail."""
@@ -103,7 +94,7 @@ class AudioFetcher:
         outcome = "cancelled"
         try:
             async with self._slots.hold(key_name):
-                await self._fetch_in_time(url, write, max_bytes, began_s + self._limits.timeout_s)
+                await self._fetch_in_time(url, write, max_bytes, began_s + self._timeout_s)
             outcome = "fetched"
         except ServerError as error:
             outcome = error.reason.value if isinstance(error, UrlRefused) else type(error).__name__
@@ -120,9 +111,7 @@ class AudioFetcher:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise UrlUnreachable from error
         except TimeoutError as error:
-            raise UrlFailed(
-                f"it took longer than {self._limits.timeout_s:g} s (URL_FETCH_TIMEOUT_S)"
-            ) from error
+            raise UrlFailed(f"it took longer than {self._timeout_s:g} s (URL_FETCH_TIMEOUT_S)") from error
         except httpx.TimeoutException as error:
             raise UrlFailed(f"its host sent no data for {IDLE_S:g} s") from error
         except (httpx.HTTPError, ssl.SSLError) as error:
@@ -132,17 +121,6 @@ class AudioFetcher:
         async with self._client.stream("GET", url, timeout=IDLE_S) as response:
             _check_head(response, max_bytes)
             await write(_read_body(response, max_bytes))
-
-
-def open_audio_fetcher(settings: ApiSettings) -> AudioFetcher | None:
-    """Return a fetcher with these settings, or None if URL_INPUT is off."""
-    if not settings.url_input:
-        return None
-    rule = UrlRule(settings.allow_private_addresses, PARAM)
-    limits = FetchLimits(
-        settings.url_fetch_timeout_s, settings.max_url_fetches, settings.max_url_fetches_per_key
-    )
-    return AudioFetcher(open_guarded_async_client(rule, timeout_s=IDLE_S), rule, limits)
 
 
 def _check_head(response: httpx.Response, max_bytes: int) -> None:

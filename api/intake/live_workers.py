@@ -1,9 +1,11 @@
-"""The live workers and their capabilities, read from Redis within a bounded time."""
+"""The live workers, read from Redis in bounded time: their capabilities, and the names of their models."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeVar
 
+from api.errors.tree import ModelNotFound, NoWorker
+from api.schemas.openai import ModelBody
 from shared.capabilities import Capabilities, WorkerPresence
 from shared.errors import QueueUnavailable
 from shared.record.scripts import AsyncScriptRunner, ScriptCall
@@ -43,3 +45,45 @@ def gather_capabilities(workers: Iterable[WorkerPresence]) -> frozenset[Capabili
     Any of these workers may get the job, so a request must fit all capabilities.
     """
     return frozenset(worker.capabilities for worker in workers if worker.takes_jobs)
+
+
+def list_models(offered: Collection[Capabilities], aliases: Collection[str]) -> list[ModelBody]:
+    """Return the models that are `offered`, then the `aliases`, which stand for any of them.
+
+    Raises:
+        NoWorker: `offered` is empty, because no worker takes jobs.
+    """
+    if not offered:
+        raise NoWorker
+    owners = {capabilities.model: _name_owner(capabilities) for capabilities in offered}
+    served = [_describe(model, owners[model]) for model in sorted(owners)]
+    return served + [_describe(alias, served[0].owned_by) for alias in sorted({*aliases} - owners.keys())]
+
+
+def find_model(name: str, offered: Collection[Capabilities], aliases: Collection[str]) -> ModelBody:
+    """Return the model with this name: its full name, the part after its last `/`, or an alias.
+
+    Raises:
+        ModelNotFound: no model has this name.
+        NoWorker: `offered` is empty, because no worker takes jobs.
+    """
+    models = list_models(offered, aliases)
+    for model in models:
+        if model.id == name:
+            return model
+    served = sorted(capabilities.model for capabilities in offered)
+    for model in models:
+        if model.id in served and model.id.rpartition("/")[2] == name:
+            return model
+    raise ModelNotFound(name, [model.id for model in models])
+
+
+def _describe(name: str, owner: str) -> ModelBody:
+    return ModelBody(id=name, object="model", created=0, owned_by=owner)
+
+
+def _name_owner(capabilities: Capabilities) -> str:
+    """Return the owner in a hub name such as `Qwen/Qwen3-ASR-0.6B`; for other names, the engine."""
+    owner, slash, name = capabilities.model.partition("/")
+    is_hub_name = slash and name and "/" not in name and owner.strip(".~")
+    return owner if is_hub_name else capabilities.engine

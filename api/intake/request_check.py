@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from api.access.api_keys import ApiKey
 from api.errors.tree import NoWorker
 from api.intake.forms import ServerVad, SpeechForm
-from api.intake.model_catalog import find_model
+from api.intake.live_workers import find_model
 from api.outbound.urls import UrlRule
 from api.settings import ApiSettings
 from shared.capabilities import Capabilities

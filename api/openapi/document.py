@@ -13,7 +13,7 @@ from api.openapi.error_description import describe_errors
 from api.openapi.event_description import EVENT_BODIES
 from api.openapi.webhook_description import describe_webhooks
 from api.schemas.errors import ErrorBody
-from api.schemas.webhooks import JobEndedBody
+from api.schemas.jobs import JobEndedBody
 from shared.errors import ServerError
 
 _SCHEMES = {

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.openapi.answers import refer
-from api.schemas.jobs import JOB_ID_EXAMPLE
-from api.schemas.webhooks import JobEndedBody
+from api.schemas.jobs import JOB_ID_EXAMPLE, JobEndedBody
 from api.settings import ApiSettings, parse_waits_s
 from api.webhooks.retry_plan import JITTER, MAX_RETRY_AFTER_S, RetryPlan, Verdict, judge_status
 

@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from api.errors.tree import ModelNotFound, NoWorker
-from api.intake.live_workers import find_workers, gather_capabilities
-from api.intake.model_catalog import find_model, list_models
+from api.intake.live_workers import find_model, find_workers, gather_capabilities, list_models
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.openai import ModelBody, ModelList

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.schemas.base import Body
-from api.schemas.jobs import JOB_ID_EXAMPLE
+from api.schemas.jobs import JobId
 from api.schemas.openai import TranscriptionAnswer
 from api.schemas.transcripts import WarningBody
 
@@ -13,8 +13,7 @@ from api.schemas.transcripts import WarningBody
 class JobNamedBody(Body):
     """The job of this stream."""
 
-    id: str = Field(examples=[JOB_ID_EXAMPLE])
-    """The id of the job."""
+    id: JobId
 
 
 class QueuedBody(Body):

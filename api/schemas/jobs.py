@@ -1,7 +1,7 @@
-"""Jobs, pages of jobs, and the stream tokens of jobs."""
+"""Jobs, pages of jobs, the stream tokens of jobs, and the webhook about the end of a job."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from shared.jobs import JobState
 
 JOB_ID_EXAMPLE = "6f1d5a0c9b7e4d3f8a2b1c0d9e8f7a6b"
 STREAM_TOKEN_EXAMPLE = "Zx3v9Qy1Lk0aTb7WmNcR5eUoPdHs2GfJiX8rV4tBqYM"  # noqa: S105 - nobody's
+
+JobId = Annotated[str, Field(description="The id of the job.", examples=[JOB_ID_EXAMPLE])]
 
 
 class ProgressBody(Body):
@@ -52,8 +54,7 @@ class JobErrorBody(Body):
 class ListedJobBody(Body):
     """A job without its transcript."""
 
-    id: str = Field(examples=[JOB_ID_EXAMPLE])
-    """The id of the job."""
+    id: JobId
 
     state: JobState
     """`succeeded`, `failed` and `cancelled` are final."""
@@ -153,3 +154,34 @@ class StreamTokenBody(Body):
 
     events_url: str = Field(examples=[f"/v1/jobs/{JOB_ID_EXAMPLE}/events?token={STREAM_TOKEN_EXAMPLE}"])
     """The path of the events with the token, for EventSource."""
+
+
+class EndedJobBody(Body):
+    """The job that ended, without its transcript."""
+
+    id: JobId
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    """The final state."""
+
+    url: str = Field(examples=[f"https://asr.example.com/v1/jobs/{JOB_ID_EXAMPLE}"])
+    """The address of the job, with its transcript if it succeeded. Without PUBLIC_URL it is a path."""
+
+    error: JobErrorBody | None
+    """The reason of the failure; null unless the job failed."""
+
+    metadata: dict[str, Any] | None = Field(examples=[{"order": 17}])
+    """The metadata that the job was submitted with; null without metadata."""
+
+
+class JobEndedBody(Body):
+    """A job has ended."""
+
+    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    """`job.` and the final state."""
+
+    timestamp: datetime = Field(examples=["2026-01-15T09:30:07.800000Z"])
+    """The time when the job ended, in UTC."""
+
+    data: EndedJobBody
+    """The job that ended."""

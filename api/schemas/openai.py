@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.base import Body
+from api.schemas.base import Body, DurationS, EndS, StartS
 from api.schemas.transcripts import WarningBody, WordBody
 
 
@@ -24,8 +24,7 @@ class _Answer(Body):
     text: str = Field(examples=["Good morning."])
     """The transcript; empty without speech."""
 
-    duration: float = Field(examples=[3.2])
-    """Seconds of audio."""
+    duration: DurationS
 
     usage: DurationUsage
     """The usage of the request."""
@@ -62,11 +61,8 @@ class VerboseSegment(Body):
     seek: int = Field(examples=[0])
     """The start of the window that was decoded at once, in hundredths of a second of the audio."""
 
-    start: float = Field(examples=[0.48])
-    """Seconds from the start of the audio."""
-
-    end: float = Field(examples=[0.92])
-    """Seconds from the start of the audio."""
+    start: StartS
+    end: EndS
 
     text: str = Field(examples=[" Good morning."])
     """The text, with a leading space in languages that use spaces. All texts joined are the transcript."""

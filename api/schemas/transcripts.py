@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from api.schemas.base import Body
+from api.schemas.base import Body, DurationS, EndS, StartS
 from shared.transcripts import WarningCode
 
 
@@ -12,21 +12,15 @@ class WordBody(Body):
     word: str = Field(examples=["morning"])
     """The word."""
 
-    start: float = Field(examples=[0.48])
-    """Seconds from the start of the audio."""
-
-    end: float = Field(examples=[0.92])
-    """Seconds from the start of the audio."""
+    start: StartS
+    end: EndS
 
 
 class SegmentBody(Body):
     """A segment of the transcript."""
 
-    start: float = Field(examples=[0.48])
-    """Seconds from the start of the audio."""
-
-    end: float = Field(examples=[0.92])
-    """Seconds from the start of the audio."""
+    start: StartS
+    end: EndS
 
     text: str = Field(examples=["Good morning."])
     """The text."""
@@ -47,11 +41,8 @@ class WarningBody(Body):
     message: str = Field(examples=["The model repeated itself; the repeats were cut."])
     """The warning, for people."""
 
-    start: float = Field(examples=[0.48])
-    """Seconds from the start of the audio to the start of the part."""
-
-    end: float = Field(examples=[0.92])
-    """Seconds from the start of the audio to the end of the part."""
+    start: StartS
+    end: EndS
 
 
 class TranscriptBody(Body):
@@ -63,8 +54,7 @@ class TranscriptBody(Body):
     language: str | None = Field(examples=["en"])
     """ISO code of the language with the most speech; null if it is unknown."""
 
-    duration: float = Field(examples=[3.2])
-    """Seconds of audio."""
+    duration: DurationS
 
     segments: list[SegmentBody]
     """The segments, in order."""

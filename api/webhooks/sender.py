@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from api.access.signing_secrets import WebhookSecrets
 from api.errors.urls import Refusal, UrlRefused
-from api.schemas.webhooks import JobEndedBody
+from api.schemas.jobs import JobEndedBody
 from api.webhooks.retry_plan import Verdict, judge_status, read_retry_after
 from shared.jobs import DeliveryOutcome
 from shared.record.deliveries import Delivery

@@ -5,22 +5,38 @@ import contextlib
 import ipaddress
 import os
 import shlex
+import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cli.up.data_folder import keep_webhook_secret, open_data_folder
 from cli.up.errors import CannotStart
 from cli.up.output import Console, Show
-from cli.up.parts import Part
-from cli.up.plans import PartCommands, StartContext, plan_api, plan_redis, plan_worker
+from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
-from cli.up.redis_server import choose_redis
-from cli.up.settings import LocalServerSettings, parts_environment, read_settings
+from cli.up.redis_server import RedisChoice, choose_redis
+from cli.up.settings import SECRETS, LocalServerSettings, parts_environment, read_settings
 from cli.up.supervisor import Supervisor
 from shared.engine_choice import choose_installed_engine
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
+
+# The time to end after the grace time for requests and the running job.
+API_ENDS_WITHIN_S = 3.0
+WORKER_ENDS_WITHIN_S = 6.0
+REDIS_ENDS_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class PartCommands:
+    """The commands of our own parts. -P keeps the working directory out of their import path."""
+
+    worker: Sequence[str] = (sys.executable, "-P", "-m", "worker")
+    api: Sequence[str] = (sys.executable, "-P", "-m", "api")
 
 
 def run_local_server(commands: PartCommands | None = None) -> int:
@@ -50,26 +66,78 @@ def _start(commands: PartCommands, show: Show) -> int:
         environment = dict(parts_environment(settings, redis_url=redis.url))
         if not settings.webhook_secrets:
             environment["WEBHOOK_SECRET"] = keep_webhook_secret(folder)
-        context = StartContext(settings, redis, lock, listener, environment)
-        return asyncio.run(_serve(context, commands, show))
+        start = _Start(settings, redis, lock, listener, environment)
+        return asyncio.run(start.serve(commands, show))
 
 
-async def _serve(context: StartContext, commands: PartCommands, show: Show) -> int:
-    began_s = time.monotonic()
-    redis = plan_redis(context)
-    parts = [
-        Part(plan_worker(context, commands.worker, show)),
-        Part(plan_api(context, commands.api, show)),
-    ]
-    supervisor = Supervisor(
-        None if redis is None else Part(redis),
-        parts,
-        listener=context.listener,
-        redis_url=context.redis.url,
-        show=show,
-    )
-    url = base_url(context.listener)
-    return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
+@dataclass(frozen=True)
+class _Start:
+    """The decisions and resources of a start. Parts inherit `lock` and `listener`."""
+
+    settings: LocalServerSettings
+    redis: RedisChoice
+    lock: int
+    listener: socket.socket
+    environment: Mapping[str, str]
+
+    async def serve(self, commands: PartCommands, show: Show) -> int:
+        """Run the parts under a supervisor, and return the exit code."""
+        began_s = time.monotonic()
+        supervisor = Supervisor(
+            self._plan_redis(),
+            [Part(self._plan_worker(commands.worker, show)), Part(self._plan_api(commands.api, show))],
+            listener=self.listener,
+            redis_url=self.redis.url,
+            show=show,
+        )
+        url = base_url(self.listener)
+        return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
+
+    def _plan_redis(self) -> Part | None:
+        """Return Redis, whose lines go to a file, or None if a running one is used."""
+        if self.redis.command is None:
+            return None
+        plan = PartPlan(
+            name="redis",
+            command=self.redis.command,
+            environment=_without_secrets(self.environment),
+            stop_within_s=REDIS_ENDS_WITHIN_S,
+            # The lock protects the files of Redis: two servers on the same files would corrupt them.
+            inherited=(self.lock,),
+            on_line=partial(_append_line, self.settings.data_folder / "logs" / "redis.log"),
+        )
+        return Part(plan)
+
+    def _plan_worker(self, command: Sequence[str], show: Show) -> PartPlan:
+        return PartPlan(
+            name="worker",
+            command=command,
+            environment=_without_secrets(self.environment),
+            stop_within_s=self.settings.stop_grace_s + WORKER_ENDS_WITHIN_S,
+            on_line=lambda line: show(f"worker | {line}"),
+        )
+
+    def _plan_api(self, command: Sequence[str], show: Show) -> PartPlan:
+        """Return the plan of the api, which listens on the descriptor in LISTEN_FD."""
+        descriptor = self.listener.fileno()
+        return PartPlan(
+            name="api",
+            command=command,
+            environment={**self.environment, "LISTEN_FD": str(descriptor)},
+            stop_within_s=self.settings.drain_s + API_ENDS_WITHIN_S,
+            inherited=(descriptor,),
+            on_line=lambda line: show(f"api    | {line}"),
+        )
+
+
+def _without_secrets(environment: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environment.items() if name not in SECRETS}
+
+
+def _append_line(log: Path, line: str) -> None:
+    # A full disk does not stop the server here; Redis reports its own errors.
+    with contextlib.suppress(OSError), log.open("a") as opened:
+        opened.write(f"{line}\n")
 
 
 def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> str:

@@ -13,8 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cli.up.composition import run_local_server
-from cli.up.plans import PartCommands
+from cli.up.composition import PartCommands, run_local_server
 
 DATA_DIR = Path(os.environ["DATA_DIR"])
 MISBEHAVIOUR = os.environ.get("MISBEHAVIOUR", "")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from api.settings import ApiSettings
-from cli.up.plans import (
+from cli.up.composition import (
     API_ENDS_WITHIN_S,
     WORKER_ENDS_WITHIN_S,
 )

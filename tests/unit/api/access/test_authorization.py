@@ -5,10 +5,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.access.api_keys import ANYBODY, read_api_keys
 from api.access.authorization import Authorization, is_open_path
-from api.access.origins import parse_origins
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_state, open_state
 from api.access.stream_tokens import StreamTokens
+from api.settings import parse_origins
 from shared.record.connection import open_async_connection
 from shared.record.scripts import AsyncScriptRunner
 

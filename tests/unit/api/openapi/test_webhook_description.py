@@ -15,8 +15,7 @@ from api.access.signing_secrets import WebhookSecrets
 from api.app import create_app
 from api.outbound.clients import open_guarded_async_client
 from api.outbound.urls import UrlRule
-from api.schemas.jobs import JobErrorBody
-from api.schemas.webhooks import JobEndedBody
+from api.schemas.jobs import JobEndedBody, JobErrorBody
 from api.settings import ApiSettings
 from api.webhooks.retry_plan import Verdict, judge_status
 from api.webhooks.sender import Sender, compose_body

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from api.errors.tree import ModelNotFound
-from api.intake.model_catalog import find_model, list_models
+from api.intake.live_workers import find_model, list_models
 from tests.support.scripted_worker import CAPABILITIES
 
 QWEN = msgspec.structs.replace(CAPABILITIES, engine="qwen3", model="Qwen/Qwen3-ASR-0.6B")
