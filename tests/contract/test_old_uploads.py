@@ -10,18 +10,12 @@ from shared.broker import create_celery
 from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.connection import connect
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import SETTLED_S, UNFINISHED_S, Sweeper
 from shared.settings import SharedSettings
 from tests.support.record_readings import read_job
 
 TTL_S = 3_600.0
-
-
-@pytest.fixture
-def runner(redis_url: str) -> ScriptRunner:
-    return connect(redis_url)
 
 
 @pytest.fixture

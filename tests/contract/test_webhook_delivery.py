@@ -35,12 +35,10 @@ from shared.record.connection import connect, open_async_connection
 from shared.record.deliveries import claim_delivery
 from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.log_lines import capture_log_lines
-from tests.support.many_names import DOMAIN as MANY
-from tests.support.many_names import ManyNames
+from tests.support.names import LOCAL_DOMAIN, SILENT_DOMAIN, StandInNames
 from tests.support.receiver import SECRET, Receiver, Reply
 from tests.support.record_readings import read_job
 from tests.support.server import find_free_port, wait_for
-from tests.support.slow_names import DOMAIN, SlowNames
 
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 METADATA = {"order": 17, "empty": [], "ü": {"deep": None}}
@@ -325,10 +323,10 @@ def test_a_receiver_that_hangs_holds_up_no_other(bed: Bed, receive: Callable[...
 
 def test_twenty_receivers_that_hang_hold_up_no_other(bed: Bed, receive: Callable[..., Receiver]) -> None:
     hanging, healthy = receive(Reply(manner="hang")), receive()
-    with bed.deliver(webhook_timeout_s=60), ManyNames():
+    with bed.deliver(webhook_timeout_s=60), StandInNames():
         for _ in range(2 * MAX_ATTEMPTS_PER_HOST):
             for host in range(20):
-                bed.end_job(f"http://h{host}.{MANY}:{hanging.port}/")
+                bed.end_job(f"http://h{host}.{LOCAL_DOMAIN}:{hanging.port}/")
         hanging.wait_for(20 * MAX_ATTEMPTS_PER_HOST)
         bed.wait_for_end(bed.end_job(healthy.url))
         assert len(hanging.received) == 20 * MAX_ATTEMPTS_PER_HOST
@@ -339,8 +337,8 @@ def test_a_host_has_its_turn_before_the_backlog_of_others(
 ) -> None:
     monkeypatch.setattr("api.webhooks.deliverer.MAX_ATTEMPTS_AT_ONCE", 2)
     hanging, healthy = receive(Reply(manner="hang")), receive()
-    with bed.deliver(webhook_timeout_s=60), ManyNames():
-        others = [bed.end_job(f"http://h{number % 2}.{MANY}:{hanging.port}/") for number in range(20)]
+    with bed.deliver(webhook_timeout_s=60), StandInNames():
+        others = [bed.end_job(f"http://h{number % 2}.{LOCAL_DOMAIN}:{hanging.port}/") for number in range(20)]
         hanging.wait_for(2)
         in_turn = bed.end_job(healthy.url)
         hanging.release()
@@ -391,8 +389,8 @@ def test_a_look_up_that_hangs_holds_up_no_other_and_is_reported_as_unknown(
     bed: Bed, receive: Callable[..., Receiver]
 ) -> None:
     healthy = receive()
-    with bed.deliver(webhook_timeout_s=3, webhook_retries_s=""), SlowNames() as names:
-        hanging = [bed.end_job(f"http://a{count}.{DOMAIN}/") for count in range(20)]
+    with bed.deliver(webhook_timeout_s=3, webhook_retries_s=""), StandInNames() as names:
+        hanging = [bed.end_job(f"http://a{count}.{SILENT_DOMAIN}/") for count in range(20)]
         names.wait_for(1)
         [delivered] = bed.wait_for_end(bed.end_job(f"http://localhost:{healthy.port}/"))
         [failed] = bed.wait_for_end(hanging[0])

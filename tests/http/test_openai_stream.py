@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ import httpx
 import pytest
 
 from shared.events import Loading, Progress
-from shared.jobs import Failure, FailureCode
+from shared.jobs import Directive, Failure, FailureCode
 from shared.record.connection import connect
-from shared.record.transitions import report_engine_crash
+from shared.record.transitions import beat_claim, report_engine_crash
 from shared.transcripts import Segment, TokenCounts
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import read_listener_lease
-from tests.support.scripted_worker import Script, ScriptedWorker
+from tests.support.scripted_worker import LEASE_S, HeldWorker, Script, ScriptedWorker
 from tests.support.server import wait_for
 
 URL = "/v1/audio/transcriptions"
@@ -183,12 +182,14 @@ def test_text_that_differs_after_a_crash_ends_the_stream_but_not_the_job(
 
 
 def test_a_disconnect_cancels_the_job_at_once(api: httpx.Client, redis_url: str) -> None:
-    endless = Script(partials=["a"], first=[Loading("weights", 0.0)] * 100_000)
-    with ScriptedWorker(redis_url, endless, step=lambda: time.sleep(0.005)):
-        with open_stream(api) as answer:
-            job_url = f"/v1/jobs/{answer.headers['x-job-id']}"
-            assert api.get(job_url).json()["state"] in {"queued", "running"}
-        wait_for(lambda: api.get(job_url).json()["state"] == "cancelled", what="the cancel")
+    record = connect(redis_url)
+    with HeldWorker(redis_url) as worker:
+        with open_stream(api):
+            beat = beat_claim(worker.wait_for_claim(), lease_s=LEASE_S)
+            assert record.run(beat) is Directive.GO_ON
+        wait_for(lambda: record.run(beat) is Directive.CANCEL, what="the cancel")
+        lease = read_listener_lease(redis_url, worker.claims[0].job_id)
+        assert lease is not None, "the lease expired first"
 
 
 @pytest.mark.parametrize(

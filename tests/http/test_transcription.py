@@ -14,6 +14,7 @@ from shared.record.connection import connect
 from shared.record.transitions import beat_claim
 from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
 from tests.support.audio import make_tones, write_wav
+from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import CAPABILITIES, Script, ScriptedWorker
 from tests.support.server import wait_for
 
@@ -187,10 +188,12 @@ def test_a_cancelled_job_is_a_conflict_without_a_retry(api: httpx.Client, redis_
 
 def test_a_client_that_disconnects_cancels_its_job(api: httpx.Client, redis_url: str) -> None:
     record = connect(redis_url)
+    leases: list[float | None] = []
 
     def wait_for_cancel() -> None:
         call = beat_claim(worker.claims[0], lease_s=30)
         wait_for(lambda: record.run(call) is Directive.CANCEL, what="the cancel")
+        leases.append(read_listener_lease(redis_url, worker.claims[0].job_id))
 
     with ScriptedWorker(redis_url, SCRIPT, step=wait_for_cancel) as worker:
         request = api.build_request("POST", URL, files={"file": ("a.wav", AUDIO)})
@@ -199,6 +202,7 @@ def test_a_client_that_disconnects_cancels_its_job(api: httpx.Client, redis_url:
             client.sendall(f"POST {URL} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
             claim = worker.wait_for_claim()
         wait_for(lambda: api.get(f"/v1/jobs/{claim.job_id}").json()["state"] == JobState.CANCELLED)
+    assert None not in leases, "the lease expired first"
 
 
 @pytest.mark.parametrize(

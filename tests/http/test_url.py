@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.api_server import MAX_UPLOAD_BYTES, OpenClient, ServedApi, ServeWith, empty_folder
 from tests.support.hostile_source import AUDIO, HostileSource
+from tests.support.names import SILENT_DOMAIN, StandInNames
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.server import wait_for
-from tests.support.slow_names import DOMAIN, SlowNames
 
 URL = "/v1/jobs"
 FROM_ANYWHERE = {"url_input": True, "allow_private_addresses": True}
@@ -177,8 +177,8 @@ def test_a_silent_source_is_cut_off(
 
 
 def test_hanging_look_ups_do_not_delay_other_urls(endpoint: httpx.Client, source: HostileSource) -> None:
-    with SlowNames() as names, ThreadPoolExecutor(12) as clients:
-        urls = [f"http://a{count}.{DOMAIN}/" for count in range(12)]
+    with StandInNames() as names, ThreadPoolExecutor(12) as clients:
+        urls = [f"http://a{count}.{SILENT_DOMAIN}/" for count in range(12)]
         hanging = [clients.submit(endpoint.post, URL, data={"url": url}) for url in urls]
         names.wait_for(5)
         answer = endpoint.post(URL, data={"url": f"{source.url.replace('127.0.0.1', 'localhost')}/sound.wav"})

@@ -74,7 +74,15 @@ def session_settings(session_redis: RedisServer, tmp_path_factory: pytest.TempPa
 def session_api(session_settings: ApiSettings) -> Iterator[str]:
     """The base URL of the api that tests share."""
     # The server's threads outlive the output that a test captures.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        # The default shows all variables of a traceback, which blocks the event loop for seconds.
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(),
+        ],
+    )
     with serve_api(session_settings) as base_url:
         yield base_url
 

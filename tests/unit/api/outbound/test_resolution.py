@@ -8,17 +8,17 @@ import pytest
 
 from api.outbound import resolution
 from api.outbound.resolution import HostLookups
-from tests.support.slow_names import DOMAIN, SlowNames
+from tests.support.names import SILENT_DOMAIN, StandInNames
 
 
 @pytest.fixture
-def slow_names() -> Iterator[SlowNames]:
+def slow_names() -> Iterator[StandInNames]:
     """Names that hang."""
-    with SlowNames() as names:
+    with StandInNames() as names:
         yield names
 
 
-async def hang(lookups: HostLookups, names: SlowNames, *hosts: str) -> list[asyncio.Task[object]]:
+async def hang(lookups: HostLookups, names: StandInNames, *hosts: str) -> list[asyncio.Task[object]]:
     """Look these up; returns when each hangs."""
     asked = len(names.asked)
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(lookups.resolve(host)) for host in hosts]
@@ -45,10 +45,10 @@ async def test_a_host_without_an_address_is_an_error(host: str) -> None:
 
 
 async def test_names_that_hang_take_no_default_thread_of_the_loop(
-    slow_names: SlowNames,
+    slow_names: StandInNames,
 ) -> None:
     lookups = HostLookups()
-    hanging = await hang(lookups, slow_names, *(f"a{count}.{DOMAIN}" for count in range(32)))
+    hanging = await hang(lookups, slow_names, *(f"a{count}.{SILENT_DOMAIN}" for count in range(32)))
 
     # So look up asyncio's Redis connections their host, and tickets are sent.
     assert await asyncio.get_running_loop().getaddrinfo("localhost", 6379)
@@ -59,16 +59,18 @@ async def test_names_that_hang_take_no_default_thread_of_the_loop(
     await expect_failures(hanging)
 
 
-async def test_concurrent_calls_for_one_name_share_a_look_up(slow_names: SlowNames) -> None:
+async def test_concurrent_calls_for_one_name_share_a_look_up(slow_names: StandInNames) -> None:
     lookups = HostLookups()
-    [first] = await hang(lookups, slow_names, DOMAIN)
-    others: list[asyncio.Task[object]] = [asyncio.create_task(lookups.resolve(DOMAIN)) for _ in range(40)]
+    [first] = await hang(lookups, slow_names, SILENT_DOMAIN)
+    others: list[asyncio.Task[object]] = [
+        asyncio.create_task(lookups.resolve(SILENT_DOMAIN)) for _ in range(40)
+    ]
     first.cancel()
     await asyncio.sleep(0)
 
     slow_names.release()
     await expect_failures(others)
-    assert slow_names.asked == [DOMAIN]
+    assert slow_names.asked == [SILENT_DOMAIN]
 
 
 async def test_a_name_is_looked_up_anew_after_the_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,20 +87,20 @@ async def test_a_name_is_looked_up_anew_after_the_look_up(monkeypatch: pytest.Mo
 
 
 async def test_a_name_waits_for_a_place_while_the_maximum_hangs(
-    slow_names: SlowNames, monkeypatch: pytest.MonkeyPatch
+    slow_names: StandInNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolution, "MAX_LOOKUPS", 2)
     lookups = HostLookups()
-    hanging = await hang(lookups, slow_names, f"a.{DOMAIN}", f"b.{DOMAIN}")
+    hanging = await hang(lookups, slow_names, f"a.{SILENT_DOMAIN}", f"b.{SILENT_DOMAIN}")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await lookups.resolve(f"c.{DOMAIN}")
+            await lookups.resolve(f"c.{SILENT_DOMAIN}")
     waiting = asyncio.create_task(lookups.resolve("localhost"))
 
     slow_names.release()
     await expect_failures(hanging)
     assert await waiting
-    assert slow_names.asked == [f"a.{DOMAIN}", f"b.{DOMAIN}"]
+    assert slow_names.asked == [f"a.{SILENT_DOMAIN}", f"b.{SILENT_DOMAIN}"]
 
 
 async def test_a_look_up_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +116,11 @@ async def test_a_look_up_without_a_thread_fails(monkeypatch: pytest.MonkeyPatch)
     assert await lookups.resolve("localhost")
 
 
-def test_a_loop_ends_while_a_look_up_hangs(slow_names: SlowNames) -> None:
+def test_a_loop_ends_while_a_look_up_hangs(slow_names: StandInNames) -> None:
     async def give_up() -> None:
         async with asyncio.timeout(0.05):
-            await HostLookups().resolve(DOMAIN)
+            await HostLookups().resolve(SILENT_DOMAIN)
 
     with pytest.raises(TimeoutError):
         asyncio.run(give_up())
-    assert slow_names.asked == [DOMAIN]
+    assert slow_names.asked == [SILENT_DOMAIN]

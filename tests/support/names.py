@@ -1,4 +1,4 @@
-"""Host names whose look-up hangs, as if the name servers of their domain were silent."""
+"""A stand-in for the name servers of two domains: one leads to this machine, the other is silent."""
 
 import socket
 import threading
@@ -9,20 +9,22 @@ import pytest
 
 from tests.support.server import wait_for
 
-DOMAIN = "slow.example"
+LOCAL_DOMAIN = "many.example"
+SILENT_DOMAIN = "slow.example"
 
 
-class SlowNames:
-    """Within its `with` block, looking up names of `slow.example` hangs."""
+class StandInNames:
+    """Within its `with` block, names in LOCAL_DOMAIN are 127.0.0.1, and look-ups in SILENT_DOMAIN hang."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        """The names in SILENT_DOMAIN that were looked up."""
         self._released = threading.Event()
         self._patch = pytest.MonkeyPatch()
         self._look_up = socket.getaddrinfo
 
     def __enter__(self) -> Self:
-        """Begin to hang."""
+        """Begin to stand in."""
         self._patch.setattr(socket, "getaddrinfo", self._ask)
         return self
 
@@ -42,7 +44,9 @@ class SlowNames:
         wait_for(lambda: len(self.asked) >= count, what=f"{count} look-ups")
 
     def _ask(self, host: Any, *args: Any, **kwargs: Any) -> Any:
-        if not str(host).endswith(DOMAIN):
+        if str(host).endswith(LOCAL_DOMAIN):
+            return self._look_up("127.0.0.1", *args, **kwargs)
+        if not str(host).endswith(SILENT_DOMAIN):
             return self._look_up(host, *args, **kwargs)
         self.asked.append(str(host))
         self._released.wait(60)
