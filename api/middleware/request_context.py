@@ -40,41 +40,31 @@ class RequestContext:
             self._slots.free(state)
 
     async def _exchange(self, state: RequestState, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(state, scope, send)
-        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
-            try:
-                await self._app(scope, receive, exchange.send)
-            finally:
-                exchange.log()
-
-
-class _Exchange:
-    """One HTTP request and its answer; `status` is 0 until the answer begins."""
-
-    def __init__(self, state: RequestState, scope: Scope, send: Send) -> None:
-        self._state = state
-        self._scope = scope
-        self._send = send
-        self._began_s = time.perf_counter()
+        began_s = time.perf_counter()
+        status = 0  # until the answer begins
         given = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-        self.status = 0
+        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
-    async def send(self, message: Message) -> None:
-        """Send a message of the answer, with our headers added."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self.request_id
-            if self._state.job_id is not None:
-                headers["x-job-id"] = self._state.job_id
-            if self._state.is_replay:
-                headers["idempotent-replayed"] = "true"
-        await self._send(message)
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), state, request_id)
+            await send(message)
 
-    def log(self) -> None:
-        """Write the log line of the request."""
-        write = _logger.debug if self._scope["path"] in _PROBES else _logger.info
-        took_ms = round((time.perf_counter() - self._began_s) * 1000, 1)
-        method, path = self._scope["method"], self._scope["path"]
-        write("request_served", method=method, path=path, status=self.status, took_ms=took_ms)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                write = _logger.debug if scope["path"] in _PROBES else _logger.info
+                took_ms = round((time.perf_counter() - began_s) * 1000, 1)
+                method, path = scope["method"], scope["path"]
+                write("request_served", method=method, path=path, status=status, took_ms=took_ms)
+
+
+def _add_headers(headers: MutableHeaders, state: RequestState, request_id: str) -> None:
+    headers["x-request-id"] = request_id
+    if state.job_id is not None:
+        headers["x-job-id"] = state.job_id
+    if state.is_replay:
+        headers["idempotent-replayed"] = "true"

@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.formats.cue_text import split_units, width_of
-from api.formats.cues import Cue, CueRules, cut_cues, to_ms
+from api.formats.cues import Cue, cut_cues, to_ms
 from shared.transcripts import Segment, Transcript, Word, compose_transcript
 
 MAX_LINE = 42
@@ -356,8 +357,9 @@ def test_no_cue_is_shown_before_its_segment_begins(
 @settings(deadline=None)
 @given(transcript=TRANSCRIPTS, max_width=st.integers(2, 20), max_lines=st.integers(1, 4))
 def test_other_rules_are_kept_too(transcript: Transcript, max_width: int, max_lines: int) -> None:
-    rules = CueRules(max_line_characters=max_width, max_lines=max_lines, max_duration_s=3)
-    cues = cut_cues(transcript, rules)
+    limits = {"MAX_LINE_CHARACTERS": max_width, "MAX_LINES": max_lines, "MAX_DURATION_S": 3.0}
+    with patch.multiple("api.formats.cues", **limits):
+        cues = cut_cues(transcript)
     assert all(len(cue.lines) <= max_lines for cue in cues)
     assert all(width_of(line) <= max_width for cue in cues for line in cue.lines)
-    assert all(cue.end_ms - cue.start_ms <= to_ms(rules.max_duration_s) for cue in cues)
+    assert all(cue.end_ms - cue.start_ms <= to_ms(3.0) for cue in cues)
