@@ -73,7 +73,7 @@ def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     if keys:
         app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
     app.add_middleware(CatchAll)
-    if origins := services.settings.origins:
+    if origins := services.settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=origins)
     app.add_middleware(UnreadBodies)
     app.add_middleware(RequestContext, slots=services.slots)

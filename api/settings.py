@@ -1,9 +1,10 @@
 """The settings of the api, in addition to those that it shares with the worker."""
 
 import re
-from collections.abc import Callable
+from typing import Annotated
 
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -13,7 +14,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from api.access.api_keys import read_api_keys
 from api.access.signing_secrets import parse_server_secrets
@@ -21,6 +22,39 @@ from shared.record.backlog import QueueLimits
 from shared.settings import SharedSettings
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*?#@A-Z]+")
+
+
+def _split(setting: str) -> tuple[str, ...]:
+    """Return the parts of a setting between commas, without the empty ones."""
+    return tuple(part for given in setting.split(",") if (part := given.strip()))
+
+
+def parse_waits_s(setting: str) -> tuple[float, ...]:
+    """Return the waits in WEBHOOK_RETRIES_S.
+
+    Raises:
+        ValueError: one of them is not a number of seconds above 0.
+    """
+    waits_s = tuple(map(float, _split(setting)))
+    if not all(0 < wait_s < float("inf") for wait_s in waits_s):
+        raise ValueError("each wait must be a number of seconds above 0")
+    return waits_s
+
+
+def parse_origins(setting: str) -> tuple[str, ...]:
+    """Return the origins between the commas of CORS_ORIGINS, or `*` alone.
+
+    Raises:
+        ValueError: a part is not an origin.
+    """
+    origins = _split(setting)
+    wrong = next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None)
+    if wrong is not None and origins != ("*",):
+        raise ValueError(
+            f"{wrong!r} is not an origin. Write `*` alone, or origins such as https://app.example.com:8443, "
+            "in lower case and without a path or a slash at the end"
+        )
+    return origins
 
 
 class ApiSettings(SharedSettings):
@@ -107,11 +141,13 @@ class ApiSettings(SharedSettings):
     """The keys that clients must send, separated by commas, or `@` and the path of a file with one key per
     line. Empty: the server is open to every client."""
 
-    cors_origins: str = ""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_origins)] = ()
     """The origins whose web pages may call the server from a browser, such as `https://app.example.com`,
     separated by commas, or `*` for all. Empty: none."""
 
-    model_aliases: str = "whisper-1,gpt-4o-transcribe,gpt-4o-mini-transcribe"
+    model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = (
+        *("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
+    )
     """Names that stand for any model of the server, separated by commas. Empty: none."""
 
     webhook_secret: SecretStr = SecretStr("")
@@ -122,7 +158,9 @@ class ApiSettings(SharedSettings):
     webhook_timeout_s: PositiveFloat = 10.0
     """Seconds within which the receiver of a webhook must have answered, the look-up of its host included."""
 
-    webhook_retries_s: str = "5,300,1800,7200,18000,36000,21600"
+    webhook_retries_s: Annotated[tuple[float, ...], NoDecode, BeforeValidator(parse_waits_s)] = (
+        *(5, 300, 1_800, 7_200, 18_000, 36_000, 21_600),
+    )
     """Seconds to wait after each failed attempt to deliver a webhook, with commas between them. Each varies
     by up to a fifth; the receiver's Retry-After can make it longer, up to an hour. The default makes eight
     attempts in about a day."""
@@ -131,16 +169,11 @@ class ApiSettings(SharedSettings):
     """The address at which clients reach the server, such as `https://asr.example.com`, for links in
     webhooks. Empty: links are paths."""
 
-    @field_validator("webhook_secret", "webhook_retries_s", "api_keys", "cors_origins")
+    @field_validator("webhook_secret", "api_keys")
     @classmethod
-    def _check_syntax(cls, given: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
-        parse: Callable[[str], object] = {
-            "webhook_secret": parse_server_secrets,
-            "webhook_retries_s": parse_waits_s,
-            "api_keys": read_api_keys,
-            "cors_origins": parse_origins,
-        }[info.field_name or ""]
-        parse(given.get_secret_value() if isinstance(given, SecretStr) else given)
+    def _check_syntax(cls, given: SecretStr, info: ValidationInfo) -> SecretStr:
+        parse = parse_server_secrets if info.field_name == "webhook_secret" else read_api_keys
+        parse(given.get_secret_value())
         return given
 
     @property
@@ -149,49 +182,6 @@ class ApiSettings(SharedSettings):
         return parse_server_secrets(self.webhook_secret.get_secret_value())
 
     @property
-    def webhook_waits_s(self) -> tuple[float, ...]:
-        """Return the waits in WEBHOOK_RETRIES_S, in seconds."""
-        return parse_waits_s(self.webhook_retries_s)
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """Return the origins in CORS_ORIGINS."""
-        return parse_origins(self.cors_origins)
-
-    @property
     def queue_limits(self) -> QueueLimits:
         """Return the limits of the queue."""
         return QueueLimits(self.max_queued_jobs, self.max_queued_audio_s)
-
-    @property
-    def model_alias_names(self) -> frozenset[str]:
-        """Return the names in MODEL_ALIASES."""
-        return frozenset(filter(None, map(str.strip, self.model_aliases.split(","))))
-
-
-def parse_waits_s(setting: str) -> tuple[float, ...]:
-    """Return the waits in WEBHOOK_RETRIES_S.
-
-    Raises:
-        ValueError: one of them is not a number of seconds above 0.
-    """
-    waits_s = tuple(float(wait) for wait in setting.split(",") if wait.strip())
-    if not all(0 < wait_s < float("inf") for wait_s in waits_s):
-        raise ValueError("each wait must be a number of seconds above 0")
-    return waits_s
-
-
-def parse_origins(setting: str) -> tuple[str, ...]:
-    """Return the origins between the commas of CORS_ORIGINS, or `*` alone.
-
-    Raises:
-        ValueError: a part is not an origin.
-    """
-    origins = tuple(origin for part in setting.split(",") if (origin := part.strip()))
-    wrong = next((origin for origin in origins if not _ORIGIN.fullmatch(origin)), None)
-    if wrong is not None and origins != ("*",):
-        raise ValueError(
-            f"{wrong!r} is not an origin. Write `*` alone, or origins such as https://app.example.com:8443, "
-            "in lower case and without a path or a slash at the end"
-        )
-    return origins

@@ -13,7 +13,9 @@ RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
 class SharedSettings(BaseSettings):
     """Settings of both sides. The environment variable of each is its name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, validate_default=False
+    )
 
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     """The Redis or Valkey (6.2 or newer) that holds the jobs: `redis://`, `rediss://` or `unix://`. If it is

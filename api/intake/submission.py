@@ -195,7 +195,7 @@ class Submission:
     ) -> Receipt:
         """Check the request, store its audio, and submit the job."""
         key = admission.key
-        asked = check_request(form, admission.offered, aliases=self.settings.model_alias_names)
+        asked = check_request(form, admission.offered, aliases=self.settings.model_aliases)
         if form.webhook_url:
             check_webhook_url(form.webhook_url, key, self.settings)
         if upload.url:

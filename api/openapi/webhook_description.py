@@ -6,11 +6,11 @@ from typing import Any
 
 from api.openapi.answers import refer
 from api.schemas.jobs import JOB_ID_EXAMPLE, JobEndedBody
-from api.settings import ApiSettings, parse_waits_s
+from api.settings import ApiSettings
 from api.webhooks.retry_plan import JITTER, MAX_RETRY_AFTER_S, RetryPlan, Verdict, judge_status
 
 _TIMEOUT_S: float = ApiSettings.model_fields["webhook_timeout_s"].default
-_PLAN = RetryPlan(parse_waits_s(ApiSettings.model_fields["webhook_retries_s"].default))
+_PLAN = RetryPlan(ApiSettings.model_fields["webhook_retries_s"].default)
 
 _DESCRIPTION = f"""The request to the `webhook_url` of a job that has ended. It follows
 [Standard Webhooks](https://www.standardwebhooks.com/).

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 async def read_models(services: ServicesDep) -> ModelList:
     """List the models of the live workers, and the names in MODEL_ALIASES, which stand for any of them."""
     offered = await _find_offered(services)
-    return ModelList(object="list", data=list_models(offered, services.settings.model_alias_names))
+    return ModelList(object="list", data=list_models(offered, services.settings.model_aliases))
 
 
 @router.get("/{model:path}", responses=describe_errors(ModelNotFound, NoWorker, QueueUnavailable))
@@ -34,7 +34,7 @@ async def read_one_model(
     services: ServicesDep,
 ) -> ModelBody:
     """Return one model or alias."""
-    return find_model(model, await _find_offered(services), services.settings.model_alias_names)
+    return find_model(model, await _find_offered(services), services.settings.model_aliases)
 
 
 async def _find_offered(services: Services) -> frozenset[Capabilities]:

@@ -175,7 +175,7 @@ def open_deliverer(
         timeout_s=settings.webhook_timeout_s,
         public_url=settings.public_url,
     )
-    plan = RetryPlan(settings.webhook_waits_s)
+    plan = RetryPlan(settings.webhook_retries_s)
     terms = ClaimTerms(
         settings.webhook_timeout_s + REPORT_WITHIN_S,
         plan.max_attempts,

@@ -74,13 +74,15 @@ def render_settings_tables() -> str:
 def render_default(name: str, field: FieldInfo) -> str:
     """Return the default with its unit; a dash if it is empty."""
     default = field.default
-    if default is None or str(default) == "":
+    if default is None or str(default) in ("", "()"):
         return "–"
     match default:
         case bool():
             shown = str(default).lower()
         case float() if default.is_integer():
             shown = str(int(default))
+        case tuple():
+            shown = ",".join(map(str, default))
         case _:
             shown = str(default)
     return f"`{shown}`{_find_unit(name)}"

@@ -100,6 +100,8 @@ def test_the_example_shows_settings_with_their_defaults() -> None:
 def default_of(name: str) -> str:
     """Return the default of a setting as text."""
     default = SETTINGS[name].default
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -198,7 +198,7 @@ def test_the_description_names_the_settings_and_their_defaults(operation: dict[s
     defaults = ApiSettings.model_validate({"data_dir": Path(), "redis_url": "redis://127.0.0.1:1/0"})
     meaning = " ".join(operation["description"].split())
     assert f"WEBHOOK_TIMEOUT_S (by default {defaults.webhook_timeout_s:g} s)" in meaning
-    assert f"by default there are {len(defaults.webhook_waits_s) + 1} attempts" in meaning
+    assert f"by default there are {len(defaults.webhook_retries_s) + 1} attempts" in meaning
     assert "WEBHOOK_RETRIES_S" in meaning
 
 

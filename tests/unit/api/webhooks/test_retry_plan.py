@@ -33,7 +33,7 @@ def test_2xx_delivers_temporary_errors_are_retried_and_all_else_refuses() -> Non
 
 
 def test_the_default_makes_eight_attempts_in_about_a_day() -> None:
-    waits_s = ApiSettings().webhook_waits_s
+    waits_s = ApiSettings().webhook_retries_s
     assert RetryPlan(waits_s).max_attempts == 8
     assert waits_s == tuple(sorted(waits_s[:-1])) + waits_s[-1:]
     assert 0.95 * DAY_S < sum(waits_s) < 1.05 * DAY_S
