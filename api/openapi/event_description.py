@@ -6,20 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from api.openapi.answers import JOB_ID_HEADER, SUBMIT_HEADERS, refer
+from api.schemas import events
 from api.schemas.errors import ErrorBody
-from api.schemas.events import (
-    CancelledBody,
-    FinalTextBody,
-    JobNamedBody,
-    LoadingBody,
-    PartialBody,
-    QueuedBody,
-    RequeuedBody,
-    StartedBody,
-    StreamEndBody,
-    SucceededBody,
-    TextBody,
-)
 from api.schemas.jobs import JobErrorBody, ProgressBody
 from api.schemas.openai import TextDelta, TextDone
 from api.schemas.transcripts import SegmentBody
@@ -30,26 +18,26 @@ END_MARK = "[DONE]"
 EVENT_ID_EXAMPLE = "1763820000000-0"
 
 _PROGRESS_EVENTS: Mapping[str, type[BaseModel]] = {
-    "queued": QueuedBody,
-    "started": StartedBody,
-    "loading": LoadingBody,
+    "queued": events.QueuedBody,
+    "started": events.StartedBody,
+    "loading": events.LoadingBody,
     "progress": ProgressBody,
-    "requeued": RequeuedBody,
+    "requeued": events.RequeuedBody,
 }
 
 JOB_EVENTS: Mapping[str, type[BaseModel]] = {
     **_PROGRESS_EVENTS,
-    "partial": PartialBody,
+    "partial": events.PartialBody,
     "segment": SegmentBody,
-    "succeeded": SucceededBody,
+    "succeeded": events.SucceededBody,
     "failed": JobErrorBody,
-    "cancelled": CancelledBody,
+    "cancelled": events.CancelledBody,
 }
 """The data of each event of a job, by its name."""
 
-_TEXT_EVENTS: Mapping[str, type[BaseModel]] = {"job": JobNamedBody, **_PROGRESS_EVENTS}
-_TEXT_BODIES: tuple[type[BaseModel], ...] = (TextBody, FinalTextBody, StreamEndBody, ErrorBody)
-_DELTA_BODIES: tuple[type[BaseModel], ...] = (TextDelta, TextDone, ErrorBody)
+_TEXT_EVENTS: Mapping[str, type[BaseModel]] = {"job": events.JobNamedBody, **_PROGRESS_EVENTS}
+_TEXT_BODIES = (events.TextBody, events.FinalTextBody, events.StreamEndBody, ErrorBody)
+_DELTA_BODIES = (TextDelta, TextDone, ErrorBody)
 
 EVENT_BODIES: set[type[BaseModel]] = {
     *JOB_EVENTS.values(), *_TEXT_EVENTS.values(), *_TEXT_BODIES, *_DELTA_BODIES,

@@ -6,16 +6,8 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
+from api.errors import tree
 from api.errors.answers import SUBMIT_ERRORS
-from api.errors.tree import (
-    JobNotFound,
-    QueueTooLong,
-    ServerStopping,
-    SyncWaitOver,
-    TooManyStreams,
-    TranscriptionCancelled,
-    TranscriptionFailed,
-)
 from api.formats.rendering import render_headers
 from api.formats.response_format import choose_granularities
 from api.formats.transcript_formats import render_transcript
@@ -42,13 +34,13 @@ router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
         **describe_transcription(describe_deltas()),
         **describe_errors(
             *SUBMIT_ERRORS,
-            QueueTooLong,
-            TooManyStreams,
-            TranscriptionFailed,
-            TranscriptionCancelled,
-            JobNotFound,
-            SyncWaitOver,
-            ServerStopping,
+            tree.QueueTooLong,
+            tree.TooManyStreams,
+            tree.TranscriptionFailed,
+            tree.TranscriptionCancelled,
+            tree.JobNotFound,
+            tree.SyncWaitOver,
+            tree.ServerStopping,
         ),
     },
 )
@@ -79,7 +71,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     openapi_extra=describe_form(StreamForm),
     responses={
         **describe_text_stream(),
-        **describe_errors(*SUBMIT_ERRORS, TooManyStreams),
+        **describe_errors(*SUBMIT_ERRORS, tree.TooManyStreams),
     },
 )
 async def transcribe_as_stream(

@@ -7,15 +7,7 @@ from starlette.requests import Request
 
 from api.access.client_presence import run_while_connected
 from api.access.record_reader import RecordReader
-from api.errors.tree import (
-    ClientDisconnected,
-    JobFailed,
-    JobUnfinished,
-    ServerStopping,
-    SyncWaitOver,
-    TranscriptionCancelled,
-    TranscriptionFailed,
-)
+from api.errors import tree
 from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from shared.jobs import Job, JobState
@@ -45,13 +37,13 @@ class JobWaiting:
         try:
             async with asyncio.timeout(self._sync_wait_s or None):
                 job = await run_while_connected(request, self._follower.follow_to_end(job_id))
-        except ClientDisconnected:
+        except tree.ClientDisconnected:
             if not is_kept:
                 await self._leases.cancel(job_id)
             raise
         except TimeoutError:
             await self.keep(job_id)
-            raise SyncWaitOver(job_id, self._sync_wait_s) from None
+            raise tree.SyncWaitOver(job_id, self._sync_wait_s) from None
         if job is None:
             return await self.read_success(job_id)
         check_success(job, is_awaited=True)
@@ -104,8 +96,8 @@ def check_success(job: Job, *, is_awaited: bool) -> None:
         ServerStopping, JobUnfinished: the job is not final, and is awaited or not.
     """
     if job.failure is not None:
-        raise TranscriptionFailed(job.failure) if is_awaited else JobFailed(job.failure)
+        raise tree.TranscriptionFailed(job.failure) if is_awaited else tree.JobFailed(job.failure)
     if job.state is JobState.CANCELLED:
-        raise TranscriptionCancelled
+        raise tree.TranscriptionCancelled
     if not job.state.is_final:
-        raise ServerStopping(job.job_id) if is_awaited else JobUnfinished(job.job_id, job.state)
+        raise tree.ServerStopping(job.job_id) if is_awaited else tree.JobUnfinished(job.job_id, job.state)

@@ -357,8 +357,9 @@ def test_no_cue_is_shown_before_its_segment_begins(
 @settings(deadline=None)
 @given(transcript=TRANSCRIPTS, max_width=st.integers(2, 20), max_lines=st.integers(1, 4))
 def test_other_rules_are_kept_too(transcript: Transcript, max_width: int, max_lines: int) -> None:
-    limits = {"MAX_LINE_CHARACTERS": max_width, "MAX_LINES": max_lines, "MAX_DURATION_S": 3.0}
-    with patch.multiple("api.formats.cues", **limits):
+    with patch.multiple(
+        "api.formats.cues", MAX_LINE_CHARACTERS=max_width, MAX_LINES=max_lines, MAX_DURATION_S=3.0
+    ):
         cues = cut_cues(transcript)
     assert all(len(cue.lines) <= max_lines for cue in cues)
     assert all(width_of(line) <= max_width for cue in cues for line in cue.lines)
