@@ -11,21 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-
 from shared.errors import StorageFull
 
 _PART_SUFFIX = ".part"
 _SAMPLES_SUFFIX = ".pcm"
-
-
-class StoredFile(msgspec.Struct, frozen=True):
-    """A complete upload in the store."""
-
-    name: str
-    path: Path
-    size_bytes: int
-    sha256: str
 
 
 class UploadStore:
@@ -118,7 +107,7 @@ class UploadWriter:
         """Return the digest of the bytes written so far."""
         return self._digest.hexdigest()
 
-    def commit(self) -> StoredFile:
+    def commit(self) -> None:
         """Make the upload durable and visible under its name.
 
         Raises:
@@ -129,7 +118,6 @@ class UploadWriter:
             self._part.replace(self._path)
             _sync_folder(self._path.parent)
         self._close()
-        return StoredFile(self._path.name, self._path, self.size_bytes, self.sha256)
 
     def abort(self) -> None:
         """Remove the written bytes. Do nothing after a commit."""

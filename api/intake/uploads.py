@@ -33,7 +33,7 @@ class IncomingUpload:
 
     def __init__(self, store: UploadStore, name: str) -> None:
         self._store = store
-        self._name = name
+        self.name = name
         self._writer: UploadWriter | None = None
         self._batch = bytearray()
         self._is_kept = False
@@ -81,11 +81,11 @@ class IncomingUpload:
         """Delete the file, committed or not, unless it is kept."""
         if self._writer is not None and not self._is_kept:
             await run_in_threadpool(self._writer.abort)
-            await run_in_threadpool(self._store.delete, self._name)
+            await run_in_threadpool(self._store.delete, self.name)
 
     def _begun(self) -> UploadWriter:
         if self._writer is None:
-            self._writer = self._store.begin(self._name)
+            self._writer = self._store.begin(self.name)
         return self._writer
 
 
@@ -162,10 +162,10 @@ class UploadIntake:
         """Do both at once: the decoder reads the file while this thread waits for the disk."""
         writer = upload.flush()
         with self._media.begin_probe(writer.path, stored_s=self._stored_s) as probe:
-            stored = writer.commit()
+            writer.commit()
             duration_s = probe.receive_duration_s(param=upload.param)
-            probe.store_samples(self._store.path_of_samples(stored.name))
-        return Upload(stored.name, upload.filename, stored.size_bytes, stored.sha256, duration_s)
+            probe.store_samples(self._store.path_of_samples(upload.name))
+        return Upload(upload.name, upload.filename, writer.size_bytes, writer.sha256, duration_s)
 
 
 async def finish_in_thread(work: Callable[[], Done]) -> Done:

@@ -73,9 +73,11 @@ class Components:
         return _time(lambda: engine.decode_windows(windows, request, listener), times)
 
     def _store(self) -> Path:
-        writer = self._uploads.begin(uuid.uuid4().hex)
+        name = uuid.uuid4().hex
+        writer = self._uploads.begin(name)
         writer.write(self._file)
-        return writer.commit().path
+        writer.commit()
+        return self._uploads.path_of(name)
 
     def _decode(self) -> None:
         reading, writing = os.pipe()

@@ -30,10 +30,10 @@ def test_a_committed_upload_is_stored_with_its_digest(store: UploadStore) -> Non
     writer = store.begin("a")
     writer.write(b"one ")
     writer.write(b"two")
-    stored = writer.commit()
+    writer.commit()
     assert store.path_of("a").read_bytes() == b"one two"
-    assert stored.sha256 == hashlib.sha256(b"one two").hexdigest()
-    assert stored.size_bytes == 7
+    assert writer.sha256 == hashlib.sha256(b"one two").hexdigest()
+    assert writer.size_bytes == 7
 
 
 def test_an_upload_is_invisible_until_it_is_committed(store: UploadStore) -> None:
