@@ -55,12 +55,9 @@ _VOWELS_AFTER = frozenset("ะาๅະາ")
 
 
 def split_units(text: str, *, max_width: int, language: str | None) -> list[Unit]:
-    """Split `text` into unbreakable units.
+    """Split `text` into unbreakable units, none wider than a line of `max_width`.
 
-    Args:
-        text: any text; its whitespace only separates words.
-        max_width: the width of a line, which no unit exceeds.
-        language: the ISO code of the text, if known.
+    Whitespace only separates words. `language` is the ISO code of the text, if known.
     """
     pieces = list(_pieces(text, max_width))
     is_spaced = language not in UNSPACED_LANGUAGES
