@@ -10,7 +10,7 @@ from starlette.types import Scope
 from api.access.record_reader import RecordReader
 from api.errors.tree import IncorrectStreamToken
 from shared.record.scripts import AsyncScriptRunner
-from shared.record.stream_tokens import StreamGrant, keep_stream_token, read_stream_token
+from shared.record.stream_tokens import keep_stream_token, read_stream_token
 
 _TOKEN_BYTES = 32
 _PARAMETER = "token"
@@ -55,8 +55,8 @@ class StreamTokens:
             QueueUnavailable: Redis does not answer, so the token cannot be stored.
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        grant = StreamGrant(job_id, key_name)
-        await self._runner.run(keep_stream_token(_digest(token), grant, ttl_s=self.ttl_s))
+        call = keep_stream_token(_digest(token), job_id, key_name=key_name, ttl_s=self.ttl_s)
+        await self._runner.run(call)
         return token
 
     async def find_key_name(self, token: str, job_id: str) -> str:
@@ -66,10 +66,10 @@ class StreamTokens:
             IncorrectStreamToken: the token was not issued for this job, or has expired.
             QueueUnavailable: Redis has not answered for long.
         """
-        grant = await self._reader.run(read_stream_token(_digest(token)))
-        if grant is None or grant.job_id != job_id:
+        key_name = await self._reader.run(read_stream_token(_digest(token), job_id))
+        if key_name is None:
             raise IncorrectStreamToken
-        return grant.key_name
+        return key_name
 
 
 def _digest(token: str) -> str:
