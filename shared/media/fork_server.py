@@ -21,7 +21,7 @@ from shared.errors import UnreadableAudio
 from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
 from shared.media.decode import decode_audio
-from shared.media.messages import Forked, ForkFailed, Ready, encode_message, request_decoder
+from shared.media.messages import ServerReady, encode_message, request_decoder
 from shared.media.probe import probe_audio
 from shared.media.sandboxed_decoder import serve_request
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _serve_requests(channel: FdChannel) -> None:
-    channel.send(encode_message(Ready()))
+    channel.send(encode_message(ServerReady()))
     preforked = _fork_ahead(channel)
     while (message := channel.receive()) is not None:
         payload, fds = message
@@ -94,19 +94,19 @@ def _hand_over(preforked: FdChannel, payload: bytes, fds: Sequence[int]) -> bool
     return True
 
 
-def _start_decoder(payload: bytes, fds: Sequence[int], preforked: FdChannel | None) -> Forked | ForkFailed:
+def _start_decoder(payload: bytes, fds: Sequence[int], preforked: FdChannel | None) -> ServerReady:
     upload_fd, answer_fd = fds
     try:
         if preforked is not None and _hand_over(preforked, payload, fds):
-            return Forked()
+            return ServerReady()
         if os.fork() == 0:
             serve_request(request_decoder.decode(payload), upload_fd=upload_fd, answer_fd=answer_fd)
     except OSError as error:
-        return ForkFailed(str(error))
+        return ServerReady(str(error))
     finally:
         os.close(upload_fd)
         os.close(answer_fd)
-    return Forked()
+    return ServerReady()
 
 
 def _warm_up() -> None:

@@ -52,21 +52,13 @@ def limit_decoded_s(declared_duration_s: float) -> float:
 # Server to service.
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    """All libraries are loaded, and decoders can be forked."""
+class ServerReady(msgspec.Struct, frozen=True, tag=True):
+    """All libraries are loaded, and a decoder serves the last request, if there was one.
 
+    `fork_error` is the reason why there was no room for its process.
+    """
 
-class Forked(msgspec.Struct, frozen=True, tag=True):
-    """A decoder serves the request."""
-
-
-class ForkFailed(msgspec.Struct, frozen=True, tag=True):
-    """The system has no room for another process."""
-
-    reason: str
-
-
-ServerAnswer = Ready | Forked | ForkFailed
+    fork_error: str | None = None
 
 
 # Decoder to service, for a probe. If the pipe ends without an answer, the decoder died. Samples may follow.
@@ -92,10 +84,10 @@ ProbeAnswer = Probed | Unreadable | TooLong
 
 # Their `decode` raises msgspec.DecodeError if the bytes hold no such message.
 request_decoder: msgspec.json.Decoder[DecoderRequest] = msgspec.json.Decoder(DecoderRequest)
-server_answer_decoder: msgspec.json.Decoder[ServerAnswer] = msgspec.json.Decoder(ServerAnswer)
+server_ready_decoder: msgspec.json.Decoder[ServerReady] = msgspec.json.Decoder(ServerReady)
 probe_answer_decoder: msgspec.json.Decoder[ProbeAnswer] = msgspec.json.Decoder(ProbeAnswer)
 
 
-def encode_message(message: DecoderRequest | ServerAnswer | ProbeAnswer) -> bytes:
+def encode_message(message: DecoderRequest | ServerReady | ProbeAnswer) -> bytes:
     """Return the message as JSON, with its class in the field `type`."""
     return msgspec.json.encode(message)

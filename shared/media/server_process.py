@@ -44,7 +44,7 @@ class ForkServerProcess:
         self._channel = FdChannel(self._socket)
         try:
             self._socket.settimeout(_START_TIMEOUT_S)
-            self._receive_answer()
+            self._wait_until_ready()
             self._socket.settimeout(_FORK_TIMEOUT_S)
         except OSError:
             self.end()
@@ -59,14 +59,9 @@ class ForkServerProcess:
             MediaServiceDown: the server works, but the system has no room for a decoder.
         """
         self._channel.send(messages.encode_message(request), fds)
-        match self._receive_answer():
-            case messages.Forked():
-                return
-            case messages.ForkFailed(reason):
-                _logger.error("decoder_not_forked", reason=reason)
-                raise MediaServiceDown
-            case messages.Ready():
-                raise ConnectionError("the fork server answered out of turn")
+        if reason := self._wait_until_ready().fork_error:
+            _logger.error("decoder_not_forked", reason=reason)
+            raise MediaServiceDown
 
     def end(self) -> None:
         """End the server and its decoders; return when the server is gone."""
@@ -77,11 +72,11 @@ class ForkServerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _receive_answer(self) -> messages.ServerAnswer:
+    def _wait_until_ready(self) -> messages.ServerReady:
         message = self._channel.receive()
         if message is None:
             raise ConnectionError("the fork server is gone")
-        return messages.server_answer_decoder.decode(message[0])
+        return messages.server_ready_decoder.decode(message[0])
 
 
 def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
