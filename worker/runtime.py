@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import threading
-import time
 import uuid
 
 import structlog
@@ -19,7 +18,7 @@ from shared.record.sweeper import Sweeper
 from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
 from worker.engines.catalog import describe_capabilities
-from worker.jobs.clocks import JobClocks, choose_limits
+from worker.jobs.clocks import JobClocks
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
@@ -109,9 +108,7 @@ class WorkerRuntime:
             recorder = JobRecorder(
                 self._scripts, state, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
             )
-            limits = choose_limits(claim, settings)
-            clocks = JobClocks(limits, used_ms=claim.inference_ms, clock=time.monotonic)
-            rules = StopRules(state, clocks, is_stopping=self._is_stopping)
+            rules = StopRules(state, JobClocks(claim, settings), is_stopping=self._is_stopping)
             Transcription(claim, self._tools, recorder, rules).run()
         finally:
             self._heartbeat.watched = None

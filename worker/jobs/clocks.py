@@ -1,8 +1,8 @@
 """The clocks of one job: the time that inference took, and the time since the engine's last sign of life."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from shared.jobs import Claim, Endpoint
 from worker.settings import WorkerSettings
@@ -11,29 +11,17 @@ OUTAGE_FROM_S = 0.25
 """Seconds from which a slow write counts as an outage of Redis. The engine works on during shorter ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockLimits:
-    """Seconds of inference in all, and of silence while the engine decodes and while it loads."""
-
-    inference_s: float
-    stall_s: float
-    load_s: float
-
-
-def choose_limits(claim: Claim, settings: WorkerSettings) -> ClockLimits:
-    """Return the limits that the settings give for this job."""
-    inference_s = settings.request_timeout
-    if claim.endpoint is Endpoint.JOBS:
-        inference_s = max(inference_s, settings.job_timeout_factor * claim.upload.duration_s)
-    return ClockLimits(inference_s, settings.stall_timeout_s, settings.load_timeout_s)
-
-
 class JobClocks:
-    """The clocks of one claim. Inference, without loading, counts on from `used_ms` of earlier claims."""
+    """The clocks of one claim. Inference, without loading, counts on from earlier claims."""
 
-    def __init__(self, limits: ClockLimits, *, used_ms: int, clock: Callable[[], float]) -> None:
-        self._limits = limits
-        self._used_s = used_ms / 1000
+    def __init__(
+        self, claim: Claim, settings: WorkerSettings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit_s = settings.request_timeout
+        if claim.endpoint is Endpoint.JOBS:
+            self._limit_s = max(self._limit_s, settings.job_timeout_factor * claim.upload.duration_s)
+        self._stall_s, self._load_s = settings.stall_timeout_s, settings.load_timeout_s
+        self._used_s = claim.inference_ms / 1000
         self._clock = clock
         self._inferring_since: float | None = None
         self._alive_at = clock()
@@ -76,12 +64,12 @@ class JobClocks:
     @property
     def is_inference_over(self) -> bool:
         """Return whether inference has exceeded its limit."""
-        return self._inference_s > self._limits.inference_s
+        return self._inference_s > self._limit_s
 
     @property
     def is_stalled(self) -> bool:
         """Return whether the engine has been silent for longer than its limit."""
-        limit_s = self._limits.stall_s if self.is_inferring else self._limits.load_s
+        limit_s = self._stall_s if self.is_inferring else self._load_s
         return self._clock() - self._alive_at > limit_s
 
     @property

@@ -1,12 +1,13 @@
 """The clocks of a job count only inference, over all its claims, and detect a stalled engine."""
 
+import msgspec
 import pytest
 
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
-from worker.jobs.clocks import ClockLimits, JobClocks, choose_limits
+from worker.jobs.clocks import JobClocks
 from worker.settings import WorkerSettings
 
-LIMITS = ClockLimits(inference_s=100, stall_s=20, load_s=50)
+SETTINGS = WorkerSettings(request_timeout=100, stall_timeout_s=20, load_timeout_s=50)
 
 
 class Time:
@@ -28,10 +29,10 @@ def time() -> Time:
 @pytest.fixture
 def clocks(time: Time) -> JobClocks:
     """Return the clocks of a job without earlier claims."""
-    return JobClocks(LIMITS, used_ms=0, clock=time)
+    return JobClocks(make_claim(Endpoint.SYNC), SETTINGS, clock=time)
 
 
-def make_claim(endpoint: Endpoint, duration_s: float) -> Claim:
+def make_claim(endpoint: Endpoint, duration_s: float = 1.0) -> Claim:
     upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=duration_s)
     return Claim(
         "a",
@@ -67,7 +68,8 @@ def test_a_second_report_of_inference_does_not_restart_the_clock(time: Time, clo
 
 
 def test_the_inference_of_earlier_claims_counts(time: Time) -> None:
-    clocks = JobClocks(LIMITS, used_ms=90_000, clock=time)
+    claim = msgspec.structs.replace(make_claim(Endpoint.SYNC), inference_ms=90_000)
+    clocks = JobClocks(claim, SETTINGS, clock=time)
     clocks.begin_inference()
     time.now += 10
     assert not clocks.is_inference_over
@@ -133,11 +135,22 @@ def test_a_loading_phase_may_take_longer(time: Time, clocks: JobClocks) -> None:
     assert clocks.is_stalled
 
 
-def test_only_jobs_get_more_time_for_longer_audio() -> None:
-    settings = WorkerSettings(request_timeout=300, job_timeout_factor=4, stall_timeout_s=7, load_timeout_s=8)
-    hour_s = 3600.0
-    assert choose_limits(make_claim(Endpoint.SYNC, hour_s), settings).inference_s == 300
-    assert choose_limits(make_claim(Endpoint.STREAM, hour_s), settings).inference_s == 300
-    assert choose_limits(make_claim(Endpoint.JOBS, hour_s), settings).inference_s == 4 * hour_s
-    assert choose_limits(make_claim(Endpoint.JOBS, 1.0), settings).inference_s == 300
-    assert choose_limits(make_claim(Endpoint.JOBS, 1.0), settings) == ClockLimits(300, 7, 8)
+@pytest.mark.parametrize(
+    ("endpoint", "duration_s", "allowed_s"),
+    [
+        (Endpoint.SYNC, 3600.0, 300),
+        (Endpoint.STREAM, 3600.0, 300),
+        (Endpoint.JOBS, 3600.0, 14_400),
+        (Endpoint.JOBS, 1.0, 300),
+    ],
+)
+def test_only_jobs_get_more_time_for_longer_audio(
+    time: Time, endpoint: Endpoint, duration_s: float, allowed_s: float
+) -> None:
+    settings = WorkerSettings(request_timeout=300, job_timeout_factor=4)
+    clocks = JobClocks(make_claim(endpoint, duration_s), settings, clock=time)
+    clocks.begin_inference()
+    time.now += allowed_s
+    assert not clocks.is_inference_over
+    time.now += 1
+    assert clocks.is_inference_over

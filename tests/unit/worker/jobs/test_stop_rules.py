@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from shared.jobs import Checkpoint, Claim, Directive, Endpoint, Priority, TranscriptionRequest, Upload
-from worker.jobs.clocks import ClockLimits, JobClocks
+from worker.jobs.clocks import JobClocks
 from worker.jobs.stop_rules import ClaimState, StopReason, StopRules
+from worker.settings import WorkerSettings
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
 CLAIM = Claim(
@@ -28,8 +29,8 @@ class Situation:
         self.now = 1000.0
         self.state = ClaimState(CLAIM)
         self.is_stopping = threading.Event()
-        limits = ClockLimits(inference_s=10, stall_s=5, load_s=20)
-        self.clocks = JobClocks(limits, used_ms=0, clock=lambda: self.now)
+        settings = WorkerSettings(request_timeout=10, stall_timeout_s=5, load_timeout_s=20)
+        self.clocks = JobClocks(CLAIM, settings, clock=lambda: self.now)
         self.rules = StopRules(self.state, self.clocks, is_stopping=self.is_stopping)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from shared.capabilities import ModelState
@@ -24,13 +25,14 @@ from shared.jobs import (
 from shared.media.client import MediaService
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
 from shared.upload_store import UploadStore
-from worker.jobs.clocks import ClockLimits, JobClocks
+from worker.jobs.clocks import JobClocks
 from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState, StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
+from worker.settings import WorkerSettings
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=9.0)
 CLAIM = Claim(
@@ -181,7 +183,8 @@ def record(
 def make_clocks(
     clock: Callable[[], float], *, inference_s: float = 60, stall_s: float = 60, used_ms: int = 0
 ) -> JobClocks:
-    return JobClocks(ClockLimits(inference_s, stall_s, load_s=stall_s), used_ms=used_ms, clock=clock)
+    settings = WorkerSettings(request_timeout=inference_s, stall_timeout_s=stall_s, load_timeout_s=stall_s)
+    return JobClocks(msgspec.structs.replace(CLAIM, inference_ms=used_ms), settings, clock=clock)
 
 
 def test_a_job_succeeds_when_all_audio_is_decoded() -> None:
