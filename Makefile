@@ -2,7 +2,7 @@
 # command line, as in `make run PORT=9000`: make exports those variables to the programs it runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full check docs fuzz chaos bench-reliability bench-partials lock clean
+.PHONY: help run test test-full check docs fuzz chaos bench bench-gpu lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first usable Python, else one that uv has or downloads. Each is run first: a version manager has shims for
@@ -69,15 +69,15 @@ chaos: ## kill, freeze and disconnect a server under load, and count the harm; J
 	@$(SETUP) dev
 	@exec $(BIN)/python -m tests.chaos
 
-bench-reliability: ## measure overhead, cancels, losses and listeners against goals; ONLY, CALLS, ROUNDS, LISTENERS, REPORT
-	@$(SETUP) dev
-	@exec $(BIN)/python -m tests.bench
-
-bench-partials: ## measure the time to first text for a minute of audio, and word errors; SPEECH_DIR
+bench: ## measure each figure beside its goal; QUICK=1, ONLY=sync,clips, SIZE=true, REPORT=file.md
 	@$(SETUP) dev
 	@$(SETUP_QWEN_TESTS)
-	@$(BIN)/python -m tests.bench.partials whisper
-	@if [ -e .venv-qwen/qwen-cpu.stamp ]; then .venv-qwen/bin/python -m tests.bench.partials qwen3; fi
+	@exec $(BIN)/python -m tests.bench
+
+bench-gpu: ## measure the published models on a CUDA device; DEVICE=cpu tries it with the miniature
+	@$(SETUP) dev
+	@$(if $(filter cpu,$(DEVICE)),$(SETUP_QWEN_TESTS),$(SETUP) qwen-cuda)
+	@GPU=true exec $(BIN)/python -m tests.bench
 
 lock: ## resolve the locks in requirements/ again; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev

@@ -1,1 +1,1 @@
-"""Measurements of overhead and reliability: `make bench-reliability`."""
+"""Measurements of speed, memory and reliability: `make bench`."""

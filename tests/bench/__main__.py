@@ -1,77 +1,103 @@
-"""`python -m tests.bench`: measure with the settings in the environment, and print the tables.
+"""`python -m tests.bench`: measure with the settings in the environment; print tables, write JSON and plots.
 
-The exit code is 1 if a count is wrong. A missed goal of speed is only reported: the machine may be the cause.
+The exit code is 1 if a measurement fails or a count is wrong. A missed goal is only reported: the machine may
+be the cause.
 """
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from tests.bench.at_rest import measure_rest
 from tests.bench.cancels import measure_cancels
+from tests.bench.cold_start import measure_cold
+from tests.bench.engine_time import measure_clips
+from tests.bench.event_loop import measure_loop
 from tests.bench.figures import Findings
-from tests.bench.idle import measure_idle
+from tests.bench.job_rate import measure_jobs
 from tests.bench.listening import measure_listeners
+from tests.bench.long_files import measure_files
 from tests.bench.loss import measure_loss
-from tests.bench.machine import (
-    Busyness,
-    TooFewDescriptors,
-    allow_connections,
-    watch_other_work,
-)
-from tests.bench.overhead import measure_overhead
-from tests.bench.report import Report, write_report
-from tests.bench.settings import BenchSettings, Section
+from tests.bench.machine import Busyness, watch_other_work
+from tests.bench.qwen_engine import measure_qwen
+from tests.bench.report import Report, write_findings
+from tests.bench.settings import BenchSettings, Subject
+from tests.bench.sync_calls import measure_sync
+from tests.bench.upload_cost import measure_upload
 
-GOOD, COUNT_WRONG, BAD_SETTING, INTERRUPTED = 0, 1, 2, 130
+GOOD, FAILED, BAD_SETTING, INTERRUPTED = 0, 1, 2, 130
 
-_MEASUREMENTS: Mapping[Section, Callable[[BenchSettings, Path], Awaitable[Findings]]] = {
-    Section.OVERHEAD: measure_overhead,
-    Section.LOSS: measure_loss,
-    Section.CANCEL: measure_cancels,
-    Section.IDLE: measure_idle,
-    Section.LISTENERS: measure_listeners,
+_MEASUREMENTS: Mapping[Subject, Callable[[BenchSettings, Path], Awaitable[Findings]]] = {
+    Subject.SYNC: measure_sync,
+    Subject.JOBS: measure_jobs,
+    Subject.CLIPS: measure_clips,
+    Subject.FILES: measure_files,
+    Subject.LOOP: measure_loop,
+    Subject.LISTENERS: measure_listeners,
+    Subject.REST: measure_rest,
+    Subject.COLD: measure_cold,
+    Subject.QWEN: measure_qwen,
+    Subject.UPLOAD: measure_upload,
+    Subject.CANCEL: measure_cancels,
+    Subject.LOSS: measure_loss,
 }
 
 
 def main() -> int:
-    """Measure, print the report, and return the exit code."""
+    """Measure, print and write the report, and return the exit code."""
     try:
         settings = BenchSettings()
-        allow_connections(settings.listeners if Section.LISTENERS in settings.sections else 0)
     except ValidationError as problem:
         first = problem.errors()[0]
         print(f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}.")
         return BAD_SETTING
-    except TooFewDescriptors as problem:
-        print(problem)
-        return BAD_SETTING
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    began, before = datetime.now(UTC), watch_other_work()
     try:
-        report = asyncio.run(_measure(settings, folder))
+        findings = asyncio.run(_measure_all(settings, folder))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:
-        print(f"The logs of all parts are in the folders of {folder}.", flush=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{report.text}")
+    report = Report(_describe_command(), began, Busyness(before, watch_other_work()), findings)
+    written = report.save(settings.results)
     if settings.report is not None:
-        settings.report.write_text(report.text, encoding="utf-8")
-    return GOOD if report.is_right else COUNT_WRONG
+        settings.report.write_text(report.write_text(), encoding="utf-8")
+    print(f"\n{report.busyness.describe()}\nWritten: {', '.join(map(str, written))}", flush=True)
+    if len(findings) < len(settings.subjects) or not report.is_right:
+        print(f"Not all could be measured, or a count is wrong. The logs are in {folder}.", flush=True)
+        return FAILED
+    shutil.rmtree(folder, ignore_errors=True)
+    return GOOD
 
 
-async def _measure(settings: BenchSettings, folder: Path) -> Report:
-    before = watch_other_work()
-    findings = []
-    for section in settings.sections:
-        print(f"Measuring: {section} …", flush=True)
-        findings.append(await _MEASUREMENTS[section](settings, folder / section))
-    return write_report(settings, findings, Busyness(before, watch_other_work()))
+async def _measure_all(settings: BenchSettings, folder: Path) -> dict[str, Findings]:
+    """Return the findings of each subject that could be measured, and print them as they come."""
+    findings: dict[str, Findings] = {}
+    for subject in settings.subjects:
+        print(f"\nMeasuring: {subject} …", flush=True)
+        began = datetime.now(UTC)
+        try:
+            found = findings[subject] = await _MEASUREMENTS[subject](settings, folder / subject)
+        except Exception:  # noqa: BLE001 - border: the other subjects are measured nevertheless
+            traceback.print_exc()
+            continue
+        took_s = (datetime.now(UTC) - began).total_seconds()
+        print(f"\n{write_findings(found)}\n\nThis took {took_s:.0f} s.", flush=True)
+    return findings
+
+
+def _describe_command() -> str:
+    """Return the command that repeats this run."""
+    names = [name.upper() for name in BenchSettings.model_fields if name != "results"]
+    given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name) and name != "SPEECH_DIR"]
+    return " ".join(["make bench", *given])
 
 
 if __name__ == "__main__":

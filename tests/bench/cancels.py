@@ -9,15 +9,15 @@ from pathlib import Path
 from cli.up.descendants import is_alive
 from shared.events import AnyEvent, Loading, Partial, Started, Succeeded
 from tests.bench.clips import make_noise, repeat_speech, write_wav
-from tests.bench.figures import Count, Findings, Goal, Series, Statistic
+from tests.bench.engine_time import MODELS_FOLDER
+from tests.bench.figures import Figure, Findings, Goal
 from tests.bench.job_watch import submit, wait_for_event, wait_for_kind, wait_for_state
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
-from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
+from worker.engines.whisper.weights import find_weights
 from worker.settings import WorkerSettings
 
-CANCELLED_GOAL = Goal(Statistic.MAX, 1.0)
-MODELS_FOLDER = "models"
+GOAL = Goal(1.0)
 LONG_S, SHORT_S = 60, 1
 SENTENCES = 20  # of some four seconds: several windows
 INTO_WINDOW_S = 0.7
@@ -33,11 +33,10 @@ _NOTES = (
 
 @dataclass(frozen=True)
 class _Cancelled:
-    """One cancelled job, all in seconds; `reload_s` is None if the engine stopped on its own."""
+    """One cancelled job, all in seconds; `ready_s` is None if the engine stopped on its own."""
 
     cancelled_s: float
     free_s: float
-    reload_s: float | None
     ready_s: float | None
 
 
@@ -60,32 +59,26 @@ async def measure_cancels(settings: BenchSettings, folder: Path) -> Findings:
         _Case("engine that stops", noise, short, {"speed": 1}),
         _Case("engine that ignores a stop", noise, short, {"speed": 1, "misbehaviour": "ignore_stop"}),
     ]
-    series: list[Series] = []
-    counts: list[Count] = []
+    times = settings.scale.faults
+    figures: list[Figure] = []
     async with serve(folder) as server:
         await server.start_worker()
         for case in cases:
-            _describe(case, await _cancel_often(server, case, settings.rounds), series, counts)
-    if settings.engine == "whisper":
-        await _measure_whisper(settings, folder.with_name("whisper"), series, counts)
+            figures += _describe(case, await _cancel_often(server, case, times))
+    figures += await _measure_whisper(folder, times)
     notes = _NOTES.format(grace_ms=WorkerSettings.model_fields["cancel_grace_ms"].default)
-    return Findings("A running job is cancelled", notes, series, counts)
+    return Findings("A running job is cancelled", notes, figures)
 
 
-async def _measure_whisper(
-    settings: BenchSettings, folder: Path, series: list[Series], counts: list[Count]
-) -> None:
-    name = "Whisper base on this CPU"
-    weights = await asyncio.to_thread(join_installed_parts, folder / MODELS_FOLDER, WEIGHT_FILES)
-    if weights is None:
-        counts.append(Count(name, "its weights are not installed"))
-        return
+async def _measure_whisper(folder: Path, times: int) -> list[Figure]:
+    model = find_weights("", folder.parent / MODELS_FOLDER)
     speech, short = repeat_speech(SENTENCES), repeat_speech(1)
-    case = _Case(name, speech, short, {}, at_work=Started, into_window_s=INTO_WINDOW_S)
-    async with serve(folder, ENGINE="whisper") as server:
+    case = _Case("Whisper base", speech, short, {}, at_work=Started, into_window_s=INTO_WINDOW_S)
+    folder = folder.with_name("cancel-whisper")
+    async with serve(folder, ENGINE="whisper", WHISPER_MODEL=str(model)) as server:
         await server.start_worker()
         await wait_for_kind(server, await submit(server, short), Succeeded)
-        _describe(case, await _cancel_often(server, case, settings.rounds), series, counts)
+        return _describe(case, await _cancel_often(server, case, times))
 
 
 async def _cancel_often(server: BenchServer, case: _Case, times: int) -> list[_Cancelled]:
@@ -102,31 +95,24 @@ async def _cancel_once(server: BenchServer, case: _Case) -> _Cancelled:
     (await server.http.delete(f"/v1/jobs/{job_id}")).raise_for_status()
     cancelled_s = await wait_for_state(server, job_id, "cancelled") - began_s
     free_s = (await wait_for_kind(server, waiting_id, Started)).at_s - began_s
-    reload_s = ready_s = None
+    ready_s = None
     if not any(map(is_alive, models)):
         loaded = await wait_for_event(server, waiting_id, _is_loaded)
-        reload_s, ready_s = getattr(loaded.event, "elapsed_s", 0.0), loaded.at_s - began_s
+        ready_s = loaded.at_s - began_s
     await wait_for_kind(server, waiting_id, Succeeded)
-    return _Cancelled(cancelled_s, free_s, reload_s, ready_s)
+    return _Cancelled(cancelled_s, free_s, ready_s)
 
 
 def _is_loaded(event: AnyEvent) -> bool:
     return isinstance(event, Loading) and event.phase == LOADED
 
 
-def _describe(
-    case: _Case, cancelled: Sequence[_Cancelled], series: list[Series], counts: list[Count]
-) -> None:
-    name = case.name
-    reloads = [one.reload_s for one in cancelled if one.reload_s is not None]
+def _describe(case: _Case, cancelled: Sequence[_Cancelled]) -> list[Figure]:
     ready = [one.ready_s for one in cancelled if one.ready_s is not None]
-    series += [
-        Series(f"{name}: job cancelled after, s", [one.cancelled_s for one in cancelled], CANCELLED_GOAL),
-        Series(f"{name}: engine free after, s", [one.free_s for one in cancelled], CANCELLED_GOAL),
+    figures = [
+        Figure(f"{case.name}: job cancelled after", "s", [one.cancelled_s for one in cancelled], goal=GOAL),
+        Figure(f"{case.name}: engine free after", "s", [one.free_s for one in cancelled], goal=GOAL),
     ]
-    if reloads:
-        series += [
-            Series(f"{name}: reload without the start of the process, s", reloads),
-            Series(f"{name}: the next job has a model after, s", ready),
-        ]
-    counts.append(Count(f"{name}: processes that had to be ended", f"{len(reloads)} of {len(cancelled)}"))
+    if ready:
+        figures.append(Figure(f"{case.name}: the next job has a model after", "s", ready))
+    return figures

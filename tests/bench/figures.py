@@ -1,72 +1,137 @@
-"""The figures: series of values, and counts, each with its goal."""
+"""The figures: measured values, the values they are compared with, and their goals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 
-NOTHING = "–"
-ENOUGH_FOR_P99 = 100  # with fewer values the 99th percentile is the largest
+Metrics = Mapping[str, Sequence[float]]
+"""Values by the name of a run, one per round."""
 
 
-class Statistic(StrEnum):
-    """The statistic of a series that its goal limits."""
+class Comparison(StrEnum):
+    """The way in which a figure and its counterpart become one number."""
 
-    P50 = "p50"  # the median
-    P99 = "p99"  # what 99 of 100 do not exceed
-    MAX = "max"  # the largest value
+    HERE = "here"  # the figure itself
+    RATIO = "here / against"
+    SPEED_UP = "against / here"
+    ADDED = "here - against"
+
+
+class Bound(StrEnum):
+    """The side on which the limit of a goal lies."""
+
+    AT_MOST = "≤"
+    AT_LEAST = "≥"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The limit of a statistic, in the unit of the series."""
+    """A limit for the median of the compared values."""
 
-    statistic: Statistic
     limit: float
+    comparison: Comparison = Comparison.HERE
+    bound: Bound = Bound.AT_MOST
+
+    def is_met_by(self, value: float) -> bool:
+        """Return whether `value` is within the limit."""
+        return value <= self.limit if self.bound is Bound.AT_MOST else value >= self.limit
 
 
 @dataclass(frozen=True)
-class Series:
-    """Values of one kind; the name has their unit. Without values, nothing could be measured."""
+class Spread:
+    """The median of values, with the lowest and the highest."""
+
+    median: float
+    minimum: float
+    maximum: float
+
+
+def find_spread(values: Sequence[float]) -> Spread:
+    """Return the spread of at least one value."""
+    return Spread(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: values in `unit`, one per round, and the values of the same rounds of the counterpart.
+
+    Without values it could not be measured, and `note` says why.
+    """
 
     name: str
-    values: Sequence[float]
+    unit: str
+    here: Sequence[float]
+    against: Sequence[float] = ()
+    counterpart: str = ""
     goal: Goal | None = None
+    note: str = ""
+
+    @property
+    def compared(self) -> Sequence[float]:
+        """The compared values of each round; the values themselves without a counterpart."""
+        pairs = list(zip(self.here, self.against, strict=bool(self.against)))
+        match self.goal.comparison if self.goal else Comparison.HERE:
+            case Comparison.HERE:
+                return self.here
+            case Comparison.RATIO:
+                return [here / against for here, against in pairs]
+            case Comparison.SPEED_UP:
+                return [against / here for here, against in pairs]
+            case Comparison.ADDED:
+                return [here - against for here, against in pairs]
 
     @property
     def is_met(self) -> bool | None:
         """Return whether the goal is met; None without a goal or values."""
-        if self.goal is None or not self.values:
+        if self.goal is None or not self.compared:
             return None
-        return self.find(self.goal.statistic) <= self.goal.limit
-
-    def find(self, statistic: Statistic) -> float:
-        """Return a statistic of the values; there is at least one."""
-        shares = {Statistic.P50: 0.5, Statistic.P99: 0.99, Statistic.MAX: 1.0}
-        return find_percentile(self.values, shares[statistic])
+        return self.goal.is_met_by(find_spread(self.compared).median)
 
 
 @dataclass(frozen=True)
 class Count:
-    """A count; with `must_be`, any other value is wrong."""
+    """A count that must have one value; any other is an error."""
 
     name: str
-    here: str
-    must_be: str | None = None
+    here: int
+    must_be: int
 
     @property
     def is_right(self) -> bool:
         """Return whether the count is right."""
-        return self.must_be is None or self.here == self.must_be
+        return self.here == self.must_be
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The growth of figures with their work: for each line, values in `unit` at sizes of `axis`."""
+
+    title: str
+    axis: str
+    unit: str
+    lines: Mapping[str, Mapping[float, Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The parts of a whole, as medians in `unit`, in order."""
+
+    title: str
+    unit: str
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All figures of one section; `notes` describe the measurement."""
+    """All that one subject measured; `notes` describe the measurement."""
 
     title: str
     notes: str
-    series: Sequence[Series] = ()
+    figures: Sequence[Figure] = ()
     counts: Sequence[Count] = ()
+    growths: Sequence[Growth] = ()
+    shares: Sequence[Shares] = ()
 
 
 def find_percentile(values: Sequence[float], share: float) -> float:
@@ -75,40 +140,6 @@ def find_percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-def tabulate_series(series: Iterable[Series]) -> str:
-    """Return a table with one line for each series."""
-    head = ("figure", "times", "p50", "p99", "max", "goal", "")
-    return tabulate(head, map(_describe_series, series))
-
-
-def tabulate_counts(counts: Iterable[Count]) -> str:
-    """Return a table with one line for each count."""
-    verdicts = {True: "met", False: "**missed**"}
-    rows = [
-        (one.name, one.here, one.must_be or NOTHING, verdicts[one.is_right] if one.must_be else "")
-        for one in counts
-    ]
-    return tabulate(("what", "count", "goal", ""), rows)
-
-
-def tabulate(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _describe_series(one: Series) -> tuple[str, ...]:
-    goal = f"{one.goal.statistic} ≤ {one.goal.limit:g}" if one.goal else NOTHING
-    if not one.values:
-        return (one.name, "0", NOTHING, NOTHING, NOTHING, goal, "not measured")
-    verdict = {True: "met", False: "**missed**", None: ""}[one.is_met]
-    p99 = _write(one.find(Statistic.P99)) if len(one.values) >= ENOUGH_FOR_P99 else NOTHING
-    most = _write(one.find(Statistic.MAX))
-    return (one.name, str(len(one.values)), _write(one.find(Statistic.P50)), p99, most, goal, verdict)
-
-
-def _write(value: float) -> str:
-    """Return about three digits, with at most three decimals."""
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}".rstrip("0").rstrip(".")
+def report_unmeasured(title: str, notes: str, names: Sequence[str], *, reason: str) -> Findings:
+    """Return the findings of a subject that this machine cannot measure."""
+    return Findings(title, notes, [Figure(name, "", (), note=reason) for name in names])

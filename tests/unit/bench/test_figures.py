@@ -1,15 +1,16 @@
-"""Series and counts are put beside their goals, and what was not measured is not made up."""
+"""Figures are compared with their counterparts and goals, and unmeasured ones are not made up."""
 
 import pytest
 
 from tests.bench.figures import (
+    Bound,
+    Comparison,
     Count,
+    Figure,
     Goal,
-    Series,
-    Statistic,
     find_percentile,
-    tabulate_counts,
-    tabulate_series,
+    find_spread,
+    report_unmeasured,
 )
 
 
@@ -32,44 +33,45 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
 
 
 @pytest.mark.parametrize(
-    ("statistic", "limit", "is_met"),
+    ("comparison", "compared"),
     [
-        (Statistic.P50, 2, True),
-        (Statistic.P50, 1.9, False),
-        (Statistic.MAX, 9, True),
-        (Statistic.MAX, 8.9, False),
+        (Comparison.HERE, [6, 8]),
+        (Comparison.RATIO, [3, 2]),
+        (Comparison.SPEED_UP, [1 / 3, 0.5]),
+        (Comparison.ADDED, [4, 4]),
     ],
 )
-def test_a_goal_is_about_one_statistic(statistic: Statistic, limit: float, *, is_met: bool) -> None:
-    assert Series("a", [1, 2, 9], Goal(statistic, limit)).is_met is is_met
+def test_each_round_is_compared_with_its_counterpart(comparison: Comparison, compared: list[float]) -> None:
+    assert Figure("a", "s", [6, 8], [2, 4], goal=Goal(1, comparison)).compared == compared
 
 
-def test_a_series_without_values_is_neither_met_nor_missed() -> None:
-    nothing = Series("a, s", [], Goal(Statistic.P50, 1))
+@pytest.mark.parametrize(
+    ("limit", "bound", "is_met"),
+    [
+        (2.0, Bound.AT_MOST, True),
+        (1.9, Bound.AT_MOST, False),
+        (2.0, Bound.AT_LEAST, True),
+        (2.1, Bound.AT_LEAST, False),
+    ],
+)
+def test_a_goal_limits_the_median(limit: float, bound: Bound, *, is_met: bool) -> None:
+    assert Figure("a", "s", [1, 2, 9], goal=Goal(limit, bound=bound)).is_met is is_met
 
-    assert nothing.is_met is None
-    assert tabulate_series([nothing]).splitlines()[-1] == "| a, s | 0 | – | – | – | p50 ≤ 1 | not measured |"
+
+def test_a_figure_without_a_goal_or_values_is_neither_met_nor_missed() -> None:
+    (absent,) = report_unmeasured("A title", "How.", ["a"], reason="there is no GPU").figures
+
+    assert Figure("a", "s", [1.0]).is_met is None
+    assert absent.is_met is None
+    assert absent.note == "there is no GPU"
 
 
-def test_each_series_is_a_line_with_its_goal() -> None:
-    series = [
-        Series("quick, ms", [0.5] * 100, Goal(Statistic.P99, 20)),
-        Series("slow, s", [1.25, 123.4], Goal(Statistic.MAX, 1)),
-        Series("told only", [12.34]),
-    ]
-    assert tabulate_series(series).splitlines()[2:] == [
-        "| quick, ms | 100 | 0.5 | 0.5 | 0.5 | p99 ≤ 20 | met |",
-        "| slow, s | 2 | 1.25 | – | 123 | max ≤ 1 | **missed** |",
-        "| told only | 1 | 12.3 | – | 12.3 | – |  |",
-    ]
+def test_a_spread_is_the_median_between_the_extremes() -> None:
+    spread = find_spread([5, 1, 2])
+
+    assert (spread.median, spread.minimum, spread.maximum) == (2, 1, 5)
 
 
 def test_a_count_is_right_only_as_it_must_be() -> None:
-    counts = [Count("missed", "0", "0"), Count("twice", "1", "0"), Count("connections", "34")]
-
-    assert [one.is_right for one in counts] == [True, False, True]
-    assert tabulate_counts(counts).splitlines()[2:] == [
-        "| missed | 0 | 0 | met |",
-        "| twice | 1 | 0 | **missed** |",
-        "| connections | 34 | – |  |",
-    ]
+    assert Count("missed", 0, 0).is_right
+    assert not Count("missed", 1, 0).is_right

@@ -1,42 +1,58 @@
-"""The report tells what was asked for, how busy the machine was, and whether a count is wrong."""
+"""The report tells the machine and its load, and fails for wrong counts only."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from tests.bench.figures import Count, Findings, Goal, Series, Statistic
+from tests.bench.figures import Count, Figure, Findings, Goal, Growth
 from tests.bench.machine import Busyness
-from tests.bench.report import write_report
-from tests.bench.settings import BenchSettings, Section
+from tests.bench.report import Report
 
-SLOW = Series("slow, s", [9.0], Goal(Statistic.MAX, 1))
+SLOW = Figure("slow", "s", [9.0], goal=Goal(1))
+GROWTH = Growth("Calls", "client", "ms", {"here": {1: [2.0], 4: [8.0]}})
 QUIET = Busyness(before=0.01, after=0.02)
+BEGAN = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
 
-def test_a_goal_of_speed_that_is_missed_is_told_and_no_error() -> None:
-    report = write_report(BenchSettings(), [Findings("A title", "How.", [SLOW])], QUIET)
+def make_report(*counts: Count, busyness: Busyness = QUIET) -> Report:
+    findings = Findings("A title", "How.", [SLOW], counts, [GROWTH])
+    return Report("make bench ONLY=sync", BEGAN, busyness, {"sync": findings})
+
+
+def test_a_missed_goal_is_reported_and_no_error() -> None:
+    report = make_report(Count("lost", 0, 0))
 
     assert report.is_right
-    assert "### A title\n\nHow.\n\n| figure |" in report.text
-    assert "| slow, s | 1 | 9 | – | 9 | max ≤ 1 | **missed** |" in report.text
+    assert "## A title\n\nHow.\n\n| figure |" in report.write_text()
+    assert "| slow, s | 9 | – | – | ≤ 1 s | **no** |" in report.write_text()
 
 
-def test_a_count_that_is_wrong_is_an_error() -> None:
-    findings = Findings("A title", "How.", [SLOW], [Count("lost", "1", "0")])
+def test_a_wrong_count_is_an_error() -> None:
+    assert not make_report(Count("lost", 1, 0)).is_right
 
-    assert not write_report(BenchSettings(), [findings], QUIET).is_right
+
+def test_the_report_names_command_date_machine_and_versions() -> None:
+    text = make_report().write_text()
+
+    assert text.startswith("# Benchmarks of 2026-11-30\n\n`make bench ONLY=sync` on ")
+    assert " cores (" in text
+    assert "Versions: Python 3." in text
 
 
 @pytest.mark.parametrize("busy", [Busyness(before=0.5, after=0.0), Busyness(before=0.0, after=0.5)])
 def test_a_busy_machine_is_warned_of(busy: Busyness) -> None:
-    assert "**The machine was busy: other work took" in write_report(BenchSettings(), [], busy).text
-    assert "**The machine was busy" not in write_report(BenchSettings(), [], QUIET).text
+    warning = "**The machine was busy: other work took"
+
+    assert warning in make_report(busyness=busy).write_text()
+    assert warning not in make_report().write_text()
 
 
-def test_sections_are_measured_in_one_order_whatever_is_asked_for() -> None:
-    assert BenchSettings().sections == tuple(Section)
-    assert BenchSettings(only="idle, overhead").sections == (Section.OVERHEAD, Section.IDLE)
+def test_the_values_and_plots_are_written_to_the_folder(tmp_path: Path) -> None:
+    written = make_report().save(tmp_path / "results")
 
-
-def test_there_is_no_section_of_another_name() -> None:
-    with pytest.raises(ValidationError):
-        BenchSettings(only="idle,speed")
+    assert sorted(path.name for path in written) == ["2026-11-30T120000.json", "sync-growth-1.svg"]
+    content = json.loads(written[0].read_text())
+    assert content["load"] == {"before": 0.01, "after": 0.02}
+    assert content["subjects"]["sync"]["figures"][0]["here"] == [9.0]

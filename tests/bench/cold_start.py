@@ -1,0 +1,135 @@
+"""The first job on a cold worker, phase by phase, beside a bare process that imports and loads the same."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.up.descendants import is_alive
+from scripts.purposes import REPOSITORY
+from scripts.run_tests import find_qwen_python
+from shared.events import AnyEvent, Loading, Partial, SegmentDone, Started
+from tests.bench.figures import (
+    Comparison,
+    Figure,
+    Findings,
+    Goal,
+    Shares,
+    find_spread,
+    report_unmeasured,
+)
+from tests.bench.job_watch import Seen, read_events, submit, wait_for_event, wait_for_state
+from tests.bench.server import BenchServer, serve
+from tests.bench.settings import BenchSettings
+from tests.chaos.waiting import wait_until
+from tests.support.qwen_server import SETTINGS
+from tests.support.tiny_qwen3 import read_file
+
+IDLE_TIMEOUT_S = "0.2"
+LOADED = "loaded"
+LOAD_GOAL = Goal(1.05, Comparison.RATIO)
+IMPORT_GOAL = Goal(0.6, Comparison.RATIO)
+TITLE = "Cold start"
+NOTES = (
+    "The miniature of Qwen3-ASR, on the CPU. Its model process has ended when a job comes. Phases are read "
+    "from the job's events: the process starts, imports its libraries, loads the weights, and decodes up to "
+    "the first text. The counterpart of the load is a bare process that imports the same modules and loads "
+    "the same weights. The counterpart of the imports is a plain `import qwen_asr`."
+)
+BARE_LOAD = (
+    "from worker.settings import WorkerSettings; from worker.engines.registry import create_engine; from "
+    "worker.audio.vad import SileroVad; create_engine(WorkerSettings()).load(lambda phase: None); SileroVad()"
+)
+PLAIN_IMPORT = "import qwen_asr"
+FIGURES = ("cold start to the loaded model", "imports", "first text after the loaded model")
+
+
+@dataclass(frozen=True)
+class Cold:
+    """The seconds of each phase of one cold job."""
+
+    process_s: float
+    imports_s: float
+    weights_s: float
+    first_text_s: float
+
+    @property
+    def loaded_s(self) -> float:
+        """The seconds from the claim to the loaded model."""
+        return self.process_s + self.imports_s + self.weights_s
+
+
+async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
+    """Run cold jobs, bare loads and plain imports in turns."""
+    python = find_qwen_python()
+    if python is None:
+        return report_unmeasured(TITLE, NOTES, FIGURES, reason="there is no .venv-qwen")
+    cold: list[Cold] = []
+    bare_s: list[float] = []
+    plain_s: list[float] = []
+    async with serve(folder, python=python, **SETTINGS, IDLE_TIMEOUT=IDLE_TIMEOUT_S) as server:
+        await server.start_worker()
+        await _run_cold_job(server)  # fills the disk cache
+        for _ in range(settings.scale.rounds):
+            cold.append(await _run_cold_job(server))
+            bare_s.append(await _time_python(python, BARE_LOAD))
+            plain_s.append(await _time_python(python, PLAIN_IMPORT))
+    loaded = [one.loaded_s for one in cold]
+    imports = [one.imports_s for one in cold]
+    figures = [
+        Figure(FIGURES[0], "s", loaded, bare_s, "bare process", LOAD_GOAL),
+        Figure(FIGURES[1], "s", imports, plain_s, "import qwen_asr", IMPORT_GOAL),
+        Figure(FIGURES[2], "s", [one.first_text_s for one in cold]),
+    ]
+    return Findings(TITLE, NOTES, figures, shares=[_share_out(cold)])
+
+
+def _share_out(cold: Sequence[Cold]) -> Shares:
+    phases = {
+        "process": [one.process_s for one in cold],
+        "imports": [one.imports_s for one in cold],
+        "weights": [one.weights_s for one in cold],
+        "first text": [one.first_text_s for one in cold],
+    }
+    medians = {name: find_spread(values).median for name, values in phases.items()}
+    return Shares("Phases of a cold start", "s", medians)
+
+
+async def _run_cold_job(server: BenchServer) -> Cold:
+    """Run one job, and wait for the end of its model process."""
+    job_id = await submit(server, read_file("en_digits3"))
+    first_text = await wait_for_event(server, job_id, _has_text)
+    await wait_for_state(server, job_id, "succeeded")
+    models = server.find_model_processes()
+    cold = read_phases(await read_events(server, job_id), first_text_s=first_text.at_s)
+    await wait_until(lambda: not any(map(is_alive, models)))
+    return cold
+
+
+def _has_text(event: AnyEvent) -> bool:
+    return isinstance(event, Partial | SegmentDone)
+
+
+def read_phases(events: Sequence[Seen], *, first_text_s: float) -> Cold:
+    """Return the phases of a cold job. Its events count from the start of the process's own code."""
+    started_s = next(seen.at_s for seen in events if isinstance(seen.event, Started))
+    begun_s = {seen.event.phase: seen.event.elapsed_s for seen in events if isinstance(seen.event, Loading)}
+    loaded_s = next(
+        seen.at_s for seen in events if isinstance(seen.event, Loading) and seen.event.phase == LOADED
+    )
+    imports_s, load_s = begun_s["finding weights"], begun_s[LOADED]
+    return Cold(loaded_s - started_s - load_s, imports_s, load_s - imports_s, first_text_s - loaded_s)
+
+
+async def _time_python(python: Path, code: str) -> float:
+    """Return the seconds of a process that runs `code`."""
+    environment = {**os.environ, **SETTINGS}
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(str(python), "-P", "-c", code), cwd=REPOSITORY, env=environment
+    )
+    if await process.wait():
+        raise RuntimeError(f"`{code}` ended with code {process.returncode}")
+    return time.perf_counter() - began
