@@ -22,6 +22,7 @@ from tests.bench.cold_start import measure_cold
 from tests.bench.engine_time import measure_clips
 from tests.bench.event_loop import measure_loop
 from tests.bench.figures import Findings
+from tests.bench.gpu import measure_gpu
 from tests.bench.job_rate import measure_jobs
 from tests.bench.listening import measure_listeners
 from tests.bench.long_files import measure_files
@@ -31,6 +32,7 @@ from tests.bench.qwen_engine import measure_qwen
 from tests.bench.report import Report, write_findings
 from tests.bench.settings import BenchSettings, Subject
 from tests.bench.sync_calls import measure_sync
+from tests.bench.true_size import measure_size
 from tests.bench.upload_cost import measure_upload
 
 GOOD, FAILED, BAD_SETTING, INTERRUPTED = 0, 1, 2, 130
@@ -48,6 +50,8 @@ _MEASUREMENTS: Mapping[Subject, Callable[[BenchSettings, Path], Awaitable[Findin
     Subject.UPLOAD: measure_upload,
     Subject.CANCEL: measure_cancels,
     Subject.LOSS: measure_loss,
+    Subject.SIZE: measure_size,
+    Subject.GPU: measure_gpu,
 }
 
 
@@ -68,7 +72,7 @@ def main() -> int:
     report = Report(_describe_command(), began, Busyness(before, watch_other_work()), findings)
     written = report.save(settings.results)
     if settings.report is not None:
-        settings.report.write_text(report.write_text(), encoding="utf-8")
+        report.publish(settings.report)
     print(f"\n{report.busyness.describe()}\nWritten: {', '.join(map(str, written))}", flush=True)
     if len(findings) < len(settings.subjects) or not report.is_right:
         print(f"Not all could be measured, or a count is wrong. The logs are in {folder}.", flush=True)

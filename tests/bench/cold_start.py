@@ -71,9 +71,11 @@ async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
     plain_s: list[float] = []
     async with serve(folder, python=python, **SETTINGS, IDLE_TIMEOUT=IDLE_TIMEOUT_S) as server:
         await server.start_worker()
-        await _run_cold_job(server)  # fills the disk cache
+        clip = read_file("en_digits3")
+        await run_cold_job(server, clip)  # fills the disk cache
         for _ in range(settings.scale.rounds):
-            cold.append(await _run_cold_job(server))
+            await wait_for_unload(server)
+            cold.append(await run_cold_job(server, clip))
             bare_s.append(await _time_python(python, BARE_LOAD))
             plain_s.append(await _time_python(python, PLAIN_IMPORT))
     loaded = [one.loaded_s for one in cold]
@@ -83,10 +85,11 @@ async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
         Figure(FIGURES[1], "s", imports, plain_s, "import qwen_asr", IMPORT_GOAL),
         Figure(FIGURES[2], "s", [one.first_text_s for one in cold]),
     ]
-    return Findings(TITLE, NOTES, figures, shares=[_share_out(cold)])
+    return Findings(TITLE, NOTES, figures, shares=[share_out_phases(cold)])
 
 
-def _share_out(cold: Sequence[Cold]) -> Shares:
+def share_out_phases(cold: Sequence[Cold]) -> Shares:
+    """Return the medians of the phases."""
     phases = {
         "process": [one.process_s for one in cold],
         "imports": [one.imports_s for one in cold],
@@ -97,15 +100,18 @@ def _share_out(cold: Sequence[Cold]) -> Shares:
     return Shares("Phases of a cold start", "s", medians)
 
 
-async def _run_cold_job(server: BenchServer) -> Cold:
-    """Run one job, and wait for the end of its model process."""
-    job_id = await submit(server, read_file("en_digits3"))
+async def run_cold_job(server: BenchServer, clip: bytes) -> Cold:
+    """Run one job on a worker without a model process, and return its phases."""
+    job_id = await submit(server, clip)
     first_text = await wait_for_event(server, job_id, _has_text)
     await wait_for_state(server, job_id, "succeeded")
+    return read_phases(await read_events(server, job_id), first_text_s=first_text.at_s)
+
+
+async def wait_for_unload(server: BenchServer) -> None:
+    """Wait for the end of the model process, after its idle timeout."""
     models = server.find_model_processes()
-    cold = read_phases(await read_events(server, job_id), first_text_s=first_text.at_s)
     await wait_until(lambda: not any(map(is_alive, models)))
-    return cold
 
 
 def _has_text(event: AnyEvent) -> bool:

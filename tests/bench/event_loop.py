@@ -54,8 +54,7 @@ async def measure_loop(settings: BenchSettings, folder: Path) -> Findings:
     """Probe the idle server, the transcribing one, and one that takes in uploads, in turns."""
     scale = settings.scale
     model = find_weights("", folder.parent / MODELS_FOLDER)
-    long_file = folder.with_name("loop.wav")
-    read_speech(settings.speech_dir).write_file(10, long_file)
+    long_file = read_speech(settings.speech_dir).join_file(10).file
     upload = folder.with_name("upload.wav")
     write_silent_wav(upload, scale.upload_bytes)
     idle: list[float] = []
@@ -69,7 +68,7 @@ async def measure_loop(settings: BenchSettings, folder: Path) -> Findings:
         prober = _Prober(server.port, scale.loop_s)
         for _ in range(scale.rounds):
             idle.append(await prober.probe())
-            async with _transcribe(server, long_file.read_bytes()):
+            async with _transcribe(server, long_file):
                 transcribing.append(await prober.probe())
             for count, values in uploading.items():
                 async with _upload(server, sender, int(count)):

@@ -29,7 +29,7 @@ NOTES = (
     "Files of {source}, joined and repeated, go to `POST /v1/audio/transcriptions/stream` with the language "
     "given and the model loaded. The counterpart is the plain `WhisperModel.transcribe` of faster-whisper. "
     "Words wrong count insertions, deletions and replacements. First text is the time until text comes, and "
-    "its share of the whole. Peak memory is the highest RSS of a process, looked at ten times a second."
+    "its share of the whole. Peak memory is the highest PSS of a process, looked at ten times a second."
 )
 
 
@@ -96,7 +96,8 @@ async def measure_files(settings: BenchSettings, folder: Path) -> Findings:
         await direct.transcribe(warm_up)
         for minutes in settings.scale.minutes:
             path = folder / f"{minutes:g}.wav"
-            text = await asyncio.to_thread(speech.write_file, minutes, path)
+            file, text = await asyncio.to_thread(speech.join_file, minutes)
+            await asyncio.to_thread(path.write_bytes, file)
             found = measured[minutes] = _Measured()
             for _ in range(max(1, min(settings.scale.rounds, round(15 / minutes)))):
                 await _measure_here(server, path, text, found)

@@ -10,13 +10,14 @@ import psutil
 from tests.bench.server import BenchServer
 
 LOOK_EVERY_S = 0.1
-DECODERS = "decoders"
+DECODERS = "fork servers and decoders"
 
 
 class PeakMemory:
-    """The highest RSS of each process of a server within an `async with` block, in MB.
+    """The highest PSS of each process of a server within an `async with` block, in MB.
 
-    Sandboxed decoders come and go. The highest sum of all children of a part counts as one process.
+    Pages that several processes share count in parts. Sandboxed decoders come and go: the highest sum of them
+    and of their fork servers counts as one process.
     """
 
     def __init__(self, server: BenchServer) -> None:
@@ -52,7 +53,7 @@ class PeakMemory:
         total_mb = 0.0
         for process in processes:
             with contextlib.suppress(psutil.Error):
-                total_mb += process.memory_info().rss / 1e6
+                total_mb += process.memory_full_info().pss / 1e6
         self.peaks_mb[name] = max(total_mb, self.peaks_mb.get(name, 0.0))
 
 

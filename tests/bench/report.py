@@ -32,19 +32,28 @@ class Report:
         """Return whether all counts are right. Missed goals are no errors: the machine may be the cause."""
         return all(count.is_right for found in self.findings.values() for count in found.counts)
 
-    def write_text(self) -> str:
-        """Return the report in Markdown."""
+    def write_text(self, plots_folder: str = "") -> str:
+        """Return the report in Markdown; with a folder, its plots are shown."""
         head = [
             f"# Benchmarks of {self.began:%Y-%m-%d}",
             f"`{self.command}` on {describe_machine()}. {self.busyness.describe()}",
             EXPLANATION,
             "Versions: " + ", ".join(f"{name} {version}" for name, version in list_versions().items()) + ".",
         ]
-        return "\n\n".join([*head, *map(write_findings, self.findings.values())]) + "\n"
+        sections = []
+        for name, found in self.findings.items():
+            plots = [f"{plots_folder}/{plot}" for plot in draw_findings(name, found)]
+            sections.append(write_findings(found, plots if plots_folder else ()))
+        return "\n\n".join([*head, *sections]) + "\n"
+
+    def publish(self, path: Path) -> None:
+        """Write the report in Markdown to `path`, and its plots to a folder of the same name beside it."""
+        folder = path.with_suffix("")
+        _write_files(folder, self._draw_plots())
+        path.write_text(self.write_text(folder.name), encoding="utf-8")
 
     def save(self, folder: Path) -> Sequence[Path]:
         """Write the JSON file and the plots to `folder`, and return their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
         content = {
             "command": self.command,
             "date": self.began.isoformat(timespec="seconds"),
@@ -53,16 +62,19 @@ class Report:
             "versions": list_versions(),
             "subjects": {name: describe_findings(found) for name, found in self.findings.items()},
         }
-        files = {f"{self.began:%Y-%m-%dT%H%M%S}.json": json.dumps(content, indent=1) + "\n"}
-        for name, found in self.findings.items():
-            files |= draw_findings(name, found)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        return [folder / name for name in files]
+        name = f"{self.began:%Y-%m-%dT%H%M%S}.json"
+        return _write_files(folder, {name: json.dumps(content, indent=1) + "\n", **self._draw_plots()})
+
+    def _draw_plots(self) -> dict[str, str]:
+        return {
+            file: drawing
+            for name, found in self.findings.items()
+            for file, drawing in draw_findings(name, found).items()
+        }
 
 
-def write_findings(found: Findings) -> str:
-    """Return the section of one subject."""
+def write_findings(found: Findings, plots: Sequence[str] = ()) -> str:
+    """Return the section of one subject, with links to its plots."""
     parts = [f"## {found.title}", found.notes]
     if found.figures:
         parts.append(tabulate_figures(found.figures))
@@ -70,4 +82,13 @@ def write_findings(found: Findings) -> str:
         parts.append(tabulate_counts(found.counts))
     if found.growths:
         parts.append(tabulate_growths(found.growths))
+    if plots:
+        parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in plots))
     return "\n\n".join(parts)
+
+
+def _write_files(folder: Path, files: Mapping[str, str]) -> Sequence[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in files]

@@ -23,6 +23,12 @@ class Subject(StrEnum):
     UPLOAD = "upload"  # one large upload
     CANCEL = "cancel"  # running jobs are cancelled
     LOSS = "loss"  # a worker is killed
+    SIZE = "size"  # the Qwen engine at true size; only with SIZE
+    GPU = "gpu"  # published models on a GPU; only with `make bench-gpu`
+
+
+ON_REQUEST = (Subject.SIZE, Subject.GPU)
+"""The subjects that are left out of a plain run."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,18 @@ class BenchSettings(BaseSettings):
     only: str = ""
     """Subjects to measure, with commas, such as `sync,clips`; empty: all."""
 
+    size: bool = False
+    """Measure the Qwen engine at true size, with random weights, and nothing else."""
+
+    rows: str = "1,4,16"
+    """The numbers of windows decoded at once at true size, with commas."""
+
+    gpu: bool = False
+    """Measure published models on a GPU, and nothing else. `make bench-gpu` sets it."""
+
+    device: str = "auto"
+    """The device of the Qwen engine at true size and in `make bench-gpu`."""
+
     listeners: NonNegativeInt = 0
     """The number of listeners; 0 means the usual sizes."""
 
@@ -103,7 +121,7 @@ class BenchSettings(BaseSettings):
     """The folder for the JSON file and the plots."""
 
     report: Path | None = None
-    """A file for the report in Markdown."""
+    """A file for the report in Markdown. Its plots are written to a folder of the same name beside it."""
 
     speech_dir: Path | None = None
     """A folder of human speech with reference texts; without it, the synthetic voice of the tests is used."""
@@ -118,8 +136,16 @@ class BenchSettings(BaseSettings):
     @property
     def subjects(self) -> tuple[Subject, ...]:
         """The subjects to measure."""
-        asked = split_names(self.only) or tuple(Subject)
-        return tuple(subject for subject in Subject if subject in asked)
+        if self.size or self.gpu:
+            return (Subject.SIZE if self.size else Subject.GPU,)
+        plain = [subject for subject in Subject if subject not in ON_REQUEST]
+        asked = split_names(self.only) or plain
+        return tuple(subject for subject in plain if subject in asked)
+
+    @property
+    def size_rows(self) -> tuple[int, ...]:
+        """The numbers of windows decoded at once at true size."""
+        return tuple(map(int, split_names(self.rows)))
 
     @property
     def scale(self) -> Scale:

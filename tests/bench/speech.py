@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.media.decode import decode_audio
 from tests.support.audio import write_pcm
-from tests.support.joined_speech import Recording
+from tests.support.joined_speech import JoinedSpeech, Recording
 from tests.support.media_files import CLIPS
 
 _BYTES_PER_S = 2 * SAMPLE_RATE_HZ
@@ -33,11 +33,11 @@ class Speech:
         pcm = b"".join(one.pcm for one in self._take(length_s))
         return write_pcm(pcm[: round(length_s * SAMPLE_RATE_HZ) * 2])
 
-    def write_file(self, minutes: float, path: Path) -> str:
-        """Write a WAV file of whole recordings, at least `minutes` long, and return its text."""
+    def join_file(self, minutes: float) -> JoinedSpeech:
+        """Return a WAV file of whole recordings, at least `minutes` long, with its text."""
         taken = list(self._take(minutes * 60))
-        path.write_bytes(write_pcm(b"".join(one.pcm for one in taken)))
-        return " ".join(one.text for one in taken)
+        pcm = b"".join(one.pcm for one in taken)
+        return JoinedSpeech(write_pcm(pcm), " ".join(one.text for one in taken))
 
     def _take(self, length_s: float) -> Iterator[Recording]:
         taken_s = 0.0

@@ -21,7 +21,7 @@ WRITTEN_GOAL = Goal(1.05, Comparison.RATIO)
 NOTES = (
     "A WAV file of silence goes from a process of its own to `POST /v1/jobs`, and the time counts until the "
     "answer. The counterpart copies the same file in the same folder. Both leave the writing to the disk to "
-    "the system, except that the server syncs its file before it answers. Memory is the highest RSS of the "
+    "the system, except that the server syncs its file before it answers. Memory is the highest PSS of the "
     "api. Bytes written are those that the api handed to the system."
 )
 

@@ -49,6 +49,13 @@ def test_a_busy_machine_is_warned_of(busy: Busyness) -> None:
     assert warning not in make_report().write_text()
 
 
+def test_a_published_report_shows_its_plots(tmp_path: Path) -> None:
+    make_report().publish(tmp_path / "today.md")
+
+    assert "![sync-growth-1](today/sync-growth-1.svg)" in (tmp_path / "today.md").read_text()
+    assert (tmp_path / "today" / "sync-growth-1.svg").exists()
+
+
 def test_the_values_and_plots_are_written_to_the_folder(tmp_path: Path) -> None:
     written = make_report().save(tmp_path / "results")
 

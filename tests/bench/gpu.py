@@ -1,0 +1,211 @@
+"""The Qwen engine on a GPU with published models; `DEVICE=cpu` tries the same with the miniature.
+
+It runs unattended. Figures of vLLM need `.venv-qwen-vllm`, and those of GPU memory need nvidia-smi.
+"""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.purposes import PURPOSES, REPOSITORY
+from scripts.run_tests import find_qwen_python
+from tests.bench.calls import SyncClient, encode_form
+from tests.bench.cold_start import run_cold_job, share_out_phases, wait_for_unload
+from tests.bench.figures import Figure, Findings, Goal, Growth, Shares, report_unmeasured
+from tests.bench.job_watch import submit, wait_for_state
+from tests.bench.long_files import stream_file
+from tests.bench.server import BenchServer, serve
+from tests.bench.settings import BenchSettings
+from tests.bench.speech import Speech, read_speech
+from tests.support.audio import write_pcm
+from tests.support.qwen_server import SETTINGS as MINIATURE
+from tests.word_errors import add_counts, count_errors
+
+CLIP_S = 20.0
+BATCHES = (1, 8, 32)
+IDLE_TIMEOUT_S = "5"
+WINDOW_S = 30.0
+TITLE = "Published models on a GPU"
+PREDECESSOR, PAPER = "the server that this one grew out of", "Qwen's report, 0.6B on vLLM"
+NOTES = (
+    f"The Qwen engine with {{model}} on {{device}}. A clip of {CLIP_S:g} s goes to the synchronous endpoint "
+    "and to the stream. Times real time is audio over the time of a job, for files of two full batches. GPU "
+    "memory is what the device has in use beyond the start of the run. Counterparts were not measured here."
+)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The environment and the settings of an engine."""
+
+    name: str
+    python: Path
+    settings: Mapping[str, str]
+    window_s: float
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The figures of one engine."""
+
+    cold_s: list[float]
+    phases: Shares
+    warm_s: list[float]
+    first_text_s: list[float]
+    loaded_mib: float
+    after_mib: float
+    real_time: Mapping[float, list[float]]
+
+
+async def measure_gpu(settings: BenchSettings, folder: Path) -> Findings:
+    """Measure the engine on transformers, and on vLLM where that is installed."""
+    speech = read_speech(settings.speech_dir)
+    target = _choose_target(settings)
+    if target is None:
+        reason = "`make bench-gpu` sets up its environment"
+        return report_unmeasured(TITLE, NOTES, ["warm latency"], reason=reason)
+    figures: list[Figure] = []
+    shares: list[Shares] = []
+    growths: list[Growth] = []
+    for one in filter(None, (target, _choose_vllm(settings))):
+        found = await _measure(one, speech, folder.with_name(f"gpu-{one.name}"), settings.scale.rounds)
+        figures += _describe(one, found)
+        shares.append(found.phases)
+        growths.append(Growth("Times real time", "window", "times", {one.name: found.real_time}))
+    if _choose_vllm(settings) is None:
+        figures.append(Figure("qwen3-vllm", "", (), note="there is no .venv-qwen-vllm"))
+    figures.append(await _count_word_errors(target, settings, speech, folder.with_name("gpu-words")))
+    notes = NOTES.format(model=target.settings.get("MODEL_ID", "the default model"), device=settings.device)
+    return Findings(TITLE, notes, figures, (), growths, shares)
+
+
+def _choose_target(settings: BenchSettings) -> _Target | None:
+    if settings.device == "cpu":
+        python = find_qwen_python()
+        return _Target("qwen3", python, MINIATURE, float(MINIATURE["WINDOW_S"])) if python else None
+    python = REPOSITORY / PURPOSES["qwen-cuda"].venv / "bin" / "python"
+    chosen = {"ENGINE": "qwen3", "DEVICE": settings.device}
+    return _Target("qwen3", python, chosen, WINDOW_S) if python.exists() else None
+
+
+def _choose_vllm(settings: BenchSettings) -> _Target | None:
+    python = REPOSITORY / PURPOSES["qwen-vllm"].venv / "bin" / "python"
+    is_usable = settings.device != "cpu" and python.exists()
+    return _Target("qwen3-vllm", python, {"ENGINE": "qwen3-vllm"}, WINDOW_S) if is_usable else None
+
+
+async def _measure(target: _Target, speech: Speech, folder: Path, rounds: int) -> _Measured:
+    clip, before_mib = speech.cut_clip(CLIP_S), read_gpu_memory_mib()
+    async with _serve(target, folder) as server:
+        await server.start_worker()
+        began = time.perf_counter()
+        cold = await run_cold_job(server, clip)
+        cold_s = time.perf_counter() - began
+        loaded_mib = read_gpu_memory_mib()
+        warm_s = [await asyncio.to_thread(_transcribe, server, clip) for _ in range(rounds)]
+        path = folder / "clip.wav"
+        path.write_bytes(clip)
+        first_text_s = [(await stream_file(server, path)).first_text_s for _ in range(rounds)]
+        await wait_for_unload(server)
+        after_mib = read_gpu_memory_mib()
+    real_time = {
+        float(batch): [
+            await _measure_batch(target, speech, folder.with_name(f"{folder.name}-{batch}"), batch)
+        ]
+        for batch in BATCHES
+    }
+    return _Measured(
+        cold_s=[cold_s],
+        phases=share_out_phases([cold]),
+        warm_s=warm_s,
+        first_text_s=first_text_s,
+        loaded_mib=loaded_mib - before_mib,
+        after_mib=after_mib - before_mib,
+        real_time=real_time,
+    )
+
+
+def _serve(target: _Target, folder: Path, **settings: str) -> AbstractAsyncContextManager[BenchServer]:
+    chosen = {**target.settings, "IDLE_TIMEOUT": IDLE_TIMEOUT_S, **settings}
+    return serve(folder, python=target.python, **chosen)
+
+
+async def _measure_batch(target: _Target, speech: Speech, folder: Path, batch: int) -> float:
+    """Return the seconds of audio per second, for a file of two batches."""
+    file, warm_up = speech.join_file(2 * batch * target.window_s / 60).file, speech.cut_clip(3)
+    async with _serve(target, folder, BATCH_WINDOWS=str(batch)) as server:
+        await server.start_worker()
+        await wait_for_state(server, await submit(server, warm_up), "succeeded")
+        began = time.perf_counter()
+        await wait_for_state(server, await submit(server, file), "succeeded")
+        return len(file) / 32_000 / (time.perf_counter() - began)
+
+
+def _transcribe(server: BenchServer, clip: bytes) -> float:
+    client = SyncClient(server.port)
+    try:
+        return client.transcribe(encode_form(clip, {})).took_ms / 1000
+    finally:
+        client.close()
+
+
+def read_gpu_memory_mib() -> float:
+    """Return the memory in use on all NVIDIA devices; 0 if there are none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0.0
+    command = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(sum(map(int, output.split())))
+
+
+def _describe(target: _Target, found: _Measured) -> list[Figure]:
+    name = target.name
+    figures = [
+        Figure(f"{name}: first job on a cold worker", "s", found.cold_s, [19.0], PREDECESSOR),
+        Figure(
+            f"{name}: {CLIP_S:g} s of audio, warm", "s", found.warm_s, [1.3] * len(found.warm_s), PREDECESSOR
+        ),
+        Figure(
+            f"{name}: first text of {CLIP_S:g} s",
+            "s",
+            found.first_text_s,
+            [0.092] * len(found.first_text_s),
+            PAPER,
+        ),
+        Figure(f"{name}: GPU memory, loaded", "MiB", [found.loaded_mib]),
+        Figure(
+            f"{name}: GPU memory after an idle unload", "MiB", [found.after_mib], [0.0], PREDECESSOR, Goal(0)
+        ),
+    ]
+    published = {1: "106", 32: "2000 at 128 requests"}
+    for batch, rates in found.real_time.items():
+        beside = f"; the report: {published[round(batch)]}" if round(batch) in published else ""
+        figures.append(Figure(f"{name}: times real time, {batch:g} windows at once{beside}", "", rates))
+    return figures
+
+
+async def _count_word_errors(
+    target: _Target, settings: BenchSettings, speech: Speech, folder: Path
+) -> Figure:
+    name = f"{target.name}: words wrong"
+    if settings.speech_dir is None:
+        return Figure(name, "%", (), note="SPEECH_DIR is not set")
+    counts = []
+    async with _serve(target, folder) as server:
+        await server.start_worker()
+        for recording in speech.recordings:
+            answer = await server.http.post(
+                "/v1/audio/transcriptions",
+                files={"file": write_pcm(recording.pcm)},
+                data={"language": "en"},
+                timeout=600,
+            )
+            text = answer.raise_for_status().json()["text"]
+            counts.append(count_errors(recording.text, text, language="en"))
+    return Figure(name, "%", [100 * add_counts(counts).rate])
