@@ -89,14 +89,19 @@ def _choose_target(settings: BenchSettings) -> _Target | None:
         python = find_qwen_python()
         return _Target("qwen3", python, MINIATURE, float(MINIATURE["WINDOW_S"])) if python else None
     python = REPOSITORY / PURPOSES["qwen-cuda"].venv / "bin" / "python"
-    chosen = {"ENGINE": "qwen3", "DEVICE": settings.device}
+    chosen = {"ENGINE": "qwen3", "DEVICE": settings.device} | _name_model(settings)
     return _Target("qwen3", python, chosen, WINDOW_S) if python.exists() else None
 
 
 def _choose_vllm(settings: BenchSettings) -> _Target | None:
     python = REPOSITORY / PURPOSES["qwen-vllm"].venv / "bin" / "python"
     is_usable = settings.device != "cpu" and python.exists()
-    return _Target("qwen3-vllm", python, {"ENGINE": "qwen3-vllm"}, WINDOW_S) if is_usable else None
+    chosen = {"ENGINE": "qwen3-vllm"} | _name_model(settings)
+    return _Target("qwen3-vllm", python, chosen, WINDOW_S) if is_usable else None
+
+
+def _name_model(settings: BenchSettings) -> dict[str, str]:
+    return {"MODEL_ID": settings.model_id} if settings.model_id else {}
 
 
 async def _measure(target: _Target, speech: Speech, folder: Path, rounds: int) -> _Measured:

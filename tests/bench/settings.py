@@ -111,6 +111,9 @@ class BenchSettings(BaseSettings):
     device: str = "auto"
     """The device of the Qwen engine at true size and in `make bench-gpu`."""
 
+    model_id: str = ""
+    """The model of `make bench-gpu`; empty means the default of the server."""
+
     listeners: NonNegativeInt = 0
     """The number of listeners; 0 means the usual sizes."""
 
@@ -131,6 +134,13 @@ class BenchSettings(BaseSettings):
     def _check_only(cls, given: str) -> str:
         for name in split_names(given):
             Subject(name)
+        return given
+
+    @field_validator("rows")
+    @classmethod
+    def _check_rows(cls, given: str) -> str:
+        for number in split_names(given):
+            int(number)
         return given
 
     @property
