@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 from cli.up.descendants import is_alive
 from scripts.purposes import REPOSITORY
@@ -40,9 +41,13 @@ NOTES = (
 )
 BARE_LOAD = (
     "from worker.settings import WorkerSettings; from worker.engines.registry import create_engine; from "
-    "worker.audio.vad import SileroVad; create_engine(WorkerSettings()).load(lambda phase: None); SileroVad()"
+    "worker.audio.vad import SileroVad; create_engine(WorkerSettings()).load(lambda phase: None); "
+    "SileroVad(); print(1, flush=True)"
 )
-PLAIN_IMPORT = "import qwen_asr"
+PLAIN_IMPORT = (
+    "import time; began = time.perf_counter(); import qwen_asr; print(time.perf_counter() - began, "
+    "flush=True)"
+)
 FIGURES = ("cold start to the loaded model", "imports", "first text after the loaded model")
 
 
@@ -76,8 +81,10 @@ async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
         for _ in range(settings.scale.rounds):
             await wait_for_unload(server)
             cold.append(await run_cold_job(server, clip))
-            bare_s.append(await _time_python(python, BARE_LOAD))
-            plain_s.append(await _time_python(python, PLAIN_IMPORT))
+            took_s, _ = await _run_python(python, BARE_LOAD)
+            bare_s.append(took_s)
+            _, import_s = await _run_python(python, PLAIN_IMPORT)
+            plain_s.append(float(import_s))
     loaded = [one.loaded_s for one in cold]
     imports = [one.imports_s for one in cold]
     figures = [
@@ -129,13 +136,24 @@ def read_phases(events: Sequence[Seen], *, first_text_s: float) -> Cold:
     return Cold(loaded_s - started_s - load_s, imports_s, load_s - imports_s, first_text_s - loaded_s)
 
 
-async def _time_python(python: Path, code: str) -> float:
-    """Return the seconds of a process that runs `code`."""
-    environment = {**os.environ, **SETTINGS}
+async def _run_python(python: Path, code: str) -> tuple[float, str]:
+    """Return the seconds until `code` prints a line, and that line."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        *(str(python), "-P", "-c", code), cwd=REPOSITORY, env=environment
+        *(str(python), "-P", "-c", code),
+        cwd=REPOSITORY,
+        env={**os.environ, **SETTINGS},
+        stdout=PIPE,
+        stderr=DEVNULL,  # libraries greet there
     )
-    if await process.wait():
+    output, _ = await asyncio.gather(_read_line(process, began), process.wait())
+    if process.returncode:
         raise RuntimeError(f"`{code}` ended with code {process.returncode}")
-    return time.perf_counter() - began
+    return output
+
+
+async def _read_line(process: asyncio.subprocess.Process, began: float) -> tuple[float, str]:
+    if process.stdout is None:
+        raise RuntimeError("the process has no output")
+    line = await process.stdout.readline()
+    return time.perf_counter() - began, line.decode()
