@@ -20,7 +20,7 @@ from celery import Celery
 from scripts.purposes import REPOSITORY
 from shared.broker import create_celery, to_kombu_url
 from shared.media.client import create_media_service
-from shared.media.pcm_frames import read_pcm
+from shared.media.samples import read_pcm
 from shared.upload_store import UploadStore
 from worker.engines.scripted.engine import expected_words
 from worker.settings import WorkerSettings
@@ -79,9 +79,11 @@ class BareCelery:
 
     def transcribe(self, file: bytes) -> str:
         """Store the file as an upload, and return its text by `AsyncResult.get`."""
-        upload = self._uploads.begin(uuid.uuid4().hex)
+        name = uuid.uuid4().hex
+        upload = self._uploads.begin(name)
         upload.write(file)
-        path = upload.commit().path
+        upload.commit()
+        path = self._uploads.path_of(name)
         answer = self._celery.send_task("bench.transcribe", (str(path),), queue=QUEUE)
         return str(answer.get(timeout=ANSWER_WITHIN_S))
 
