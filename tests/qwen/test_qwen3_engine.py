@@ -346,6 +346,20 @@ def test_the_prompt_is_the_one_that_qwens_package_builds(engine: Qwen3Engine) ->
         assert processor.build_prompt(context, language) == package._build_text_prompt(context, language)
 
 
+def test_logits_of_a_prompt_are_computed_for_its_last_token_alone(engine: Qwen3Engine) -> None:
+    shapes: list[tuple[int, ...]] = []
+    lm_head = engine._model._model.thinker.lm_head
+    hook = lm_head.register_forward_hook(lambda _module, _inputs, logits: shapes.append(logits.shape))
+    windows = [
+        take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["en_fox", "zh_tea"])
+    ]
+
+    engine.decode_windows(windows, DETECT, Listener())
+
+    hook.remove()
+    assert {shape[:-1] for shape in shapes} == {(2, 1)}
+
+
 def test_the_languages_are_those_of_qwens_package() -> None:
     assert sorted(QWEN3_LANGUAGE_NAMES.values()) == sorted(SUPPORTED_LANGUAGES)
     assert len(QWEN3_LANGUAGE_NAMES) == 30
