@@ -20,6 +20,7 @@ from tests.bench.calls import SyncClient, encode_form
 from tests.bench.engine_time import MODELS_FOLDER
 from tests.bench.figures import Count, Figure, Findings, Goal
 from tests.bench.memory import sum_pss_mb
+from tests.bench.server import AS_INSTALLED
 from tests.bench.settings import BenchSettings
 from tests.bench.speech import read_speech
 from tests.chaos.injection import find_model_processes
@@ -88,7 +89,7 @@ async def _make_run(folder: Path, model: Path) -> AsyncIterator[tuple[psutil.Pro
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "up", "--no-setup"),
         cwd=REPOSITORY,
-        env=environment | here | {"IDLE_TIMEOUT": str(IDLE_TIMEOUT_S)},
+        env={**environment, **here, **AS_INSTALLED, "IDLE_TIMEOUT": str(IDLE_TIMEOUT_S)},
         stdout=PIPE,
         stderr=STDOUT,
     )

@@ -36,6 +36,7 @@ BATCH_GOAL = Goal(1.3, Comparison.SPEED_UP, Bound.AT_LEAST)
 SEARCH_GOAL = Goal(1.1, Comparison.RATIO)
 FIRST_TEXT_GOAL = Goal(0.15)
 PACKAGE = "qwen_asr"
+CALLS_PER_ROUND = 3  # a call takes a tenth of a second
 TITLE = "The Qwen engine"
 NOTES = (
     "The miniature of Qwen3-ASR on one thread of the CPU. Clips go to `POST /v1/audio/transcriptions` with "
@@ -111,14 +112,14 @@ async def measure_qwen(settings: BenchSettings, folder: Path) -> Findings:
 async def _compare_clip(sides: _Sides, settings: BenchSettings, clip: str, code: str | None) -> Figure:
     name = CLIPS[clip]
     runs = {"here": sides.call_server(name, code), "package": sides.call(Side.PACKAGE, [name], code)}
-    taken = await _interleave_warm(settings, runs)
+    taken = await _interleave_warm(CALLS_PER_ROUND * settings.scale.rounds, runs)
     label = f"{clip}, language given" if code else clip
     return Figure(f"synchronous call, {label}", "s", taken["here"], taken["package"], PACKAGE, CALL_GOAL)
 
 
 async def _compare_search(sides: _Sides, settings: BenchSettings, clip: str) -> Figure:
     runs = {side.value: sides.call(side, [CLIPS[clip]]) for side in (Side.ENGINE, Side.WITHOUT_SEARCH)}
-    taken = await _interleave_warm(settings, runs)
+    taken = await _interleave_warm(CALLS_PER_ROUND * settings.scale.rounds, runs)
     name = f"search for language changes, {clip}"
     return Figure(name, "s", taken[Side.ENGINE], taken[Side.WITHOUT_SEARCH], "without", SEARCH_GOAL)
 
@@ -127,23 +128,23 @@ async def _compare_batches(sides: _Sides, settings: BenchSettings) -> tuple[Figu
     """Return the figure of a whole batch, and the times of smaller ones."""
     lines: dict[str, dict[float, Sequence[float]]] = {"this server": {}, PACKAGE: {}}
     taken: Mapping[str, Sequence[float]] = {}
-    for count in sorted({1, 4, settings.scale.windows}):
+    for count in settings.scale.windows:
         names = (BATCH * count)[:count]
         runs = {"this server": sides.call(Side.ENGINE, names), PACKAGE: sides.call(Side.PACKAGE, names)}
-        taken = await _interleave_warm(settings, runs)
+        taken = await _interleave_warm(settings.scale.rounds, runs)
         for name, values in taken.items():
             lines[name][float(count)] = values
-    label = f"{settings.scale.windows} windows of one file"
+    label = f"{max(settings.scale.windows)} windows of one file"
     figure = Figure(label, "s", taken["this server"], taken[PACKAGE], PACKAGE, BATCH_GOAL)
     return figure, Growth("Windows in one call", "window", "s", lines)
 
 
 async def _interleave_warm(
-    settings: BenchSettings, runs: Mapping[str, Callable[[], Awaitable[float]]]
+    rounds: int, runs: Mapping[str, Callable[[], Awaitable[float]]]
 ) -> dict[str, list[float]]:
     for run in runs.values():
         await run()
-    return await interleave(2 * settings.scale.rounds, runs)
+    return await interleave(rounds, runs)
 
 
 async def _stream_minute(server: BenchServer, folder: Path) -> Streamed:

@@ -28,6 +28,9 @@ STOP_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 60.0
 MODEL_PROCESS = "model process"
 
+AS_INSTALLED: Mapping[str, str] = {"PYTHONPATH": str(Path(__file__).with_name("as_installed"))}
+"""Hides packages that only tests install. They would take memory that `make run` does not take."""
+
 # The environment may hold settings of another server; only those that locate models are kept.
 _KEPT = {"hf_home", "hf_hub_cache", "whisper_model"}
 _SETTINGS = {*ApiSettings.model_fields, *WorkerSettings.model_fields} - _KEPT
@@ -139,7 +142,7 @@ class BenchServer:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.lower() not in _SETTINGS}
         here = {"REDIS_URL": self.redis_url, "DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
-        return kept | here | dict(self._settings)
+        return {**kept, **here, **AS_INSTALLED, **self._settings}
 
 
 @asynccontextmanager

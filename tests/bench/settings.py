@@ -48,7 +48,7 @@ class Scale:
     large_upload_bytes: tuple[int, ...]
     listeners: tuple[int, ...]
     events: int
-    windows: int  # of the Qwen engine's batch
+    windows: tuple[int, ...]  # of a batch of the Qwen engine
     faults: int  # workers killed and jobs cancelled
 
 
@@ -66,7 +66,7 @@ FULL = Scale(
     large_upload_bytes=(10_000_000, 100_000_000, 1_000_000_000),
     listeners=(500, 5_000),
     events=6_000,
-    windows=16,
+    windows=(1, 4, 16),
     faults=5,
 )
 QUICK = Scale(
@@ -75,15 +75,15 @@ QUICK = Scale(
     jobs=30,
     clients=(1, 4),
     clips_s=(5, 11),
-    clips_at_once=(1, 4),
-    minutes=(0.25, 0.5),
+    clips_at_once=(1, 2),
+    minutes=(0.2, 0.5),
     loop_s=1.5,
     upload_bytes=10_000_000,
     uploads=(1, 10),
     large_upload_bytes=(10_000_000, 100_000_000),
     listeners=(50, 200),
     events=200,
-    windows=16,
+    windows=(1, 16),
     faults=1,
 )
 
