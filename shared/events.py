@@ -101,13 +101,4 @@ AnyEvent = (
     Queued | Started | Loading | Partial | SegmentDone | Progress | Requeued | Succeeded | Failed | Cancelled
 )
 
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-
-
-def decode_event(raw: bytes) -> AnyEvent:
-    """Return the event in `raw`.
-
-    Raises:
-        msgspec.ValidationError: `raw` is not an event.
-    """
-    return _decoder.decode(raw)
+event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)

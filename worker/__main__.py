@@ -25,7 +25,7 @@ def main() -> None:
     @app.task(name=TASK_NAME)
     def transcribe() -> None:
         """Run the queued jobs. A ticket names no job: the job record decides which comes next."""
-        runtime.serve_ticket()
+        runtime.runner.serve_ticket()
 
     _connect_signals(runtime)
     # Celery warns root about pickled messages, but a ticket is JSON without content.
@@ -38,7 +38,7 @@ def _connect_signals(runtime: WorkerRuntime) -> None:
     signals.setup_logging.connect(lambda **_: None, weak=False)  # with a listener, Celery sets up no logging
     signals.worker_init.connect(lambda **_: runtime.start(), weak=False)  # before it connects to the broker
     # Without this stop, the solo pool waits for all jobs.
-    signals.worker_shutting_down.connect(lambda **_: runtime.begin_stop(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: runtime.runner.begin_stop(), weak=False)
     signals.worker_shutdown.connect(lambda **_: runtime.stop(), weak=False)
 
 

@@ -32,7 +32,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class WorkerRuntime:
-    """The parts of a worker process. Starts and stops them, and serves tickets."""
+    """The parts of a worker process. Starts and stops them; the `runner` serves tickets."""
 
     def __init__(self, settings: WorkerSettings, celery: Celery) -> None:
         self._settings = settings
@@ -60,7 +60,7 @@ class WorkerRuntime:
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
         )
-        self._runner = JobRunner(
+        self.runner = JobRunner(
             self._host,
             self._claim_next,
             self._transcribe,
@@ -77,21 +77,13 @@ class WorkerRuntime:
         self._media.start()
         self._heartbeat.start()
         self._sweeper.start()
-        self._runner.start()
+        self.runner.start()
         _logger.info("worker_started", worker_id=self._worker_id, engine=self._capabilities.engine)
-
-    def serve_ticket(self) -> None:
-        """Run the queued jobs; return when none is left for this worker."""
-        self._runner.serve_ticket()
-
-    def begin_stop(self) -> None:
-        """Claim no more jobs, and return the current one to the queue with its checkpoint."""
-        self._runner.begin_stop()
 
     def stop(self) -> None:
         """End all parts; return when the model process is gone."""
-        self.begin_stop()
-        self._runner.join(self._settings.stop_grace_s + 5)
+        self.runner.begin_stop()
+        self.runner.join(self._settings.stop_grace_s + 5)
         self._sweeper.stop()
         self._heartbeat.stop()
         self._media.stop()

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import NoReturn
 
+import msgspec
 import structlog
 
 from shared.errors import UnreadableAudio
 from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
 from shared.media.decode import decode_audio
-from shared.media.messages import ServerReady, encode_message, request_decoder
+from shared.media.messages import ServerReady, request_decoder
 from shared.media.probe import probe_audio
 from shared.media.sandboxed_decoder import serve_request
 
@@ -52,12 +53,12 @@ def main() -> None:
 
 
 def _serve_requests(channel: FdChannel) -> None:
-    channel.send(encode_message(ServerReady()))
+    channel.send(msgspec.json.encode(ServerReady()))
     preforked = _fork_ahead(channel)
     while (message := channel.receive()) is not None:
         payload, fds = message
         answer = _start_decoder(payload, fds, preforked)
-        channel.send(encode_message(answer))
+        channel.send(msgspec.json.encode(answer))
         preforked = _fork_ahead(channel)
 
 

@@ -86,8 +86,3 @@ ProbeAnswer = Probed | Unreadable | TooLong
 request_decoder: msgspec.json.Decoder[DecoderRequest] = msgspec.json.Decoder(DecoderRequest)
 server_ready_decoder: msgspec.json.Decoder[ServerReady] = msgspec.json.Decoder(ServerReady)
 probe_answer_decoder: msgspec.json.Decoder[ProbeAnswer] = msgspec.json.Decoder(ProbeAnswer)
-
-
-def encode_message(message: DecoderRequest | ServerReady | ProbeAnswer) -> bytes:
-    """Return the message as JSON, with its class in the field `type`."""
-    return msgspec.json.encode(message)

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+import msgspec
 import structlog
 
 from shared.errors import AudioTooLong, UnreadableAudio
@@ -114,7 +115,7 @@ def _answer(request: messages.DecoderRequest, upload: BinaryIO, answer: BinaryIO
 
 def _probe_and_decode(request: messages.ProbeUpload, upload: BinaryIO, answer: BinaryIO) -> None:
     found = _probe(request, upload)
-    write_message(answer, messages.encode_message(found))
+    write_message(answer, msgspec.json.encode(found))
     if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
         decoding = messages.DecodeUpload(request.limits, 0, found.duration_s)
         _decode(decoding, upload, PcmWriter(answer))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 
 from shared.errors import MediaServiceDown
@@ -58,7 +59,7 @@ class ForkServerProcess:
             OSError: the server is dead or hangs. The caller must end and replace it.
             MediaServiceDown: the server works, but the system has no room for a decoder.
         """
-        self._channel.send(messages.encode_message(request), fds)
+        self._channel.send(msgspec.json.encode(request), fds)
         if reason := self._wait_until_ready().fork_error:
             _logger.error("decoder_not_forked", reason=reason)
             raise MediaServiceDown

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.events import AnyEvent, Queued, decode_event
+from shared.events import AnyEvent, Queued, event_decoder
 from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob
 from shared.record.backlog import Backlog
 from shared.record.scripts import ScriptCall
@@ -189,7 +189,7 @@ def _parse_log(reply: Any) -> LogPage:
 
 
 def _parse_event(raw: bytes) -> AnyEvent:
-    event = decode_event(raw)
+    event = event_decoder.decode(raw)
     if isinstance(event, Queued) and event.eta_s is None:
         return Queued(event.position, msgspec.json.decode(raw, type=_LoggedQueued).eta_s)
     return event

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from shared.fd_channel import FdChannel
 from shared.jobs import FailureCode
 from worker.model import messages
@@ -51,7 +53,7 @@ def main(behaviour: str) -> None:
     channel = FdChannel(socket.socket(fileno=os.dup(0)))
 
     def send(report: messages.Report) -> None:
-        channel.send(messages.encode_message(report))
+        channel.send(msgspec.json.encode(report))
 
     if behaviour == "die_in_load":
         sys.exit(3)

@@ -180,7 +180,7 @@ class ModelHost:
         if self._channel is None:
             raise ModelProcessDied
         try:
-            self._channel.send(messages.encode_message(order), descriptors)
+            self._channel.send(msgspec.json.encode(order), descriptors)
         except OSError as error:
             raise self._on_death() from error
 

@@ -109,8 +109,3 @@ Report = LoadPhaseBegun | Loaded | LoadFailed | RunReport
 
 order_decoder: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 report_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
-
-
-def encode_message(message: Order | Report) -> bytes:
-    """Return the message as JSON."""
-    return msgspec.json.encode(message)

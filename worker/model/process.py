@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
+import msgspec
 import structlog
 
 from shared.fd_channel import FdChannel
@@ -192,7 +193,7 @@ class ModelProcess:
         self._report_phase.reset()  # in case a second model could not be loaded
 
     def _send(self, report: messages.Report) -> None:
-        self._channel.send(messages.encode_message(report))
+        self._channel.send(msgspec.json.encode(report))
 
 
 def take_over_stdin() -> FdChannel:

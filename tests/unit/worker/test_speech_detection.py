@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -31,7 +32,7 @@ def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float =
     order = messages.DecodeJob(
         1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False
     )
-    received = messages.order_decoder.decode(messages.encode_message(order))
+    received = messages.order_decoder.decode(msgspec.json.encode(order))
     assert isinstance(received, messages.DecodeJob)
     reports = list(
         decoder.decode(received, [speech], JobListener(1, lambda _: None, is_stopped=lambda: False))

@@ -23,7 +23,7 @@ def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Repor
     listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
     blocks = [np.zeros(16_000, np.float32)] * seconds
     return [
-        messages.report_decoder.decode(messages.encode_message(report))
+        messages.report_decoder.decode(msgspec.json.encode(report))
         for report in decoder.decode(ORDER, blocks, listener)
     ]
 
