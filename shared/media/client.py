@@ -58,18 +58,6 @@ class MediaService:
             self._is_open = False
             self._end_server()
 
-    def probe(self, path: Path, *, param: str = "file") -> float:
-        """Examine the content of the file at `path`, and return its duration in seconds.
-
-        The name of the file does not matter. `param` is the form field that errors name.
-
-        Raises:
-            ServerError: as `begin_probe` and `Probe.receive_duration_s`.
-            FileNotFoundError: the file does not exist.
-        """
-        with self.begin_probe(path) as probe:
-            return probe.receive_duration_s(param=param)
-
     @contextmanager
     def begin_probe(self, path: Path, *, stored_s: float = 0.0) -> Iterator["Probe"]:
         """Let a decoder examine the file at `path`, for the length of the block.

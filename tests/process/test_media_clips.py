@@ -15,6 +15,7 @@ from shared.media.client import MediaService
 from shared.media.pcm_frames import DecodingFailed
 from tests.process.media_driver import decode, make_service
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES
+from tests.support.probing import probe
 
 # AAC pads the beginning and the end with a frame of 1,024 samples or less each.
 PADDING_SAMPLES = 2_048
@@ -61,7 +62,7 @@ def similarity(heard: npt.NDArray[np.float32], spoken: npt.NDArray[np.float32]) 
 @pytest.mark.parametrize("clip", PADDINGS)
 def test_every_format_is_probed_with_its_duration(service: MediaService, clip: str) -> None:
     tolerance_s = PADDINGS[clip] / 16_000 + 1e-6
-    assert service.probe(CLIPS / clip) == pytest.approx(SPEECH_SAMPLES / 16_000, abs=tolerance_s)
+    assert probe(service, CLIPS / clip) == pytest.approx(SPEECH_SAMPLES / 16_000, abs=tolerance_s)
 
 
 @pytest.mark.parametrize("clip", PADDINGS)
@@ -74,14 +75,14 @@ def test_every_format_is_decoded_to_the_same_speech(
 
 
 def test_silence_is_sound(service: MediaService) -> None:
-    assert service.probe(CLIPS / "silence.flac") == 2.0
+    assert probe(service, CLIPS / "silence.flac") == 2.0
     assert not decode(service, CLIPS / "silence.flac").any()
 
 
 @pytest.mark.parametrize("clip", BAD_CLIPS)
 def test_files_without_sound_are_refused_with_the_reason(service: MediaService, clip: str) -> None:
     with pytest.raises(UnreadableAudio, match=re.escape(BAD_CLIPS[clip])) as caught:
-        service.probe(CLIPS / clip)
+        probe(service, CLIPS / clip)
     assert caught.value.param == "file"
     with pytest.raises(DecodingFailed) as failed:
         decode(service, CLIPS / clip)
@@ -90,7 +91,7 @@ def test_files_without_sound_are_refused_with_the_reason(service: MediaService, 
 
 def test_a_missing_file_is_reported_as_missing(service: MediaService, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        service.probe(tmp_path / "gone.wav")
+        probe(service, tmp_path / "gone.wav")
     with pytest.raises(FileNotFoundError):
         decode(service, tmp_path / "gone.wav")
 
@@ -98,7 +99,7 @@ def test_a_missing_file_is_reported_as_missing(service: MediaService, tmp_path: 
 def test_more_sound_than_allowed_is_refused_by_probe_and_decoding() -> None:
     with make_service(max_audio_s=2.0) as strict:
         with pytest.raises(AudioTooLong, match=r"longer than 2 s.*MAX_AUDIO_S"):
-            strict.probe(CLIPS / "speech.mp3")
+            probe(strict, CLIPS / "speech.mp3")
         with pytest.raises(DecodingFailed, match=r"longer than 2 s.*MAX_AUDIO_S") as caught:
             decode(strict, CLIPS / "speech.mp3")
     assert caught.value.code is FailureCode.AUDIO_TOO_LONG

@@ -8,6 +8,7 @@ import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from tests.process.media_driver import (
     wait_until,
 )
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES, repeat_clip
+from tests.support.probing import probe
 from tests.support.sandboxed_decoders import find_serving_decoders
 
 
@@ -65,7 +67,7 @@ def write_wide_bomb(path: Path) -> Path:
 
 def assert_serves(service: MediaService) -> None:
     """Check that the service probes and decodes."""
-    assert service.probe(CLIPS / "speech.m4a") == pytest.approx(4.115, abs=0.15)
+    assert probe(service, CLIPS / "speech.m4a") == pytest.approx(4.115, abs=0.15)
     assert len(decode(service, CLIPS / "speech.wav")) == SPEECH_SAMPLES
 
 
@@ -87,7 +89,7 @@ def test_a_probe_that_crashes_is_an_upload_the_decoder_gave_up_on(
     os.mkfifo(unseekable)
     writing = os.open(unseekable, os.O_RDWR)
     with pytest.raises(UnreadableAudio, match="gave up"):
-        service.probe(unseekable)
+        probe(service, unseekable)
     os.close(writing)
     assert_serves(service)
 
@@ -95,7 +97,7 @@ def test_a_probe_that_crashes_is_an_upload_the_decoder_gave_up_on(
 def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with make_service(probe_timeout_s=0.0001) as hasty:
         with pytest.raises(UnreadableAudio, match="PROBE_TIMEOUT_S"):
-            hasty.probe(CLIPS / "speech.aac")
+            probe(hasty, CLIPS / "speech.aac")
         wait_until(lambda: not find_serving_decoders(fork_server(hasty)))
         assert len(decode(hasty, CLIPS / "speech.wav")) == SPEECH_SAMPLES
 
@@ -106,7 +108,7 @@ def test_a_decoder_that_wants_too_much_memory_costs_one_error(tmp_path: Path) ->
     with make_service(memory_bytes=8_000_000) as frugal:
         server = fork_server(frugal)
         with pytest.raises(UnreadableAudio, match="DECODER_MEMORY_BYTES"):
-            frugal.probe(bomb)
+            probe(frugal, bomb)
         with pytest.raises(DecodingFailed, match="DECODER_MEMORY_BYTES") as caught:
             decode(frugal, bomb)
         assert caught.value.code is FailureCode.AUDIO_UNDECODABLE
@@ -185,7 +187,7 @@ def test_a_fork_server_that_cannot_be_started_is_a_service_that_is_down(
         monkeypatch.setattr(server_process, "_COMMAND", (sys.executable, "-c", "exit(1)"))
         fork_server(service).kill()
         with pytest.raises(MediaServiceDown):
-            service.probe(CLIPS / "speech.wav")
+            probe(service, CLIPS / "speech.wav")
         monkeypatch.undo()
         assert_serves(service)
 
@@ -197,7 +199,7 @@ def test_a_stopped_service_is_down_until_it_is_started_again(minutes_of_speech: 
         service.stop()
         wait_until(lambda: not any(process.is_running() for process in processes))
         with pytest.raises(MediaServiceDown):
-            service.probe(CLIPS / "speech.wav")
+            probe(service, CLIPS / "speech.wav")
         service.start()
         assert_serves(service)
 
@@ -243,7 +245,7 @@ def test_many_uploads_are_examined_at_once(service: MediaService) -> None:
     clips = [CLIPS / f"speech.{suffix}" for suffix in ("wav", "mp3", "opus", "m4a", "aac", "webm")] * 10
     server = fork_server(service)
     with ThreadPoolExecutor(12) as threads:
-        durations_s = list(threads.map(service.probe, clips))
+        durations_s = list(threads.map(partial(probe, service), clips))
     assert durations_s == pytest.approx([4.115] * len(clips), abs=0.15)
     wait_until(lambda: not find_serving_decoders(server))
     assert fork_server(service) == server

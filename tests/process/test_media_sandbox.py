@@ -10,6 +10,7 @@ from shared.errors import UnreadableAudio
 from shared.media.samples import read_pcm
 from tests.process.media_driver import fork_server, make_service, serving_decoder, start_decoding
 from tests.support.media_files import CLIPS, repeat_clip
+from tests.support.probing import probe
 
 SANDBOXED = """
 import os, socket, sys
@@ -68,7 +69,7 @@ def test_an_upload_cannot_name_another_file_to_be_read(tmp_path: Path, playlist:
     upload = tmp_path / "upload"
     upload.write_text(playlist.format(CLIPS / "speech.aac"))
     with make_service() as service, pytest.raises(UnreadableAudio):
-        service.probe(upload)
+        probe(service, upload)
 
 
 def test_using_the_service_loads_no_decoder_into_the_process_that_uses_it() -> None:

@@ -28,6 +28,7 @@ from tests.process.media_driver import (
     wait_until,
 )
 from tests.support.media_files import CLIPS, damage, encode, make_tone, repeat_clip
+from tests.support.probing import probe
 from tests.support.record_readings import read_job
 from tests.support.sandboxed_decoders import find_serving_decoders
 from tests.support.server import wait_for
@@ -63,7 +64,7 @@ def read_stored(stored: Path, *, start_sample: int = 0) -> npt.NDArray[np.float3
 def assert_same_as_decoded(service: MediaService, path: Path, stored: Path) -> None:
     """Check that the probe answers as without storing, and stores what a decoder would give, or nothing."""
     try:
-        duration_s = service.probe(path)
+        duration_s = probe(service, path)
     except UnreadableAudio as error:
         with pytest.raises(UnreadableAudio, match=re.escape(error.message)):
             store(service, path, stored)
@@ -117,7 +118,7 @@ def test_a_rate_that_changes_is_followed_in_stored_samples(service: MediaService
 
 def test_samples_of_a_longer_upload_are_not_stored(service: MediaService, tmp_path: Path) -> None:
     stored = tmp_path / "stored"
-    assert store(service, CLIPS / "speech.wav", stored, stored_s=4.0) == service.probe(CLIPS / "speech.wav")
+    assert store(service, CLIPS / "speech.wav", stored, stored_s=4.0) == probe(service, CLIPS / "speech.wav")
     assert not stored.exists()
 
 
