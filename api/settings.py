@@ -1,7 +1,10 @@
 """The settings of the api, in addition to those that it shares with the worker."""
 
+import math
 import re
+from contextlib import suppress
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -35,10 +38,14 @@ def parse_waits_s(setting: str) -> tuple[float, ...]:
     Raises:
         ValueError: one of them is not a number of seconds above 0.
     """
-    waits_s = tuple(map(float, _split(setting)))
-    if not all(0 < wait_s < float("inf") for wait_s in waits_s):
-        raise ValueError("each wait must be a number of seconds above 0")
-    return waits_s
+    return tuple(map(_parse_wait_s, _split(setting)))
+
+
+def _parse_wait_s(wait: str) -> float:
+    with suppress(ValueError):
+        if 0 < (wait_s := float(wait)) < math.inf:
+            return wait_s
+    raise ValueError(f"{wait!r} is not a number of seconds above 0")
 
 
 def parse_origins(setting: str) -> tuple[str, ...]:
@@ -174,6 +181,14 @@ class ApiSettings(SharedSettings):
     def _check_syntax(cls, given: SecretStr, info: ValidationInfo) -> SecretStr:
         parse = parse_server_secrets if info.field_name == "webhook_secret" else read_api_keys
         parse(given.get_secret_value())
+        return given
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, given: str) -> str:
+        parts = urlsplit(given)
+        if given and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError("it should begin with http:// or https:// and name a host")
         return given
 
     @property

@@ -39,6 +39,8 @@ class WorkerPresence(msgspec.Struct, frozen=True):
     """The state that a live worker announces every few seconds.
 
     `takes_jobs` is false if the worker is stopping, or if its model process has died too often.
+    `load_error` is the reason why the last load of the model failed, at `load_failed_s` since the epoch. The
+    next job loads it again.
     """
 
     worker_id: str
@@ -47,3 +49,5 @@ class WorkerPresence(msgspec.Struct, frozen=True):
     device: str
     job_id: str | None = None
     takes_jobs: bool = True
+    load_error: str = ""
+    load_failed_s: float = 0.0

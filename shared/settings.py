@@ -2,12 +2,10 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
 
 
 class SharedSettings(BaseSettings):
@@ -17,7 +15,7 @@ class SharedSettings(BaseSettings):
         frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, validate_default=False
     )
 
-    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    redis_url: str = "redis://127.0.0.1:6379/0"
     """The Redis or Valkey (6.2 or newer) that holds the jobs: `redis://`, `rediss://` or `unix://`. If it is
     not set, `make run` starts a private one."""
 
@@ -57,6 +55,13 @@ class SharedSettings(BaseSettings):
     allow_private_addresses: bool = False
     """Allow clients to name webhook and audio URLs with private addresses, such as this machine and its
     network. Use it only if all clients are trusted."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, given: str) -> str:
+        if not given.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it should begin with redis://, rediss:// or unix://")
+        return given
 
     @field_validator("*", mode="before")
     @classmethod

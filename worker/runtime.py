@@ -114,4 +114,6 @@ class WorkerRuntime:
             device=self._host.device,
             job_id=watched.claim.job_id if watched else None,
             takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
+            load_error=self._host.load_error,
+            load_failed_s=self._host.load_failed_s,
         )

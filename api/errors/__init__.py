@@ -26,6 +26,7 @@ ServerError *
 ├── TooManyFetches              too many downloads at once
 ├── TooManyStreams              too many open event streams
 ├── NotReady                    a readiness probe finds the queue full
+├── ModelUnavailable            a readiness probe finds that the load of the model has just failed
 ├── NoWorker                    no worker is alive
 ├── QueueUnavailable *          Redis does not answer
 ├── MediaServiceDown *          the sandboxed decoder did not start or did not answer

@@ -71,6 +71,7 @@ _BY_CLASS: _Table = {
     tree.QueueTooLong: ErrorAnswer(429, _RATE_LIMIT, "queue_too_long"),
     tree.TooManyStreams: ErrorAnswer(429, _RATE_LIMIT, "too_many_streams", _SOON),
     tree.NotReady: ErrorAnswer(503, SERVER, "queue_full"),
+    tree.ModelUnavailable: ErrorAnswer(503, SERVER, "model_unavailable"),
     tree.JobUnfinished: ErrorAnswer(409, INVALID, "job_unfinished", _NEVER),
     tree.TranscriptionCancelled: ErrorAnswer(409, INVALID, "cancelled", _NEVER),
     tree.SyncWaitOver: ErrorAnswer(504, SERVER, "sync_wait_over", _NEVER),

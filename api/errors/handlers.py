@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors.answers import INVALID, SERVER, ErrorAnswer, answer_error, compose_body
 from api.errors.tree import ClientDisconnected
 from shared.errors import InvalidRequest, ServerError
+from shared.faults import describe_input
 
 # No client receives it. In the log it separates these requests from refused ones.
 _CLIENT_CLOSED_REQUEST = 499
@@ -66,8 +67,8 @@ async def _on_server_error(_request: Request, error: ServerError) -> Response:
 
 async def _on_invalid_parameter(_request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    name = str(first["loc"][-1])
-    return answer_error(InvalidRequest(f"{name}: {first['msg']}", param=name))
+    name = str(first["loc"][1])  # after `query`, and before the place in a list
+    return answer_error(InvalidRequest(describe_input(name, first), param=name))
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:

@@ -104,6 +104,10 @@ class NotReady(ServerError):
         self.retry_after_s: int = full.retry_after_s
 
 
+class ModelUnavailable(ServerError):
+    """A readiness probe finds that the load of the model has just failed; the next job loads it again."""
+
+
 class NoWorker(ServerError):
     """No worker is alive that takes jobs, so the server knows no engine's capabilities."""
 
@@ -176,7 +180,7 @@ class ServerStopping(ServerError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"The server is restarting. The transcription goes on; fetch it at /v1/jobs/{job_id}."
+            f"The server is stopping. The job is kept; fetch it at /v1/jobs/{job_id} after the next start."
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from api.errors.tree import UnsupportedValue
 from api.intake.forms import SpeechForm
 from shared.errors import InvalidRequest
+from shared.faults import describe_input
 
 MAX_METADATA_BYTES = 4_096
 """The longest JSON of `metadata`, in bytes of UTF-8."""
@@ -113,8 +114,7 @@ def _name_fault(error: ValidationError) -> InvalidRequest:
     first = error.errors()[0]
     name, *inner = (str(part) for part in first["loc"])
     shown = "".join(f"[{part}]" for part in inner if not part.isdigit())
-    meaning = first["msg"].replace("Input should be", "it should be")
-    return InvalidRequest(f"{name}{shown} is {str(first['input'])[:100]!r}: {meaning}.", param=name)
+    return InvalidRequest(describe_input(name + shown, first), param=name)
 
 
 def _split(text: str) -> list[str]:

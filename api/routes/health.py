@@ -1,13 +1,14 @@
 """The health and the readiness of the server."""
 
 import asyncio
+import time
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.errors.tree import NotReady, NoWorker
-from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
+from api.errors.tree import ModelUnavailable, NotReady, NoWorker
+from api.intake.live_workers import ask_promptly, find_workers
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.base import Body
@@ -17,6 +18,9 @@ from shared.record.admission import AdmissionForecast, check_admission, make_pol
 from shared.record.backlog import Backlog
 
 router = APIRouter(tags=["health"])
+
+UNREADY_S = 60.0
+"""Seconds after a failed load in which `/ready` reports it. Without an end, no request would load again."""
 
 
 class HealthBody(Body):
@@ -69,16 +73,23 @@ async def read_health(services: ServicesDep) -> HealthBody:
     except QueueUnavailable as error:
         return _describe_health((), None, reason=error.message)
     missing = forecast.full if workers else NoWorker()
-    reason = missing.message if missing else _describe_resting(workers)
+    reason = missing.message if missing else _describe_resting(workers) or _find_load_error(workers)
     return _describe_health(workers, forecast.backlog, reason=reason)
 
 
-@router.get("/ready", responses=describe_errors(NoWorker, NotReady, QueueUnavailable))
+@router.get("/ready", responses=describe_errors(NoWorker, ModelUnavailable, NotReady, QueueUnavailable))
 async def read_readiness(services: ServicesDep) -> ReadyBody:
-    """Return 200 if the server accepts transcriptions: a worker is alive, and the queue has room."""
+    """Return 200 if the server can transcribe: a worker takes jobs and the queue has room.
+
+    A failed load of the model makes the server unready for a minute. Then a load balancer may try again.
+    """
     workers, forecast = await _check_admission(services)
-    if not gather_capabilities(workers):
+    takers = [worker for worker in workers if worker.takes_jobs]
+    if not takers:
         raise NoWorker
+    since_s = time.time() - UNREADY_S
+    if all(worker.load_error and worker.load_failed_s > since_s for worker in takers):
+        raise ModelUnavailable(takers[0].load_error)
     if forecast.full:
         raise NotReady(forecast.full)
     return ReadyBody(status="ready")
@@ -92,6 +103,10 @@ def _describe_resting(workers: tuple[WorkerPresence, ...]) -> str | None:
         f"{resting} of {len(workers)} workers take no jobs now: they are stopping, or their model process "
         "died too often within a minute."
     )
+
+
+def _find_load_error(workers: tuple[WorkerPresence, ...]) -> str | None:
+    return next((worker.load_error for worker in workers if worker.load_error), None)
 
 
 async def _check_admission(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:

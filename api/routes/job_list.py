@@ -1,9 +1,11 @@
 """The list of jobs, page by page."""
 
+import re
 from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator
 
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_state
@@ -18,8 +20,16 @@ from shared.record.readings import ListedJob, list_jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+_CURSOR = re.compile("[0-9]{0,15}")
+
 MAX_READINGS = 20
 """Readings for one page. Each does bounded work, and finds few jobs if few are in the states asked for."""
+
+
+def _check_cursor(given: str) -> str:
+    if not _CURSOR.fullmatch(given):
+        raise ValueError("it should be the `next_cursor` of the page before")
+    return given
 
 
 @router.get(
@@ -45,8 +55,9 @@ async def list_all_jobs(
     ] = 20,
     after: Annotated[
         str,
+        AfterValidator(_check_cursor),
         Query(
-            pattern="^[0-9]{0,15}$",
+            json_schema_extra={"pattern": f"^{_CURSOR.pattern}$"},
             description="The `next_cursor` of the page before. Empty for the first page.",
             examples=["41"],
         ),

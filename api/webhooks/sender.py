@@ -55,7 +55,9 @@ class Sender:
         except (TimeoutError, httpx.TimeoutException):
             return _fail(f"The receiver did not answer within {self._timeout_s:g} s.")
         except UrlRefused as refused:
-            verdict = Verdict.RETRY if refused.reason is Refusal.UNRESOLVED else Verdict.REFUSED
+            # The log of the job must not show which of the two it is.
+            may_pass = refused.reason in (Refusal.PRIVATE, Refusal.UNRESOLVED)
+            verdict = Verdict.RETRY if may_pass else Verdict.REFUSED
             return Answer(DeliveryOutcome(error=refused.message), verdict)
         except httpx.RequestError as error:
             reason = str(error)[:MAX_REASON_CHARACTERS] or type(error).__name__

@@ -91,7 +91,10 @@ class _Start:
             show=show,
         )
         url = base_url(self.listener)
-        return await supervisor.run(lambda: show(_describe_use(url, started_in_s=time.monotonic() - began_s)))
+        key = '-H "Authorization: Bearer KEY" ' if self.settings.needs_keys else ""
+        return await supervisor.run(
+            lambda: show(_describe_use(url, key, started_in_s=time.monotonic() - began_s))
+        )
 
     def _plan_redis(self) -> Part | None:
         """Return Redis, whose lines go to a file, or None if a running one is used."""
@@ -150,20 +153,24 @@ def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> st
     if settings.engine == "auto":
         lines[0] += f" (ENGINE=auto: {choose_installed_engine().reason})"
     if settings.data_folder.stat().st_mode & 0o077:
-        lines.append("        other users of this machine can read it; `chmod 700` makes it private")
-    if settings.api_keys.get_secret_value().strip():
-        lines.append('keys:   each request needs one of API_KEYS: curl -H "Authorization: Bearer KEY" ...')
+        folder = shlex.quote(str(settings.data_folder))
+        lines.append(f"        DATA_DIR is readable by other users; run `chmod 700 {folder}`")
+    if settings.needs_keys:
+        lines.append("keys:   each request needs one of API_KEYS")
     elif not _is_loopback(settings.host):
         lines.append(f"HOST={settings.host}: other machines can use the server without a key; set API_KEYS")
     return "\n".join(lines)
 
 
-def _describe_use(url: str, *, started_in_s: float) -> str:
-    """Return the address, the place of the documentation, and a command that works as pasted."""
+def _describe_use(url: str, key: str, *, started_in_s: float) -> str:
+    """Return the address, the place of the documentation, and a command that works as pasted.
+
+    `key` is its option for a key, in which KEY stands for one of API_KEYS.
+    """
     upload = shlex.quote(f"file=@{CLIP if CLIP.exists() else 'recording.wav'}")
     return (
         f"Ready after {started_in_s:.1f} s: {url} (documentation: {url}/docs). Try it:\n"
-        f"  curl -F {upload} {url}/v1/audio/transcriptions\n"
+        f"  curl {key}-F {upload} {url}/v1/audio/transcriptions\n"
         "Ctrl-C stops the server."
     )
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError, field_validator
 
 from api.settings import ApiSettings
 from cli.up.errors import CannotStart
+from shared.faults import explain_fault
 from worker.engines.catalog import EngineName
 from worker.settings import WorkerSettings, find_given_name
 
@@ -35,6 +36,19 @@ class LocalServerSettings(ApiSettings, WorkerSettings):
             )
         return wanted
 
+    @field_validator("whisper_model", "model_id")
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        """Refuse what is clearly a path and leads to no folder; only the hub knows which names exist."""
+        if model.startswith(("/", ".", "~")) and not Path(model).is_dir():
+            raise ValueError("there is no such folder")
+        return model
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether clients must send one of API_KEYS."""
+        return bool(self.api_keys.get_secret_value().strip())
+
     @property
     def data_folder(self) -> Path:
         """DATA_DIR as an absolute path."""
@@ -59,7 +73,7 @@ def read_settings() -> LocalServerSettings:
         name = find_given_name(str(first["loc"][0]).upper())
         given = "" if name in SECRETS else f"={first['input']}"
         # A secret gets no cause: a traceback would show it.
-        raise CannotStart(f"{name}{given}: {first['msg']}.", exit_code=BAD_SETTING_EXIT_CODE) from (
+        raise CannotStart(f"{name}{given}: {explain_fault(first)}.", exit_code=BAD_SETTING_EXIT_CODE) from (
             None if name in SECRETS else problem
         )
 

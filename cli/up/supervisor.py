@@ -96,7 +96,9 @@ class Supervisor:
                 await self._bring_up(tasks)
                 on_ready()
         except* StopRequested:
-            self._show("Stopping: the api, then the worker, then Redis. Ctrl-C kills them all.")
+            self._show(
+                "Stopping: the api, then the worker, then Redis. Press Ctrl-C again to kill them at once."
+            )
         except* CannotContinue as failures:
             self._exit_code = 1
             for failure in failures.exceptions:

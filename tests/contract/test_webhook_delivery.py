@@ -401,13 +401,14 @@ def test_a_look_up_that_hangs_holds_up_no_other_and_is_reported_as_unknown(
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"]
 )
-def test_a_private_address_is_refused_by_default(
+def test_a_private_address_is_refused_by_default_like_an_unknown_host(
     bed: Bed, receive: Callable[..., Receiver], host: str
 ) -> None:
     receiver = receive()
     with bed.deliver(allow_private_addresses=False):
-        [made] = bed.wait_for_end(bed.end_job(f"http://{host}:{receiver.port}/"))
-    assert made.outcome.error == UrlRefused(Refusal.PRIVATE, param="webhook_url").message
+        made = bed.wait_for_end(bed.end_job(f"http://{host}:{receiver.port}/"))
+    unknown = UrlRefused(Refusal.UNRESOLVED, param="webhook_url").message
+    assert [attempt.outcome.error for attempt in made] == [unknown] * 3
     assert receiver.received == []
 
 

@@ -1,5 +1,6 @@
 """`/health` and `/ready` answer at once over real HTTP, whatever is missing."""
 
+import time
 from pathlib import Path
 
 import httpx
@@ -75,3 +76,18 @@ def test_a_worker_that_takes_no_jobs_does_not_make_the_server_ready(
         health, ready = api.get("/health").json(), api.get("/ready")
     assert (health["status"], ready.status_code) == ("degraded", 200)
     assert health["reason"].startswith("1 of 2 workers take no jobs")
+
+
+def test_a_minute_after_a_failed_load_the_server_is_ready_for_another_try(
+    api: httpx.Client, redis_url: str
+) -> None:
+    runner, error = connect(redis_url), "there is no model"
+    for seconds, status in ((1, 503), (61, 200)):
+        failed_s = time.time() - seconds
+        presence = WorkerPresence(
+            "w", CAPABILITIES, ModelState.ABSENT, "", load_error=error, load_failed_s=failed_s
+        )
+        runner.run(announce_worker(presence))
+
+        assert api.get("/ready").status_code == status
+        assert api.get("/health").json()["reason"] == error

@@ -176,3 +176,20 @@ def test_a_job_is_gone_to_its_own_key_and_unknown_to_others(
 
 def test_forgetting_answers_the_number_of_jobs(redis_url: str) -> None:
     assert connect(redis_url).run(forget_jobs()) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("state", "done", "'queued', "),
+        ("after", "next", "the `next_cursor` of the page before."),
+        ("limit", "many", "a whole number."),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_value(
+    api: httpx.Client, name: str, value: str, wanted: str
+) -> None:
+    error = api.get("/v1/jobs", params={name: value}).json()["error"]
+
+    assert error["param"] == name
+    assert error["message"].startswith(f"{name} is '{value}': it should be {wanted}")

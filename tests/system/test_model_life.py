@@ -100,3 +100,14 @@ def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["code"] == code
     assert reason in answer.json()["error"]["message"]
+
+
+def test_a_server_that_cannot_load_its_model_is_neither_healthy_nor_ready(make_server: MakeServer) -> None:
+    server = make_server(SCRIPTED_MISBEHAVIOUR="fail_load").start()
+    assert server.client.get("/ready").status_code == 200
+    server.client.post(URL, files={"file": write_wav(SAMPLES)})
+
+    wait_for(lambda: server.client.get("/ready").status_code == 503, what="the news of the failed load")
+    assert server.client.get("/ready").json()["error"]["code"] == "model_unavailable"
+    health = server.client.get("/health").json()
+    assert (health["status"], "fails to load" in health["reason"]) == ("degraded", True)

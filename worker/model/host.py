@@ -65,6 +65,10 @@ class ModelHost:
         self._loads = 0
         self.state = ModelState.ABSENT
         self.device = ""
+        self.load_error = ""
+        """The reason why the last load failed; empty after one that succeeded."""
+        self.load_failed_s = 0.0
+        """The time of that failure in seconds since the epoch."""
 
     @property
     def is_idle(self) -> bool:
@@ -148,12 +152,14 @@ class ModelHost:
     def _update_state(self, report: messages.Report) -> None:
         match report:
             case messages.Loaded(device=device):
-                self.device = device
+                self.device, self.load_error = device, ""
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state = ModelState.BUSY
                     self._loads += 1
                     load_s = round(self._clock() - self._started_at, 3)
                     _logger.info("model_loaded", device=device, load_s=load_s, loads=self._loads)
+            case messages.LoadFailed(message=message):
+                self.load_error, self.load_failed_s = message, time.time()
             case messages.JobDecoded() | messages.JobFailed() | messages.JobStopped():
                 self.state = ModelState.READY
             case _:

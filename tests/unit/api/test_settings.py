@@ -15,7 +15,8 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "70000"), ("MAX_UPLOAD_BYTES", "0"), ("HEARTBEAT_S", "-1")]
+    ("name", "value"),
+    [("PORT", "70000"), ("MAX_UPLOAD_BYTES", "0"), ("HEARTBEAT_S", "-1"), ("PUBLIC_URL", "foo")],
 )
 def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)

@@ -44,6 +44,7 @@ EXAMPLES: list[tuple[errors.ServerError, int, str | None, str | None]] = [
     (urls.UrlInputOff(), 400, "url", "url_input_off"),
     (urls.UrlRefused(urls.Refusal.PORT, param="webhook_url"), 400, "webhook_url", "url_refused"),
     (urls.UrlUnreachable(), 400, "url", "url_unreachable"),
+    (tree.ModelUnavailable("no"), 503, None, "model_unavailable"),
     (tree.TranscriptionCancelled(), 409, None, "cancelled"),
     (tree.ServerStopping("1"), 503, None, "server_stopping"),
     (tree.SyncWaitOver("1", 10), 504, None, "sync_wait_over"),

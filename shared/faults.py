@@ -1,0 +1,18 @@
+"""The wording of what pydantic finds wrong with a setting, a query parameter or a form field."""
+
+from pydantic_core import ErrorDetails
+
+_WANTED = {"bool_parsing": "true or false", "int_parsing": "a whole number", "float_parsing": "a number"}
+
+
+def explain_fault(fault: ErrorDetails) -> str:
+    """Return what is wrong with a value: `it should be a whole number`, or the text of our own ValueError."""
+    if "error" in fault.get("ctx", {}):
+        return str(fault["ctx"]["error"])
+    wanted = _WANTED.get(fault["type"])
+    return f"it should be {wanted}" if wanted else fault["msg"].replace("Input should be", "it should be")
+
+
+def describe_input(name: str, fault: ErrorDetails) -> str:
+    """Return the sentence about a parameter `name` from a client."""
+    return f"{name} is {str(fault['input'])[:100]!r}: {explain_fault(fault)}."
