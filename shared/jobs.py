@@ -178,7 +178,8 @@ class Job(NewJob, frozen=True, kw_only=True):
     `token_counts` is the sum over all windows so far; None if a window has no counts, or there is no window.
     `eta_s` is the estimate of the seconds until it is done; None if there is no estimate. `model_state`
     belongs to the worker that runs the job. For a queued job it is the most advanced state of any worker.
-    `inference_ms` is the time of inference so far.
+    `inference_ms` is the time of inference so far. `is_cancel_requested` marks a running job that will be
+    cancelled.
     """
 
     state: JobState
@@ -199,6 +200,7 @@ class Job(NewJob, frozen=True, kw_only=True):
     eta_s: float | None = None
     model_state: ModelState | None = None
     inference_ms: int = 0
+    is_cancel_requested: bool = False
 
 
 class Directive(StrEnum):

@@ -31,6 +31,7 @@ def render_listed_job(job: Job) -> ListedJobBody:
     return ListedJobBody(
         id=job.job_id,
         state=job.state,
+        cancel_requested=job.is_cancel_requested,
         priority=job.priority.value,
         position=job.position,
         eta_s=job.eta_s,

@@ -59,6 +59,9 @@ class ListedJobBody(Body):
     state: JobState
     """`succeeded`, `failed` and `cancelled` are final."""
 
+    cancel_requested: bool = Field(examples=[False])
+    """Whether the job is running and will be cancelled."""
+
     priority: Literal["interactive", "batch"]
     """The class in which the job is served."""
 

@@ -159,6 +159,7 @@ def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None)
         eta_s=backlog.estimate_eta_s(left_ms, position) if backlog else None,
         model_state=backlog.find_model_state(fields.get("owner")) if backlog else None,
         inference_ms=int(fields.get("inference_ms", 0)),
+        is_cancel_requested=state is JobState.RUNNING and "cancel" in fields,
         engine=fields.get("engine"),
         model=fields.get("model"),
         is_complete="incomplete" not in fields,

@@ -264,9 +264,11 @@ def test_deleting_a_running_job_stops_its_worker(api: httpx.Client, redis_url: s
     with HeldWorker(redis_url, SCRIPT) as worker:
         url = submit(api)
         worker.wait_for_claim()
+        assert api.get(url).json()["cancel_requested"] is False
         answer = api.delete(url)
         assert answer.status_code == 202
-        assert answer.json()["state"] == "running"
+        for job in (answer.json(), api.get(url).json()):
+            assert (job["state"], job["cancel_requested"]) == ("running", True)
         worker.go_on.set()
         wait_for(lambda: api.get(url).json()["state"] == "cancelled")
 
