@@ -31,7 +31,7 @@ from api.streams.following import JobFollower
 from api.streams.listener_leases import ListenerLeases
 from api.streams.waiting import JobWaiting
 from api.webhooks.deliverer import open_deliverer
-from shared.broker import create_celery
+from shared.broker import TicketSender, create_celery
 from shared.media.client import create_media_service
 from shared.record.backlog import keep_shares
 from shared.record.connection import connect, open_async_connection
@@ -118,7 +118,7 @@ class _Parts:
                 self._uploads, self._media, self._fetcher, stored_s=settings.interactive_max_audio_s
             ),
             slots=slots,
-            celery=self._celery,
+            tickets=TicketSender(self._celery),
         )
         reader = RecordReader(runner, is_stopping=lambda: self.hub.is_closed)
         follower = JobFollower(self.hub, reader)

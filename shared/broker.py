@@ -5,12 +5,18 @@ the job and its place in the queue. Celery on Redis alone would lose jobs: about
 processes are killed.
 """
 
+import asyncio
+import contextvars
+
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 QUEUE_NAME = "transcription"
 TASK_NAME = "worker.tasks.transcribe"
+
+TICKET_DELAY_S = 0.05
+"""Seconds in which one ticket serves all jobs. Workers are woken at once, so the ticket is seldom first."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -69,3 +75,22 @@ def send_ticket(celery: Celery) -> bool:
         _logger.warning("ticket_not_sent", reason=str(error))
         return False
     return True
+
+
+class TicketSender:
+    """Sends tickets on a thread, on behalf of an event loop: one for all jobs within TICKET_DELAY_S."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._is_due = False
+
+    def send_soon(self) -> None:
+        """Send a ticket for a job that is now in the queue. It is not awaited, since it may be lost."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(TICKET_DELAY_S, self._send)
+
+    def _send(self) -> None:
+        self._is_due = False
+        send = contextvars.copy_context().run
+        asyncio.get_running_loop().run_in_executor(None, send, send_ticket, self._celery)

@@ -14,6 +14,7 @@ from shared.engine_choice import choose_installed_engine
 from shared.jobs import Claim
 from shared.media.client import create_media_service
 from shared.record.connection import connect
+from shared.record.queue_listener import QueueListener
 from shared.record.sweeper import Sweeper
 from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
@@ -67,9 +68,10 @@ class WorkerRuntime:
             idle_timeout_s=settings.idle_timeout,
             is_stopping=self._is_stopping,
         )
+        self._listener = QueueListener(settings.redis_url, self.runner.wake)
 
     def start(self) -> None:
-        """Start to claim jobs, with or without tickets."""
+        """Start to claim jobs, by wake-ups, tickets and polls."""
         warn_of_outdated_settings()
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
@@ -78,11 +80,13 @@ class WorkerRuntime:
         self._heartbeat.start()
         self._sweeper.start()
         self.runner.start()
+        self._listener.start()
         _logger.info("worker_started", worker_id=self._worker_id, engine=self._capabilities.engine)
 
     def stop(self) -> None:
         """End all parts; return when the model process is gone."""
         self.runner.begin_stop()
+        self._listener.stop()
         self.runner.join(self._settings.stop_grace_s + 5)
         self._sweeper.stop()
         self._heartbeat.stop()

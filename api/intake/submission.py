@@ -1,14 +1,12 @@
 """From the form of a request to a job in the queue; all endpoints that create jobs use this path."""
 
 import asyncio
-import contextvars
 import math
 import uuid
 from dataclasses import dataclass
 
 import msgspec
 import structlog
-from celery import Celery
 from starlette.requests import Request
 
 from api.access.api_keys import ApiKey
@@ -24,7 +22,7 @@ from api.intake.live_workers import ask_promptly, find_workers, gather_capabilit
 from api.intake.request_check import check_request, check_webhook_url
 from api.intake.uploads import IncomingUpload, UploadIntake, finish_in_thread
 from api.settings import ApiSettings
-from shared.broker import send_ticket
+from shared.broker import TicketSender
 from shared.capabilities import Capabilities
 from shared.errors import AudioTooLong, InvalidRequest, QueueUnavailable
 from shared.jobs import Endpoint, NewJob, Priority, Upload
@@ -79,7 +77,7 @@ class Submission:
     runner: AsyncScriptRunner
     uploads: UploadIntake
     slots: StreamSlots
-    celery: Celery
+    tickets: TicketSender
 
     async def submit(
         self, request: Request, kind: type[SpeechForm], *, endpoint: Endpoint, idempotency_key: str | None
@@ -108,7 +106,7 @@ class Submission:
                 await upload.discard()
         state.note_job(receipt.job.job_id)
         state.is_replay = not is_new
-        self._send_ticket()
+        self.tickets.send_soon()
         _logger.info(
             "job_submitted",
             endpoint=endpoint,
@@ -117,11 +115,6 @@ class Submission:
             duration_s=receipt.job.upload.duration_s,
         )
         return Accepted(receipt.job, form, is_new)
-
-    def _send_ticket(self) -> None:
-        # Not awaited: a lost ticket does no harm, because workers also look for jobs on their own.
-        send = contextvars.copy_context().run
-        asyncio.get_running_loop().run_in_executor(None, send, send_ticket, self.celery)
 
     async def _admit(self, request: Request, endpoint: Endpoint, idempotency_key: str | None) -> _Admission:
         """Refuse early what the submit would refuse after the upload. The submit checks again."""

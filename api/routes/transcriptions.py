@@ -56,7 +56,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
     if accepted.form.is_streamed:
         frames = stream_deltas(services.follower, services.waiting, services.rendering, job_id)
         return _answer_frames(services, job_id, frames, ends_with_client=not is_kept)
-    job = await services.waiting.wait_for_success(job_id, request, is_kept=is_kept)
+    job = await services.waiting.wait_for_success(job_id, request, is_new=accepted.is_new, is_kept=is_kept)
     form = accepted.form
     granularities = choose_granularities(form.timestamp_granularities, with_words=form.return_timestamps)
     body, media_type = await services.rendering.render(

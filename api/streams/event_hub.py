@@ -1,7 +1,7 @@
 """One pub/sub connection for the whole process. It wakes the listeners of a job that has new events."""
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -18,6 +18,9 @@ PING_INTERVAL_S = 5.0
 
 RECONNECT_S = (0.05, 0.2, 0.5, 1.0)
 """Seconds to wait before a new connection, after the first, second, third and later failures in a row."""
+
+MAX_ENDED = 64
+"""The number of jobs whose end is remembered, for listeners that begin right after the submit."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -36,6 +39,7 @@ class EventHub:
         self._connection = redis.asyncio.Redis.from_pool(pool)
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._waiting_for_end: set[asyncio.Event] = set()
+        self._ended: deque[str] = deque(maxlen=MAX_ENDED)
         self._failures = 0
         self.is_closed = False
         self.deliveries_due = asyncio.Event()
@@ -43,8 +47,13 @@ class EventHub:
 
     @contextmanager
     def listen(self, job_id: str, *, only_for_end: bool = False) -> Iterator[asyncio.Event]:
-        """Yield a flag that is set whenever the job may have new events or its end; clear it, then read."""
+        """Yield a flag that is set whenever the job may have new events or its end; clear it, then read.
+
+        It is set at once if the job has just ended.
+        """
         wake_up = asyncio.Event()
+        if job_id in self._ended:
+            wake_up.set()
         self._listeners[job_id].add(wake_up)
         if only_for_end:
             self._waiting_for_end.add(wake_up)
@@ -91,7 +100,10 @@ class EventHub:
         match message["type"]:
             case "pmessage":
                 is_end = message["data"] == END_MESSAGE
-                self._wake(job_of_channel(message["channel"].decode()), is_end=is_end)
+                job_id = job_of_channel(message["channel"].decode())
+                if is_end:
+                    self._ended.append(job_id)
+                self._wake(job_id, is_end=is_end)
             case "message":
                 self.deliveries_due.set()
             case "psubscribe":

@@ -53,13 +53,17 @@ class JobFollower:
                     await _wait_for_wake_up(wake_up)
                 page = None
 
-    async def follow_to_end(self, job_id: str) -> Job | None:
+    async def follow_to_end(self, job_id: str, *, is_new: bool = False) -> Job | None:
         """Return the job once it is final; None if it is gone or the process is about to stop.
+
+        A job that `is_new` has just been submitted by this process. It is read only when it has ended.
 
         Raises:
             QueueUnavailable: Redis has not answered for PATIENCE_S.
         """
         with self._hub.listen(job_id, only_for_end=True) as wake_up:
+            if is_new and not (self._hub.is_disconnected or self._hub.is_closed):
+                await _wait_for_wake_up(wake_up)
             while not self._hub.is_closed:
                 wake_up.clear()
                 job = await self._reader.run(find_job(job_id, owner=None))

@@ -26,8 +26,10 @@ class JobWaiting:
         self._leases = leases
         self._sync_wait_s = sync_wait_s
 
-    async def wait_for_success(self, job_id: str, request: Request, *, is_kept: bool) -> Job:
+    async def wait_for_success(self, job_id: str, request: Request, *, is_new: bool, is_kept: bool) -> Job:
         """Return the job once it has succeeded. The body of `request` has been read before.
+
+        It `is_new` if this process has just submitted it.
 
         Raises:
             ClientDisconnected: the client closed the connection. The job is cancelled, unless it `is_kept`.
@@ -36,7 +38,7 @@ class JobWaiting:
         """
         try:
             async with asyncio.timeout(self._sync_wait_s or None):
-                job = await run_while_connected(request, self._follower.follow_to_end(job_id))
+                job = await run_while_connected(request, self._follower.follow_to_end(job_id, is_new=is_new))
         except tree.ClientDisconnected:
             if not is_kept:
                 await self._leases.cancel(job_id)

@@ -15,6 +15,9 @@ from shared.media.ffmpeg_sound import NO_SOUND, skip_damage
 from shared.media.messages import DECODER_PADDING_S, limit_decoded_s
 from shared.media.pcm_frames import SAMPLE_BYTES
 
+_OUTPUT = ("s16", "mono", SAMPLE_RATE_HZ)
+_UNNAMED_OUTPUT = ("s16", "1 channels", SAMPLE_RATE_HZ)  # as in WAV files, which name no speakers
+
 
 class DeclaredDurationExceeded(Exception):
     """Raised by `decode_audio` if the upload holds clearly more sound than the probe reported."""
@@ -72,17 +75,26 @@ def _resample(frames: Iterable[AudioFrame]) -> Iterator[bytes]:
             yield from _pass_through(resampler, None)
             resampler = _new_resampler()
         given = kind
+        if kind in (_OUTPUT, _UNNAMED_OUTPUT):
+            yield _read_samples(frame)
+            continue
         frame.pts = None  # damaged files have times that go backwards, which the resampler refuses
         yield from _pass_through(resampler, frame)
     yield from _pass_through(resampler, None)
 
 
 def _new_resampler() -> AudioResampler:
-    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+    sample_format, layout, rate_hz = _OUTPUT
+    return AudioResampler(format=sample_format, layout=layout, rate=rate_hz)
 
 
 def _pass_through(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[bytes]:
     """Yield the resampled `frame`, or the rest for None. Yield nothing for a damaged frame."""
     with skip_damage():
         for resampled in resampler.resample(frame):
-            yield resampled.to_ndarray().tobytes()
+            yield _read_samples(resampled)
+
+
+def _read_samples(frame: AudioFrame) -> bytes:
+    """Return the samples of a frame in the output format, without the padding of its buffer."""
+    return bytes(memoryview(frame.planes[0])[: frame.samples * SAMPLE_BYTES])

@@ -15,7 +15,12 @@ _OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3, "h
 
 def connect(redis_url: str) -> ScriptRunner:
     """Return a runner on a pool of blocking connections. The first call opens one."""
-    return ScriptRunner(redis.Redis.from_url(redis_url, **_OPTIONS))
+    return ScriptRunner(open_connection(redis_url))
+
+
+def open_connection(redis_url: str) -> "redis.Redis":
+    """Return a pool of blocking connections. The first call opens one."""
+    return redis.Redis.from_url(redis_url, **_OPTIONS)
 
 
 def open_async_connection(redis_url: str) -> "redis.asyncio.Redis":

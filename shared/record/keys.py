@@ -62,6 +62,7 @@ class Key(RecordKey, Enum):
     DELIVERY_HOSTS = "delivery_hosts"
     DELIVERY_CLAIM = "delivery_claim:"
     DELIVERY_OPENED = "delivery_opened"
+    JOB_QUEUED = "job_queued"
 
     def of(self, part: str) -> RecordKey:
         """Return the key of one job, API key or other part."""
@@ -75,6 +76,9 @@ def wake_up_channel(job_id: str) -> str:
 
 DELIVERIES_CHANNEL = KEY_PREFIX + Key.DELIVERY_OPENED
 """The channel of a message for each webhook delivery that is opened."""
+
+QUEUE_CHANNEL = KEY_PREFIX + Key.JOB_QUEUED
+"""The channel of a message for each job that enters the queue."""
 
 
 def job_of_channel(channel: str) -> str:

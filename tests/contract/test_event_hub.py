@@ -48,6 +48,16 @@ async def test_a_message_wakes_all_listeners_of_its_job_and_no_others(hub: Event
         assert not other.is_set()
 
 
+async def test_a_listener_that_comes_right_after_the_end_is_woken(hub: EventHub, redis_url: str) -> None:
+    with hub.listen("b") as other:
+        publish(redis_url, "a", END_MESSAGE)
+        publish(redis_url, "b")
+        await asyncio.wait_for(other.wait(), WITHIN_S)
+    with hub.listen("a", only_for_end=True) as late, hub.listen("b", only_for_end=True) as unended:
+        assert late.is_set()
+        assert not unended.is_set()
+
+
 async def test_a_listener_for_the_end_is_not_woken_by_other_events(hub: EventHub, redis_url: str) -> None:
     with hub.listen("a") as listener, hub.listen("a", only_for_end=True) as waiting:
         publish(redis_url, "a")

@@ -181,6 +181,25 @@ async def test_a_follower_ends_at_any_step_of_a_read_it_is_cancelled(followed: F
     assert "7" not in followed.hub.job_ids
 
 
+async def test_a_new_job_is_read_once_it_has_ended(followed: Followed) -> None:
+    claim = begin_job(followed.record)
+    following_on = asyncio.create_task(followed.follower.follow_to_end("7", is_new=True))
+    await wait_until(lambda: "7" in followed.hub.job_ids)
+    followed.record.run(transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S))
+    job = await asyncio.wait_for(following_on, WITHIN_S)
+    assert job is not None
+    assert job.state is JobState.SUCCEEDED
+
+
+async def test_a_new_job_is_read_at_once_without_wake_ups(redis_url: str) -> None:
+    connection = open_async_connection(redis_url)
+    hub = EventHub(redis_url)
+    hub.close()
+    reader = RecordReader(AsyncScriptRunner(connection), is_stopping=lambda: False)
+    assert await asyncio.wait_for(JobFollower(hub, reader).follow_to_end("7", is_new=True), WITHIN_S) is None
+    await connection.aclose()
+
+
 async def test_following_ends_when_the_process_is_about_to_stop(followed: Followed) -> None:
     begin_job(followed.record)
     collecting = asyncio.create_task(collect(followed.follower))

@@ -41,6 +41,7 @@ class JobRunner:
         self._idle_timeout_s = idle_timeout_s
         self._is_stopping = is_stopping
         self._tickets: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._is_woken = False
         self._idle_since = time.monotonic()
         self._thread = threading.Thread(target=self._serve, name="job-runner", daemon=True)
 
@@ -56,6 +57,12 @@ class JobRunner:
             if not self._thread.is_alive():
                 return
 
+    def wake(self) -> None:
+        """Let the thread check the queue once it has no job. One check serves all calls before it."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._tickets.put(None)
+
     def begin_stop(self) -> None:
         """Claim no more jobs, and return the current one to the queue at its next checkpoint."""
         self._is_stopping.set()
@@ -68,6 +75,7 @@ class JobRunner:
     def _serve(self) -> None:
         while not self._is_stopping.is_set():
             ticket = self._next_ticket()
+            self._is_woken = False  # before the check: a later call means a job that it may miss
             while not self._is_stopping.is_set() and self._run_next_job():
                 self._idle_since = time.monotonic()
             if ticket is not None:

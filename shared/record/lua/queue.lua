@@ -32,7 +32,10 @@ local function count_audio(job_id, sign)
 end
 
 local function enter_queue(job_id)
-  if redis.call('ZADD', key(keys.queued), get(job_id, 'score'), job_id) == 1 then count_audio(job_id, 1) end
+  if redis.call('ZADD', key(keys.queued), get(job_id, 'score'), job_id) == 1 then
+    count_audio(job_id, 1)
+    redis.call('PUBLISH', key(keys.job_queued), '')
+  end
 end
 
 local function leave_queue(job_id)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from shared.broker import QUEUE_NAME, create_celery, send_ticket, to_kombu_url
+from shared.broker import QUEUE_NAME, TicketSender, create_celery, send_ticket, to_kombu_url
+from tests.support.patience import wait_until
 from tests.support.redis_fixture import RedisServer
 
 
@@ -28,6 +29,16 @@ def test_a_ticket_lies_in_the_queue_until_a_worker_takes_it(redis_url: str) -> N
     assert send_ticket(create_celery(redis_url)) is True
     with redis.Redis.from_url(redis_url) as connection:
         assert connection.llen(QUEUE_NAME) == 1
+
+
+async def test_one_ticket_serves_all_jobs_of_a_moment(redis_url: str) -> None:
+    tickets = TicketSender(create_celery(redis_url))
+    with redis.Redis.from_url(redis_url) as connection:
+        for _ in range(5):
+            tickets.send_soon()
+        await wait_until(lambda: connection.llen(QUEUE_NAME) == 1)
+        tickets.send_soon()
+        await wait_until(lambda: connection.llen(QUEUE_NAME) == 2)
 
 
 @pytest.mark.full

@@ -9,7 +9,7 @@ from shared.record.keys import Key, RecordKey, job_of_channel, wake_up_channel
 from shared.record.scripts import script_source
 from tests.support.record_trace import Schema
 
-CHANNELS = {Key.WAKE_UPS, Key.DELIVERY_OPENED}
+CHANNELS = {Key.WAKE_UPS, Key.DELIVERY_OPENED, Key.JOB_QUEUED}
 
 
 def test_the_schema_lists_all_key_names() -> None:

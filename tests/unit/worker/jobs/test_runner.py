@@ -82,3 +82,30 @@ def test_an_error_while_unloading_does_not_end_the_worker() -> None:
         assert runner._thread.is_alive()
     runner.begin_stop()
     runner.join(30)
+
+
+def test_wake_ups_during_a_check_cost_one_more_check() -> None:
+    checks: list[int] = []
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+
+    def claim_next() -> None:
+        checks.append(len(checks))
+        begun.release()
+        may_end.acquire(timeout=30)
+
+    host = MortalHost()
+    host.state = ModelState.ABSENT
+    runner = JobRunner(
+        cast(ModelHost, host), claim_next, lambda _: None, idle_timeout_s=0, is_stopping=threading.Event()
+    )
+    runner.start()
+    runner.wake()
+    assert begun.acquire(timeout=30)
+    for _ in range(100):
+        runner.wake()
+    may_end.release()
+    assert begun.acquire(timeout=30)
+    runner.begin_stop()
+    may_end.release()
+    runner.join(30)
+    assert checks == [0, 1]

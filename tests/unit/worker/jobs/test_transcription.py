@@ -168,7 +168,7 @@ def record(
         AudioOpener(
             cast(MediaService, media or FakeMedia()),
             UploadStore(Path("uploads")),
-            patience_s=0.05,
+            patience_s=0.5,
             retry_s=0.001,
         ),
         cancel_grace_s=1,
