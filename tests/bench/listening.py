@@ -1,7 +1,7 @@
 """Thousands of listeners on one api process: the cost of each, the delay, and missed events."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -67,7 +67,7 @@ async def measure_listeners(settings: BenchSettings, folder: Path) -> Findings:
         Growth("From publish to receive, p99", "listener", "ms", {"this server": delays}),
         Growth("Memory of the api for each listener", "listener", "kB", {"this server": memory}),
     ]
-    counts = [count for rounds in heard.values() for one in rounds for count in one.counts]
+    counts = sum_counts(count for rounds in heard.values() for one in rounds for count in one.counts)
     notes = NOTES.format(events=settings.scale.events, per_s=EVENTS_PER_S)
     return Findings("Listeners", notes, figures, counts, growths)
 
@@ -124,6 +124,15 @@ def count_harm(published: Mapping[str, Sequence[int]], received: Sequence[Receiv
         Count("events out of order", reordered, 0),
         Count("listeners with one final event, whose stream then ended", ended, len(received)),
     ]
+
+
+def sum_counts(counts: Iterable[Count]) -> list[Count]:
+    """Return the counts of several runs as one for each name."""
+    totals: dict[str, Count] = {}
+    for one in counts:
+        before = totals.get(one.name, Count(one.name, 0, 0))
+        totals[one.name] = Count(one.name, before.here + one.here, before.must_be + one.must_be)
+    return list(totals.values())
 
 
 def _sort_key(event_id: str) -> tuple[int, int]:

@@ -65,7 +65,8 @@ def _describe_figure(figure: Figure) -> tuple[str, ...]:
     if not figure.here:
         return (name, "not measured", figure.note, NOTHING, limit, "")
     against = f"{_write_spread(figure.against)} {figure.counterpart}" if figure.against else NOTHING
-    compared = _write_spread(figure.compared) if figure.against and goal else NOTHING
+    is_compared = goal is not None and goal.comparison is not Comparison.HERE
+    compared = _write_spread(figure.compared) if is_compared else NOTHING
     return (name, _write_spread(figure.here), against, compared, limit, _VERDICTS[figure.is_met])
 
 

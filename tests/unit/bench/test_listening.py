@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.bench.figures import Count
 from tests.bench.listener_process import Listener, Received, write_mark
-from tests.bench.listening import count_harm
+from tests.bench.listening import count_harm, sum_counts
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 
@@ -84,3 +85,9 @@ def test_each_kind_of_harm_is_counted(received: Received, harm: list[int]) -> No
 
     assert [one.here for one in counts] == harm
     assert all(one.is_right for one in counts) == (received is GOOD)
+
+
+def test_the_counts_of_several_runs_are_added_up() -> None:
+    counts = [Count("missed", 0, 0), Count("ended", 50, 50), Count("missed", 2, 0), Count("ended", 199, 200)]
+
+    assert sum_counts(counts) == [Count("missed", 2, 0), Count("ended", 249, 250)]
