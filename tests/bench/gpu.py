@@ -7,7 +7,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,16 @@ from tests.bench.figures import Figure, Findings, Goal, Growth, Shares, report_u
 from tests.bench.job_watch import submit, wait_for_state
 from tests.bench.long_files import stream_file
 from tests.bench.server import BenchServer, serve
-from tests.bench.settings import BenchSettings
+from tests.bench.settings import BenchSettings, Scale
 from tests.bench.speech import Speech, read_speech
 from tests.support.audio import write_pcm
 from tests.support.qwen_server import SETTINGS as MINIATURE
 from tests.word_errors import add_counts, count_errors
 
 CLIP_S = 20.0
-BATCHES = (1, 8, 32)
 IDLE_TIMEOUT_S = "5"
 WINDOW_S = 30.0
+NO_MEMORY = "there is no nvidia-smi"
 TITLE = "Published models on a GPU"
 PREDECESSOR, PAPER = "the server that this one grew out of", "Qwen's report, 0.6B on vLLM"
 NOTES = (
@@ -57,8 +57,8 @@ class _Measured:
     phases: Shares
     warm_s: list[float]
     first_text_s: list[float]
-    loaded_mib: float
-    after_mib: float
+    loaded_mib: Sequence[float]
+    after_mib: Sequence[float]
     real_time: Mapping[float, list[float]]
 
 
@@ -73,14 +73,14 @@ async def measure_gpu(settings: BenchSettings, folder: Path) -> Findings:
     shares: list[Shares] = []
     growths: list[Growth] = []
     for one in filter(None, (target, _choose_vllm(settings))):
-        found = await _measure(one, speech, folder.with_name(f"gpu-{one.name}"), settings.scale.rounds)
+        found = await _measure(one, speech, folder.with_name(f"gpu-{one.name}"), settings.scale)
         figures += _describe(one, found)
         shares.append(found.phases)
         growths.append(Growth("Times real time", "window", "times", {one.name: found.real_time}))
     if _choose_vllm(settings) is None:
         figures.append(Figure("qwen3-vllm", "", (), note="there is no .venv-qwen-vllm"))
     figures.append(await _count_word_errors(target, settings, speech, folder.with_name("gpu-words")))
-    notes = NOTES.format(model=target.settings.get("MODEL_ID", "the default model"), device=settings.device)
+    notes = NOTES.format(model=_describe_model(settings), device=settings.device)
     return Findings(TITLE, notes, figures, (), growths, shares)
 
 
@@ -104,7 +104,7 @@ def _name_model(settings: BenchSettings) -> dict[str, str]:
     return {"MODEL_ID": settings.model_id} if settings.model_id else {}
 
 
-async def _measure(target: _Target, speech: Speech, folder: Path, rounds: int) -> _Measured:
+async def _measure(target: _Target, speech: Speech, folder: Path, scale: Scale) -> _Measured:
     clip, before_mib = speech.cut_clip(CLIP_S), read_gpu_memory_mib()
     async with _serve(target, folder) as server:
         await server.start_worker()
@@ -112,27 +112,31 @@ async def _measure(target: _Target, speech: Speech, folder: Path, rounds: int) -
         cold = await run_cold_job(server, clip)
         cold_s = time.perf_counter() - began
         loaded_mib = read_gpu_memory_mib()
-        warm_s = [await asyncio.to_thread(_transcribe, server, clip) for _ in range(rounds)]
+        warm_s = [await asyncio.to_thread(_transcribe, server, clip) for _ in range(scale.rounds)]
         path = folder / "clip.wav"
         path.write_bytes(clip)
-        first_text_s = [(await stream_file(server, path)).first_text_s for _ in range(rounds)]
+        first_text_s = [(await stream_file(server, path)).first_text_s for _ in range(scale.rounds)]
         await wait_for_unload(server)
         after_mib = read_gpu_memory_mib()
     real_time = {
         float(batch): [
             await _measure_batch(target, speech, folder.with_name(f"{folder.name}-{batch}"), batch)
         ]
-        for batch in BATCHES
+        for batch in scale.gpu_windows
     }
     return _Measured(
         cold_s=[cold_s],
         phases=share_out_phases([cold]),
         warm_s=warm_s,
         first_text_s=first_text_s,
-        loaded_mib=loaded_mib - before_mib,
-        after_mib=after_mib - before_mib,
+        loaded_mib=_subtract(loaded_mib, before_mib),
+        after_mib=_subtract(after_mib, before_mib),
         real_time=real_time,
     )
+
+
+def _describe_model(settings: BenchSettings) -> str:
+    return "the miniature" if settings.device == "cpu" else settings.model_id or "the default model"
 
 
 def _serve(target: _Target, folder: Path, **settings: str) -> AbstractAsyncContextManager[BenchServer]:
@@ -159,14 +163,18 @@ def _transcribe(server: BenchServer, clip: bytes) -> float:
         client.close()
 
 
-def read_gpu_memory_mib() -> float:
-    """Return the memory in use on all NVIDIA devices; 0 if there are none."""
+def read_gpu_memory_mib() -> float | None:
+    """Return the memory in use on all NVIDIA devices; None without nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0.0
+        return None
     command = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(sum(map(int, output.split())))
+
+
+def _subtract(later: float | None, earlier: float | None) -> Sequence[float]:
+    return () if later is None or earlier is None else (later - earlier,)
 
 
 def _describe(target: _Target, found: _Measured) -> list[Figure]:
@@ -183,9 +191,15 @@ def _describe(target: _Target, found: _Measured) -> list[Figure]:
             [0.092] * len(found.first_text_s),
             PAPER,
         ),
-        Figure(f"{name}: GPU memory, loaded", "MiB", [found.loaded_mib]),
+        Figure(f"{name}: GPU memory, loaded", "MiB", found.loaded_mib, note=NO_MEMORY),
         Figure(
-            f"{name}: GPU memory after an idle unload", "MiB", [found.after_mib], [0.0], PREDECESSOR, Goal(0)
+            f"{name}: GPU memory after an idle unload",
+            "MiB",
+            found.after_mib,
+            [0.0] * len(found.after_mib),
+            PREDECESSOR,
+            Goal(0),
+            NO_MEMORY,
         ),
     ]
     published = {1: "106", 32: "2000 at 128 requests"}

@@ -49,6 +49,7 @@ class Scale:
     listeners: tuple[int, ...]
     events: int
     windows: tuple[int, ...]  # of a batch of the Qwen engine
+    gpu_windows: tuple[int, ...]  # of a batch in `make bench-gpu`
     faults: int  # workers killed and jobs cancelled
 
 
@@ -67,6 +68,7 @@ FULL = Scale(
     listeners=(500, 5_000),
     events=6_000,
     windows=(1, 4, 16),
+    gpu_windows=(1, 8, 32),
     faults=5,
 )
 QUICK = Scale(
@@ -84,6 +86,7 @@ QUICK = Scale(
     listeners=(50, 200),
     events=200,
     windows=(1, 16),
+    gpu_windows=(1, 8),
     faults=1,
 )
 
