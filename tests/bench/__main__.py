@@ -35,6 +35,7 @@ from tests.bench.sync_calls import measure_sync
 from tests.bench.true_size import measure_size
 from tests.bench.upload_cost import measure_upload
 
+PATHS = ("results", "report", "speech_dir")
 GOOD, FAILED, BAD_SETTING, INTERRUPTED = 0, 1, 2, 130
 
 _MEASUREMENTS: Mapping[Subject, Callable[[BenchSettings, Path], Awaitable[Findings]]] = {
@@ -98,9 +99,9 @@ async def _measure_all(settings: BenchSettings, folder: Path) -> dict[str, Findi
 
 
 def _describe_command() -> str:
-    """Return the command that repeats this run."""
-    names = [name.upper() for name in BenchSettings.model_fields if name != "results"]
-    given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name) and name != "SPEECH_DIR"]
+    """Return the command that repeats this run, without the paths of this machine."""
+    names = [name.upper() for name in BenchSettings.model_fields if name not in PATHS]
+    given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
     return " ".join(["make bench", *given])
 
 

@@ -35,7 +35,7 @@ class Report:
     def write_text(self, plots_folder: str = "") -> str:
         """Return the report in Markdown; with a folder, its plots are shown."""
         head = [
-            f"# Benchmarks of {self.began:%Y-%m-%d}",
+            f"# Speed on {self.began:%Y-%m-%d}",
             f"`{self.command}` on {describe_machine()}. {self.busyness.describe()}",
             EXPLANATION,
             "Versions: " + ", ".join(f"{name} {version}" for name, version in list_versions().items()) + ".",

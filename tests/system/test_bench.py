@@ -73,7 +73,7 @@ def test_the_command_in_readme_measures_every_figure(
         assert absent == [], name
     names = {path.name for path in tmp_path.glob("*.svg")}
     assert {"clips-bars-1.svg", "sync-growth-1.svg", "sync-shares-1.svg", "cold-shares-1.svg"} <= names
-    assert (tmp_path / "report.md").read_text().startswith("# Benchmarks of ")
+    assert (tmp_path / "report.md").read_text().startswith("# Speed on ")
 
 
 @pytest.mark.full

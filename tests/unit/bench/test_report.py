@@ -36,7 +36,7 @@ def test_a_wrong_count_is_an_error() -> None:
 def test_the_report_names_command_date_machine_and_versions() -> None:
     text = make_report().write_text()
 
-    assert text.startswith("# Benchmarks of 2026-11-30\n\n`make bench ONLY=sync` on ")
+    assert text.startswith("# Speed on 2026-11-30\n\n`make bench ONLY=sync` on ")
     assert " cores (" in text
     assert "Versions: Python 3." in text
 
