@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.audio_format import FROM_THE_START, AudioStart
 from shared.capabilities import ModelState
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
 
@@ -124,12 +125,13 @@ class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):
 class Checkpoint(msgspec.Struct, frozen=True):
     """The place after the last finished window, where a job resumes after a crash, a yield or a restart.
 
-    `language` is the language of the last text before it, if there is any.
+    `language` is the language of the last text before it, if there is any. Reading begins at `audio_start`.
     """
 
     windows: int = 0
     resume_sample: int = 0
     language: str | None = None
+    audio_start: AudioStart = FROM_THE_START
 
 
 class Claim(NewJob, frozen=True, kw_only=True):

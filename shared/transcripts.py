@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.audio_format import FROM_THE_START, AudioStart
+
 # Languages written without spaces between words (ISO 639-1, and `yue` which has no such code).
 UNSPACED_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"})
 
@@ -94,7 +96,8 @@ class TokenCounts(msgspec.Struct, frozen=True):
 class FinishedWindow(msgspec.Struct, frozen=True):
     """The transcript of one window; its job resumes at `resume_sample` (16 kHz) of the upload.
 
-    Without `is_complete`, speech may be missing from it. Without `token_counts`, they are unknown.
+    Without `is_complete`, speech may be missing from it. Without `token_counts`, they are unknown. A
+    job that resumes begins to read at `audio_start`.
     """
 
     window: int
@@ -103,6 +106,7 @@ class FinishedWindow(msgspec.Struct, frozen=True):
     warnings: tuple[TranscriptWarning, ...] = ()
     is_complete: bool = True
     token_counts: TokenCounts | None = None
+    audio_start: AudioStart = FROM_THE_START
 
 
 def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from shared.audio_format import SAMPLE_RATE_HZ
+from shared.audio_format import FROM_THE_START, SAMPLE_RATE_HZ, AudioStart
 from shared.errors import AudioTooLong, MediaServiceDown, UnreadableAudio
 from shared.media import messages
 from shared.media.pcm_frames import SAMPLE_BYTES, DecodingFailed, read_frames, read_message
@@ -76,20 +76,25 @@ class MediaService:
             yield Probe(ours, request, is_service_up=lambda: self._is_open)
 
     def decode_into(
-        self, path: Path, pipe_fd: int, *, declared_duration_s: float | None = None, start_sample: int = 0
+        self,
+        path: Path,
+        pipe_fd: int,
+        *,
+        declared_duration_s: float | None = None,
+        start: AudioStart = FROM_THE_START,
     ) -> None:
         """Let a decoder write the sound of `path` to `pipe_fd`, and return at once.
 
         The sound is framed as in `pcm_frames`; the frames also report how decoding ended. The decoder ends
-        when the pipe has no reader. The caller closes its own copy of `pipe_fd`. `start_sample` counts at
-        16 kHz; earlier samples are not written. If the file has clearly more sound than
-        `declared_duration_s`, which the probe reported, decoding ends with a failure.
+        when the pipe has no reader. The caller closes its own copy of `pipe_fd`. Samples before `start` are
+        not written. If the file has clearly more sound than `declared_duration_s`, which the probe reported,
+        decoding ends with a failure.
 
         Raises:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = messages.DecodeUpload(self._limits, start_sample, declared_duration_s)
+        request = messages.DecodeUpload(self._limits, declared_duration_s, start)
         with path.open("rb", buffering=0) as upload:
             self._fork_decoder(request, (upload.fileno(), pipe_fd))
 
@@ -155,7 +160,8 @@ class Probe:
         """
         if self._duration_s <= self._request.stored_s:
             max_samples = round(messages.limit_decoded_s(self._duration_s) * SAMPLE_RATE_HZ)
-            store_samples(read_frames(self), path, max_bytes=max_samples * SAMPLE_BYTES)
+            blocks = (found for found in read_frames(self) if isinstance(found, bytes))
+            store_samples(blocks, path, max_bytes=max_samples * SAMPLE_BYTES)
 
     def read(self, size: int) -> bytes:
         """Return at most `size` bytes of the decoder's answer.

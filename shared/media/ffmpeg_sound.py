@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import av
 import av.subtitles.stream  # else PyAV imports it at the first file, when the sandbox forbids it
@@ -31,7 +31,9 @@ _CODECS = (
 _OPTIONS = {"format_whitelist": _CONTAINERS, "codec_whitelist": _CODECS, "max_probe_packets": "4"}
 # The errors that PyAV raises on damaged files: those of FFmpeg, of seeks in the file, and of tracks that
 # first appear late in the file.
-_DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError)
+DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError)
+
+SoundPacket: TypeAlias = "Packet[AudioStream]"
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def skip_damage() -> Iterator[None]:
         yield
     except MemoryError:  # FFmpeg's own MemoryError is also one of its FFmpegErrors
         raise
-    except _DAMAGE:
+    except DAMAGE:
         pass
 
 
@@ -58,7 +60,7 @@ def open_sound(upload: BinaryIO) -> Iterator[tuple[InputContainer, AudioStream]]
         container = av.open(upload, "r", container_options=_OPTIONS, metadata_errors="ignore")
     except MemoryError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableAudio(UNKNOWN_KIND) from error
     with container:
         yield container, _sound_track(container)
@@ -79,25 +81,14 @@ def _sound_track(container: InputContainer) -> AudioStream:
     return track
 
 
-def read_packets(container: InputContainer, track: AudioStream) -> Iterator["Packet[AudioStream]"]:
+def read_packets(container: InputContainer, track: AudioStream) -> Iterator[SoundPacket]:
     """Yield the packets of `track` until the file ends or is too damaged to go on."""
     with skip_damage():
         yield from container.demux(track)
 
 
-def decode_packet(packet: "Packet[AudioStream]") -> list[AudioFrame]:
+def decode_packet(packet: SoundPacket) -> list[AudioFrame]:
     """Return the sound in `packet`; nothing if it is damaged, for which decoders raise any kind of error."""
     with skip_damage():
         return [frame for frame in packet.decode() if frame.samples]
     return []
-
-
-def read_frames(upload: BinaryIO) -> Iterator[AudioFrame]:
-    """Yield the frames of the best sound track, in order, without damaged packets.
-
-    Raises:
-        UnreadableAudio, MemoryError: as in `open_sound`.
-    """
-    with open_sound(upload) as (container, track):
-        for packet in read_packets(container, track):
-            yield from decode_packet(packet)

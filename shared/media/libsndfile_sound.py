@@ -31,8 +31,8 @@ def open_soundfile(upload: BinaryIO) -> Iterator[soundfile.SoundFile]:
         raise UnreadableAudio("This file cannot be read as sound.") from error
 
 
-def read_frames(upload: BinaryIO) -> Iterator[AudioFrame]:
-    """Yield all the sound in `upload`, mixed down to one channel.
+def read_blocks(upload: BinaryIO) -> Iterator[list[AudioFrame]]:
+    """Yield all the sound in `upload`, mixed down to one channel, a frame at a time.
 
     Raises:
         UnreadableAudio: libsndfile cannot open the upload.
@@ -42,4 +42,4 @@ def read_frames(upload: BinaryIO) -> Iterator[AudioFrame]:
             mono = block.mean(axis=1, keepdims=True).T
             frame = AudioFrame.from_ndarray(mono, format="flt", layout="mono")
             frame.sample_rate = sound.samplerate
-            yield frame
+            yield [frame]

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from shared.audio_format import FROM_THE_START, AudioStart
+
 # Decoders add up to some thousand samples of padding to the declared length.
 DECODER_PADDING_S = 1.0
 # Playable files decode to at most 4 % more than their packets count (FLAC clips of 4 s, concatenated).
@@ -31,14 +33,14 @@ class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
-    """Decode the upload into the pipe, starting at `start_sample` (at 16 kHz).
+    """Decode the upload into the pipe from `start` on.
 
     `declared_duration_s` is the duration that the probe reported. Clearly more sound is a failure.
     """
 
     limits: MediaLimits
-    start_sample: int
     declared_duration_s: float | None
+    start: AudioStart = FROM_THE_START
 
 
 DecoderRequest = ProbeUpload | DecodeUpload

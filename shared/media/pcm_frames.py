@@ -2,9 +2,9 @@
 
 A block is its length in bytes (4 bytes, little-endian) and that many bytes of signed 16-bit little-endian
 mono samples at 16 kHz. Length 0 is the clean end. Length 0xFFFFFFFF is followed by the length of a JSON
-object and the object itself: {"code": ..., "message": ...}. If the pipe ends otherwise, the decoder died:
-the end of a plain pipe would look the same in both cases. A probe sends its answer before the samples: a
-length and JSON.
+object and the object itself: {"code": ..., "message": ...}. Length 0xFFFFFFFE is followed in the same way by
+a seek point, whose sample is in a later block. If the pipe ends otherwise, the decoder died: the end of a
+plain pipe would look the same in both cases. A probe sends its answer before the samples: a length and JSON.
 """
 
 import struct
@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from shared.audio_format import SAMPLE_RATE_HZ
+from shared.audio_format import SAMPLE_RATE_HZ, SeekPoint
 from shared.jobs import Failure, FailureCode
 
 SAMPLE_BYTES = 2
@@ -22,6 +22,7 @@ BLOCK_BYTES = SAMPLE_RATE_HZ * SAMPLE_BYTES
 _LENGTH = struct.Struct("<I")
 _CLEAN_END = 0
 _FAILED = 0xFFFFFFFF
+_SEEK_POINT = 0xFFFFFFFE
 # The writer never sends more at once. The reader trusts no length, since the writer parses untrusted media.
 _MAX_PART_BYTES = 1 << 20
 
@@ -66,6 +67,11 @@ class PcmWriter:
             write_message(self._pipe, bytes(self._pending[:BLOCK_BYTES]))
             del self._pending[:BLOCK_BYTES]
 
+    def write_seek_point(self, point: SeekPoint) -> None:
+        """Send `point`, before the samples to which it leads."""
+        self._pipe.write(_LENGTH.pack(_SEEK_POINT))
+        write_message(self._pipe, msgspec.json.encode(point))
+
     def end(self) -> None:
         """Send the remaining samples and the clean end."""
         self._send_pending()
@@ -84,8 +90,8 @@ class PcmWriter:
             self._pending = bytearray()
 
 
-def read_frames(source: ByteSource) -> Iterator[bytes]:
-    """Yield blocks of samples, as they were written, until the clean end. `source` stays open.
+def read_frames(source: ByteSource) -> Iterator[bytes | SeekPoint]:
+    """Yield blocks of samples and seek points, as written, until the clean end. `source` stays open.
 
     Raises:
         DecodingFailed: the decoder reported an error or died, or the bytes do not have this format.
@@ -93,6 +99,9 @@ def read_frames(source: ByteSource) -> Iterator[bytes]:
     while (length := _read_length(source)) != _CLEAN_END:
         if length == _FAILED:
             raise DecodingFailed(_read_failure(source))
+        if length == _SEEK_POINT:
+            yield _read_seek_point(source)
+            continue
         if length % SAMPLE_BYTES:
             raise DecodingFailed(_GAVE_UP)
         yield _read_exactly(source, length)
@@ -116,6 +125,13 @@ def read_message(source: ByteSource) -> bytes:
 def _read_length(source: ByteSource) -> int:
     (length,) = _LENGTH.unpack(_read_exactly(source, _LENGTH.size))
     return int(length)
+
+
+def _read_seek_point(source: ByteSource) -> SeekPoint:
+    try:
+        return msgspec.json.decode(read_message(source), type=SeekPoint)
+    except msgspec.DecodeError as error:
+        raise DecodingFailed(_GAVE_UP) from error
 
 
 def _read_failure(source: ByteSource) -> Failure:

@@ -6,21 +6,23 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from shared.audio_format import SeekPoint
 from shared.media.pcm_frames import BLOCK_BYTES, ByteSource, read_frames
 
 Samples = npt.NDArray[np.float32]
 
 
-def read_pcm(pipe: ByteSource | int) -> Iterator[Samples]:
+def read_pcm(pipe: ByteSource | int) -> Iterator[Samples | SeekPoint]:
     """Yield blocks of mono samples at 16 kHz, float32 in -1..1, shape (n,) with n > 0, until the clean end.
 
-    `pipe` is a source of bytes or a file descriptor; it stays open.
+    Seek points come between the blocks. `pipe` is a source of bytes or a file descriptor; it stays open.
 
     Raises:
         DecodingFailed: the decoder reported an error or died, or the bytes do not have the format.
     """
     source = os.fdopen(pipe, "rb", closefd=False) if isinstance(pipe, int) else pipe
-    yield from map(_to_float, read_frames(source))
+    for found in read_frames(source):
+        yield found if isinstance(found, SeekPoint) else _to_float(found)
 
 
 def read_stored_pcm(file: ByteSource) -> Iterator[Samples]:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NoReturn
 import msgspec
 import structlog
 
+from shared.audio_format import SeekPoint
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import Failure, FailureCode
 from shared.media import messages
@@ -117,7 +118,7 @@ def _probe_and_decode(request: messages.ProbeUpload, upload: BinaryIO, answer: B
     found = _probe(request, upload)
     write_message(answer, msgspec.json.encode(found))
     if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
-        decoding = messages.DecodeUpload(request.limits, 0, found.duration_s)
+        decoding = messages.DecodeUpload(request.limits, found.duration_s)
         _decode(decoding, upload, PcmWriter(answer))
 
 
@@ -137,13 +138,16 @@ def _probe(request: messages.ProbeUpload, upload: BinaryIO) -> messages.ProbeAns
 
 def _decode(request: messages.DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
     try:
-        for block in decode_audio(
+        for found in decode_audio(
             upload,
             max_audio_s=request.limits.max_audio_s,
             declared_duration_s=request.declared_duration_s,
-            start_sample=request.start_sample,
+            start=request.start,
         ):
-            pcm.write(block)
+            if isinstance(found, SeekPoint):
+                pcm.write_seek_point(found)
+            else:
+                pcm.write(found)
         pcm.end()
     except UnreadableAudio as error:
         pcm.fail(Failure(FailureCode.AUDIO_UNDECODABLE, error.message))

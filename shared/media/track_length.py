@@ -4,14 +4,12 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TypeAlias
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 
 from shared.errors import AudioTooLong, UnreadableAudio
-from shared.media.ffmpeg_sound import NO_SOUND, decode_packet, read_packets
+from shared.media.ffmpeg_sound import NO_SOUND, SoundPacket, decode_packet, read_packets
 
 # Packet durations include the padding that encoders add at both ends; headers leave it out.
 _PADDING_S = 0.5
@@ -25,8 +23,6 @@ _ADTS_RATES_HZ = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
 )
 # fmt: on
-
-SoundPacket: TypeAlias = "Packet[AudioStream]"
 
 
 class PacketCount:

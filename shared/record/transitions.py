@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from shared.audio_format import SAMPLE_RATE_HZ
+from shared.audio_format import SAMPLE_RATE_HZ, AudioStart
 from shared.events import Event, Partial, Progress
 from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
 from shared.record.readings import Absence, parse_found
@@ -77,6 +77,7 @@ def finish_window(
         "progress": to_json(Progress(processed_s, claim.upload.duration_s)),
         "segments": [to_json(segment) for segment in finished.segments],
         "warnings": [to_json(warning) for warning in finished.warnings],
+        "audio_start": to_json(finished.audio_start),
         "inference_ms": inference_ms,
         "batch_turn_s": batch_turn_s,
     }
@@ -179,7 +180,7 @@ def _parse_directive(reply: Any) -> Directive:
 def _parse_claim(reply: Any) -> Claim | None:
     if reply is None:
         return None
-    claim_no, attempt, new_job_json, windows, resume_sample, inference_ms, last_segment = reply
+    claim_no, attempt, new_job_json, windows, resume_sample, audio_start, inference_ms, last_segment = reply
     new_job = msgspec.json.decode(new_job_json, type=NewJob)
     return Claim(
         **msgspec.structs.asdict(new_job),
@@ -188,6 +189,7 @@ def _parse_claim(reply: Any) -> Claim | None:
         checkpoint=Checkpoint(
             windows=windows,
             resume_sample=resume_sample,
+            audio_start=msgspec.json.decode(audio_start or b"{}", type=AudioStart),
             language=msgspec.json.decode(last_segment, type=Segment).language if last_segment else None,
         ),
         inference_ms=inference_ms,

@@ -22,6 +22,7 @@ from shared.broker import create_celery, to_kombu_url
 from shared.media.client import create_media_service
 from shared.media.samples import read_pcm
 from shared.upload_store import UploadStore
+from tests.support.media_files import only_samples
 from worker.engines.scripted.engine import expected_words
 from worker.settings import WorkerSettings
 
@@ -56,7 +57,7 @@ def create_bare_celery(redis_url: str) -> Celery:
             media.decode_into(Path(path), writing)
         finally:
             os.close(writing)
-        samples = np.concatenate(list(read_pcm(reading)))
+        samples = np.concatenate(list(only_samples(read_pcm(reading))))
         os.close(reading)
         return " ".join(expected_words(samples))
 

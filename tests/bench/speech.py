@@ -10,7 +10,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.media.decode import decode_audio
 from tests.support.audio import write_pcm
 from tests.support.joined_speech import JoinedSpeech, Recording
-from tests.support.media_files import CLIPS
+from tests.support.media_files import CLIPS, only_samples
 
 _BYTES_PER_S = 2 * SAMPLE_RATE_HZ
 _NEAR_S = 0.6
@@ -62,7 +62,9 @@ def _read(folder: Path, column: str, names: Sequence[str] = ()) -> Iterator[Reco
         is_wanted = row["file"] in names if names else (folder / row["file"]).exists()
         if row["language"] == "en" and row[column] and is_wanted:
             with (folder / row["file"]).open("rb") as file:
-                yield Recording(b"".join(decode_audio(file, max_audio_s=_MAX_AUDIO_S)), row[column])
+                yield Recording(
+                    b"".join(only_samples(decode_audio(file, max_audio_s=_MAX_AUDIO_S))), row[column]
+                )
 
 
 def _seconds(recording: Recording) -> float:

@@ -10,6 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from shared.audio_format import AudioStart, SeekPoint
 from shared.events import (
     Cancelled,
     Event,
@@ -114,9 +115,12 @@ def events_of(run: Run, job_id: str) -> list[Event]:
     return [logged.event for logged in page.events]
 
 
+AUDIO_START = AudioStart(8_192, SeekPoint(8_000, 100, None, 200, 2**40, 44_100, 0), b"\x00\xffstate")
+
+
 def first_window(text: str = "hello") -> FinishedWindow:
     segment = Segment(0.0, 1.0, text, "en")
-    return FinishedWindow(0, 16_000, (segment,), (WARNING,))
+    return FinishedWindow(0, 16_000, (segment,), (WARNING,), audio_start=AUDIO_START)
 
 
 def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None:
@@ -268,7 +272,7 @@ def test_a_yielded_job_goes_back_to_its_old_place_and_resumes_behind_its_window(
     assert again.job_id == "a"
     assert again.claim_no == held.claim_no + 1
     assert again.attempt == 1
-    assert again.checkpoint == Checkpoint(windows=1, resume_sample=16_000, language="en")
+    assert again.checkpoint == Checkpoint(1, 16_000, language="en", audio_start=AUDIO_START)
 
 
 def test_a_stale_claim_changes_nothing(run: Run) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from shared.audio_format import FROM_THE_START, AudioStart
 from shared.media.client import MediaService
 from shared.media.messages import MediaLimits
 from shared.media.samples import read_pcm
+from tests.support.media_files import only_samples
 from tests.support.media_service import RunningMediaService
 from tests.support.sandboxed_decoders import find_serving_decoders
 
@@ -34,15 +36,17 @@ def make_service(
 
 @contextmanager
 def start_decoding(
-    service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
+    service: MediaService,
+    path: Path,
+    *,
+    declared_duration_s: float | None = None,
+    start: AudioStart = FROM_THE_START,
 ) -> Iterator[int]:
     """Provide the descriptor from which the sound of the file can be read."""
     reading, writing = os.pipe()
     try:
         try:
-            service.decode_into(
-                path, writing, declared_duration_s=declared_duration_s, start_sample=start_sample
-            )
+            service.decode_into(path, writing, declared_duration_s=declared_duration_s, start=start)
         finally:
             os.close(writing)
         yield reading
@@ -51,13 +55,15 @@ def start_decoding(
 
 
 def decode(
-    service: MediaService, path: Path, *, declared_duration_s: float | None = None, start_sample: int = 0
+    service: MediaService,
+    path: Path,
+    *,
+    declared_duration_s: float | None = None,
+    start: AudioStart = FROM_THE_START,
 ) -> npt.NDArray[np.float32]:
     """Return all the sound of the file, shape (n,)."""
-    with start_decoding(
-        service, path, declared_duration_s=declared_duration_s, start_sample=start_sample
-    ) as reading:
-        return np.concatenate([np.zeros(0, np.float32), *read_pcm(reading)])
+    with start_decoding(service, path, declared_duration_s=declared_duration_s, start=start) as reading:
+        return np.concatenate([np.zeros(0, np.float32), *only_samples(read_pcm(reading))])
 
 
 def fork_server(service: MediaService) -> psutil.Process:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from shared.audio_format import AudioStart
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import FailureCode
 from shared.media.client import MediaService
@@ -116,7 +117,7 @@ def test_decoding_fails_at_clearly_more_sound_than_declared(service: MediaServic
 def test_decoding_resumes_exactly_at_the_given_sample(service: MediaService, clip: str) -> None:
     whole = decode(service, CLIPS / clip)
     for start_sample in (1, 16_000, 32_001, len(whole) - 1, len(whole)):
-        tail = decode(service, CLIPS / clip, start_sample=start_sample)
+        tail = decode(service, CLIPS / clip, start=AudioStart(start_sample))
         assert np.array_equal(tail, whole[start_sample:])
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from shared.media.decode import decode_audio
 from shared.media.pcm_frames import SAMPLE_BYTES
 from tests.support.audio import SAMPLE_RATE_HZ, write_pcm
+from tests.support.media_files import only_samples
 
 LENGTH_S = 60.0
 _MAX_RECORDING_S = 15.0
@@ -55,7 +56,7 @@ def _take(recordings: Iterator[Recording], length_s: float) -> Iterator[Recordin
 
 def _read(path: Path, text: str) -> Recording:
     with path.open("rb") as file:
-        return Recording(b"".join(decode_audio(file, max_audio_s=600)), text)
+        return Recording(b"".join(only_samples(decode_audio(file, max_audio_s=600))), text)
 
 
 _BYTES_PER_S = SAMPLE_RATE_HZ * SAMPLE_BYTES

@@ -1,12 +1,18 @@
 """Sound files made for tests, in any container, encoding, rate and number of channels."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+
+from shared.audio_format import SeekPoint
+
+Block = TypeVar("Block")
 
 CLIPS = Path(__file__).parents[1] / "audio"
 SPEECH_SAMPLES = 65_840
@@ -35,6 +41,11 @@ def encode(samples: npt.NDArray[np.float32], path: Path, *, codec: str, rate_hz:
             container.mux(track.encode(frame))
         container.mux(track.encode(None))
     return path
+
+
+def only_samples(sound: Iterable[Block | SeekPoint]) -> Iterator[Block]:
+    """Yield the blocks of samples in `sound`."""
+    return (found for found in sound if not isinstance(found, SeekPoint))
 
 
 def repeat_clip(name: str, path: Path, *, times: int) -> Path:

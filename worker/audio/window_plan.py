@@ -10,12 +10,15 @@ import msgspec
 import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import Checkpoint
 from worker.audio.vad import CHUNK_SAMPLES
 from worker.engines.protocol import Span
 
 # A split takes the quietest moment in the last third of the window, smoothed over about 0.2 s.
 _SPLIT_FROM = 2 / 3
 _SMOOTHED_CHUNKS = 7
+
+FROM_THE_START = Checkpoint()
 
 
 class WindowConfig(msgspec.Struct, frozen=True):
@@ -37,28 +40,36 @@ class WindowConfig(msgspec.Struct, frozen=True):
 class WindowPlan(msgspec.Struct, frozen=True):
     """A settled window: its spans, and the sample of the upload where the next one may begin.
 
-    `pauses` are samples of the upload, each in the middle between two speech regions of the window.
+    `pauses` are samples of the upload, each in the middle between two speech regions of the window. A window
+    that `ends_in_speech` had no pause late enough.
     """
 
     spans: tuple[Span, ...]
     end_sample: int
     pauses: tuple[int, ...] = ()
+    ends_in_speech: bool = False
 
 
 class WindowPlanner:
-    """Packs whole speech regions into windows, by one probability per 512 samples of the upload."""
+    """Packs whole speech regions into windows, by one probability per 512 samples of the upload.
 
-    def __init__(self, config: WindowConfig, *, start_sample: int = 0) -> None:
+    The probabilities begin at the `audio_start` of `checkpoint`. Audio before its `resume_sample` belongs to
+    earlier windows.
+    """
+
+    def __init__(self, config: WindowConfig, checkpoint: Checkpoint = FROM_THE_START) -> None:
         self._config = config
         self._edge = to_samples(config.edge_silence_s)
         self._pause = to_samples(config.min_pause_s)
         self._limit = to_samples(config.window_s)
-        self._now = start_sample
-        self._floor = start_sample  # all audio before it belongs to earlier windows
-        self._speaking = False
+        self._now = checkpoint.audio_start.sample
+        self._floor = checkpoint.resume_sample  # all audio before it belongs to earlier windows
+        self._speaking = checkpoint.audio_start.resumes_in_speech
         self._packed: list[Span] = []  # the open window: its regions, without silence after the last
         self._pauses: list[int] = []  # in the middle between them
-        self._region: Span | None = None  # the speech that no pause has ended yet
+        self._split_at = self._floor if self._speaking else None
+        # The speech that no pause has ended yet. A job that resumes within speech saw its start before.
+        self._region = Span(self._floor, self._floor) if self._speaking else None
         self._levels: list[float] = []  # the probabilities since that region's start
 
     @property
@@ -76,6 +87,8 @@ class WindowPlanner:
 
     def finish(self, probabilities: Iterable[float], *, end_sample: int) -> Iterator[WindowPlan]:
         """Take the last probabilities, up to `end_sample` of the upload, and yield the last windows."""
+        if end_sample <= self._floor:  # the job resumes at the end
+            return
         for probability in probabilities:
             self._take_chunk(probability)
         # The last chunk was padded with silence.
@@ -92,16 +105,19 @@ class WindowPlanner:
         threshold = self._config.silence_threshold if self._speaking else self._config.speech_threshold
         self._speaking = probability >= threshold
         start, self._now = self._now, self._now + CHUNK_SAMPLES
+        if self._now <= self._floor:
+            return
         if self._speaking:
-            self._region = Span(self._region.start if self._region else start, self._now)
+            self._region = Span(self._region.start if self._region else max(start, self._floor), self._now)
         if self._region:
             self._levels.append(probability)
             if self._now - self._region.end >= self._pause:
                 self._close_region(self._region)
 
     def _close_region(self, region: Span) -> None:
-        continues_a_split = region.start == self._floor
-        if continues_a_split or region.length >= to_samples(self._config.min_speech_s):
+        continues_a_split = region.start == self._split_at
+        least = 1 if continues_a_split else to_samples(self._config.min_speech_s)
+        if region.length >= least:
             if self._packed:
                 self._pauses.append(_find_middle(self._packed[-1].end, region.start))
             self._packed = self._pack(region)
@@ -140,14 +156,15 @@ class WindowPlanner:
         cut = region.start + quietest * CHUNK_SAMPLES
         self._packed = [Span(whole.start, cut)]
         self._region, self._levels = Span(cut, region.end), self._levels[quietest:]
-        return self._end_window(cut)
+        self._split_at = cut
+        return self._end_window(cut, ends_in_speech=True)
 
-    def _end_window(self, cut: int) -> WindowPlan:
+    def _end_window(self, cut: int, *, ends_in_speech: bool = False) -> WindowPlan:
         *earlier, last = self._packed
         room = self._limit - sum(span.length for span in self._packed)
         trailing = min(self._edge, room, cut - last.end)
         spans = (*earlier, Span(last.start, last.end + trailing))
-        plan = WindowPlan(spans, cut, tuple(self._pauses))
+        plan = WindowPlan(spans, cut, tuple(self._pauses), ends_in_speech)
         self._packed, self._pauses, self._floor = [], [], cut
         return plan
 

@@ -5,8 +5,9 @@ from itertools import count
 
 import numpy as np
 
+from shared.jobs import Checkpoint
 from worker.audio.vad import SileroStream
-from worker.audio.window_plan import WindowConfig, WindowPlan, WindowPlanner, to_samples
+from worker.audio.window_plan import FROM_THE_START, WindowConfig, WindowPlan, WindowPlanner, to_samples
 from worker.engines.protocol import Samples, Span, Window
 
 # Audio is taken, and silence dropped, in pieces of a quarter of a second.
@@ -18,17 +19,16 @@ def cut_windows(
     detector: SileroStream,
     *,
     config: WindowConfig,
-    start_sample: int = 0,
-    first_index: int = 0,
+    checkpoint: Checkpoint = FROM_THE_START,
 ) -> Iterator[Window]:
     """Cut the speech in `blocks` into windows, and yield each as soon as later audio cannot change it.
 
-    `blocks` are float32 in -1..1 at 16 kHz, shape (n,) of any length. They begin at `start_sample` of the
-    upload. Windows count from `first_index`. Memory holds about one window, without its silence.
+    `blocks` are float32 in -1..1 at 16 kHz, shape (n,) of any length. They begin at the `audio_start` of
+    `checkpoint`, and windows at its `resume_sample`. Memory holds about one window, without its silence.
     """
-    planner = WindowPlanner(config, start_sample=start_sample)
-    buffer = _SampleBuffer(start_sample)
-    indices = count(first_index)
+    planner = WindowPlanner(config, checkpoint)
+    buffer = _SampleBuffer(checkpoint.audio_start.sample)
+    indices = count(checkpoint.windows)
     for piece in _regroup(blocks):
         buffer.append(piece)
         for plan in planner.add(detector.detect(piece)):
@@ -39,12 +39,15 @@ def cut_windows(
 
 
 def cut_fixed_windows(
-    blocks: Iterable[Samples], window_s: float, *, start_sample: int = 0, first_index: int = 0
+    blocks: Iterable[Samples], window_s: float, *, checkpoint: Checkpoint = FROM_THE_START
 ) -> Iterator[Window]:
-    """Cut `blocks` into consecutive windows of `window_s` seconds. The last one may be shorter."""
-    buffer = _SampleBuffer(start_sample)
-    indices = count(first_index)
-    start, length = start_sample, to_samples(window_s)
+    """Cut `blocks` into consecutive windows of `window_s` seconds. The last one may be shorter.
+
+    `blocks` and `checkpoint` are as in `cut_windows`.
+    """
+    buffer = _SampleBuffer(checkpoint.audio_start.sample)
+    indices = count(checkpoint.windows)
+    start, length = checkpoint.resume_sample, to_samples(window_s)
     for piece in _regroup(blocks):
         buffer.append(piece)
         while buffer.end_sample - start >= length:
@@ -77,6 +80,7 @@ class _SampleBuffer:
             samples=samples,
             end_sample=plan.end_sample,
             pauses=tuple(_count_before(pause, plan.spans) for pause in plan.pauses),
+            ends_in_speech=plan.ends_in_speech,
         )
 
     def drop(self, spare: Span) -> None:

@@ -48,7 +48,7 @@ class AudioOpener:
             MediaServiceDown: no decoder could be forked, or the rules stopped the wait for it.
         """
         path = self.uploads.path_of_samples(claim.upload.name)
-        samples = open_samples(path, start_sample=claim.checkpoint.resume_sample)
+        samples = open_samples(path, start_sample=claim.checkpoint.audio_start.sample)
         if samples is None:
             with self._start_decoder(claim, rules) as pipe:
                 yield OpenAudio(pipe, has_stored_samples=False)
@@ -83,7 +83,7 @@ class AudioOpener:
                     self.uploads.path_of(claim.upload.name),
                     pipe_fd,
                     declared_duration_s=claim.upload.duration_s,
-                    start_sample=claim.checkpoint.resume_sample,
+                    start=claim.checkpoint.audio_start,
                 )
             except MediaServiceDown:
                 if time.monotonic() > deadline or rules.find_reason() is not None:

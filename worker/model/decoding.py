@@ -7,11 +7,13 @@ from itertools import islice
 import msgspec
 import structlog
 
+from shared.audio_format import SeekPoint
 from shared.events import Partial
 from shared.jobs import FailureCode, SpeechDetection
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import FinishedWindow, main_language
-from worker.audio.vad import SileroVad
+from worker.audio.audio_starts import AudioStarts
+from worker.audio.vad import SileroStream, SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_fixed_windows, cut_windows
 from worker.engines.protocol import (
@@ -115,11 +117,11 @@ class JobDecoder:
             self._vad = SileroVad()
 
     def decode(
-        self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
+        self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
     ) -> Iterator[messages.Report]:
         """Transcribe one job, and yield its reports: finished windows, then the end."""
         try:
-            yield from self._decode_windows(order, blocks, listener)
+            yield from self._decode_windows(order, sound, listener)
             yield messages.JobDecoded(order.run)
         except DecodingStopped:
             yield messages.JobStopped(order.run)
@@ -134,10 +136,12 @@ class JobDecoder:
             yield messages.JobFailed(order.run, FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
 
     def _decode_windows(
-        self, order: messages.DecodeJob, blocks: Iterable[Samples], listener: JobListener
+        self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
     ) -> Iterator[messages.WindowDecoded]:
-        language = order.checkpoint.language
-        windows = self._cut(order, listener.watch(blocks))
+        language, start = order.checkpoint.language, order.checkpoint.audio_start
+        detector = self._vad.open_stream(start) if self._engine.needs_speech else None
+        starts = AudioStarts(start, detector)
+        windows = self._cut(order, detector, listener.watch(starts.collect(sound)))
         batches = _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted)
         for number, batch in enumerate(batches):
             # Only here can a run end without loss: all decoded windows are reported.
@@ -152,23 +156,18 @@ class JobDecoder:
             for window, transcript in zip(batch, transcripts, strict=True):
                 language = main_language(transcript.segments) or language
                 content = msgspec.structs.asdict(transcript)
+                content["audio_start"] = starts.choose(window)
                 yield messages.WindowDecoded(
                     order.run, FinishedWindow(window.index, window.end_sample, **content)
                 )
 
-    def _cut(self, order: messages.DecodeJob, blocks: Iterable[Samples]) -> Iterator[Window]:
-        start_sample, first_index = order.checkpoint.resume_sample, order.checkpoint.windows
-        if not self._engine.needs_speech:
-            return cut_fixed_windows(
-                blocks, self._window_s, start_sample=start_sample, first_index=first_index
-            )
-        return cut_windows(
-            blocks,
-            self._vad.open_stream(),
-            config=_configure(WindowConfig(window_s=self._window_s), order.request.speech_detection),
-            start_sample=start_sample,
-            first_index=first_index,
-        )
+    def _cut(
+        self, order: messages.DecodeJob, detector: SileroStream | None, blocks: Iterable[Samples]
+    ) -> Iterator[Window]:
+        if detector is None:
+            return cut_fixed_windows(blocks, self._window_s, checkpoint=order.checkpoint)
+        config = _configure(WindowConfig(window_s=self._window_s), order.request.speech_detection)
+        return cut_windows(blocks, detector, config=config, checkpoint=order.checkpoint)
 
 
 def _configure(config: WindowConfig, detection: SpeechDetection | None) -> WindowConfig:

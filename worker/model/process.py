@@ -85,8 +85,8 @@ class OrderInbox:
 class AudioPipe:
     """The reading end of a job's audio: a decoder's pipe or a file. Closing it ends the decoder.
 
-    Reading notices a stop although a decoder may take long for its next sample: to reach a checkpoint late in
-    the upload, it decodes everything before it.
+    Reading notices a stop although a decoder may take long for its next sample. Where it finds no seek point,
+    it decodes all of the upload before a checkpoint.
     """
 
     def __init__(self, descriptor: int, is_stopped: Callable[[], bool]) -> None:

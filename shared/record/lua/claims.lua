@@ -34,10 +34,10 @@ function commands.claim(args)
 
   local function grant(job_id)
     grant_lease(keys.running, job_id, args.lease_ms)
-    local claim_no, new_job, windows, resume_sample, inference_ms =
-      get(job_id, 'claim_no', 'new_job', 'windows', 'resume_sample', 'inference_ms')
+    local claim_no, new_job, windows, resume_sample, audio_start, inference_ms =
+      get(job_id, 'claim_no', 'new_job', 'windows', 'resume_sample', 'audio_start', 'inference_ms')
     return {tonumber(claim_no), attempt(job_id), new_job, tonumber(windows), tonumber(resume_sample),
-      tonumber(inference_ms or 0), redis.call('LINDEX', key(keys.segments, job_id), -1)}
+      audio_start or false, tonumber(inference_ms or 0), redis.call('LINDEX', key(keys.segments, job_id), -1)}
   end
 
   local function choose_job()
@@ -68,7 +68,8 @@ end
 
 -- Keep a finished window: its segments replace its partials in the log, and the job resumes after it.
 -- Args: job_id, claim_no, window, resume_sample, processed_s, progress (JSON text), segments and warnings (lists of
--- JSON texts), is_complete, inference_ms, batch_turn_s (0: batch jobs have no turns), token_counts (absent if unknown).
+-- JSON texts), is_complete, inference_ms, batch_turn_s (0: batch jobs have no turns), audio_start (JSON text),
+-- token_counts (absent if unknown).
 -- A repeated call changes nothing. Returns a directive; no other command returns `yield`.
 function commands.finish_window(args)
   if not holds_claim(args) then return 'stale' end
@@ -129,7 +130,7 @@ function commands.finish_window(args)
   end
   measure_speed()
   set(job_id, 'windows', int(args.window + 1), 'resume_sample', int(args.resume_sample),
-    'processed_s', args.processed_s)
+    'audio_start', args.audio_start, 'processed_s', args.processed_s)
   publish(job_id, args.progress)
   if class_of(read_score(job_id)) ~= BATCH then count_interactive_window(job_id) end
   return choose_directive()

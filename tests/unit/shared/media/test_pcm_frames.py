@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.audio_format import SeekPoint
 from shared.jobs import Failure, FailureCode
 from shared.media.pcm_frames import DecodingFailed, PcmWriter
 from shared.media.samples import read_pcm
+from tests.support.media_files import only_samples
 
 PCM = np.arange(-20_000, 20_000, dtype="<i2").tobytes()
 
@@ -29,7 +31,7 @@ def write_wire(*pieces: bytes) -> bytes:
 
 def read_wire(wire: bytes) -> bytes:
     """Return the samples in `wire`, as s16le again."""
-    blocks = list(read_pcm(io.BytesIO(wire)))
+    blocks = list(only_samples(read_pcm(io.BytesIO(wire))))
     return b"".join((block * 32_768).astype("<i2").tobytes() for block in blocks)
 
 
@@ -42,7 +44,7 @@ def test_samples_written_in_any_pieces_are_read_back(cuts: list[int]) -> None:
 
 def test_blocks_are_float32_within_one() -> None:
     extremes = np.array([-32_768, 0, 32_767], dtype="<i2")
-    (block,) = read_pcm(io.BytesIO(write_wire(extremes.tobytes())))
+    (block,) = only_samples(read_pcm(io.BytesIO(write_wire(extremes.tobytes()))))
     assert block.dtype == np.float32
     assert block.tolist() == [-1.0, 0.0, 32_767 / 32_768]
 
@@ -63,7 +65,7 @@ def test_an_error_comes_after_the_samples_before_it() -> None:
     writer = PcmWriter(wire)
     writer.write(PCM)
     writer.fail(Failure(FailureCode.AUDIO_TOO_LONG, "too long"))
-    blocks = read_pcm(io.BytesIO(wire.getvalue()))
+    blocks = only_samples(read_pcm(io.BytesIO(wire.getvalue())))
     assert sum(len(next(blocks)) for _ in range(3)) == 40_000
     with pytest.raises(DecodingFailed, match="too long") as caught:
         next(blocks)
@@ -90,7 +92,7 @@ def test_other_bytes_than_frames_are_refused(wire: bytes) -> None:
 def test_a_descriptor_is_read_and_left_open() -> None:
     reading, writing = os.pipe()
     os.write(writing, write_wire(PCM[:1000]))
-    assert sum(len(block) for block in read_pcm(reading)) == 500
+    assert sum(len(block) for block in only_samples(read_pcm(reading))) == 500
     os.close(writing)
     os.close(reading)
 
@@ -100,4 +102,24 @@ def test_an_unbuffered_pipe_gives_the_same_blocks() -> None:
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         os.write(writing, write_wire(PCM[:30_000]))
         os.close(writing)
-        assert sum(len(block) for block in read_pcm(pipe)) == 15_000
+        assert sum(len(block) for block in only_samples(read_pcm(pipe))) == 15_000
+
+
+def test_seek_points_come_before_the_samples_to_which_they_lead() -> None:
+    point = SeekPoint(20_000, 1, None, 2, 3, 4, 5)
+    wire = io.BytesIO()
+    writer = PcmWriter(wire)
+    writer.write(PCM[:50_000])
+    writer.write_seek_point(point)
+    writer.write(PCM[50_000:])
+    writer.end()
+    first, *rest = read_pcm(io.BytesIO(wire.getvalue()))
+    assert isinstance(first, np.ndarray)
+    assert len(first) == 16_000
+    assert rest[0] == point
+    assert sum(map(len, only_samples(rest))) == 24_000
+
+
+def test_a_damaged_seek_point_is_a_decoder_that_died() -> None:
+    with pytest.raises(DecodingFailed, match="gave up"):
+        list(read_pcm(io.BytesIO(struct.pack("<II", 0xFFFFFFFE, 2) + b"[]")))

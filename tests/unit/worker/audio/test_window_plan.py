@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audio_format import SAMPLE_RATE_HZ
+from shared.audio_format import SAMPLE_RATE_HZ, AudioStart
+from shared.jobs import Checkpoint
 from worker.audio.vad import CHUNK_SAMPLES
 from worker.audio.window_plan import WindowConfig, WindowPlan, WindowPlanner, find_quietest, to_samples
 from worker.engines.protocol import Span
@@ -26,7 +27,8 @@ def plan_windows(
 ) -> list[WindowPlan]:
     """Return all windows of an upload whose last chunk lacks `missing` samples."""
     *whole, last = probabilities
-    planner = WindowPlanner(config, start_sample=start_sample)
+    start = Checkpoint(resume_sample=start_sample, audio_start=AudioStart(start_sample))
+    planner = WindowPlanner(config, start)
     end_sample = start_sample + (len(whole) + 1) * CHUNK_SAMPLES - missing
     if missing:
         return [*planner.add(whole), *planner.finish([last], end_sample=end_sample)]

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
-from itertools import count, islice, pairwise
+from itertools import count, islice, pairwise, zip_longest
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audio_format import SAMPLE_RATE_HZ
+from shared.audio_format import SAMPLE_RATE_HZ, AudioStart
+from shared.jobs import Checkpoint
 from tests.support.media_files import CLIPS
 from worker.audio.vad import CHUNK_SAMPLES, Probabilities, SileroStream, SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -102,25 +103,19 @@ def test_times_in_a_window_map_to_the_upload_in_order(audio: Samples) -> None:
 def test_a_run_that_resumes_after_any_window_gives_the_later_speech_again(audio: Samples) -> None:
     windows = cut(audio)
     for done, window in enumerate(windows, start=1):
-        start = window.end_sample
+        begin = max(0, window.end_sample - SAMPLE_RATE_HZ) // CHUNK_SAMPLES * CHUNK_SAMPLES
+        start = AudioStart(begin, resumes_in_speech=window.ends_in_speech)
 
         resumed = cut_windows(
-            split(audio[start:], [7_000]),
+            split(audio[start.sample :], [7_000]),
             LoudnessDetector(),
             config=CONFIG,
-            start_sample=start,
-            first_index=done,
+            checkpoint=Checkpoint(done, window.end_sample, audio_start=start),
         )
 
-        later = list(resumed)
-        assert [found.index for found in later] == list(range(done, done + len(later)))
-        np.testing.assert_array_equal(loud_samples(later), loud_samples(windows[done:]))
-
-
-def loud_samples(windows: list[Window]) -> Samples:
-    """Return the speech in `windows`, without the silence at its edges."""
-    parts = [window.samples[window.samples > 0.8] for window in windows]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        for again, expected in zip_longest(resumed, windows[done:]):
+            assert (again.index, again.spans) == (expected.index, expected.spans)
+            np.testing.assert_array_equal(again.samples, expected.samples)
 
 
 def test_a_window_is_yielded_before_later_audio_is_read() -> None:
@@ -170,11 +165,14 @@ def test_real_speech_is_found_between_its_pauses() -> None:
     assert all(len(window.samples) <= 12 * SAMPLE_RATE_HZ for window in windows)
 
 
-@given(st.integers(1, 100_000), block_sizes, st.integers(0, 10**6))
-def test_fixed_windows_follow_each_other(length: int, sizes: list[int], start_sample: int) -> None:
+@given(st.integers(1, 100_000), block_sizes, st.integers(0, 10**6), st.integers(0, 20_000))
+def test_fixed_windows_follow_each_other(length: int, sizes: list[int], start_sample: int, lead: int) -> None:
+    read_before = make_audio([(0.9, min(lead, start_sample))])
     audio = make_audio([(0.5, length)])
+    start = AudioStart(start_sample - len(read_before))
 
-    windows = list(cut_fixed_windows(split(audio, sizes), 0.5, start_sample=start_sample, first_index=3))
+    blocks = split(np.concatenate((read_before, audio)), sizes)
+    windows = list(cut_fixed_windows(blocks, 0.5, checkpoint=Checkpoint(3, start_sample, audio_start=start)))
 
     assert [window.index for window in windows] == list(range(3, 3 + len(windows)))
     np.testing.assert_array_equal(np.concatenate([window.samples for window in windows]), audio)

@@ -8,6 +8,7 @@ from typing import cast
 import msgspec
 import pytest
 
+from shared.audio_format import AudioStart
 from shared.capabilities import ModelState
 from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.jobs import (
@@ -122,9 +123,7 @@ class FakeMedia:
         self._errors = list(errors)
         self.calls = 0
 
-    def decode_into(
-        self, path: Path, pipe_fd: int, *, declared_duration_s: float, start_sample: int = 0
-    ) -> None:
+    def decode_into(self, path: Path, pipe_fd: int, *, declared_duration_s: float, start: AudioStart) -> None:
         self.calls += 1
         if self._errors:
             raise self._errors.pop(0)

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.audio_format import AudioStart
 from shared.events import Partial
 from shared.jobs import Checkpoint, TranscriptionRequest
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
@@ -37,9 +38,12 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
 
     assert windows == [
         messages.WindowDecoded(
-            7, FinishedWindow(index, (index + 1) * 16_000, (SEGMENT,), (WARNING,), is_complete, counts)
+            7,
+            FinishedWindow(
+                index, end, (SEGMENT,), (WARNING,), is_complete, counts, audio_start=AudioStart(end)
+            ),
         )
-        for index in range(3)
+        for index, end in enumerate((16_000, 32_000, 48_000))
     ]
     assert last == messages.JobDecoded(7)
 

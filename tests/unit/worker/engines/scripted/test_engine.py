@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.jobs import Checkpoint, TranscriptionRequest, WordTimestamps
 from shared.transcripts import join_segments
 from tests.support.audio import make_tones
 from tests.support.listener import Listener
@@ -23,7 +23,7 @@ AUDIO = (make_tones(12.5) / 32_768).astype(np.float32)
 
 
 def cut(audio: Samples, window_s: float, *, first_index: int = 0) -> list[Window]:
-    return list(cut_fixed_windows([audio], window_s, first_index=first_index))
+    return list(cut_fixed_windows([audio], window_s, checkpoint=Checkpoint(first_index)))
 
 
 def decode(
