@@ -20,7 +20,7 @@ REPORTS = ("emit", "finish_window")
 STAGES = (
     "HTTP: from the client's first byte to the api's first command to Redis",
     "upload: reading the form, writing and syncing the file, the child that examines and decodes it",
-    "queue: from the submit to the worker's claim, by way of the ticket",
+    "queue: from the submit to the worker's claim, by a message",
     "decoding: from the claim to the first report: stored samples, model process, engine",
     "reports: from the first report to the final transition",
     "answer: from the final transition to the last byte at the client",

@@ -66,6 +66,7 @@ async def _generate(ask: Callable[[bytes], Awaitable[bytes]], batch: Batch) -> G
 def _describe_load(loaded: Loaded) -> list[Figure]:
     return [
         Figure("load", "s", [sum(loaded.phases_s.values())]),
+        *(Figure(f"load: {phase}", "s", [took_s]) for phase, took_s in loaded.phases_s.items()),
         Figure("memory after the load", "MiB", [loaded.resident_mib]),
         Figure("highest memory during the load", "MiB", [loaded.peak_mib]),
     ]
