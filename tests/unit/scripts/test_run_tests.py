@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -18,8 +19,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """The runs of pytest that are requested: where, and with which options. None is executed."""
     asked: Runs = []
 
-    def note(python: Path, marks: str, options: Sequence[str]) -> int:
+    def note(python: Path, marks: str, options: Sequence[str], *, output: IO[str] | None = None) -> int:
         asked.append(("main" if python == Path(sys.executable) else marks, list(options)))
+        print("passed", file=output)
         return 0
 
     monkeypatch.setattr(run_tests, "run_pytest", note)
@@ -27,16 +29,17 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return asked
 
 
-def test_all_tests_run_each_in_its_environment(runs: Runs) -> None:
+def test_all_tests_run_each_in_its_environment(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tests.run_tests("full", []) == 0
 
-    assert runs == [("qwen and (full)", ["tests/qwen"]), ("main", [])]
+    assert sorted(runs) == [("main", []), ("qwen and (full)", ["tests/qwen"])]
+    assert capsys.readouterr().out == "passed\n" * 2
 
 
 def test_options_go_to_both_runs(runs: Runs) -> None:
     run_tests.run_tests("full", ["-k", "queue"])
 
-    assert runs == [("qwen and (full)", ["-k", "queue", "tests/qwen"]), ("main", ["-k", "queue"])]
+    assert sorted(runs) == [("main", ["-k", "queue"]), ("qwen and (full)", ["-k", "queue", "tests/qwen"])]
 
 
 @pytest.mark.parametrize(("path", "where"), [(OF_OTHERS, "main"), (f"{OF_QWEN}::test_a", "qwen and (full)")])
@@ -49,7 +52,7 @@ def test_a_path_runs_where_it_belongs_and_nowhere_else(runs: Runs, path: str, wh
 def test_paths_of_both_kinds_go_to_their_own_run(runs: Runs) -> None:
     run_tests.run_tests("full", [OF_QWEN, "-x", OF_OTHERS])
 
-    assert runs == [("qwen and (full)", [OF_QWEN, "-x"]), ("main", ["-x", OF_OTHERS])]
+    assert sorted(runs) == [("main", ["-x", OF_OTHERS]), ("qwen and (full)", [OF_QWEN, "-x"])]
 
 
 def test_without_the_environment_the_rest_runs_and_a_line_says_so(
@@ -60,7 +63,7 @@ def test_without_the_environment_the_rest_runs_and_a_line_says_so(
     assert run_tests.run_tests("full", []) == 0
 
     assert [where for where, _ in runs] == ["main"]
-    assert capsys.readouterr().out == "tests/qwen is skipped: .venv-qwen is not set up\n"
+    assert capsys.readouterr().out == "passed\ntests/qwen is skipped: .venv-qwen is not set up\n"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_a_failure_of_either_run_fails_and_so_do_two_empty_runs(exit_codes: list
 
 def test_a_failed_run_does_not_prevent_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = iter([1, 0])
-    monkeypatch.setattr(run_tests, "run_pytest", lambda *_: next(ended))
+    monkeypatch.setattr(run_tests, "run_pytest", lambda *_, **__: next(ended))
     monkeypatch.setattr(run_tests, "find_qwen_python", lambda: QWEN_PYTHON)
 
     assert run_tests.run_tests("full", []) == 1
