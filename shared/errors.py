@@ -9,19 +9,20 @@ from shared.record.backlog import MAX_RETRY_S, MIN_RETRY_S, AdmissionLimit, Queu
 
 _EXCEEDED = {
     AdmissionLimit.UNFINISHED_JOBS_OF_KEY: (
-        "This API key already has {limits.max_unfinished_jobs_of_key} unfinished jobs, its limit. "
-        "Wait until one of them has ended, or delete one."
+        "This API key is at its limit of {limits.max_unfinished_jobs_of_key} unfinished jobs. Delete one, or "
+        "retry in {retry_s} s."
     ),
     AdmissionLimit.QUEUED_AUDIO_OF_KEY: (
         "With this file, this API key would have more than its limit of "
-        "{limits.max_queued_audio_of_key_s:g} s of audio in the queue. Retry later, or delete a job."
+        "{limits.max_queued_audio_of_key_s:g} s of audio in the queue. Delete a job, or retry in {retry_s} s."
     ),
     AdmissionLimit.QUEUED_JOBS: (
-        "The queue is full: {limits.max_queued_jobs} jobs wait (MAX_QUEUED_JOBS). Retry later."
+        "The queue is at its limit of {limits.max_queued_jobs} waiting jobs (MAX_QUEUED_JOBS). Retry in "
+        "{retry_s} s."
     ),
     AdmissionLimit.QUEUED_AUDIO: (
         "The queue is full: with this file, more than {limits.max_queued_audio_s:g} s of audio would wait "
-        "(MAX_QUEUED_AUDIO_S). Retry later."
+        "(MAX_QUEUED_AUDIO_S). Retry in {retry_s} s."
     ),
 }
 
@@ -54,10 +55,9 @@ class UnreadableAudio(InvalidRequest):
 class AudioTooLong(InvalidRequest):
     """The upload has more audio than MAX_AUDIO_S or the API key allows."""
 
-    def __init__(self, limit_s: float, *, param: str = "file") -> None:
+    def __init__(self, limit_s: float, *, param: str = "file", limit: str = "MAX_AUDIO_S") -> None:
         super().__init__(
-            f"The audio is longer than {limit_s:g} s, the limit set by MAX_AUDIO_S or for the API key. "
-            "Split it into shorter files.",
+            f"The audio is longer than {limit_s:g} s, the limit set by {limit}. Split it into shorter files.",
             param=param,
         )
 
@@ -74,9 +74,11 @@ class QueueFull(ServerError):
 
     def __init__(self, limit: AdmissionLimit, limits: QueueLimits, room_s: float) -> None:
         is_shared = limits.has_shares and limit in (AdmissionLimit.QUEUED_JOBS, AdmissionLimit.QUEUED_AUDIO)
-        super().__init__(_EXCEEDED[limit].format(limits=limits) + (_SHARED if is_shared else ""))
+        retry_s = min(max(math.ceil(room_s), MIN_RETRY_S), MAX_RETRY_S)
+        message = _EXCEEDED[limit].format(limits=limits, retry_s=retry_s)
+        super().__init__(message + (_SHARED if is_shared else ""))
         self.limit = limit
-        self.retry_after_s: int = min(max(math.ceil(room_s), MIN_RETRY_S), MAX_RETRY_S)
+        self.retry_after_s: int = retry_s
 
 
 class IdempotencyKeyReused(ServerError):

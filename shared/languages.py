@@ -18,6 +18,9 @@ _MAX_SPELLING = 64
 # The distance of langcodes: 8 from Swiss German to German, and 24 from Afrikaans to Dutch.
 _NEAR = 25
 
+# The names of more languages would make a message of kilobytes; then only the codes are listed.
+_MAX_NAMED = 30
+
 # Fewer Latin letters are taken for a code. Names in other scripts may be that short.
 _MIN_NAME = 4
 
@@ -75,7 +78,8 @@ def _show(code: str) -> str:
 
 
 def _listing(codes: Collection[str]) -> str:
-    return ", ".join(_show(code) for code in sorted(codes))
+    show = _show if len(codes) <= _MAX_NAMED else str
+    return ", ".join(show(code) for code in sorted(codes))
 
 
 def _code_of_tag(spelling: str) -> str | None:

@@ -5,8 +5,11 @@ import sys
 
 import structlog
 
-# They log URLs in full, and the query may hold a secret.
-_VERBOSE = ("httpcore", "httpx")
+# The first two log URLs in full, and the query may hold a secret. The others repeat our events without a job
+# id, and Celery calls each ticket a task that succeeded, also if its job failed.
+_VERBOSE = ("httpcore", "httpx", "celery", "faster_whisper")
+
+_logger = structlog.get_logger(__name__)
 
 
 def configure_logging(level: str) -> None:
@@ -39,3 +42,9 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
     for name in _VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_job_end(state: str, **fields: object) -> None:
+    """Log the end of a job. Its id is in `fields`, or bound to the context of the caller."""
+    write = _logger.warning if state == "failed" else _logger.info
+    write("job_ended", state=state, **fields)

@@ -1,8 +1,10 @@
 """`python -m worker`: run one worker in the foreground until SIGTERM or SIGINT."""
 
 import warnings
+from functools import partial
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 
 from shared.broker import QUEUE_NAME, TASK_NAME, create_celery
 from shared.logs import configure_logging
@@ -37,6 +39,9 @@ def _connect_signals(runtime: WorkerRuntime) -> None:
     # By default Celery holds listeners weakly, and these functions would be gone at once.
     signals.setup_logging.connect(lambda **_: None, weak=False)  # with a listener, Celery sets up no logging
     signals.worker_init.connect(lambda **_: runtime.start(), weak=False)  # before it connects to the broker
+    # Celery shows this kind from its set-up on, such as an untrue one about tasks at each loss of Redis.
+    ignore = partial(warnings.filterwarnings, "ignore", category=CPendingDeprecationWarning)
+    signals.worker_ready.connect(lambda **_: ignore(), weak=False)
     # Without this stop, the solo pool waits for all jobs.
     signals.worker_shutting_down.connect(lambda **_: runtime.runner.begin_stop(), weak=False)
     signals.worker_shutdown.connect(lambda **_: runtime.stop(), weak=False)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import structlog
 from starlette.responses import JSONResponse
 
 from api.errors import tree, urls
@@ -139,8 +140,10 @@ def compose_body(message: str, answer: ErrorAnswer, param: str | None = None) ->
 
 
 def answer_error(error: Exception) -> JSONResponse:
-    """Return the whole response to `error`."""
+    """Return the whole response to `error`, and let the log line of the request name its cause."""
     answer = find_answer(error)
+    facts = {"code": answer.code, **{name: getattr(error, name, None) for name in ("param", "limit")}}
+    structlog.contextvars.bind_contextvars(**{name: fact for name, fact in facts.items() if fact})
     headers = dict(answer.headers)
     if isinstance(error, errors.ServerError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

@@ -78,10 +78,10 @@ class UploadTooLarge(ServerError):
 class QueueTooLong(ServerError):
     """The estimated queue wait clearly exceeds the time limit of the request; the server stored nothing."""
 
-    def __init__(self, wait_s: float, limit_s: float) -> None:
+    def __init__(self, wait_s: float, limit_s: float, *, limit: str) -> None:
         super().__init__(
             f"The estimated queue wait ({math.ceil(wait_s)} s) exceeds this request's limit of {limit_s:g} s "
-            "(client timeout or SYNC_WAIT_S). Retry later, raise the timeout, or use POST /v1/jobs."
+            f"({limit}). Retry later, raise the limit, or use POST /v1/jobs."
         )
         self.retry_after_s: int = min(max(math.ceil(wait_s - limit_s), MIN_RETRY_S), MAX_RETRY_S)
 
@@ -94,6 +94,7 @@ class TooManyStreams(ServerError):
             f"Too many open event streams (limit {limit}, {setting}). Retry later, or poll "
             "GET /v1/jobs/{id}."
         )
+        self.limit = setting
 
 
 class NotReady(ServerError):

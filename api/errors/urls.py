@@ -19,10 +19,7 @@ class Refusal(Enum):
     UNRESOLVED = "unresolved"  # its host has no address, or the look-up failed
 
 
-_NOT_PUBLIC = (
-    "its host does not resolve to a public address. Use a public host, or set ALLOW_PRIVATE_ADDRESSES on "
-    "the server"
-)
+_NOT_PUBLIC = "its host does not exist or has no public address"
 _REFUSED = {
     Refusal.MALFORMED: "it is not a complete URL such as https://example.com/path",
     Refusal.SCHEME: "it must begin with http:// or https://",
@@ -52,10 +49,11 @@ class UrlRefused(InvalidRequest):
 class UrlUnreachable(InvalidRequest):
     """The server could not connect to the host of a URL."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str) -> None:
+        fault = " or has no valid certificate" if scheme == "https" else ""
         super().__init__(
-            "The host of the url is unreachable or has no valid certificate. Check the url, or send the "
-            "audio in a part named `file`.",
+            f"The host of the url is unreachable{fault}. Check the url, or send the audio in a part named "
+            "`file`.",
             param="url",
         )
 
@@ -80,3 +78,4 @@ class TooManyFetches(ServerError):
             "audio in a part named `file`.",
             param="url",
         )
+        self.limit = setting

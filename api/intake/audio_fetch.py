@@ -109,7 +109,7 @@ class AudioFetcher:
             async with asyncio.timeout_at(ends_s):
                 await self._fetch(url, write, max_bytes)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise UrlUnreachable from error
+            raise UrlUnreachable(url.scheme) from error
         except TimeoutError as error:
             raise UrlFailed(f"it took longer than {self._timeout_s:g} s (URL_FETCH_TIMEOUT_S)") from error
         except httpx.TimeoutException as error:

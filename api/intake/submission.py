@@ -144,9 +144,12 @@ class Submission:
 
     def _check_wait(self, wait_s: float, request: Request) -> None:
         """Raise QueueTooLong if the client would disconnect before its job begins, and lose the result."""
-        limit_s = min(read_client_timeout(request.headers), self.settings.sync_wait_s or math.inf)
+        limit_s, limit = min(
+            (read_client_timeout(request.headers), "the client's timeout"),
+            (self.settings.sync_wait_s or math.inf, "SYNC_WAIT_S"),
+        )
         if wait_s > CLEARLY * limit_s:
-            raise QueueTooLong(wait_s, limit_s)
+            raise QueueTooLong(wait_s, limit_s, limit=limit)
 
     async def _receive(
         self, request: Request, kind: type[SpeechForm], upload: IncomingUpload, *, max_bytes: int
@@ -225,7 +228,7 @@ class Submission:
         if duration_s < self.settings.min_audio_s:
             raise AudioTooShort(self.settings.min_audio_s, param=param)
         if key.limits.max_audio_s is not None and duration_s > key.limits.max_audio_s:
-            raise AudioTooLong(key.limits.max_audio_s, param=param)
+            raise AudioTooLong(key.limits.max_audio_s, param=param, limit="the API key")
 
     def _classify(self, form: SpeechForm, upload: Upload) -> Priority:
         is_long = upload.duration_s > self.settings.interactive_max_audio_s

@@ -9,7 +9,7 @@ from api.intake.forms import SpeechForm
 _FILE = {
     "type": "string",
     "format": "binary",
-    "description": "The audio, or a video with sound: wav, flac, mp3, ogg, m4a, webm, mp4 and others.",
+    "description": "The audio, or a video with sound: wav, flac, mp3, ogg, opus, m4a, aac, webm or mp4.",
 }
 _FILE_TYPES = (
     "audio/wav, audio/flac, audio/mpeg, audio/ogg, audio/mp4, audio/webm, video/mp4, video/webm, "

@@ -31,6 +31,7 @@ from api.schemas.openai import TranscriptionAnswer, VerboseTranscription
 from api.streams.waiting import check_success
 from shared.errors import InvalidRequest, QueueUnavailable
 from shared.jobs import Endpoint, Job, JobState, WordTimestamps
+from shared.logs import log_job_end
 from shared.record.readings import find_job
 from shared.record.transitions import cancel_job, delete_job
 
@@ -125,6 +126,8 @@ async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep)
     state.note_job(job_id)
     if was.is_final:
         await services.runner.run(delete_job(job_id))
+    if was is JobState.QUEUED:
+        log_job_end("cancelled", reason="deleted")
     if was is not JobState.RUNNING:
         await run_in_threadpool(services.sweeper.delete_discarded_uploads)
     if was.is_final:

@@ -8,6 +8,8 @@ import structlog
 
 from api.streams.event_hub import EventHub
 from shared.errors import QueueUnavailable
+from shared.jobs import JobState
+from shared.logs import log_job_end
 from shared.record.listeners import RENEWAL_S, renew_listener_leases
 from shared.record.scripts import AsyncScriptRunner
 from shared.record.transitions import cancel_job
@@ -45,6 +47,8 @@ class ListenerLeases:
         """Cancel a job whose client has disconnected, or leave that to its lease if Redis does not answer."""
         _logger.info("client_disconnected", job_id=job_id)
         try:
-            await self._runner.run(cancel_job(job_id, ttl_s=self._job_ttl_s))
+            was = await self._runner.run(cancel_job(job_id, ttl_s=self._job_ttl_s))
+            if was is JobState.QUEUED:
+                log_job_end("cancelled", job_id=job_id, reason="client_disconnected")
         except QueueUnavailable:
             _logger.warning("job_not_cancelled", job_id=job_id, consequence="its listener lease expires")

@@ -103,7 +103,7 @@ class Deliverer:
                     return MAX_REST_S if found.next_s is None else min(found.next_s, MAX_REST_S)
                 self._begin(found)
         except QueueUnavailable:
-            _logger.warning("delivery_claim_skipped", reason="the queue does not answer")
+            _logger.warning("delivery_claim_skipped", reason="Redis does not answer")
             return REDIS_RETRY_S
         except Exception:  # the border of the task: without it nothing is delivered until a restart
             _logger.exception("delivery_claim_failed")
@@ -145,15 +145,17 @@ class Deliverer:
         if answer.verdict is Verdict.RETRY:
             wait_s = self._plan.choose_wait(delivery.claim_no, retry_after_s=answer.retry_after_s)
         reported = await self._run_patiently(report_delivery(delivery, answer.outcome, wait_s=wait_s))
-        _logger.info(
-            "webhook_attempted",
-            job_id=delivery.job_id,
-            attempt=delivery.claim_no,
-            verdict=answer.verdict.value,
-            status=answer.outcome.status,
-            error=answer.outcome.error,
-            reported=reported,
-        )
+        facts = {
+            "host": delivery.new_job.receiver,
+            "attempt": delivery.claim_no,
+            "verdict": answer.verdict.value if reported != "stale" else reported,
+            "status": answer.outcome.status,
+            "error": answer.outcome.error,
+            "reason": answer.refusal.value if answer.refusal else None,
+            "next_in_s": wait_s,
+        }
+        known = {name: fact for name, fact in facts.items() if fact is not None}
+        _logger.info("webhook_attempted", job_id=delivery.job_id, **known)
 
     async def _run_patiently(self, call: ScriptCall[str]) -> str:
         while True:

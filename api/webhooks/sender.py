@@ -25,6 +25,8 @@ class Answer:
     outcome: DeliveryOutcome
     verdict: Verdict
     retry_after_s: float = 0.0
+    refusal: Refusal | None = None
+    """The reason of a refused URL, for the server's log alone."""
 
 
 class Sender:
@@ -58,7 +60,7 @@ class Sender:
             # The log of the job must not show which of the two it is.
             may_pass = refused.reason in (Refusal.PRIVATE, Refusal.UNRESOLVED)
             verdict = Verdict.RETRY if may_pass else Verdict.REFUSED
-            return Answer(DeliveryOutcome(error=refused.message), verdict)
+            return Answer(DeliveryOutcome(error=refused.message), verdict, refusal=refused.reason)
         except httpx.RequestError as error:
             reason = str(error)[:MAX_REASON_CHARACTERS] or type(error).__name__
             return _fail(f"The connection failed: {reason}.")

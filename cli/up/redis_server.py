@@ -57,7 +57,9 @@ def _choose_running(url: str) -> RedisChoice:
     source = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
     obstacle = asyncio.run(check_redis(url))
     if obstacle is not None:
-        raise CannotStart(f"REDIS_URL: {source} cannot be used: {obstacle}")
+        raise CannotStart(
+            f"REDIS_URL: {source} cannot be used: {obstacle}. Start that Redis, or unset REDIS_URL."
+        )
     return RedisChoice(url=url, source=source)
 
 

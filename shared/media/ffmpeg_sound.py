@@ -16,7 +16,9 @@ from av.stream import Discard
 from shared.errors import UnreadableAudio
 
 NO_SOUND = "This file has no sound that can be decoded: it is empty, cut short or damaged."
-UNKNOWN_KIND = "This file is not readable audio or video. Send wav, flac, mp3, ogg, m4a, webm or mp4."
+UNKNOWN_KIND = (
+    "This file is not readable audio or video. Send wav, flac, mp3, ogg, opus, m4a, aac, webm or mp4."
+)
 
 # FFmpeg supports some 300 containers. They include playlists, which open other files, and text as video.
 _CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from shared.jobs import Endpoint
 from shared.record.keys import Key
-from shared.record.scripts import PlainCall, ScriptCall, parse_ids, to_ms
+from shared.record.scripts import PlainCall, ScriptCall, parse_pairs, to_ms
 
 RENEWAL_S = 3.0
 """Seconds between two renewals by an api process."""
@@ -42,6 +42,6 @@ def drop_listener_lease(job_id: str) -> PlainCall[bool]:
     return PlainCall((("ZREM", Key.LISTENER_LEASES, job_id),), lambda replies: bool(replies[0]))
 
 
-def cancel_unattended(*, ttl_s: float) -> ScriptCall[list[str]]:
-    """Cancel up to a hundred jobs whose listener lease has expired. Returns their ids."""
-    return ScriptCall("cancel_unattended", {"ttl_ms": to_ms(ttl_s)}, parse_ids)
+def cancel_unattended(*, ttl_s: float) -> ScriptCall[dict[str, str]]:
+    """Cancel up to a hundred jobs whose listener lease has expired. Returns their states before, by id."""
+    return ScriptCall("cancel_unattended", {"ttl_ms": to_ms(ttl_s)}, parse_pairs)

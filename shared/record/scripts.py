@@ -169,6 +169,11 @@ def parse_ids(reply: list[bytes]) -> list[str]:
     return [found.decode() for found in reply]
 
 
+def parse_pairs(reply: list[list[bytes]]) -> dict[str, str]:
+    """Return the ids in a reply, each with the word that follows it."""
+    return {job_id.decode(): word.decode() for job_id, word in reply}
+
+
 def to_json(value: object) -> str:
     """Return `value` as JSON text, which the script stores as it is."""
     return msgspec.json.encode(value).decode()

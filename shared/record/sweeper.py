@@ -12,6 +12,8 @@ from celery import Celery
 
 from shared.broker import QUEUE_NAME, send_ticket
 from shared.errors import QueueUnavailable
+from shared.jobs import JobState
+from shared.logs import log_job_end
 from shared.record.keys import Key
 from shared.record.listeners import cancel_unattended
 from shared.record.readings import Absence, find_job
@@ -70,13 +72,17 @@ class Sweeper:
             check_version(self._runner)
             self._has_checked_version = True
         settings, ttl_s = self._settings, self._settings.job_ttl_s
-        for job_id in self._runner.run(sweep_expired_leases(ttl_s=ttl_s)):
-            _logger.warning("lease_expired", job_id=job_id)
+        for job_id, outcome in self._runner.run(sweep_expired_leases(ttl_s=ttl_s)).items():
+            _logger.warning("lease_expired", job_id=job_id, outcome=outcome)
+            if outcome != "requeued":
+                log_job_end(outcome, job_id=job_id, reason="worker_lost")
         if settings.queue_ttl_s > 0:
             for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
-                _logger.warning("job_expired", job_id=job_id)
-        for job_id in self._runner.run(cancel_unattended(ttl_s=ttl_s)):
+                log_job_end("failed", job_id=job_id, reason="expired")
+        for job_id, was in self._runner.run(cancel_unattended(ttl_s=ttl_s)).items():
             _logger.info("listener_lease_expired", job_id=job_id)
+            if was == JobState.QUEUED:
+                log_job_end("cancelled", job_id=job_id, reason="listener_lease_expired")
         self.delete_discarded_uploads()
         self._runner.run(forget_jobs())
         if self._runner.run(needs_ticket(QUEUE_NAME)):
@@ -123,7 +129,7 @@ class Sweeper:
                     uploads_due_s = now_s + SLOW_INTERVAL_S
                     self.delete_old_uploads()
             except QueueUnavailable:
-                _logger.warning("sweep_skipped", reason="the queue does not answer")
+                _logger.warning("sweep_skipped", reason="Redis does not answer")
             except RecordVersionMismatch as error:
                 if now_s >= mismatch_due_s:
                     mismatch_due_s = now_s + SLOW_INTERVAL_S

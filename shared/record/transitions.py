@@ -8,7 +8,7 @@ from shared.audio_format import SAMPLE_RATE_HZ, AudioStart
 from shared.events import Event, Partial, Progress
 from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
 from shared.record.readings import Absence, parse_found
-from shared.record.scripts import ScriptCall, parse_ids, to_json, to_ms
+from shared.record.scripts import ScriptCall, parse_ids, parse_pairs, to_json, to_ms
 from shared.transcripts import FinishedWindow, Segment
 
 MAX_WORKER_LOSSES = 3
@@ -125,13 +125,15 @@ def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) ->
     return ScriptCall("crash", arguments, bytes.decode)
 
 
-def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[list[str]]:
-    """running → queued, or failed(worker_lost) at the limit, for all expired leases. Returns the job ids.
+def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[dict[str, str]]:
+    """running → queued, or failed(worker_lost) at the limit, for all expired leases.
+
+    Returns `requeued`, `failed` or `cancelled` by the id of the job.
 
     Each sweep advances the lease clock by a second at most: time without sweeps does not count.
     """
     arguments = {"limit": MAX_WORKER_LOSSES, "failure": to_json(_WORKER_LOST), "ttl_ms": to_ms(ttl_s)}
-    return ScriptCall("sweep", arguments, parse_ids)
+    return ScriptCall("sweep", arguments, parse_pairs)
 
 
 def expire_queued(*, queue_ttl_s: float, ttl_s: float) -> ScriptCall[list[str]]:

@@ -197,7 +197,7 @@ class RecordMachine(RuleBasedStateMachine):
         job_id = sorted(self._listened)[pick % len(self._listened)]
         assert self._run(renew_listener_leases([job_id])) == 1
         self._connection.zadd("test:listener_leases", {job_id: 0})
-        assert self._run(cancel_unattended(ttl_s=TTL_S)) == [job_id]
+        assert [*self._run(cancel_unattended(ttl_s=TTL_S))] == [job_id]
         self._listened.remove(job_id)
         if self._model.cancel(job_id) is JobState.RUNNING:
             self._promised.add(job_id)
@@ -328,7 +328,7 @@ class RecordMachine(RuleBasedStateMachine):
         return self._claims[-1 - min(pick % 7, pick % len(self._claims), len(self._claims) - 1)]
 
     def _sweep(self) -> list[str]:
-        return self._run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+        return [*self._run(transitions.sweep_expired_leases(ttl_s=TTL_S))]
 
 
 def _of(claim: Claim) -> ModelClaim:

@@ -35,7 +35,7 @@ def job(runner: ScriptRunner) -> str:
 
 def sweep(runner: ScriptRunner) -> list[str]:
     runner.run(transitions.sweep_expired_leases(ttl_s=TTL_S))
-    return runner.run(cancel_unattended(ttl_s=TTL_S))
+    return [*runner.run(cancel_unattended(ttl_s=TTL_S))]
 
 
 def pass_time(connection: redis.Redis, seconds: float) -> None:

@@ -51,7 +51,7 @@ def lose_worker(runner: ScriptRunner, claimed: Claim) -> object:
     deadline = time.monotonic() + 5
     while not (lost := runner.run(transitions.sweep_expired_leases(ttl_s=TTL_S))):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
-    assert lost == ["1"]
+    assert [*lost] == ["1"]
     return "cancelled"
 
 

@@ -147,7 +147,7 @@ def test_jobs_of_an_old_record_are_served_where_they_stopped(taken_over: ScriptR
         taken_over.run(transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=60))
         return f"{claimed.job_id} from {checkpoint.windows}"
 
-    assert taken_over.run(transitions.sweep_expired_leases(ttl_s=60)) == ["stream"]
+    assert taken_over.run(transitions.sweep_expired_leases(ttl_s=60)) == {"stream": "requeued"}
     assert [claim() for _ in range(5)] == [
         "stream from 0",
         "waiting from 0",

@@ -364,7 +364,7 @@ def test_a_lease_that_is_beaten_is_not_swept(run: Run) -> None:
     submit(run, "a")
     held = claim(run, lease_s=0.001)
     run(transitions.beat_claim(held, lease_s=30))
-    assert run(transitions.sweep_expired_leases(ttl_s=TTL_S)) == []
+    assert run(transitions.sweep_expired_leases(ttl_s=TTL_S)) == {}
 
 
 def test_a_job_that_crashes_the_engine_fails_at_the_limit(run: Run) -> None:
@@ -399,7 +399,7 @@ def test_a_log_is_read_on_from_any_event(run: Run) -> None:
 def sweep_after(run: Run, connection: redis.Redis, gap_s: float) -> list[str]:
     """Sweep as if the sweep before was so long ago."""
     connection.hincrby("test:lease_clock", "ticked_ms", round(-gap_s * 1000))
-    return run(transitions.sweep_expired_leases(ttl_s=TTL_S))
+    return [*run(transitions.sweep_expired_leases(ttl_s=TTL_S))]
 
 
 def test_time_without_sweeps_does_not_count_for_a_lease(redis_url: str) -> None:

@@ -405,10 +405,13 @@ def test_a_private_address_is_refused_by_default_like_an_unknown_host(
     bed: Bed, receive: Callable[..., Receiver], host: str
 ) -> None:
     receiver = receive()
-    with bed.deliver(allow_private_addresses=False):
+    with capture_log_lines() as lines, bed.deliver(allow_private_addresses=False):
         made = bed.wait_for_end(bed.end_job(f"http://{host}:{receiver.port}/"))
     unknown = UrlRefused(Refusal.UNRESOLVED, param="webhook_url").message
     assert [attempt.outcome.error for attempt in made] == [unknown] * 3
+    tried = [line for line in lines if line["event"] == "webhook_attempted"]
+    assert [line["reason"] for line in tried] == ["private"] * 3
+    assert ["next_in_s" in line for line in tried] == [True, True, False]
     assert receiver.received == []
 
 

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from tests.support.api_server import MAX_UPLOAD_BYTES
+from tests.support.log_lines import capture_log_lines
 from tests.support.scripted_worker import ScriptedWorker
 
 BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
@@ -159,6 +160,17 @@ def test_an_unexpected_error_is_hidden_from_clients_and_logged_once(
     assert "Traceback" not in answer.text
     failures = [line for line in logs if line["log_level"] == "error"]
     assert [(line["event"], line["request_id"]) for line in failures] == [("request_failed", "mine-1")]
+
+
+def test_the_log_line_of_a_refused_request_names_its_cause(api: httpx.Client) -> None:
+    with capture_log_lines() as logs:
+        api.get("/v1/jobs/1")
+        api.get("/v1/jobs", params={"limit": "many"})
+    served = [line for line in logs if line["event"] == "request_served"]
+    assert [(line.get("code"), line.get("param")) for line in served] == [
+        ("job_not_found", None),
+        (None, "limit"),
+    ]
 
 
 @pytest.mark.parametrize("given", ["abc-1", "Root=1-5f/2:3@x+y", "a" * 64])

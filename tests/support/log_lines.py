@@ -15,7 +15,7 @@ def capture_log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
     level = structlog.get_config()["wrapper_class"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     try:
-        with capture_logs() as lines:
+        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
             yield lines
     finally:
         structlog.configure(wrapper_class=level)

@@ -88,9 +88,11 @@ def test_an_engine_that_ignores_a_stop_is_ended_and_its_reload_is_timed(
     cancel(server, location)
     read_success(server, submit(server, SHORT))
     assert model_of(server) != model
-    (end,) = read_log(server, "engine_ended")
+    (end,) = read_log(server, "model_process_ended")
     assert "reason=cancelled" in end
+    assert f"job_id={location.rpartition('/')[2]}" in end
     assert read_number(end, "waited_ms") >= 500
+    assert " succeeded in " not in server.log_text()
     _, load = read_log(server, "model_loaded")
     assert read_number(load, "loads") == 2
     assert read_number(load, "load_s") > 0

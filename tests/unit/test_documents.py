@@ -67,11 +67,13 @@ def test_readme_lists_the_endpoints_that_exist() -> None:
     assert named - {"GET /docs", "GET /openapi.json"} == described
 
 
-def test_the_log_events_that_operating_names_exist(sources: str) -> None:
+def test_operating_names_log_events_that_exist_and_all_serious_ones(sources: str) -> None:
     rows = read_table(read_document("docs/operating.md"), "| event | meaning |")
     named = {event for event, _ in rows for event in re.findall(r"`(\w+)`", event)}
     assert named
     assert {event for event in named if f'"{event}"' not in sources} == set()
+    serious = set(re.findall(r'_logger\.(?:warning|error|critical|exception)\(\s*"(\w+)"', sources))
+    assert serious - named == set()
 
 
 def test_the_error_codes_that_documents_name_exist(sources: str) -> None:

@@ -17,9 +17,10 @@ class JobClocks:
     def __init__(
         self, claim: Claim, settings: WorkerSettings, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit_s = settings.request_timeout
-        if claim.endpoint is Endpoint.JOBS:
-            self._limit_s = max(self._limit_s, settings.job_timeout_factor * claim.upload.duration_s)
+        self.limit_s, self.limit_setting = settings.request_timeout, "REQUEST_TIMEOUT"
+        by_length_s = settings.job_timeout_factor * claim.upload.duration_s
+        if claim.endpoint is Endpoint.JOBS and by_length_s > self.limit_s:
+            self.limit_s, self.limit_setting = by_length_s, "JOB_TIMEOUT_FACTOR"
         self._stall_s, self._load_s = settings.stall_timeout_s, settings.load_timeout_s
         self._used_s = claim.inference_ms / 1000
         self._clock = clock
@@ -64,7 +65,7 @@ class JobClocks:
     @property
     def is_inference_over(self) -> bool:
         """Return whether inference has exceeded its limit."""
-        return self._inference_s > self._limit_s
+        return self._inference_s > self.limit_s
 
     @property
     def is_stalled(self) -> bool:

@@ -8,6 +8,7 @@ import structlog
 from shared.errors import QueueUnavailable
 from shared.events import Event, Partial
 from shared.jobs import Failure, JobState
+from shared.logs import log_job_end
 from shared.record import transitions
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
@@ -38,6 +39,7 @@ class JobRecorder:
         self._job_ttl_s = job_ttl_s
         self._batch_turn_s = batch_turn_s
         self._outbox = PartialOutbox()
+        self._inference_ms = state.claim.inference_ms
 
     def emit(self, event: Event) -> None:
         """Log an event. While Redis does not answer, the event is dropped: the record holds the truth.
@@ -51,8 +53,7 @@ class JobRecorder:
                 self._state.apply(self._runner.run(transitions.emit_event(self._claim, event)))
         except QueueUnavailable:
             is_kept = isinstance(event, Partial)
-            job_id = self._claim.job_id
-            _logger.warning("event_not_logged", job_id=job_id, event_type=event.type, is_kept=is_kept)
+            _logger.warning("event_not_logged", event_type=event.type, is_kept=is_kept)
 
     def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         """Store a finished window, set the checkpoint after it, and record the inference time so far."""
@@ -60,6 +61,7 @@ class JobRecorder:
             self._claim, finished, inference_ms=inference_ms, batch_turn_s=self._batch_turn_s
         )
         self._state.apply(self._run_with_retries(call))
+        self._inference_ms = inference_ms
         self._outbox.clear()
 
     def end(self, state: JobState, failure: Failure | None = None) -> None:
@@ -70,12 +72,13 @@ class JobRecorder:
 
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         """Return the job to the queue, with its checkpoint and the inference time so far."""
+        self._inference_ms = inference_ms
         call = transitions.yield_job(self._claim, reason=reason, inference_ms=inference_ms)
         self._log_outcome(self._run_with_retries(call), reason=reason)
 
     def report_crash(self, *, inference_ms: int) -> None:
         """Count a crash of the model process. The job is queued again, or fails at the limit."""
-        ttl_s = self._job_ttl_s
+        ttl_s, self._inference_ms = self._job_ttl_s, inference_ms
         call = transitions.report_engine_crash(self._claim, ttl_s=ttl_s, inference_ms=inference_ms)
         self._log_outcome(self._run_with_retries(call), state="failed", reason="engine_crash")
 
@@ -94,17 +97,17 @@ class JobRecorder:
             except QueueUnavailable:
                 if time.monotonic() > deadline:
                     raise
-                _logger.warning("transition_retried", job_id=self._claim.job_id, call=call.name)
+                _logger.warning("transition_retried", call=call.name)
                 time.sleep(RETRY_INTERVAL_S)
 
     def _log_outcome(self, outcome: str, *, state: str = "", **fields: str) -> None:
-        job_id = self._claim.job_id
+        amounts = {"duration_s": self._claim.upload.duration_s, "inference_s": self._inference_ms / 1000}
         match outcome:
             case "requeued":
-                _logger.info("job_requeued", job_id=job_id, **fields)
+                _logger.info("job_requeued", **fields)
             case "stale":
-                _logger.warning("claim_lost", job_id=job_id)
+                _logger.warning("claim_lost")
             case "cancelled":
-                _logger.info("job_ended", job_id=job_id, state="cancelled")
+                log_job_end("cancelled", **amounts)
             case _:
-                _logger.info("job_ended", job_id=job_id, state=state, **fields)
+                log_job_end(state, **amounts, **fields)

@@ -81,7 +81,7 @@ class JobRunner:
             if ticket is not None:
                 ticket.set()
             self._unload_when_idle()
-        self._host.unload()
+        self._host.unload("worker_stopping")
 
     def _unload_when_idle(self) -> None:
         try:
@@ -107,10 +107,11 @@ class JobRunner:
             claim = self._claim_next() if self._host.may_start else None
             if claim is None:
                 return False
-            _logger.info("job_claimed", job_id=claim.job_id, attempt=claim.attempt)
-            self._transcribe(claim)
+            with structlog.contextvars.bound_contextvars(job_id=claim.job_id):
+                _logger.info("job_claimed", attempt=claim.attempt)
+                self._transcribe(claim)
         except QueueUnavailable:
-            _logger.warning("queue_unavailable")
+            _logger.warning("queue_unavailable", reason="Redis does not answer")
             return False
         except Exception:  # border of the thread: an error in one job must not end the worker
             _logger.exception("job_run_failed")

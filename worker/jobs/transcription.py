@@ -18,11 +18,6 @@ from worker.model.host import ModelHost, ModelProcessDied
 POLL_S = 0.05
 """Seconds between two checks of the stop rules while the model process is silent."""
 
-_TIMEOUT_MESSAGE = (
-    "Inference took longer than allowed. Send shorter audio, use POST /v1/jobs, "
-    "or raise REQUEST_TIMEOUT or JOB_TIMEOUT_FACTOR."
-)
-
 _logger = structlog.get_logger(__name__)
 
 
@@ -71,10 +66,10 @@ class Transcription:
             self._end_without_decoder()
         except QueueUnavailable:  # the lease is long over: the sweepers decide about the job
             if not self._host.is_idle:
-                self._host.unload()
+                self._host.unload("redis_away")
             raise
         except Exception:  # border of the job: an uncounted error would be tried for ever
-            _logger.exception("transcription_failed", job_id=self._claim.job_id)
+            _logger.exception("transcription_failed")
             self._host.give_up()
             self._report_crash()
 
@@ -102,7 +97,7 @@ class Transcription:
                 self._clocks.begin_inference()
                 self._recorder.emit(Loading(phase="loaded", elapsed_s=elapsed_s))
             case messages.LoadFailed(message=message):
-                self._host.unload()
+                self._host.unload("load_failed")
                 self._fail(FailureCode.MODEL_UNAVAILABLE, message)
             case _:
                 self._clocks.begin_inference()
@@ -158,13 +153,17 @@ class Transcription:
         self._is_over = True
         match reason:
             case StopReason.STALE:
-                _logger.warning("claim_lost", job_id=self._claim.job_id)
+                _logger.warning("claim_lost")
             case StopReason.CANCELLED:
                 self._recorder.end(JobState.CANCELLED)
             case StopReason.TIMED_OUT:
-                self._fail(FailureCode.TIMEOUT, _TIMEOUT_MESSAGE)
+                limit_s, setting = self._clocks.limit_s, self._clocks.limit_setting
+                message = (
+                    f"Inference took longer than {limit_s:g} s, the limit by {setting}. Send shorter audio."
+                )
+                self._fail(FailureCode.TIMEOUT, message)
             case StopReason.STALLED:
-                _logger.error("engine_stalled", job_id=self._claim.job_id)
+                _logger.error("engine_stalled")
                 self._report_crash()
             case StopReason.STOPPING:
                 self._requeue("worker_stopping")
@@ -174,14 +173,7 @@ class Transcription:
     def _end_engine(self, reason: StopReason) -> None:
         """End an engine that did not stop in time. The next job has to load the model again."""
         waited_ms = round((time.monotonic() - self._stopping_since) * 1000)
-        self._host.unload()
-        _logger.warning(
-            "engine_ended",
-            job_id=self._claim.job_id,
-            reason=reason,
-            waited_ms=waited_ms,
-            ended_ms=round((time.monotonic() - self._stopping_since) * 1000),
-        )
+        self._host.unload(reason, waited_ms=waited_ms)
 
     def _succeed(self) -> None:
         self._is_over = True

@@ -139,14 +139,14 @@ class ModelHost:
         with contextlib.suppress(ModelProcessDied):
             self._send(messages.StopJob(self._run))
 
-    def unload(self) -> None:
+    def unload(self, reason: str = "idle", **facts: object) -> None:
         """End the process and its children, by force if it does not exit. Needs no particular state."""
-        self._end_process(EXIT_GRACE_S if self.state is ModelState.READY else 0.0)
+        self._end_process(EXIT_GRACE_S if self.state is ModelState.READY else 0.0, reason=reason, **facts)
         self.state = ModelState.ABSENT
 
     def give_up(self) -> None:
         """Kill a process that is stalled or in an unknown state. It counts as one that died."""
-        self._end_process(0.0)
+        self._end_process(0.0, reason="given_up")
         self.state = ModelState.DEAD
 
     def _update_state(self, report: messages.Report) -> None:
@@ -192,13 +192,13 @@ class ModelHost:
 
     def _on_death(self) -> ModelProcessDied:
         process = self._process
-        self._end_process(0.0)
+        self._end_process(0.0, reason="died")
         self.state = ModelState.DEAD
-        code = process.returncode if process else None
-        _logger.error("model_process_died", exit_code=code)
+        code, pid = (process.returncode, process.pid) if process else (None, None)
+        _logger.error("model_process_died", exit_code=code, pid=pid)
         return ModelProcessDied(f"the model process ended with code {code}")
 
-    def _end_process(self, grace_s: float) -> None:
+    def _end_process(self, grace_s: float, **facts: object) -> None:
         process, channel = self._process, self._channel
         self._process = self._channel = None
         if process is None or channel is None:
@@ -208,7 +208,7 @@ class ModelHost:
             if grace_s > 0:
                 process.wait(grace_s)
         end_group(process)
-        _logger.info("model_process_ended", pid=process.pid)
+        _logger.info("model_process_ended", pid=process.pid, **facts)
 
 
 def make_order(run: int, claim: Claim) -> messages.DecodeJob:
@@ -219,7 +219,7 @@ def make_order(run: int, claim: Claim) -> messages.DecodeJob:
         and claim.checkpoint.windows == 0
         and claim.upload.duration_s >= EARLY_TEXT_FROM_S
     )
-    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted)
+    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, job_id=claim.job_id)
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:

@@ -27,6 +27,7 @@ class DecodeJob(RunMessage, frozen=True):
     checkpoint: Checkpoint
     is_early_text_wanted: bool
     has_stored_samples: bool = False
+    job_id: str = ""
 
 
 class StopJob(RunMessage, frozen=True):

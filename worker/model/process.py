@@ -164,7 +164,8 @@ class ModelProcess:
             return
         while True:
             order, audio_fd = inbox.wait_for_job()
-            self._transcribe(order, audio_fd, inbox)
+            with structlog.contextvars.bound_contextvars(job_id=order.job_id):
+                self._transcribe(order, audio_fd, inbox)
 
     def _load(self) -> bool:
         try:

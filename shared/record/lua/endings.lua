@@ -159,22 +159,25 @@ function commands.finish(args)
 end
 
 -- running -> queued | failed, for each job whose worker's lease has expired. Each sweep also advances the lease clock.
--- Args: limit, and for the limit failure (JSON text) and ttl_ms. Returns the ids of these jobs.
+-- Args: limit, and for the limit failure (JSON text) and ttl_ms. Returns these jobs, each {id, `requeued`,
+-- `failed` or `cancelled`}.
 function commands.sweep(args)
   local clock_ms = lease_clock_ms()
   redis.call('HSET', key(keys.lease_clock), 'clock_ms', int(clock_ms), 'ticked_ms', int(now_ms()))
   local expired = redis.call('ZRANGEBYSCORE', key(keys.running), '-inf', int(clock_ms), 'LIMIT', 0, 100)
-  for _, job_id in ipairs(expired) do requeue_or_fail(job_id, 'worker_losses', 'worker_lost', args) end
+  for i, job_id in ipairs(expired) do
+    expired[i] = {job_id, requeue_or_fail(job_id, 'worker_losses', 'worker_lost', args)}
+  end
   return expired
 end
 
--- Cancel each job whose listener lease has expired. Args: ttl_ms. Returns the ids of these jobs.
+-- Cancel each job whose listener lease has expired. Args: ttl_ms. Returns these jobs, each {id, state before}.
 function commands.cancel_unattended(args)
   local leases = key(keys.listener_leases)
   local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', int(lease_clock_ms()), 'LIMIT', 0, 100)
-  for _, job_id in ipairs(expired) do
+  for i, job_id in ipairs(expired) do
     redis.call('ZREM', leases, job_id)
-    cancel(job_id, args.ttl_ms)
+    expired[i] = {job_id, cancel(job_id, args.ttl_ms) or ''}
   end
   return expired
 end

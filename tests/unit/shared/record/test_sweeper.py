@@ -5,10 +5,13 @@ import threading
 from structlog.testing import capture_logs
 
 from shared.broker import create_celery
+from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
+from shared.record.admission import submit_job
 from shared.record.connection import connect
 from shared.record.sweeper import Sweeper
 from shared.record.version import RecordVersionMismatch
 from shared.settings import SharedSettings
+from tests.support.log_lines import capture_log_lines
 
 
 class BreakingSweeper(Sweeper):
@@ -30,6 +33,18 @@ def sweep_some_times(redis_url: str, error: Exception) -> None:
     for _ in range(3):
         assert sweeper.sweeps.acquire(timeout=30)
     sweeper.stop()
+
+
+def test_the_sweep_that_ends_a_job_logs_its_end(redis_url: str) -> None:
+    runner = connect(redis_url)
+    upload = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
+    runner.run(submit_job(NewJob("a", Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
+    settings = SharedSettings(redis_url=redis_url, queue_ttl_s=0.001)
+    with capture_log_lines() as lines:
+        while not lines:
+            Sweeper(runner, create_celery(redis_url), settings).sweep()
+    [line] = lines
+    assert (line["event"], line["state"], line["reason"]) == ("job_ended", "failed", "expired")
 
 
 def test_an_error_that_nobody_foresaw_costs_one_sweep(redis_url: str) -> None:

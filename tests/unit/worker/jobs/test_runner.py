@@ -22,7 +22,7 @@ class UnendingHost:
     def detect_death(self) -> None:
         pass
 
-    def unload(self) -> None:
+    def unload(self, reason: str = "idle") -> None:
         self.tries += 1
         if self.tries == 1:
             raise RuntimeError
@@ -43,7 +43,7 @@ class MortalHost:
         if self.is_gone:
             self.looked.set()
 
-    def unload(self) -> None:
+    def unload(self, reason: str = "idle") -> None:
         self.state = ModelState.ABSENT
 
 

@@ -103,7 +103,7 @@ class FakeHost:
             raise report
         return report
 
-    def unload(self) -> None:
+    def unload(self, reason: str = "idle", **_facts: object) -> None:
         self.is_unloaded = True
 
     def give_up(self) -> None:
