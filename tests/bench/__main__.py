@@ -30,6 +30,7 @@ from tests.bench.loss import measure_loss
 from tests.bench.machine import Busyness, watch_other_work
 from tests.bench.qwen_engine import measure_qwen
 from tests.bench.report import Report, write_findings
+from tests.bench.resume_cost import measure_resumes
 from tests.bench.settings import BenchSettings, Subject
 from tests.bench.sync_calls import measure_sync
 from tests.bench.true_size import measure_size
@@ -49,6 +50,7 @@ _MEASUREMENTS: Mapping[Subject, Callable[[BenchSettings, Path], Awaitable[Findin
     Subject.COLD: measure_cold,
     Subject.QWEN: measure_qwen,
     Subject.UPLOAD: measure_upload,
+    Subject.RESUME: measure_resumes,
     Subject.CANCEL: measure_cancels,
     Subject.LOSS: measure_loss,
     Subject.SIZE: measure_size,

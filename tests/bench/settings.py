@@ -21,6 +21,7 @@ class Subject(StrEnum):
     COLD = "cold"  # the first job on a cold worker
     QWEN = "qwen"  # the Qwen engine beside Qwen's own package
     UPLOAD = "upload"  # one large upload
+    RESUME = "resume"  # a long job that resumes often
     CANCEL = "cancel"  # running jobs are cancelled
     LOSS = "loss"  # a worker is killed
     SIZE = "size"  # the Qwen engine at true size; only with SIZE
@@ -50,6 +51,9 @@ class Scale:
     events: int
     windows: tuple[int, ...]  # of a batch of the Qwen engine
     gpu_windows: tuple[int, ...]  # of a batch in `make bench-gpu`
+    resumed_hours: float
+    resumes: int
+    containers: tuple[str, ...]  # of the recordings that are resumed
     faults: int  # workers killed and jobs cancelled
 
 
@@ -69,6 +73,9 @@ FULL = Scale(
     events=6_000,
     windows=(1, 4, 16),
     gpu_windows=(1, 8, 32),
+    resumed_hours=10,
+    resumes=100,
+    containers=("mp3", "m4a", "flac"),
     faults=5,
 )
 QUICK = Scale(
@@ -87,6 +94,9 @@ QUICK = Scale(
     events=200,
     windows=(1, 16),
     gpu_windows=(1, 8),
+    resumed_hours=0.5,
+    resumes=5,
+    containers=("mp3",),
     faults=1,
 )
 
