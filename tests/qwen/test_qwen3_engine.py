@@ -346,6 +346,17 @@ def test_the_prompt_is_the_one_that_qwens_package_builds(engine: Qwen3Engine) ->
         assert processor.build_prompt(context, language) == package._build_text_prompt(context, language)
 
 
+@pytest.mark.parametrize("name", ["en_fox", "de_umlaut", "zh_tea"])
+def test_the_text_of_tokens_is_the_one_of_qwens_package(engine: Qwen3Engine, name: str) -> None:
+    tokenizer = engine._model._processor._processor.tokenizer
+    tokens = tokenizer(f"language None<asr_text>{SAMPLES[name].text}<|im_end|>")["input_ids"]
+
+    for end in range(len(tokens) + 1):
+        assert engine._model.decode_tokens(tokens[:end]) == tokenizer.decode(
+            tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+
 def test_logits_of_a_prompt_are_computed_for_its_last_token_alone(engine: Qwen3Engine) -> None:
     shapes: list[tuple[int, ...]] = []
     lm_head = engine._model._model.thinker.lm_head

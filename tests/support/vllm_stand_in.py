@@ -174,6 +174,11 @@ class ProcessorStandIn:
         """It does a tokenizer's work as well."""
         return self
 
+    @property
+    def backend_tokenizer(self) -> "ProcessorStandIn":
+        """And that of the library below transformers' tokenizers."""
+        return self
+
     def __call__(self, text: str) -> dict[str, list[int]]:
         """The tokens of `text`."""
         return {"input_ids": list(text.encode())}

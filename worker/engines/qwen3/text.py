@@ -4,6 +4,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import msgspec
 
@@ -38,11 +39,21 @@ class LoopRule(msgspec.Struct, frozen=True):
     sentence_repeats: int = 4
     suspicious: int = 40
 
+    @property
+    def min_match(self) -> int:
+        """The number of characters that have come before in every loop, whatever its period."""
+        return _find_min_match(self)
+
     def min_length(self, period: int) -> int:
         """Return the number of characters from which text repeated with this period is a loop."""
         if period > self.max_period:
             return self.sentence_repeats * period
         return max(self.min_characters, self.min_repeats * period)
+
+
+@cache
+def _find_min_match(rule: LoopRule) -> int:
+    return min(rule.min_length(period) - period for period in range(1, rule.max_sentence + 1))
 
 
 class Loop(msgspec.Struct, frozen=True):
@@ -74,7 +85,7 @@ def find_language_tag(output: str) -> LanguageTag | None:
 
 def find_loop(text: str, rule: LoopRule) -> Loop | None:
     """Return the loop with the shortest period at the end of `text`, or None."""
-    for period in range(1, min(rule.max_sentence, len(text) - 1) + 1):
+    for period in _find_periods(text, rule.max_sentence, rule.min_match):
         length = _repeated_length(text, period)
         if length >= rule.min_length(period):
             return Loop(len(text) - length, period)
@@ -83,11 +94,22 @@ def find_loop(text: str, rule: LoopRule) -> Loop | None:
 
 def find_first_repeat(text: str, rule: LoopRule) -> int | None:
     """Return the start of the first repeat if `text` ends with suspicious repeats of a sentence, or None."""
-    for period in range(rule.max_period + 1, min(rule.max_sentence, len(text) - 1) + 1):
-        length = _repeated_length(text, period)
-        if length >= period + rule.suspicious:
-            return len(text) - length + period
+    for period in _find_periods(text, rule.max_sentence, rule.suspicious):
+        if period > rule.max_period:
+            return len(text) - _repeated_length(text, period) + period
     return None
+
+
+def _find_periods(text: str, max_period: int, match: int) -> Iterator[int]:
+    """Yield the periods with which the last `match` characters of `text` repeat, the shortest first.
+
+    Each token of each sequence is checked. So the search is left to `str`, and takes a microsecond.
+    """
+    start = len(text) - match
+    ending = text[start:]
+    earlier = start
+    while start > 0 and (earlier := text.rfind(ending, max(0, start - max_period), earlier + match - 1)) >= 0:
+        yield start - earlier
 
 
 def _repeated_length(text: str, period: int) -> int:
