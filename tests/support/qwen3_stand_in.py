@@ -61,6 +61,7 @@ class ModelStandIn:
         script = self._scripts[int(prompt.samples[0])]
         text = script if isinstance(script, str) else script(prompt, avoid_repeats)
         spoken = text.partition("<asr_text>")[2] if prompt.language else text
+        spoken = spoken.removeprefix("language") if prompt.is_tag_begun else spoken
         return spoken.encode()[len(prompt.generated) :]
 
 

@@ -22,6 +22,7 @@ AUDIO_TOKEN = 151_676
 
 _REPETITION_PENALTY = 1.2
 
+
 # Half a second, as in `qwen_asr`. The feature extractor fails on less than 201 samples.
 _MIN_SAMPLES = 8_000
 
@@ -29,13 +30,15 @@ _MIN_SAMPLES = 8_000
 class Prompt(msgspec.Struct, frozen=True):
     """The input of a generation: `language` is Qwen's name of a forced language.
 
-    `generated` are the tokens of the output so far, from which the model goes on.
+    `generated` are the tokens of the output so far, from which the model goes on. If `is_tag_begun`, the
+    output begins after the first word of the language tag: it is the name of a language.
     """
 
     samples: Samples
     context: str
     language: str | None
     generated: tuple[int, ...]
+    is_tag_begun: bool = False
 
 
 class GenerationOptions(msgspec.Struct, frozen=True):
@@ -93,18 +96,21 @@ class PromptProcessor:
 
     def tokenize(self, prompt: Prompt) -> list[int]:
         """Return the tokens of `prompt`, with one audio token for all of its audio."""
-        text = self.build_prompt(prompt.context, prompt.language)
-        return [*self._processor.tokenizer(text)["input_ids"], *prompt.generated]
+        return [*self._processor.tokenizer(self._open_answer(prompt))["input_ids"], *prompt.generated]
 
     def prepare(self, prompt: Prompt) -> PreparedSequence:
         """Return the tokens and features of `prompt`, with an audio token for each vector of its audio."""
-        text = self.build_prompt(prompt.context, prompt.language)
+        text = self._open_answer(prompt)
         inputs = self._processor(text=[text], audio=[pad_samples(prompt.samples)], return_tensors="np")
         return PreparedSequence(
             tokens=[*inputs["input_ids"][0].tolist(), *prompt.generated],
             features=inputs["input_features"][0],
             frames=int(inputs["feature_attention_mask"][0].sum()),
         )
+
+    def _open_answer(self, prompt: Prompt) -> str:
+        opened = self.build_prompt(prompt.context, prompt.language)
+        return f"{opened}language" if prompt.is_tag_begun else opened
 
 
 def load_processor(folder: Path) -> Any:

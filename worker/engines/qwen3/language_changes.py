@@ -51,8 +51,8 @@ def cut_at_language_changes(
 ) -> CutWindows:
     """Return the parts of `windows`, cut at the language changes that `changes` searches for.
 
-    `pauses` detects the language of whole regions, in windows with more than one. `always` detects both ends
-    of long regions and searches between them if they differ.
+    `pauses` detects the language in the middle of each region, in windows with more than one. `always`
+    detects both ends of long regions and searches between them if they differ.
 
     Raises:
         DecodingStopped: the listener requested a stop.
@@ -65,7 +65,7 @@ def cut_at_language_changes(
     detector = LanguageDetector(generator, listener, max_samples=max_samples)
     found = [_choose_clips(window, changes) for window in windows]
     clips = [
-        clip.read(window)
+        clip.read_middle(window)
         for window, regions in zip(windows, found, strict=True)
         for ends in regions
         for clip in ends

@@ -1,14 +1,17 @@
-"""The detection of the language of clips: the model generates the language tag of its answer, and no more."""
+"""The detection of the language of clips: the model generates the name of a language, mostly one token."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
+from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingListener, Samples, raise_if_stopped
-from worker.engines.qwen3.decoding import TokenGenerator, language_code, run_or_halve
+from worker.engines.qwen3.decoding import TokenGenerator, run_or_halve
 from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt
-from worker.engines.qwen3.text import TokenText, find_language_tag
 
-# A language tag has three or four tokens. An answer without one in this many tokens has none.
-_MAX_TAG_TOKENS = 48
+# The longest name, if each of its letters were a token.
+_MAX_NAME_TOKENS = 16
+# The answers in lower case, and what they mean.
+_ANSWERS = {name.lower(): name for name in QWEN3_LANGUAGE_NAMES.values()} | {"none": None}
 
 
 class LanguageDetector:
@@ -53,7 +56,7 @@ class LanguageDetector:
             yield batch
 
     def _detect(self, clips: Sequence[Samples]) -> list[str | None]:
-        outputs = [TokenText(self._generator.decode_tokens) for _ in clips]
+        answers: list[list[int]] = [[] for _ in clips]
         languages: list[str | None] = [None] * len(clips)
         is_finished = [False] * len(clips)
 
@@ -63,14 +66,16 @@ class LanguageDetector:
                 if is_finished[number] or token in END_TOKENS:
                     is_finished[number] = True
                     continue
-                outputs[number].push(token)
-                if tag := find_language_tag(outputs[number].text):
-                    is_finished[number] = True
-                    languages[number] = tag.language if language_code(tag.language) else None
+                answers[number].append(token)
+                name = self._generator.decode_tokens(answers[number]).strip().lower()
+                languages[number] = _ANSWERS.get(name)
+                is_finished[number] = name in _ANSWERS or not any(map(str.startswith, _ANSWERS, repeat(name)))
             return list(is_finished)
 
         raise_if_stopped(self._listener)
         self._generator.generate(
-            [Prompt(clip, "", None, ()) for clip in clips], follow, GenerationOptions(_MAX_TAG_TOKENS)
+            [Prompt(clip, "", None, (), is_tag_begun=True) for clip in clips],
+            follow,
+            GenerationOptions(_MAX_NAME_TOKENS),
         )
         return languages

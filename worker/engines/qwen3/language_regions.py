@@ -48,6 +48,11 @@ class SpeechRegion(msgspec.Struct, frozen=True):
         """Return the samples of the region."""
         return window.samples[self.start : self.end]
 
+    def read_middle(self, window: Window) -> Samples:
+        """Return the samples in the middle of the region: as many as a sure detection needs, or fewer."""
+        spare = max(0, self.length - SURE_REGION_SAMPLES) // 2
+        return window.samples[self.start + spare : self.end - spare]
+
     def locate_s(self, window: Window) -> tuple[float, float]:
         """Return the start and end of the region in the upload, in seconds."""
         return find_bounds_s(slice_window(window, self.start, self.end))

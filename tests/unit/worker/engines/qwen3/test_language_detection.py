@@ -1,4 +1,4 @@
-"""The model generates the language tag of each clip and no more, in batches that fit into memory."""
+"""The model generates the language's name for each clip and no more, in batches that fit into memory."""
 
 import numpy as np
 import pytest
@@ -33,16 +33,16 @@ def detect(
         ("It is raining. " * 9, None),
     ],
 )
-def test_the_language_comes_from_the_language_tag(said: str, language: str | None) -> None:
+def test_the_language_is_the_one_that_the_model_names(said: str, language: str | None) -> None:
     assert detect(ModelStandIn(said), [make_clip(0)]) == [language]
 
 
-def test_no_more_is_generated_than_the_language_tag() -> None:
+def test_no_more_is_generated_than_the_name_of_the_language() -> None:
     listener = Listener()
 
     detect(ModelStandIn(f"{ENGLISH}{'Hello. ' * 99}", f"{GERMAN}Ja."), [make_clip(0), make_clip(1)], listener)
 
-    assert listener.stop_checks == 1 + len(ENGLISH)
+    assert listener.stop_checks == 1 + len(" English")
     assert listener.partials == []
 
 
@@ -71,9 +71,9 @@ def test_without_memory_for_one_clip_it_fails() -> None:
 
 
 def test_a_stop_takes_effect_at_the_next_token() -> None:
-    listener = Listener(max_checks=10)
+    listener = Listener(max_checks=5)
 
     with pytest.raises(DecodingStopped):
         detect(ModelStandIn(ENGLISH), [make_clip(0)], listener)
 
-    assert listener.stop_checks == 11
+    assert listener.stop_checks == 6

@@ -193,3 +193,16 @@ def test_a_region_reads_its_samples_from_the_window() -> None:
     window = make_window(3, 2)
 
     assert np.array_equal(SpeechRegion(10, 20).read(window), window.samples[10:20])
+
+
+@pytest.mark.parametrize(("length_s", "read_s"), [(2.0, (0.0, 2.0)), (2.5, (0.0, 2.5)), (7.5, (2.5, 5.0))])
+def test_no_more_is_read_to_detect_a_language_than_a_sure_detection_needs(
+    length_s: float, read_s: tuple[float, float]
+) -> None:
+    window = make_window(3, 20)
+    start = 3 * SAMPLE_RATE_HZ
+    region = SpeechRegion(start, start + int(length_s * SAMPLE_RATE_HZ))
+
+    samples = region.read_middle(window)
+
+    assert (samples[0] - start, samples[-1] + 1 - start) == tuple(edge * SAMPLE_RATE_HZ for edge in read_s)
