@@ -55,7 +55,7 @@ async def measure_rest(settings: BenchSettings, folder: Path) -> Findings:
     clip = read_speech(settings.speech_dir).cut_clip(3)
     rested = [
         await _rest(folder.with_name(f"rest{number}"), model, clip)
-        for number in range(max(1, settings.scale.rounds // 2))
+        for number in range(settings.scale.few_rounds)
     ]
     figures = [
         Figure("memory before the first job", "MB", [one.before_mb for one in rested], goal=MEMORY_GOAL),

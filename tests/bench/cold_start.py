@@ -78,7 +78,7 @@ async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
         await server.start_worker()
         clip = read_file("en_digits3")
         await run_cold_job(server, clip)  # fills the disk cache
-        for _ in range(settings.scale.rounds):
+        for _ in range(settings.scale.few_rounds):
             await wait_for_unload(server)
             cold.append(await run_cold_job(server, clip))
             took_s, _ = await _run_python(python, BARE_LOAD)

@@ -66,7 +66,7 @@ async def measure_loop(settings: BenchSettings, folder: Path) -> Findings:
     ):
         await server.start_worker()
         prober = _Prober(server.port, scale.loop_s)
-        for _ in range(scale.rounds):
+        for _ in range(scale.few_rounds):
             idle.append(await prober.probe())
             async with _transcribe(server, long_file):
                 transcribing.append(await prober.probe())

@@ -45,9 +45,7 @@ async def measure_listeners(settings: BenchSettings, folder: Path) -> Findings:
     """Connect listeners, publish, and compare the events they received with the published ones."""
     heard: dict[int, list[_Heard]] = {}
     for listeners in settings.listener_counts:
-        for number in range(
-            (settings.scale.rounds + 1) // 2 if listeners == max(settings.listener_counts) else 1
-        ):
+        for number in range(settings.scale.few_rounds if listeners == max(settings.listener_counts) else 1):
             place = folder.with_name(f"listeners{listeners}-{number}")
             heard.setdefault(listeners, []).append(await _listen(settings.scale.events, listeners, place))
     most = max(heard)

@@ -100,7 +100,7 @@ async def measure_files(settings: BenchSettings, folder: Path) -> Findings:
             file, text = await asyncio.to_thread(speech.join_file, minutes)
             await asyncio.to_thread(path.write_bytes, file)
             found = measured[minutes] = _Measured()
-            for _ in range(max(1, min(settings.scale.rounds, round(15 / minutes)))):
+            for _ in range(max(1, min(settings.scale.few_rounds, round(15 / minutes)))):
                 await _measure_here(server, path, text, found)
                 plain = await direct.transcribe(path)
                 found.direct_s.append(plain.took_s)

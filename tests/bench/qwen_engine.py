@@ -102,7 +102,7 @@ async def measure_qwen(settings: BenchSettings, folder: Path) -> Findings:
         figures = [await _compare_clip(sides, settings, clip, code) for clip in CLIPS for code in LANGUAGES]
         figures += [await _compare_search(sides, settings, clip) for clip in ("6 digits", "one sentence")]
         batch, growth = await _compare_batches(sides, settings)
-        streamed = [await _stream_minute(server, folder) for _ in range(max(1, settings.scale.rounds // 2))]
+        streamed = [await _stream_minute(server, folder) for _ in range(settings.scale.few_rounds)]
     share = [one.first_text_s / one.total_s for one in streamed]
     figures += [batch, Figure("first text of a minute, share of the time", "", share, goal=FIRST_TEXT_GOAL)]
     counts = [Count("texts that differ from the samples'", len(sides.wrong), 0)]

@@ -56,6 +56,11 @@ class Scale:
     containers: tuple[str, ...]  # of the recordings that are resumed
     faults: int  # workers killed and jobs cancelled
 
+    @property
+    def few_rounds(self) -> int:
+        """The rounds of measurements that take long."""
+        return (self.rounds + 1) // 2
+
 
 FULL = Scale(
     rounds=5,
@@ -94,8 +99,8 @@ QUICK = Scale(
     events=200,
     windows=(1, 16),
     gpu_windows=(1, 8),
-    resumed_hours=0.5,
-    resumes=5,
+    resumed_hours=0.25,
+    resumes=3,
     containers=("mp3",),
     faults=1,
 )
