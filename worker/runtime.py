@@ -76,7 +76,7 @@ class WorkerRuntime:
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
             _logger.info("engine_chosen", engine=choice.engine, reason=choice.reason)
-        self._media.start()
+        self._media.open()  # most workers get only short audio, which is decoded already
         self._heartbeat.start()
         self._sweeper.start()
         self.runner.start()

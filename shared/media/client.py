@@ -43,6 +43,11 @@ class MediaService:
         self._server: ForkServerProcess | None = None
         self._is_open = False
 
+    def open(self) -> None:
+        """Let the first call start the fork server, which takes some tenths of a second."""
+        with self._lock:
+            self._is_open = True
+
     def start(self) -> None:
         """Start the fork server and wait until it is ready. If that fails, the next call tries again."""
         with self._lock:

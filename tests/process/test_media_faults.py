@@ -192,6 +192,17 @@ def test_a_fork_server_that_cannot_be_started_is_a_service_that_is_down(
         assert_serves(service)
 
 
+def test_an_open_service_starts_its_fork_server_at_the_first_call() -> None:
+    service = make_service()
+    service.open()
+    assert service._server is None
+    try:
+        assert_serves(service)
+        assert fork_server(service).is_running()
+    finally:
+        service.stop()
+
+
 def test_a_stopped_service_is_down_until_it_is_started_again(minutes_of_speech: Path) -> None:
     service = make_service()
     with service, start_decoding(service, minutes_of_speech):
