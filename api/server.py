@@ -23,6 +23,8 @@ _SPARE_FILES = 256
 """Files that the process opens besides its streams: Redis, uploads, short requests."""
 
 _UNSENT_BYTES = 64 << 10
+# Other connections wait while a piece of an upload is parsed, for milliseconds with asyncio's 256 kB.
+_RECEIVED_AT_ONCE_BYTES = 32 << 10
 
 _logger = structlog.get_logger(__name__)
 
@@ -79,6 +81,8 @@ class GuardedConnection(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
         _limit_kernel_buffer(self._socket, self.stall_s)
+        if hasattr(transport, "max_size"):  # not with uvloop
+            transport.max_size = _RECEIVED_AT_ONCE_BYTES
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the watch."""

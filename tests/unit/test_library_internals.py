@@ -3,6 +3,7 @@
 pyproject.toml bounds these libraries. A failure here after a raised bound names the module of ours to review.
 """
 
+import asyncio.selector_events
 import inspect
 from collections.abc import Callable
 
@@ -32,6 +33,12 @@ def test_uvicorn_keeps_the_attributes_that_our_connections_read() -> None:
 
     for assignment in ("self.transport = ", "self.loop = "):
         assert assignment in source, "review api/server.py"
+
+
+def test_asyncio_receives_no_more_at_once_than_our_connections_set() -> None:
+    source = inspect.getsource(asyncio.selector_events._SelectorSocketTransport)  # type: ignore[attr-defined]
+
+    assert "recv(self.max_size)" in source, "review api/server.py"
 
 
 def test_httpx_sends_requests_through_the_pool_that_we_replace() -> None:
