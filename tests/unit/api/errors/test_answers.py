@@ -140,3 +140,8 @@ def _subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
     for below in kind.__subclasses__():
         yield below
         yield from _subclasses(below)
+
+
+@pytest.mark.parametrize(("scheme", "is_named"), [("https", True), ("http", False)])
+def test_a_certificate_is_named_only_where_the_url_has_one(scheme: str, *, is_named: bool) -> None:
+    assert ("certificate" in urls.UrlUnreachable(scheme).message) == is_named

@@ -149,6 +149,8 @@ def test_only_jobs_get_more_time_for_longer_audio(
 ) -> None:
     settings = WorkerSettings(request_timeout=300, job_timeout_factor=4)
     clocks = JobClocks(make_claim(endpoint, duration_s), settings, clock=time)
+    setting = "REQUEST_TIMEOUT" if allowed_s == settings.request_timeout else "JOB_TIMEOUT_FACTOR"
+    assert (clocks.limit_s, clocks.limit_setting) == (allowed_s, setting)
     clocks.begin_inference()
     time.now += allowed_s
     assert not clocks.is_inference_over

@@ -219,3 +219,8 @@ def test_the_published_files_are_named_once_each() -> None:
         "vocabulary.txt",
     ]
     assert all(len(file.sha256) == 64 for file in WEIGHT_FILES)
+
+
+def test_a_path_that_leads_nowhere_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"^WHISPER_MODEL=/nope: there is no such folder\.$"):
+        find_weights("/nope", tmp_path)
