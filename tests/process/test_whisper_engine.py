@@ -180,6 +180,36 @@ def test_a_stop_takes_effect_before_a_draft(engine: WhisperEngine) -> None:
         engine.draft_window(window, TranscriptionRequest(), Listener(is_impatient=True))
 
 
+def test_the_silence_after_the_last_word_is_not_decoded_again(
+    engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = engine._model._model
+    passes: list[int] = []
+    encode = model.encode
+
+    def spy(features: Any) -> Any:
+        passes.append(features.shape[-1])
+        return encode(features)
+
+    monkeypatch.setattr(model, "encode", spy)
+    segments = transcribe(engine, read_clip("long.ogg"), TranscriptionRequest(language_hint="en"))
+
+    assert len(passes) == 1
+    assert len(segments) > 1
+
+
+def test_windows_side_by_side_have_the_text_that_they_have_alone(engine: WhisperEngine) -> None:
+    config = WindowConfig(window_s=8.0)
+    windows = list(cut_windows([read_clip("long.ogg")], SileroVad().open_stream(), config=config))
+    request = TranscriptionRequest(language_hint="en")
+    assert 1 < len(windows) <= engine.batch_windows
+
+    together = engine.decode_windows(windows, request, Listener())
+
+    alone = [engine.decode_windows([window], request, Listener())[0] for window in windows]
+    assert [transcript.segments for transcript in together] == [transcript.segments for transcript in alone]
+
+
 def test_a_context_does_no_harm(engine: WhisperEngine) -> None:
     request = TranscriptionRequest(language_hint="en", context="A walk by the river.")
 
@@ -191,14 +221,13 @@ def test_a_temperature_is_taken_instead_of_those_that_are_tried_in_turn(
 ) -> None:
     model = engine._model._model
     tried: list[tuple[float, ...]] = []
-    generate_segments = model.generate_segments
+    generate = model.generate_with_fallback
 
-    def spy(features: Any, tokenizer: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("encoder_output") is not None:
-            tried.append(tuple(options.temperatures))
-        return generate_segments(features, tokenizer, options, *args, **kwargs)
+    def spy(encoding: Any, prompt: Any, tokenizer: Any, options: Any) -> Any:
+        tried.append(tuple(options.temperatures))
+        return generate(encoding, prompt, tokenizer, options)
 
-    monkeypatch.setattr(model, "generate_segments", spy)
+    monkeypatch.setattr(model, "generate_with_fallback", spy)
     speech = read_clip("speech.flac")
     texts = [
         join_segments(

@@ -1,11 +1,13 @@
-"""Whisper on the CPU: faster-whisper (CTranslate2) with 8-bit weights, one window at a time."""
+"""Whisper on the CPU: faster-whisper (CTranslate2) with 8-bit weights, two windows at a time."""
 
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +24,7 @@ from worker.engines.protocol import (
 )
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
+    FRAMES_PER_S,
     DecodingOptions,
     EncodedWindow,
     WhisperModel,
@@ -32,8 +35,8 @@ from worker.engines.whisper.weights import find_weights
 _WHISPER_CODES = {"jv": "jw"}
 _API_CODES = {theirs: ours for ours, theirs in _WHISPER_CODES.items()}
 
-# The unit of `seek` in faster-whisper's segments.
-_FRAMES_PER_S = 100
+# Windows decoded at the same time. Threads wait for each other within one window, but hardly in two windows.
+_PARALLEL_WINDOWS = 2
 
 # The seconds of a window that are drafted. More would take longer, and fewer hold too few words.
 _DRAFT_S = 5.0
@@ -58,20 +61,27 @@ class WhisperConfig(msgspec.Struct, frozen=True):
 class WhisperEngine:
     """The engine `whisper`; `worker.engines.protocol.Engine` describes its methods."""
 
-    batch_windows = 1
     needs_speech = True
+    _parallel_windows = 1  # until `load`
     _model: WhisperModel  # since `load`
 
     def __init__(self, config: WhisperConfig) -> None:
         self._config = config
+
+    @property
+    def batch_windows(self) -> int:
+        """Two rounds of windows, since some take longer than others."""
+        return 2 * self._parallel_windows if self._parallel_windows > 1 else 1
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Find or download the weights, and load them into memory."""
         report_phase("finding weights")
         folder = find_weights(self._config.model, self._config.weights_dir)
         report_phase("loading weights")
+        threads = self._config.cpu_threads or count_cores()
+        self._parallel_windows = min(threads, _PARALLEL_WINDOWS)
         try:
-            self._model = WhisperModel(folder, cpu_threads=self._config.cpu_threads or count_cores())
+            self._model = WhisperModel(folder, cpu_threads=threads, parallel_windows=self._parallel_windows)
         except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
                 f"The Whisper model in {folder} cannot be loaded ({error}). "
@@ -87,15 +97,48 @@ class WhisperEngine:
         *,
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
-        """Transcribe the windows one by one, with a partial for each segment."""
-        transcripts = []
-        for window in windows:
-            decoding = _WindowDecoding(self._model, window, self._config.beam_size)
-            segments = decoding.transcribe(request, listener, previous_language=previous_language)
-            if segments:
-                previous_language = segments[-1].language
-            transcripts.append(WindowTranscript(segments))
+        """Transcribe the windows side by side. A window is published when it and all before it are done."""
+        raise_if_stopped(listener)
+        transcripts: list[WindowTranscript] = []
+        with ThreadPoolExecutor(self._parallel_windows, "windows") as pool:
+            encode = partial(self._encode, request=request, listener=listener)
+            decodings = _settle_languages(pool.map(encode, windows), previous_language)
+            transcribe = partial(self._transcribe, request=request, listener=listener)
+            # A stop is raised by each window, so that the pool ends soon.
+            for window, segments in zip(windows, pool.map(transcribe, decodings), strict=True):
+                _publish(window, segments, listener)
+                transcripts.append(WindowTranscript(segments))
         return transcripts
+
+    def _encode(
+        self, window: Window, *, request: TranscriptionRequest, listener: DecodingListener
+    ) -> "_WindowDecoding":
+        raise_if_stopped(listener)
+        encoded = self._model.encode(window.samples)
+        if request.language_hint:
+            return _WindowDecoding(window, encoded, request.language_hint)
+        code, probability = self._model.detect_language(encoded)
+        return _WindowDecoding(
+            window, encoded, _API_CODES.get(code, code), is_sure=probability >= _SURE_PROBABILITY
+        )
+
+    def _transcribe(
+        self, decoding: "_WindowDecoding", *, request: TranscriptionRequest, listener: DecodingListener
+    ) -> tuple[Segment, ...]:
+        language = decoding.language
+        options = DecodingOptions(
+            language=_WHISPER_CODES.get(language, language),
+            beam_size=self._config.beam_size,
+            word_timestamps=request.word_timestamps is not WordTimestamps.NONE,
+            prompt=request.context or None,
+            temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),
+        )
+        raise_if_stopped(listener)
+        segments: list[Segment] = []
+        for found in self._model.generate(decoding.encoded, options):
+            raise_if_stopped(listener)
+            segments.append(place_segment(decoding.window, found, language=language, earlier=segments))
+        return tuple(segments)
 
     def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
         """Publish a quick guess at the first seconds; see `worker.engines.protocol.DraftingEngine`.
@@ -111,41 +154,29 @@ class WhisperEngine:
             listener.on_partial(window.index, "", text, _API_CODES.get(code, code))
 
 
-class _WindowDecoding:
-    """The decoding of one window."""
+class _WindowDecoding(NamedTuple):
+    """An encoded window and its language, which is a guess if not `is_sure`."""
 
-    def __init__(self, model: WhisperModel, window: Window, beam_size: int) -> None:
-        self._model = model
-        self._window = window
-        self._beam_size = beam_size
+    window: Window
+    encoded: EncodedWindow
+    language: str
+    is_sure: bool = True
 
-    def transcribe(
-        self, request: TranscriptionRequest, listener: DecodingListener, *, previous_language: str | None
-    ) -> tuple[Segment, ...]:
+
+def _settle_languages(found: Iterable[_WindowDecoding], previous: str | None) -> list[_WindowDecoding]:
+    """Return the decodings in order; a language that is a guess becomes that of the window before."""
+    settled = []
+    for decoding in found:
+        previous = decoding.language if decoding.is_sure or previous is None else previous
+        settled.append(decoding._replace(language=previous))
+    return settled
+
+
+def _publish(window: Window, segments: Sequence[Segment], listener: DecodingListener) -> None:
+    for number, segment in enumerate(segments):
         raise_if_stopped(listener)
-        encoded = self._model.encode(self._window.samples)
-        language = request.language_hint or self._detect_language(encoded, previous_language)
-        options = DecodingOptions(
-            language=_WHISPER_CODES.get(language, language),
-            beam_size=self._beam_size,
-            word_timestamps=request.word_timestamps is not WordTimestamps.NONE,
-            prompt=request.context or None,
-            temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),
-        )
-        segments: list[Segment] = []
-        for found in self._model.generate(encoded, options):
-            raise_if_stopped(listener)
-            segment = place_segment(self._window, found, language=language, earlier=segments)
-            gap = separator(join_segments(segments), segment.text, language)
-            listener.on_partial(self._window.index, gap + segment.text, "", language)
-            segments.append(segment)
-        return tuple(segments)
-
-    def _detect_language(self, encoded: EncodedWindow, previous: str | None) -> str:
-        code, probability = self._model.detect_language(encoded)
-        if previous is not None and probability < _SURE_PROBABILITY:
-            return previous
-        return _API_CODES.get(code, code)
+        gap = separator(join_segments(segments[:number]), segment.text, segment.language)
+        listener.on_partial(window.index, gap + segment.text, "", segment.language)
 
 
 def place_segment(window: Window, found: Any, *, language: str, earlier: Sequence[Segment]) -> Segment:
@@ -170,7 +201,7 @@ def _describe_decoding(window: Window, found: Any) -> SegmentDecoding:
         temperature=_to_finite(found.temperature or 0.0),
         avg_logprob=_to_finite(found.avg_logprob),
         no_speech_prob=_to_finite(found.no_speech_prob),
-        window_start_s=round(window.to_upload_s(found.seek / _FRAMES_PER_S), 3),
+        window_start_s=round(window.to_upload_s(found.seek / FRAMES_PER_S), 3),
     )
 
 

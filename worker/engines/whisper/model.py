@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Samples
@@ -17,6 +19,13 @@ FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _DRAFT_MIN_FRAMES = 1_000
 _DRAFT_SILENCE_FRAMES = 200
 _DRAFT_TOKENS_PER_S = 12
+
+FRAMES_PER_S = 100
+"""The frames of features in a second, the unit of `seek` in faster-whisper's segments."""
+
+# A rest of a window after its last timestamp is decoded only if it has text or this length. Windows end in
+# silence of 0.4 s, and timestamps are rough.
+_MIN_REST_FRAMES = 100
 
 # Text that compresses better than this repeats itself; the number is OpenAI's.
 _MAX_COMPRESSION = 2.4
@@ -36,9 +45,8 @@ class DecodingOptions(msgspec.Struct, frozen=True):
 
 
 class EncodedWindow(NamedTuple):
-    """The samples of a window with their features and encoding, in faster-whisper's types."""
+    """The features of a window and their encoding, in faster-whisper's types."""
 
-    samples: Samples
     features: Any
     encoding: Any
 
@@ -46,24 +54,38 @@ class EncodedWindow(NamedTuple):
 class WhisperModel:
     """A CTranslate2 Whisper model in memory, with 8-bit weights, on the CPU.
 
-    `faster_whisper.WhisperModel.transcribe` encodes a window twice if it has to detect the language. Each
-    encoding takes half a second on two cores. So this class calls its steps one by one.
+    `faster_whisper.WhisperModel.transcribe` encodes a window twice if it has to detect the language. It also
+    encodes and decodes again what follows the last timestamp of a window, even half a second of silence. Each
+    encoding takes half a second on two cores. So this class calls its steps one by one. Calls from
+    `parallel_windows` threads run at the same time, and share the weights.
     """
 
-    def __init__(self, folder: Path, *, cpu_threads: int) -> None:
+    def __init__(self, folder: Path, *, cpu_threads: int, parallel_windows: int = 1) -> None:
         import faster_whisper
 
         self._model: Any = faster_whisper.WhisperModel(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=cpu_threads
+            *(str(folder), "cpu"),
+            compute_type="int8",
+            cpu_threads=cpu_threads,
+            num_workers=parallel_windows,
         )
+        # Nothing is decoded here: the call only fills in the library's own options.
+        _, described = self._model.transcribe(
+            np.zeros(SAMPLE_RATE_HZ, np.float32), language="en", log_progress=False
+        )
+        self._options: Any = described.transcription_options
+        self._tokenizers: dict[str, Any] = {}
 
     def encode(self, samples: Samples) -> EncodedWindow:
         """Encode at most 30 s of `samples`, float32 in -1..1 at 16 kHz, shape (n,)."""
+        # The last frame is padding, which decoding leaves out too.
+        features = self._model.feature_extractor(samples)[:, :-1]
+        return EncodedWindow(features, self._encode_from(features, 0))
+
+    def _encode_from(self, features: Any, frame: int) -> Any:
         from faster_whisper.audio import pad_or_trim
 
-        features = self._model.feature_extractor(samples)
-        # The last frame is padding, which decoding leaves out too.
-        return EncodedWindow(samples, features, self._model.encode(pad_or_trim(features[:, :-1])))
+        return self._model.encode(pad_or_trim(features[:, frame:]))
 
     def draft(self, samples: Samples, language: str | None) -> tuple[str, str]:
         """Return a guess at the text of a window, empty if not plausible, and its language as Whisper's code.
@@ -74,12 +96,12 @@ class WhisperModel:
         """
         from faster_whisper.audio import pad_or_trim
 
-        features = self._model.feature_extractor(samples)
+        features = self._model.feature_extractor(samples)[:, :-1]
         frames = features.shape[1] + _DRAFT_SILENCE_FRAMES
         brief = max(_DRAFT_MIN_FRAMES, min(frames, self._model.feature_extractor.nb_max_frames))
-        encoding = self._model.encode(pad_or_trim(features[:, :-1], brief))
+        encoding = self._model.encode(pad_or_trim(features, brief))
         if language is None:
-            language, _ = self.detect_language(EncodedWindow(samples, features, encoding))
+            language, _ = self.detect_language(EncodedWindow(features, encoding))
         tokenizer = self._open_tokenizer(language)
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         limit = len(prompt) + int(_DRAFT_TOKENS_PER_S * len(samples) / SAMPLE_RATE_HZ)
@@ -95,30 +117,103 @@ class WhisperModel:
         return token.strip("<|>"), probability
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
-        """Return faster-whisper's segments in order, each decoded when it is taken."""
-        # This call only fills in the other options: it decodes nothing before its segments are taken.
-        _, described = self._model.transcribe(
-            window.samples,
-            language=options.language,
+        """Return faster-whisper's segments in order. A rest of the window is decoded when it is reached."""
+        described = replace(
+            self._options,
             beam_size=options.beam_size,
-            condition_on_previous_text=False,
             initial_prompt=options.prompt,
             word_timestamps=options.word_timestamps,
-            temperature=options.temperatures,
+            temperatures=options.temperatures,
         )
-        return self._model.generate_segments(  # type: ignore[no-any-return]
-            window.features,
-            self._open_tokenizer(described.language),
-            described.transcription_options,
-            log_progress=False,
-            encoder_output=window.encoding,
-        )
+        tokenizer = self._open_tokenizer(options.language)
+        frame, frames, encoding = 0, window.features.shape[1], window.encoding
+        while frame < frames:
+            if frame:
+                encoding = self._encode_from(window.features, frame)
+            one_pass = _Pass(self._model, tokenizer, described, frame=frame, frames=frames)
+            yield from one_pass.decode(encoding)
+            frame = one_pass.next_frame
 
     def _open_tokenizer(self, language: str) -> Any:
         from faster_whisper.tokenizer import Tokenizer
 
         multilingual = self._model.model.is_multilingual
-        return Tokenizer(self._model.hf_tokenizer, multilingual, task="transcribe", language=language)
+        if language not in self._tokenizers:
+            self._tokenizers[language] = Tokenizer(
+                self._model.hf_tokenizer, multilingual, task="transcribe", language=language
+            )
+        return self._tokenizers[language]
+
+
+class _Pass:
+    """One pass over a window from `frame` on; `next_frame` is where the next one begins, or its end."""
+
+    def __init__(self, model: Any, tokenizer: Any, options: Any, *, frame: int, frames: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._options = options
+        self._frame = frame
+        self._end = frames
+        self.next_frame = frames
+
+    def decode(self, encoding: Any) -> Iterator[Any]:
+        """Yield faster-whisper's segments of an encoding that begins at the pass's frame."""
+        from faster_whisper.transcribe import Segment, Word
+
+        found, avg_logprob, temperature, compression = self._model.generate_with_fallback(
+            encoding, self._make_prompt(), self._tokenizer, self._options
+        )
+        options = self._options
+        if found.no_speech_prob > options.no_speech_threshold and avg_logprob <= options.log_prob_threshold:
+            return
+        for segment in self._split(encoding, found.sequences_ids[0]):
+            text = self._tokenizer.decode(segment["tokens"])
+            if segment["start"] == segment["end"] or not text.strip():
+                continue
+            yield Segment(
+                id=0,
+                seek=self._frame,
+                start=segment["start"],
+                end=segment["end"],
+                text=text,
+                tokens=segment["tokens"],
+                avg_logprob=avg_logprob,
+                compression_ratio=compression,
+                no_speech_prob=found.no_speech_prob,
+                words=[Word(**word) for word in segment.get("words", ())] or None,
+                temperature=temperature,
+            )
+
+    def _make_prompt(self) -> list[int]:
+        prompt = self._options.initial_prompt
+        before = self._tokenizer.encode(f" {prompt.strip()}") if prompt and self._frame == 0 else []
+        return self._model.get_prompt(self._tokenizer, before)  # type: ignore[no-any-return]
+
+    def _split(self, encoding: Any, tokens: list[int]) -> list[dict[str, Any]]:
+        """Return the segments of `tokens` with their times, and find where the next pass begins."""
+        offset_s, length = self._frame / FRAMES_PER_S, self._end - self._frame
+        segments, text_end, _ = self._model._split_segments_by_timestamps(  # noqa: SLF001 - it has no other
+            tokenizer=self._tokenizer,
+            tokens=tokens,
+            time_offset=offset_s,
+            segment_size=length,
+            segment_duration=length / FRAMES_PER_S,
+            seek=self._frame,
+        )
+        unfinished = self._tokenizer.decode(tokens[sum(len(segment["tokens"]) for segment in segments) :])
+        if text_end > self._frame and (unfinished.strip() or self._end - text_end >= _MIN_REST_FRAMES):
+            self.next_frame = text_end
+        if self._options.word_timestamps:
+            self._model.add_word_timestamps(
+                [segments],
+                self._tokenizer,
+                encoding,
+                length,
+                self._options.prepend_punctuations,
+                self._options.append_punctuations,
+                last_speech_timestamp=offset_s,
+            )
+        return segments  # type: ignore[no-any-return]
 
 
 def _is_plausible(text: str) -> bool:

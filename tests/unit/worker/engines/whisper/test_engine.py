@@ -30,7 +30,7 @@ class WhisperStandIn:
         self._windows = list(windows)
 
     def encode(self, samples: Samples) -> EncodedWindow:
-        return EncodedWindow(samples, None, None)
+        return EncodedWindow(None, None)
 
     def detect_language(self, window: EncodedWindow) -> tuple[str, float]:
         self.detections += 1
@@ -181,6 +181,18 @@ def test_the_language_of_a_window_counts_for_the_next() -> None:
 
     assert empty == ()
     assert [segment.language for segment in first + last] == ["fr", "fr"]
+
+
+def test_windows_of_a_batch_are_published_in_order() -> None:
+    model = WhisperStandIn([found(0, 1, " one")], [], [found(0, 1, " three")])
+    listener = Listener()
+
+    transcripts = make_engine(model).decode_windows(
+        [make_window(n) for n in range(3)], TranscriptionRequest(language_hint="en"), listener
+    )
+
+    assert list(listener.texts.items()) == [(0, "one"), (2, "three")]
+    assert [join_segments(transcript.segments) for transcript in transcripts] == ["one", "", "three"]
 
 
 def test_the_context_is_the_prompt_of_every_window() -> None:
