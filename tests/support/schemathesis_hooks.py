@@ -35,6 +35,8 @@ _HARMLESS = re.compile(
     re.MULTILINE,
 )
 
+_VIOLATED = re.compile(r"in body - violates `\w+` at /properties/([^/\s]+)")
+
 _answers: Counter[str] = Counter()
 _deleted: set[str] = set()
 
@@ -62,7 +64,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
     """Whether it is one: a header more does no harm, and a file that was replaced is no longer wrong."""
     is_unsent = "violates `oneOf`" in failure.message and _sends_one_source(case)
-    return not (_HARMLESS.search(failure.message) or is_unsent)
+    return not (_HARMLESS.search(failure.message) or is_unsent or _is_absent(failure, case))
 
 
 @schemathesis.hook
@@ -87,6 +89,12 @@ def _sends_one_source(case: Case[Any]) -> bool:
     """Whether a form has just one of file and URL as it is sent: of an empty list, say, nothing is."""
     form: Any = case.body
     return isinstance(form, dict) and [bool(form.get(name)) for name in ("file", "url")].count(True) == 1
+
+
+def _is_absent(failure: Failure, case: Case[Any]) -> bool:
+    """Return whether the value that violates the schema is empty, which counts as absent in a form."""
+    violated = _VIOLATED.search(failure.message)
+    return violated is not None and isinstance(case.body, dict) and case.body.get(violated[1]) == ""
 
 
 def _is_valid(case: Case[Any]) -> bool:
