@@ -12,7 +12,11 @@ class SharedSettings(BaseSettings):
     """Settings of both sides. The environment variable of each is its name in capitals."""
 
     model_config = SettingsConfigDict(
-        frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, validate_default=False
+        frozen=True,
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
+        validate_default=False,
+        allow_inf_nan=False,
     )
 
     redis_url: str = "redis://127.0.0.1:6379/0"

@@ -19,7 +19,9 @@ class DiskFullBy(StrEnum):
 class ChaosSettings(BaseSettings):
     """Settings of `make chaos`, each from the environment variable of its name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     jobs: PositiveInt = 300
     """The number of jobs."""

@@ -230,6 +230,7 @@ def test_an_invalid_setting_is_refused_by_its_former_name_where_that_is_set(tmp_
     [
         ("PORT=http", "it should be a whole number"),
         ("URL_INPUT=maybe", "it should be true or false"),
+        ("REQUEST_TIMEOUT=inf", "it should be a finite number"),
         ("REDIS_URL=http://x", "it should begin with redis://, rediss:// or unix://"),
         ("WEBHOOK_RETRIES_S=5,b", "'b' is not a number of seconds above 0"),
         ("PUBLIC_URL=foo", "it should begin with http:// or https:// and name a host"),

@@ -16,7 +16,16 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("MAX_UPLOAD_BYTES", "0"), ("HEARTBEAT_S", "-1"), ("PUBLIC_URL", "foo")],
+    [
+        ("PORT", "70000"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("HEARTBEAT_S", "-1"),
+        ("PUBLIC_URL", "foo"),
+        ("INTERACTIVE_MAX_AUDIO_S", "inf"),
+        ("MAX_AUDIO_S", "inf"),
+        ("LEASE_S", "nan"),
+        ("JOB_TTL_S", "1e999"),
+    ],
 )
 def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
