@@ -5,7 +5,11 @@ from contextlib import contextmanager
 from typing import BinaryIO, TypeAlias
 
 import av
-import av.subtitles.stream  # else PyAV imports it at the first file, when the sandbox forbids it
+
+# PyAV imports these when a file needs them. By then the sandbox forbids it.
+import av.subtitles.codeccontext
+import av.subtitles.stream
+import av.subtitles.subtitle
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec import codecs_available

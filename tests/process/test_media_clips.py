@@ -15,7 +15,7 @@ from shared.jobs import FailureCode
 from shared.media.client import MediaService
 from shared.media.pcm_frames import DecodingFailed
 from tests.process.media_driver import decode, make_service
-from tests.support.media_files import CLIPS, SPEECH_SAMPLES
+from tests.support.media_files import CLIPS, SPEECH_SAMPLES, add_subtitles
 from tests.support.probing import probe
 
 # AAC pads the beginning and the end with a frame of 1,024 samples or less each.
@@ -73,6 +73,17 @@ def test_every_format_is_decoded_to_the_same_speech(
     heard = decode(service, CLIPS / clip)
     assert len(heard) == pytest.approx(SPEECH_SAMPLES, abs=PADDINGS[clip])
     assert similarity(heard, spoken) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "mov_text"), ("mov", "mov_text"), ("mkv", "srt"), ("mkv", "ass")]
+)
+def test_sound_beside_a_subtitle_track_is_decoded(
+    service: MediaService, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    film = add_subtitles(CLIPS / "speech.m4a", tmp_path / f"film.{suffix}", codec=codec)
+    assert probe(service, film) == pytest.approx(SPEECH_SAMPLES / 16_000, abs=0.15)
+    assert len(decode(service, film)) == pytest.approx(SPEECH_SAMPLES, abs=PADDING_SAMPLES)
 
 
 def test_silence_is_sound(service: MediaService) -> None:

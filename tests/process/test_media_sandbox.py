@@ -72,6 +72,30 @@ def test_an_upload_cannot_name_another_file_to_be_read(tmp_path: Path, playlist:
         probe(service, upload)
 
 
+LAZY_MODULES = """
+import sys
+from pathlib import Path
+
+from shared.media import fork_server
+
+fork_server._warm_up()
+packages = Path(sys.modules["av"].__file__).parents[1]
+modules = {
+    ".".join((*path.relative_to(packages).parent.parts, path.name.partition(".")[0]))
+    for path in packages.glob("av/**/*.so")
+}
+assert "av.container.input" in modules
+print(*sorted(modules - set(sys.modules)))
+"""
+
+
+def test_the_fork_server_has_loaded_all_of_pyav_before_any_upload() -> None:
+    missing = subprocess.run(
+        [sys.executable, "-c", LAZY_MODULES], stdout=subprocess.PIPE, check=True, text=True
+    )
+    assert missing.stdout == "\n", "the sandbox forbids their import: add them to ffmpeg_sound.py"
+
+
 def test_using_the_service_loads_no_decoder_into_the_process_that_uses_it() -> None:
     code = (
         "import sys, shared.media.client;print(*({'av', 'soundfile', 'numpy', 'torch'} & set(sys.modules)))"

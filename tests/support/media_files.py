@@ -1,6 +1,7 @@
 """Sound files made for tests, in any container, encoding, rate and number of channels."""
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.packet import Packet
+from av.subtitles.stream import SubtitleStream
 
 from shared.audio_format import SeekPoint
 
@@ -19,6 +22,7 @@ SPEECH_SAMPLES = 65_840
 """The length of the sentence in the clips `speech.*`, in samples at 16 kHz."""
 
 _FRAME = 1_024
+_ASS_HEADER = b"[Script Info]\n[V4+ Styles]\nFormat: Name\nStyle: Default\n"
 
 
 def make_tone(seconds: float, *, rate_hz: int = 16_000, tone_hz: float = 440.0) -> npt.NDArray[np.float32]:
@@ -40,6 +44,24 @@ def encode(samples: npt.NDArray[np.float32], path: Path, *, codec: str, rate_hz:
             frame.pts = begin
             container.mux(track.encode(frame))
         container.mux(track.encode(None))
+    return path
+
+
+def add_subtitles(clip: Path, path: Path, *, codec: str) -> Path:
+    """Write the sound of `clip` and a subtitle track to `path`; its suffix names the container."""
+    with av.open(clip) as source, av.open(path, "w") as container:
+        sound = container.add_stream_from_template(source.streams.audio[0])
+        text = container.add_stream(codec)
+        assert isinstance(text, SubtitleStream)
+        text.codec_context.subtitle_header = _ASS_HEADER
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = sound
+                container.mux(packet)
+        subtitle = Packet(b"\0\5Hello" if codec == "mov_text" else b"Hello")
+        subtitle.stream, subtitle.time_base = text, Fraction(1, 1_000)
+        subtitle.pts, subtitle.dts, subtitle.duration = 0, 0, 1_000
+        container.mux(subtitle)
     return path
 
 
