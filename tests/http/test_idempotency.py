@@ -168,9 +168,19 @@ def test_a_failure_is_answered_again(api: httpx.Client, redis_url: str, url: str
     assert len(worker.claims) == 1
 
 
-def test_after_a_timeout_the_work_is_done_again(api: httpx.Client, redis_url: str) -> None:
-    with ScriptedWorker(redis_url, Script(failure=Failure(FailureCode.TIMEOUT, "too slow"))):
-        assert post(api, SYNC).status_code == 504
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (FailureCode.TIMEOUT, 504),
+        (FailureCode.MODEL_UNAVAILABLE, 503),
+        (FailureCode.UPLOAD_MISSING, 500),
+    ],
+)
+def test_after_a_passing_failure_the_work_is_done_again(
+    api: httpx.Client, redis_url: str, code: FailureCode, status: int
+) -> None:
+    with ScriptedWorker(redis_url, Script(failure=Failure(code, "it failed"))):
+        assert post(api, SYNC).status_code == status
     with ScriptedWorker(redis_url, SCRIPT):
         again = post(api, SYNC)
     assert again.status_code == 200

@@ -1,7 +1,9 @@
 -- Admission: idempotency keys, the limits of the queue, and the submit itself.
 
 -- After these failures a repeated request is done again, since they are not the fault of the request.
-local is_passing = {timeout = true, worker_lost = true, engine_crash = true, expired = true}
+local is_passing = {
+  timeout = true, worker_lost = true, engine_crash = true, expired = true, model_unavailable = true, upload_missing = true,
+}
 
 -- Return the job that an idempotency key stands for, or nothing if the key is free or has become free again.
 local function find_bound(idempotency_key)
