@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from shared.errors import StorageFull
 
@@ -58,11 +59,9 @@ class UploadStore:
         found = (path for path in self._find_older_than(age_s) if path.suffix != _PART_SUFFIX)
         return {path.name.removesuffix(_SAMPLES_SUFFIX) for path in found}
 
-    def remove_unfinished(self, age_s: float) -> None:
-        """Remove unfinished uploads without a write for `age_s` seconds: their api process was killed."""
-        for path in self._find_older_than(age_s):
-            if path.suffix == _PART_SUFFIX:
-                path.unlink(missing_ok=True)
+    def list_unfinished(self, age_s: float) -> set[str]:
+        """Return the names of uploads without a write for `age_s` seconds: their api process was killed."""
+        return {path.name for path in self._find_older_than(age_s) if path.suffix == _PART_SUFFIX}
 
     def _find_older_than(self, age_s: float) -> Iterator[Path]:
         limit = time.time() - age_s
@@ -70,7 +69,8 @@ class UploadStore:
         for path in self._folder.iterdir() if self._folder.exists() else ():
             # Other processes finish and delete files meanwhile.
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime <= limit:
+                status = path.stat()
+                if S_ISREG(status.st_mode) and status.st_mtime <= limit:
                     yield path
 
 

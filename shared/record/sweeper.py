@@ -96,10 +96,7 @@ class Sweeper:
         """
         while discarded := self._runner.run(list_discarded_uploads()):
             for job_id in discarded:
-                try:
-                    self._uploads.delete(job_id)
-                except OSError as error:  # the file goes when UPLOAD_TTL_S is over
-                    _logger.warning("upload_not_deleted", job_id=job_id, reason=repr(error))
+                self._delete(job_id)  # one that stays goes when UPLOAD_TTL_S is over
             self._runner.run(forget_discarded_uploads(discarded))
 
     def delete_old_uploads(self) -> None:
@@ -110,13 +107,23 @@ class Sweeper:
             OSError: the folder of uploads cannot be read.
         """
         ttl_s = self._settings.upload_ttl_s
-        self._uploads.remove_unfinished(UNFINISHED_S)
+        for name in self._uploads.list_unfinished(UNFINISHED_S):
+            self._delete(name)
         settled = self._uploads.list_older_than(max(ttl_s, SETTLED_S))
         for name in self._uploads.list_older_than(ttl_s):
             job = self._runner.run(find_job(name, owner=None))
-            if name in settled if isinstance(job, Absence) else job.state.is_final:
-                self._uploads.delete(name)
+            is_due = name in settled if isinstance(job, Absence) else job.state.is_final
+            if is_due and self._delete(name):
                 _logger.info("upload_deleted", job_id=name)
+
+    def _delete(self, name: str) -> bool:
+        """Delete an upload. A failure is logged, so that it does not stop the deletion of others."""
+        try:
+            self._uploads.delete(name)
+        except OSError as error:
+            _logger.warning("upload_not_deleted", job_id=name, reason=repr(error))
+            return False
+        return True
 
     def _sweep_until_stopped(self) -> None:
         uploads_due_s = time.monotonic() + SLOW_INTERVAL_S

@@ -13,6 +13,7 @@ from shared.record.admission import submit_job
 from shared.record.scripts import ScriptRunner
 from shared.record.sweeper import SETTLED_S, UNFINISHED_S, Sweeper
 from shared.settings import SharedSettings
+from tests.support.log_lines import capture_log_lines
 from tests.support.record_readings import read_job
 
 TTL_S = 3_600.0
@@ -56,6 +57,28 @@ def test_only_old_uploads_without_an_unfinished_job_are_deleted(runner: ScriptRu
         store_file(uploads, name, age_s=TTL_S - 60)
     delete_old_uploads(runner, uploads, ttl_s=TTL_S)
     assert names_in(uploads) == {"queued", "running", "running.pcm", "young", "arriving.part"}
+
+
+@pytest.mark.parametrize("stuck", ["stuck", "stuck.part"])
+def test_a_file_that_cannot_be_deleted_keeps_no_other(
+    runner: ScriptRunner, uploads: Path, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool) -> None:
+        if path.name == stuck:
+            raise PermissionError
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for name in ("a", "b", "c.part", "d.part", stuck):
+        store_file(uploads, name, age_s=TTL_S + 60)
+    (uploads / "lost+found").mkdir()
+    os.utime(uploads / "lost+found", (0, 0))
+    with capture_log_lines() as lines:
+        delete_old_uploads(runner, uploads, ttl_s=TTL_S)
+    assert names_in(uploads) == {stuck, "lost+found"}
+    assert [line["job_id"] for line in lines if line["event"] == "upload_not_deleted"] == [stuck]
 
 
 def test_an_upload_that_is_still_being_taken_in_is_safe_from_any_setting(

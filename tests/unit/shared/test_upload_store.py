@@ -79,7 +79,7 @@ def test_deleting_a_missing_upload_is_not_an_error(store: UploadStore) -> None:
     store.delete("never")
 
 
-def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadStore) -> None:
+def test_old_uploads_and_old_unfinished_ones_are_listed_apart(store: UploadStore) -> None:
     for name in ("old", "new"):
         writer = store.begin(name)
         writer.write(b"x")
@@ -90,11 +90,15 @@ def test_old_uploads_are_listed_and_old_unfinished_ones_removed(store: UploadSto
     for name in ("old", "unfinished.part"):
         os.utime(store.path_of(name), (two_hours_ago, two_hours_ago))
     assert store.list_older_than(3600) == {"old"}
-    store.remove_unfinished(7300)
-    assert names_in(store) == ["new", "old", "unfinished.part"]
-    store.remove_unfinished(3600)
-    assert names_in(store) == ["new", "old"]
+    assert store.list_unfinished(7300) == set()
+    assert store.list_unfinished(3600) == {"unfinished.part"}
     unfinished.abort()
+
+
+def test_a_folder_among_the_uploads_is_not_listed(store: UploadStore) -> None:
+    for name in ("lost+found", "lost.part"):
+        store.path_of(name).mkdir()
+    assert store.list_older_than(0) == store.list_unfinished(0) == set()
 
 
 def test_a_concurrent_deletion_does_no_harm(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
