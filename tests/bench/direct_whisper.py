@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from tests.bench.line_process import LineProcess, open_line_process
-from worker.engines.whisper.engine import WhisperConfig, count_cores
+from worker.engines.whisper.engine import count_cores
+from worker.settings import WorkerSettings
 
 MODULE = "tests.bench.direct_whisper"
 LANGUAGE = "en"
@@ -52,7 +53,7 @@ def serve_lines(folder: Path) -> None:
     """Transcribe the file that each line names, until standard input ends."""
     import faster_whisper  # noqa: PLC0415 - only this process needs it
 
-    threads, beam_size = count_cores(), WhisperConfig(folder).beam_size
+    threads, beam_size = count_cores(), WorkerSettings().whisper_beam_size
     model: Any = faster_whisper.WhisperModel(
         str(folder), device="cpu", compute_type="int8", cpu_threads=threads
     )

@@ -21,6 +21,7 @@ from tests.bench.line_process import LineProcess, open_line_process
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
+from worker.settings import WorkerSettings
 
 MODULE = "tests.bench.qwen_process"
 MAX_WINDOWS = 16
@@ -88,13 +89,17 @@ def _open_sides() -> dict[Side, Transcribe]:
     """Load the models of all sides."""
     import torch  # noqa: PLC0415 - only this process has it
 
-    from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine  # noqa: PLC0415
+    from worker.engines.qwen3.engine import Qwen3Engine  # noqa: PLC0415
 
     torch.set_num_threads(1)
     engines = {
         side: Qwen3Engine(
-            Qwen3Config(
-                str(TINY), device="cpu", batch_windows=MAX_WINDOWS, cpu_threads=1, language_changes=changes
+            WorkerSettings(
+                model_id=str(TINY),
+                device="cpu",
+                batch_windows=MAX_WINDOWS,
+                cpu_threads=1,
+                language_changes=changes,
             )
         )
         for side, changes in (

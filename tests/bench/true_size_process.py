@@ -20,6 +20,7 @@ import numpy as np
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from worker.engines.protocol import Span, Window
+from worker.settings import WorkerSettings
 
 MODULE = "tests.bench.true_size_process"
 TOKENS = 16
@@ -110,10 +111,10 @@ def reset_peak() -> None:
 
 def load(checkpoint: str, aligner: str, device: str) -> tuple[Any, Loaded]:
     """Load the engine, then the aligner, and return the engine with the times."""
-    from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine  # noqa: PLC0415
+    from worker.engines.qwen3.engine import Qwen3Engine  # noqa: PLC0415
 
     marks: list[tuple[str, float]] = []
-    engine = Qwen3Engine(Qwen3Config(checkpoint, device=device, aligner_id=aligner))
+    engine = Qwen3Engine(WorkerSettings(model_id=checkpoint, device=device, aligner_id=aligner))
     engine.load(lambda phase: marks.append((phase, time.perf_counter())))
     marks.append(("end", time.perf_counter()))
     peak, resident = read_memory_mib("VmHWM"), read_memory_mib("VmRSS")

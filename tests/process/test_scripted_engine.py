@@ -15,8 +15,9 @@ PROGRAM = """
 import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
-from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine
 from worker.audio.windows import cut_fixed_windows
+from worker.engines.scripted.engine import ScriptedEngine
+from worker.settings import WorkerSettings
 
 class Listener:
     def on_partial(self, window, delta, tail, language):
@@ -24,7 +25,7 @@ class Listener:
     def is_stopped(self):
         return False
 
-engine = ScriptedEngine(ScriptedConfig(misbehaviour=Misbehaviour(sys.argv[1])))
+engine = ScriptedEngine(WorkerSettings(scripted_misbehaviour=sys.argv[1]))
 engine.load(lambda phase: print("loading", flush=True))
 windows = list(cut_fixed_windows([np.zeros(48_000, np.float32)], 3))
 engine.decode_windows(windows, TranscriptionRequest(context=sys.argv[2]), Listener())

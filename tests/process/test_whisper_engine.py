@@ -19,9 +19,10 @@ from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.catalog import WHISPER_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
-from worker.engines.whisper.engine import _WHISPER_CODES, WhisperConfig, WhisperEngine
+from worker.engines.whisper.engine import _WHISPER_CODES, WhisperEngine
 from worker.engines.whisper.model import FALLBACK_TEMPERATURES, _is_plausible
 from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
+from worker.settings import WorkerSettings
 
 SENTENCE = "We walked along the river until the sun went down behind the hills."
 
@@ -43,7 +44,7 @@ class Listener:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the packages were joined into."""
-    folder = join_installed_parts(tmp_path_factory.mktemp("models"), WEIGHT_FILES)
+    folder = join_installed_parts(tmp_path_factory.mktemp("data") / "models", WEIGHT_FILES)
     if folder is None:
         pytest.skip("the packages with the weights of Whisper base are not installed")
     return folder
@@ -51,7 +52,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(weights: Path) -> WhisperEngine:
-    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent))
+    engine = WhisperEngine(WorkerSettings(data_dir=weights.parents[1]))
     phases: list[str] = []
     assert engine.load(phases.append) == "cpu"
     assert phases == ["finding weights", "loading weights"]
@@ -249,8 +250,8 @@ def test_the_model_knows_every_language_on_offer(engine: WhisperEngine) -> None:
         assert tokenizer.token_to_id(f"<|{code}|>") is not None, language
 
 
-def test_a_folder_without_a_model_is_reported(weights: Path, tmp_path: Path) -> None:
-    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent, model=str(tmp_path)))
+def test_a_folder_without_a_model_is_reported(tmp_path: Path) -> None:
+    engine = WhisperEngine(WorkerSettings(whisper_model=str(tmp_path)))
 
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
         engine.load(lambda phase: None)
@@ -262,7 +263,7 @@ def test_a_damaged_model_is_reported(weights: Path, tmp_path: Path, name: str) -
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / name).unlink()
     (tmp_path / name).write_bytes((weights / name).read_bytes()[:1_000])
-    engine = WhisperEngine(WhisperConfig(weights_dir=weights.parent, model=str(tmp_path)))
+    engine = WhisperEngine(WorkerSettings(whisper_model=str(tmp_path)))
 
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
         engine.load(lambda phase: None)

@@ -27,10 +27,11 @@ from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, 
 from worker.engines.qwen3.aligner import load_aligner
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import Placement
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.words import find_words
 from worker.model.decoding import JobDecoder, JobListener
 from worker.model.messages import DecodeJob, JobFailed
+from worker.settings import WorkerSettings
 
 ALIGNER = TINY / "aligner"
 CPU = Placement("cpu", torch.float32)
@@ -60,7 +61,8 @@ class Listener:
 
 def make_engine(aligner: Path | str = ALIGNER) -> tuple[Qwen3Engine, list[str]]:
     """The engine for the tiny model, loaded, and the phases that it reports."""
-    engine = Qwen3Engine(Qwen3Config(str(TINY), aligner_id=str(aligner), device="cpu", batch_windows=8))
+    settings = WorkerSettings(model_id=str(TINY), aligner_id=str(aligner), device="cpu", batch_windows=8)
+    engine = Qwen3Engine(settings)
     phases: list[str] = []
     engine.load(phases.append)
     return engine, phases
@@ -302,14 +304,15 @@ import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.words import make_words
+from worker.settings import WorkerSettings
 
 class Listener:
     def on_partial(self, window, delta, tail, language=None): pass
     def is_stopped(self): return False
 
-engine = Qwen3Engine(Qwen3Config({str(TINY)!r}, aligner_id={str(ALIGNER)!r}, device="cpu"))
+engine = Qwen3Engine(WorkerSettings(model_id={str(TINY)!r}, aligner_id={str(ALIGNER)!r}, device="cpu"))
 engine.load(lambda phase: None)
 samples = np.zeros(48000, np.float32)
 window = Window(index=0, spans=(Span(0, 48000),), samples=samples, end_sample=48000)

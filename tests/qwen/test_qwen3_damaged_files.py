@@ -17,7 +17,8 @@ from tests.support.tiny_qwen3 import TINY, read_file
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.aligner import load_aligner
 from worker.engines.qwen3.device import Placement
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.settings import WorkerSettings
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 8284792\n"
 MODEL = "Qwen/Qwen3-ASR-0.6B"
@@ -70,7 +71,7 @@ def test_a_damaged_model_is_refused_with_the_reason(tmp_path: Path, damage: Call
     damage(folder)
 
     with pytest.raises(ModelUnavailable, match=f"model in {folder} cannot be loaded .*Set MODEL_ID .*again"):
-        Qwen3Engine(Qwen3Config(str(folder), device="cpu")).load(lambda _phase: None)
+        Qwen3Engine(WorkerSettings(model_id=str(folder), device="cpu")).load(lambda _phase: None)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

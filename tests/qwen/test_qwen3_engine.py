@@ -30,9 +30,10 @@ from worker.engines.protocol import (
     Window,
     WindowTranscript,
 )
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.text import LoopRule
+from worker.settings import WorkerSettings
 
 DETECT = TranscriptionRequest()
 
@@ -55,9 +56,10 @@ class Listener:
         return self.stop_checks > self._max_checks
 
 
-def make_engine(rules: SequenceRules | None = None) -> Qwen3Engine:
+def make_engine(rules: SequenceRules = DEFAULT_RULES) -> Qwen3Engine:
     """The engine for the tiny model, not loaded yet."""
-    return Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=8, rules=rules or SequenceRules()))
+    settings = WorkerSettings(model_id=str(TINY), device="cpu", batch_windows=8)
+    return Qwen3Engine(settings, rules=rules)
 
 
 def give_rules(engine: Qwen3Engine, rules: SequenceRules) -> Qwen3Engine:
@@ -377,7 +379,7 @@ def test_the_languages_are_those_of_qwens_package() -> None:
 
 
 def test_the_engine_computes_in_the_chosen_dtype_and_names_its_device() -> None:
-    halved = Qwen3Engine(Qwen3Config(str(TINY), device="auto", dtype="bfloat16"))
+    halved = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="auto", dtype="bfloat16"))
 
     assert halved.load(lambda _phase: None) == "cpu"
     assert halved._model._model.dtype == torch.bfloat16
@@ -389,12 +391,12 @@ def test_a_folder_with_something_else_is_refused_with_the_remedy(tmp_path: Path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
 
     with pytest.raises(ModelUnavailable, match="Set MODEL_ID to a Qwen3-ASR model"):
-        Qwen3Engine(Qwen3Config(str(tmp_path), device="cpu")).load(lambda _phase: None)
+        Qwen3Engine(WorkerSettings(model_id=str(tmp_path), device="cpu")).load(lambda _phase: None)
 
 
 def test_a_gpu_that_is_not_there_never_becomes_the_cpu() -> None:
     with pytest.raises(ModelUnavailable, match=r"DEVICE=cuda: torch .* finds 0 CUDA devices"):
-        Qwen3Engine(Qwen3Config(str(TINY), device="cuda")).load(lambda _phase: None)
+        Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cuda")).load(lambda _phase: None)
 
 
 def test_packages_that_recognition_does_not_use_load_at_their_first_use() -> None:
@@ -403,14 +405,15 @@ import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.settings import WorkerSettings
 
 class Listener:
     def on_partial(self, window, delta, tail, language=None): pass
     def is_stopped(self): return False
 
 phases = []
-engine = Qwen3Engine(Qwen3Config({str(TINY)!r}, device="cpu"))
+engine = Qwen3Engine(WorkerSettings(model_id={str(TINY)!r}, device="cpu"))
 assert engine.load(phases.append) == "cpu"
 window = Window(index=0, spans=(Span(0, 16000),), samples=np.zeros(16000, np.float32), end_sample=16000)
 engine.decode_windows([window], TranscriptionRequest(), Listener())

@@ -13,7 +13,8 @@ from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.settings import WorkerSettings
 
 DETECT = TranscriptionRequest()
 MIN_LOUD = 0.02
@@ -30,7 +31,7 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def engine() -> Qwen3Engine:
     """The default, LANGUAGE_CHANGES=pauses."""
-    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=4))
+    loaded = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cpu", batch_windows=4))
     loaded.load(lambda _phase: None)
     return loaded
 
@@ -53,7 +54,7 @@ def vad() -> SileroVad:
 
 
 def share_model(engine: Qwen3Engine, changes: LanguageChanges) -> Qwen3Engine:
-    other = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=4, language_changes=changes))
+    other = Qwen3Engine(WorkerSettings(device="cpu", batch_windows=4, language_changes=changes))
     other._model = engine._model
     return other
 

@@ -11,10 +11,11 @@ from tests.support.endpoints import transcribe
 from tests.support.partial_times import MAX_SHARE, time_stream
 from tests.support.server import RealServer
 from tests.support.tiny_qwen3 import SAMPLES, TINY, WINDOW_S, read_file
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
 from worker.model.decoding import JobDecoder, JobListener
 from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded, Report, WindowDecoded
 from worker.partials import PARTIAL_INTERVAL_S
+from worker.settings import WorkerSettings
 
 BATCH = 8
 ORDER = DecodeJob(1, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
@@ -29,7 +30,7 @@ def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(qwen_server
 
 
 def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
-    engine = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", batch_windows=BATCH))
+    engine = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cpu", batch_windows=BATCH))
     engine.load(lambda _phase: None)
     decoder = JobDecoder(engine, window_s=WINDOW_S)
     decoder.prepare()

@@ -11,8 +11,9 @@ from tests.support.qwen3_stand_in import Listener
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.settings import WorkerSettings
 
 # Far above what a request may ask for: the tiny model is so sure of its tokens that 1 changes few of them.
 HOT = 20.0
@@ -20,7 +21,8 @@ HOT = 20.0
 
 @pytest.fixture(scope="module")
 def engine() -> Qwen3Engine:
-    loaded = Qwen3Engine(Qwen3Config(str(TINY), device="cpu", language_changes=LanguageChanges.OFF))
+    settings = WorkerSettings(model_id=str(TINY), device="cpu", language_changes=LanguageChanges.OFF)
+    loaded = Qwen3Engine(settings)
     loaded.load(lambda _phase: None)
     return loaded
 

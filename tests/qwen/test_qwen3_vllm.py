@@ -17,7 +17,8 @@ from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.inputs import END_TOKENS
 from worker.engines.qwen3.sequence import SequenceRules
-from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
+from worker.engines.qwen3.vllm_engine import Qwen3VllmEngine
+from worker.settings import WorkerSettings
 
 NAMES = ("de_digits5", "zh_digits4", "en_digits6")
 
@@ -93,8 +94,8 @@ def make_windows() -> list[Window]:
 def test_texts_are_those_of_the_model_also_over_several_generations(
     vllm: VllmStandIn, rules: SequenceRules
 ) -> None:
-    config = Qwen3VllmConfig(str(TINY), rules=rules, language_changes=LanguageChanges.OFF)
-    engine = Qwen3VllmEngine(config)
+    settings = WorkerSettings(model_id=str(TINY), language_changes=LanguageChanges.OFF)
+    engine = Qwen3VllmEngine(settings, rules=rules)
     engine.load(lambda _phase: None)
     listener = Listener()
 
@@ -109,7 +110,7 @@ def test_texts_are_those_of_the_model_also_over_several_generations(
 
 
 def test_a_forced_language_goes_into_the_prompt(vllm: VllmStandIn) -> None:
-    engine = Qwen3VllmEngine(Qwen3VllmConfig(str(TINY)))
+    engine = Qwen3VllmEngine(WorkerSettings(model_id=str(TINY)))
     engine.load(lambda _phase: None)
 
     [window, *_] = make_windows()

@@ -6,11 +6,10 @@ one.
 
 from worker.engines.catalog import EngineName
 from worker.engines.protocol import Engine
-from worker.engines.qwen3.aligner import choose_aligner
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
-from worker.engines.qwen3.vllm_engine import Qwen3VllmConfig, Qwen3VllmEngine
-from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine
-from worker.engines.whisper.engine import WhisperConfig, WhisperEngine
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.engines.qwen3.vllm_engine import Qwen3VllmEngine
+from worker.engines.scripted.engine import ScriptedEngine
+from worker.engines.whisper.engine import WhisperEngine
 from worker.settings import WorkerSettings
 
 
@@ -22,44 +21,10 @@ def create_engine(settings: WorkerSettings) -> Engine:
     """
     match settings.chosen_engine:
         case EngineName.QWEN3:
-            return Qwen3Engine(
-                Qwen3Config(
-                    model_id=settings.model_id,
-                    aligner_id=choose_aligner(settings.aligner_id, settings.model_id),
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    batch_windows=settings.batch_windows,
-                    cpu_threads=settings.cpu_threads,
-                    language_changes=settings.language_changes,
-                )
-            )
+            return Qwen3Engine(settings)
         case EngineName.QWEN3_VLLM:
-            return Qwen3VllmEngine(
-                Qwen3VllmConfig(
-                    model_id=settings.model_id,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    gpu_memory=settings.vllm_gpu_memory,
-                    max_context_bytes=settings.max_context_bytes,
-                    window_s=settings.window_s,
-                    batch_windows=settings.batch_windows,
-                    language_changes=settings.language_changes,
-                )
-            )
+            return Qwen3VllmEngine(settings)
         case EngineName.WHISPER:
-            return WhisperEngine(
-                WhisperConfig(
-                    weights_dir=settings.models_dir,
-                    model=settings.whisper_model,
-                    beam_size=settings.whisper_beam_size,
-                    cpu_threads=settings.cpu_threads,
-                )
-            )
+            return WhisperEngine(settings)
         case EngineName.SCRIPTED:
-            return ScriptedEngine(
-                ScriptedConfig(
-                    speed=settings.scripted_speed,
-                    load_s=settings.scripted_load_s,
-                    misbehaviour=Misbehaviour(settings.scripted_misbehaviour),
-                )
-            )
+            return ScriptedEngine(settings)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -21,26 +20,13 @@ from worker.engines.protocol import (
     WindowTranscript,
 )
 from worker.engines.qwen3 import device, inputs, loading
-from worker.engines.qwen3.aligner import Qwen3Aligner, load_aligner
+from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
 from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.language_changes import cut_at_language_changes
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 from worker.engines.qwen3.words import WordTimer
-
-
-class ModelConfig(msgspec.Struct, frozen=True):
-    """The model, its device and its numbers.
-
-    `model_id` is a name on the hub or a folder. `batch_windows` of 0 means the number that the engine finds.
-    """
-
-    model_id: str
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_windows: int = 0
-    language_changes: LanguageChanges = LanguageChanges.PAUSES
-    rules: SequenceRules = SequenceRules()
+from worker.settings import WorkerSettings
 
 
 class WindowDecoder:
@@ -49,10 +35,10 @@ class WindowDecoder:
     needs_speech = True
     _model: TokenGenerator  # since `load`
 
-    def __init__(self, config: ModelConfig, timer: WordTimer) -> None:
-        self._language_changes = config.language_changes
-        self._rules = config.rules
+    def __init__(self, settings: WorkerSettings, timer: WordTimer, rules: SequenceRules) -> None:
+        self._settings = settings
         self._timer = timer
+        self._rules = rules
 
     def decode_windows(
         self,
@@ -63,7 +49,7 @@ class WindowDecoder:
         previous_language: str | None = None,
     ) -> list[WindowTranscript]:
         """Transcribe the windows at once, with a partial for each token."""
-        changes = LanguageChanges.OFF if request.language_hint else self._language_changes
+        changes = LanguageChanges.OFF if request.language_hint else self._settings.language_changes
         cut = cut_at_language_changes(self._model, windows, listener, changes)
         decoding = BatchDecoding(self._model, cut.parts, request, listener, self._rules)
         parts = decoding.decode(previous_language=previous_language)
@@ -72,50 +58,41 @@ class WindowDecoder:
         return compose_transcripts(windows, parts, cut.warnings)
 
 
-class Qwen3Config(ModelConfig, frozen=True):
-    """The model and the aligner; without an `aligner_id` there are no word timestamps.
-
-    `batch_windows` of 0 means as many as memory allows, `cpu_threads` of 0 one per core.
-    """
-
-    aligner_id: str = ""
-    cpu_threads: int = 0
-
-
 class Qwen3Engine(WindowDecoder):
     """The engine `qwen3`; `worker.engines.protocol.Engine` describes its methods."""
 
     _model: "Qwen3Model"
     _report_phase: PhaseReporter  # since `load`
 
-    def __init__(self, config: Qwen3Config) -> None:
-        super().__init__(config, WordTimer(self._load_aligner, find_word_languages(config.aligner_id)))
-        self._config = config
-        self.batch_windows = max(1, config.batch_windows)  # without the setting, `load` chooses it
+    def __init__(self, settings: WorkerSettings, *, rules: SequenceRules = DEFAULT_RULES) -> None:
+        timer = WordTimer(self._load_aligner, find_word_languages(settings.aligner_id))
+        super().__init__(settings, timer, rules)
+        self.batch_windows = max(1, settings.batch_windows)  # without the setting, `load` chooses it
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Import the package, find or download the weights, and load them onto the device."""
         self._report_phase = report_phase
         report_phase("importing libraries")
         torch = _import_torch()
-        device_name = device.choose_device(torch, self._config.device)
-        if self._config.cpu_threads:
-            torch.set_num_threads(self._config.cpu_threads)
+        device_name = device.choose_device(torch, self._settings.device)
+        if self._settings.cpu_threads:
+            torch.set_num_threads(self._settings.cpu_threads)
         report_phase("finding weights")
-        folder = loading.find_qwen3_weights(self._config.model_id)
+        folder = loading.find_qwen3_weights(self._settings.model_id)
         report_phase("loading weights")
         with device.watch_device():
             placement = device.Placement(
-                device_name, device.choose_dtype(torch, self._config.dtype, device_name)
+                device_name, device.choose_dtype(torch, self._settings.dtype, device_name)
             )
         self._model = loading.place_weights(torch, folder, placement, Qwen3Model, _refuse)
-        if not self._config.batch_windows:
+        if not self._settings.batch_windows:
             self.batch_windows = device.choose_batch_windows(torch, device_name)
         return device_name
 
     def _load_aligner(self) -> Qwen3Aligner:
         self._report_phase("loading aligner")
-        aligner = load_aligner(self._config.aligner_id, self._model.placement)
+        aligner_id = choose_aligner(self._settings.aligner_id, self._settings.model_id)
+        aligner = load_aligner(aligner_id, self._model.placement)
         self._report_phase(LOADED)
         return aligner
 

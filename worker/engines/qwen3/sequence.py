@@ -47,6 +47,9 @@ class SequenceRules(msgspec.Struct, frozen=True):
         return self.max_new_tokens or self.min_tokens + audio_tokens
 
 
+DEFAULT_RULES = SequenceRules()
+
+
 class FinishReason(StrEnum):
     """Why a generation ended for a sequence."""
 

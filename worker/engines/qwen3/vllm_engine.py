@@ -6,11 +6,12 @@ from typing import Any
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import ModelUnavailable, PhaseReporter
-from worker.engines.qwen3.engine import ModelConfig, WindowDecoder
+from worker.engines.qwen3.engine import WindowDecoder
 from worker.engines.qwen3.loading import defer_nagisa, find_qwen3_weights, silence_transformers
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.vllm_model import VllmModel
 from worker.engines.qwen3.words import Aligner, WordTimer
+from worker.settings import WorkerSettings
 
 REQUIREMENTS = "requirements/qwen-vllm.txt"
 
@@ -32,54 +33,41 @@ _VLLM_ENVIRONMENT = {
 }
 
 
-class Qwen3VllmConfig(ModelConfig, frozen=True):
-    """The model, and its share of the GPU.
-
-    `gpu_memory` is the share of the GPU's memory that vLLM takes for weights and cache. There is room for
-    windows of `window_s` and a context of `max_context_bytes`.
-    """
-
-    gpu_memory: float = 0.7
-    window_s: float = 30.0
-    max_context_bytes: int = 4096
-
-
 class Qwen3VllmEngine(WindowDecoder):
     """The engine `qwen3-vllm`; `worker.engines.protocol.Engine` describes its methods."""
 
     _model: VllmModel
 
-    def __init__(self, config: Qwen3VllmConfig) -> None:
-        super().__init__(config, WordTimer(_load_no_aligner, languages=()))
-        self._config = config
-        self.batch_windows = config.batch_windows or _BATCH_WINDOWS  # vLLM itself keeps within its memory
+    def __init__(self, settings: WorkerSettings, *, rules: SequenceRules = DEFAULT_RULES) -> None:
+        super().__init__(settings, WordTimer(_load_no_aligner, languages=()), rules)
+        self.batch_windows = settings.batch_windows or _BATCH_WINDOWS  # vLLM itself keeps within its memory
 
     def load(self, report_phase: PhaseReporter) -> str:
         """Import vLLM, find or download the weights, and start vLLM's process with them."""
-        _check_device(self._config.device)
+        _check_device(self._settings.device)
         report_phase("importing libraries")
         _import_vllm()
         report_phase("finding weights")
-        folder = find_qwen3_weights(self._config.model_id)
+        folder = find_qwen3_weights(self._settings.model_id)
         report_phase("starting vLLM")
         try:
             self._model = VllmModel(folder, self._choose_options())
         except Exception as error:  # border: damaged files raise errors of many libraries
             raise ModelUnavailable(
                 f"vLLM cannot start with the model in {folder} ({error}). Its log has the reason. If less "
-                f"than {self._config.gpu_memory:.0%} of the GPU's memory is free, free some or lower "
+                f"than {self._settings.vllm_gpu_memory:.0%} of the GPU's memory is free, free some or lower "
                 "VLLM_GPU_MEMORY."
             ) from error
         return "cuda:0"
 
     def _choose_options(self) -> dict[str, Any]:
-        """Return the options of vLLM that depend on the settings."""
-        config = self._config
-        window_tokens = count_window_tokens(config.window_s, config.rules)
+        """Return the options of vLLM that depend on the settings; the longest window and context fit."""
+        settings = self._settings
+        window_tokens = count_window_tokens(settings.window_s, self._rules)
         return {
-            "dtype": config.dtype,
-            "gpu_memory_utilization": config.gpu_memory,
-            "max_model_len": _FRAME_TOKENS + config.max_context_bytes + window_tokens,
+            "dtype": settings.dtype,
+            "gpu_memory_utilization": settings.vllm_gpu_memory,
+            "max_model_len": _FRAME_TOKENS + settings.max_context_bytes + window_tokens,
             "max_num_seqs": _MAX_REQUESTS,
         }
 

@@ -23,6 +23,7 @@ from worker.engines.protocol import (
     WindowTranscript,
     raise_if_stopped,
 )
+from worker.settings import WorkerSettings
 
 WORDS = (  # noqa: SIM905 - a literal of as many lines as words is no easier to read
     "amber basil cedar delta ember fjord grove haven ivory jewel kayak lemon mango noble ocean pearl "
@@ -49,17 +50,16 @@ class Misbehaviour(StrEnum):
     PRINT_GARBAGE = "print_garbage"  # writes to standard output, then transcribes as usual
 
 
-class ScriptedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The behaviour of the engine. A request overrides any field by JSON in its `context`.
+class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The behaviour in decoding. A request overrides any field by JSON in its `context`.
 
     `speed` is seconds of audio per second, 0 for at once. A fault in decoding occurs in the window of index
     `window`, or in each window if that is None. If `marker` names a file, the fault occurs only once: the
     file is created before it, and an existing file prevents it.
     """
 
-    speed: float = 0.0
-    load_s: float = 0.0
-    misbehaviour: Misbehaviour = Misbehaviour.NONE
+    speed: float
+    misbehaviour: Misbehaviour
     window: int | None = None
     marker: str | None = None
 
@@ -70,18 +70,20 @@ class ScriptedEngine:
     batch_windows = 1
     needs_speech = False
 
-    def __init__(self, config: ScriptedConfig) -> None:
-        self._config = config
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._load_s = settings.scripted_load_s
+        misbehaviour = Misbehaviour(settings.scripted_misbehaviour)
+        self._behaviour = Behaviour(settings.scripted_speed, misbehaviour)
 
     def load(self, report_phase: PhaseReporter) -> str:
-        """Take `load_s` seconds."""
+        """Take the seconds of SCRIPTED_LOAD_S."""
         report_phase("reading the script")
-        match self._config.misbehaviour:
+        match self._behaviour.misbehaviour:
             case Misbehaviour.FAIL_LOAD:
                 raise ModelUnavailable("The scripted engine fails to load, as configured.")
             case Misbehaviour.DIE_IN_LOAD:
                 _die()
-        time.sleep(self._config.load_s)
+        time.sleep(self._load_s)
         return "cpu"
 
     def decode_windows(
@@ -93,18 +95,18 @@ class ScriptedEngine:
         previous_language: str | None = None,  # noqa: ARG002 - every word is in English
     ) -> list[WindowTranscript]:
         """Return the words of the windows, each after the time that its second of audio takes."""
-        config = _override(self._config, request.context)
-        return [_WindowDecoding(window, config, listener).transcribe(request) for window in windows]
+        behaviour = _override(self._behaviour, request.context)
+        return [_WindowDecoding(window, behaviour, listener).transcribe(request) for window in windows]
 
 
 class _WindowDecoding:
     """The decoding of one window."""
 
-    def __init__(self, window: Window, config: ScriptedConfig, listener: DecodingListener) -> None:
+    def __init__(self, window: Window, behaviour: Behaviour, listener: DecodingListener) -> None:
         self._window = window
-        self._second_s = 1 / config.speed if config.speed else 0.0
+        self._second_s = 1 / behaviour.speed if behaviour.speed else 0.0
         self._listener = listener
-        self._misbehaviour = _due_misbehaviour(config, window.index)
+        self._misbehaviour = _due_misbehaviour(behaviour, window.index)
 
     def transcribe(self, request: TranscriptionRequest) -> WindowTranscript:
         texts = expected_words(self._window.samples)
@@ -157,28 +159,28 @@ def expected_words(samples: Samples) -> list[str]:
     return [WORDS[zlib.crc32(second) % len(WORDS)] for second in seconds]
 
 
-def _override(config: ScriptedConfig, context: str | None) -> ScriptedConfig:
-    """Return `config` with the fields of `context`; a context that is not a JSON object changes nothing.
+def _override(behaviour: Behaviour, context: str | None) -> Behaviour:
+    """Return `behaviour` with the fields of `context`; a context that is not a JSON object changes nothing.
 
     Raises:
-        msgspec.ValidationError: the object has a field or a value that `ScriptedConfig` does not allow.
+        msgspec.ValidationError: the object has a field or a value that `Behaviour` does not allow.
     """
     try:
         fields = msgspec.json.decode(context or "{}", type=dict[str, object])
     except msgspec.DecodeError:
-        return config
-    return msgspec.convert(msgspec.structs.asdict(config) | fields, ScriptedConfig)
+        return behaviour
+    return msgspec.convert(msgspec.structs.asdict(behaviour) | fields, Behaviour)
 
 
-def _due_misbehaviour(config: ScriptedConfig, window: int) -> Misbehaviour:
-    if config.misbehaviour is Misbehaviour.NONE or config.window not in (None, window):
+def _due_misbehaviour(behaviour: Behaviour, window: int) -> Misbehaviour:
+    if behaviour.misbehaviour is Misbehaviour.NONE or behaviour.window not in (None, window):
         return Misbehaviour.NONE
-    if config.marker is not None:
+    if behaviour.marker is not None:
         try:
-            Path(config.marker).touch(exist_ok=False)
+            Path(behaviour.marker).touch(exist_ok=False)
         except FileExistsError:
             return Misbehaviour.NONE
-    return config.misbehaviour
+    return behaviour.misbehaviour
 
 
 def _die() -> None:

@@ -6,10 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
@@ -30,6 +27,7 @@ from worker.engines.whisper.model import (
     WhisperModel,
 )
 from worker.engines.whisper.weights import find_weights
+from worker.settings import WorkerSettings
 
 # Whisper names Javanese by a code that ISO has withdrawn.
 _WHISPER_CODES = {"jv": "jw"}
@@ -45,19 +43,6 @@ _DRAFT_S = 5.0
 _SURE_PROBABILITY = 0.5
 
 
-class WhisperConfig(msgspec.Struct, frozen=True):
-    """The model, and the options of its decoding.
-
-    `model` is a folder, a hub name, or empty for `base`, which is kept in `weights_dir`. A wider `beam_size`
-    makes fewer errors and is slower. `cpu_threads` of 0 means one per core.
-    """
-
-    weights_dir: Path
-    model: str = ""
-    beam_size: int = 5
-    cpu_threads: int = 0
-
-
 class WhisperEngine:
     """The engine `whisper`; `worker.engines.protocol.Engine` describes its methods."""
 
@@ -65,8 +50,8 @@ class WhisperEngine:
     _parallel_windows = 1  # until `load`
     _model: WhisperModel  # since `load`
 
-    def __init__(self, config: WhisperConfig) -> None:
-        self._config = config
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
 
     @property
     def batch_windows(self) -> int:
@@ -76,9 +61,9 @@ class WhisperEngine:
     def load(self, report_phase: PhaseReporter) -> str:
         """Find or download the weights, and load them into memory."""
         report_phase("finding weights")
-        folder = find_weights(self._config.model, self._config.weights_dir)
+        folder = find_weights(self._settings.whisper_model, self._settings.models_dir)
         report_phase("loading weights")
-        threads = self._config.cpu_threads or count_cores()
+        threads = self._settings.cpu_threads or count_cores()
         self._parallel_windows = min(threads, _PARALLEL_WINDOWS)
         try:
             self._model = WhisperModel(folder, cpu_threads=threads, parallel_windows=self._parallel_windows)
@@ -128,7 +113,7 @@ class WhisperEngine:
         language = decoding.language
         options = DecodingOptions(
             language=_WHISPER_CODES.get(language, language),
-            beam_size=self._config.beam_size,
+            beam_size=self._settings.whisper_beam_size,
             word_timestamps=request.word_timestamps is not WordTimestamps.NONE,
             prompt=request.context or None,
             temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),

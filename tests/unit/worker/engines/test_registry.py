@@ -50,7 +50,7 @@ def test_an_engine_looks_for_language_changes_as_its_setting_says(name: EngineNa
         WorkerSettings(engine=name, data_dir=tmp_path, language_changes=LanguageChanges.ALWAYS)
     )
     assert isinstance(engine, Qwen3Engine | Qwen3VllmEngine)
-    assert engine._config.language_changes is LanguageChanges.ALWAYS
+    assert engine._settings.language_changes is LanguageChanges.ALWAYS
 
 
 def test_an_unknown_misbehaviour_is_an_error() -> None:

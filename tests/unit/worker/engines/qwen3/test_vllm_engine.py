@@ -23,12 +23,8 @@ from worker.engines.protocol import (
 )
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 from worker.engines.qwen3.sequence import SequenceRules
-from worker.engines.qwen3.vllm_engine import (
-    REQUIREMENTS,
-    Qwen3VllmConfig,
-    Qwen3VllmEngine,
-    count_window_tokens,
-)
+from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmEngine, count_window_tokens
+from worker.settings import WorkerSettings
 
 ENGLISH = "language English<asr_text>"
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."
@@ -90,8 +86,8 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
 def make_engine(
     rules: SequenceRules | None = None, *, device: str = "auto", model_id: str = ""
 ) -> Qwen3VllmEngine:
-    rules = rules or SequenceRules(max_new_tokens=400)
-    return Qwen3VllmEngine(Qwen3VllmConfig(model_id or str(TINY), device, gpu_memory=0.5, rules=rules))
+    settings = WorkerSettings(model_id=model_id or str(TINY), device=device, vllm_gpu_memory=0.5)
+    return Qwen3VllmEngine(settings, rules=rules or SequenceRules(max_new_tokens=400))
 
 
 def decode(
@@ -237,8 +233,7 @@ def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
 def test_languages_are_not_detected_when_that_is_turned_off(vllm: VllmStandIn) -> None:
     both = np.concatenate([make_window(number).samples for number in range(2)])
     window = Window(0, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
-    config = Qwen3VllmConfig(str(TINY), gpu_memory=0.5, language_changes=LanguageChanges.OFF)
-    engine = Qwen3VllmEngine(config)
+    engine = Qwen3VllmEngine(WorkerSettings(model_id=str(TINY), language_changes=LanguageChanges.OFF))
     engine.load(lambda _phase: None)
 
     engine.decode_windows([window], TranscriptionRequest(), Listener())
@@ -310,7 +305,7 @@ def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmSta
     assert vllm.options["gpu_memory_utilization"] == 0.5
     assert vllm.options["limit_mm_per_prompt"] == {"audio": 1}
     most = count_window_tokens(30.0, SequenceRules(max_new_tokens=400))
-    assert vllm.options["max_model_len"] >= most + Qwen3VllmConfig("").max_context_bytes
+    assert vllm.options["max_model_len"] >= most + WorkerSettings().max_context_bytes
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 

@@ -12,8 +12,9 @@ import pytest
 from tests.support.silent_hub import fill_cache, open_silent_hub
 from worker.engines.model_hub import has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
-from worker.engines.qwen3.engine import Qwen3Config, Qwen3Engine
+from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.loading import find_qwen3_weights, measure_weights
+from worker.settings import WorkerSettings
 
 MODEL = "Qwen/Qwen3-ASR-0.6B"
 FILES = ["config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
@@ -145,7 +146,7 @@ def test_an_environment_without_qwens_package_is_named(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "qwen_asr", None)
 
     with pytest.raises(ModelUnavailable, match=r"needs the package qwen_asr.*make run ENGINE=qwen3"):
-        Qwen3Engine(Qwen3Config("Qwen/Qwen3-ASR-0.6B")).load(lambda _phase: None)
+        Qwen3Engine(WorkerSettings(model_id="Qwen/Qwen3-ASR-0.6B")).load(lambda _phase: None)
 
 
 def test_weights_are_measured_as_they_are_stored(tmp_path: Path) -> None:
@@ -173,4 +174,4 @@ def test_a_library_that_is_missing_below_torch_is_named(
     monkeypatch.syspath_prepend(tmp_path)
 
     with pytest.raises(ModelUnavailable, match=rf"needs the package {named}, .*\(lib.*make run ENGINE=qwen3"):
-        Qwen3Engine(Qwen3Config(MODEL)).load(lambda _phase: None)
+        Qwen3Engine(WorkerSettings(model_id=MODEL)).load(lambda _phase: None)

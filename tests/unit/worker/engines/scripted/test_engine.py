@@ -17,7 +17,8 @@ from tests.support.audio import make_tones
 from tests.support.listener import Listener
 from worker.audio.windows import cut_fixed_windows
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window, WindowTranscript
-from worker.engines.scripted.engine import Misbehaviour, ScriptedConfig, ScriptedEngine, expected_words
+from worker.engines.scripted.engine import ScriptedEngine, expected_words
+from worker.settings import WorkerSettings
 
 AUDIO = (make_tones(12.5) / 32_768).astype(np.float32)
 
@@ -28,12 +29,12 @@ def cut(audio: Samples, window_s: float, *, first_index: int = 0) -> list[Window
 
 def decode(
     windows: list[Window],
-    config: ScriptedConfig | None = None,
+    settings: WorkerSettings | None = None,
     listener: Listener | None = None,
     **context: Any,
 ) -> list[WindowTranscript]:
     request = TranscriptionRequest(context=json.dumps(context))
-    engine = ScriptedEngine(config or ScriptedConfig())
+    engine = ScriptedEngine(settings or WorkerSettings())
     return engine.decode_windows(windows, request, listener or Listener())
 
 
@@ -64,7 +65,7 @@ def test_a_window_has_one_segment_and_a_word_each_second_when_asked() -> None:
     second_window = cut(AUDIO, 5)[1]
     request = TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED)
 
-    (transcript,) = ScriptedEngine(ScriptedConfig()).decode_windows([second_window], request, Listener())
+    (transcript,) = ScriptedEngine(WorkerSettings()).decode_windows([second_window], request, Listener())
 
     (segment,) = transcript.segments
     assert (segment.start_s, segment.end_s, segment.language) == (5.0, 10.0, "en")
@@ -117,7 +118,7 @@ def test_an_error_is_raised_in_the_middle_of_a_window() -> None:
     listener = Listener()
 
     with pytest.raises(RuntimeError, match="raises an error"):
-        decode(cut(AUDIO, 30), ScriptedConfig(misbehaviour=Misbehaviour.RAISE), listener)
+        decode(cut(AUDIO, 30), WorkerSettings(scripted_misbehaviour="raise"), listener)
 
     assert listener.texts == {0: " ".join(expected_words(AUDIO)[:6])}
 
@@ -143,7 +144,7 @@ def test_with_a_marker_it_misbehaves_once(tmp_path: Path) -> None:
 def test_a_context_that_is_not_an_object_changes_nothing(context: str | None) -> None:
     request = TranscriptionRequest(context=context)
 
-    assert ScriptedEngine(ScriptedConfig()).decode_windows(cut(AUDIO, 30), request, Listener())
+    assert ScriptedEngine(WorkerSettings()).decode_windows(cut(AUDIO, 30), request, Listener())
 
 
 def test_a_context_with_an_unknown_field_is_an_error() -> None:
@@ -152,7 +153,7 @@ def test_a_context_with_an_unknown_field_is_an_error() -> None:
 
 
 def test_loading_may_fail() -> None:
-    engine = ScriptedEngine(ScriptedConfig(misbehaviour=Misbehaviour.FAIL_LOAD))
+    engine = ScriptedEngine(WorkerSettings(scripted_misbehaviour="fail_load"))
 
     with pytest.raises(ModelUnavailable):
         engine.load(lambda phase: None)
@@ -161,5 +162,5 @@ def test_loading_may_fail() -> None:
 def test_loading_reports_a_phase_and_the_device() -> None:
     phases: list[str] = []
 
-    assert ScriptedEngine(ScriptedConfig()).load(phases.append) == "cpu"
+    assert ScriptedEngine(WorkerSettings()).load(phases.append) == "cpu"
     assert phases == ["reading the script"]

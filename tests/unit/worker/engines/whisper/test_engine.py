@@ -1,7 +1,6 @@
 """Segments of faster-whisper become segments of the upload; a stand-in takes faster-whisper's place here."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -13,8 +12,9 @@ from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, Word, join_segments
 from tests.support.listener import Listener
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
-from worker.engines.whisper.engine import WhisperConfig, WhisperEngine
+from worker.engines.whisper.engine import WhisperEngine
 from worker.engines.whisper.model import DecodingOptions, EncodedWindow
+from worker.settings import WorkerSettings
 
 Found = SimpleNamespace
 DECODED = Found(tokens=[7, 8], temperature=0.2, avg_logprob=-0.31, no_speech_prob=0.05, seek=0)
@@ -58,7 +58,7 @@ def make_window(index: int = 0, *spans_s: tuple[int, int]) -> Window:
 
 
 def make_engine(model: WhisperStandIn) -> WhisperEngine:
-    engine = WhisperEngine(WhisperConfig(weights_dir=Path("models"), beam_size=3))
+    engine = WhisperEngine(WorkerSettings(whisper_beam_size=3))
     engine._model = model  # type: ignore[assignment]
     return engine
 
