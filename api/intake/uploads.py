@@ -164,7 +164,7 @@ class UploadIntake:
         with self._media.begin_probe(writer.path, stored_s=self._stored_s) as probe:
             writer.commit()
             duration_s = probe.receive_duration_s(param=upload.param)
-            probe.store_samples(self._store.path_of_samples(upload.name))
+            probe.store_samples(self._store.path_of_samples(upload.name), upload_sha256=writer.sha256)
         return Upload(upload.name, upload.filename, writer.size_bytes, writer.sha256, duration_s)
 
 

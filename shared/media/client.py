@@ -158,7 +158,7 @@ class Probe:
             case messages.Unreadable(message):
                 raise UnreadableAudio(message, param=param)
 
-    def store_samples(self, path: Path) -> None:
+    def store_samples(self, path: Path, *, upload_sha256: str) -> None:
         """Store the samples of a short upload at `path`, if it can be decoded. Call it after the duration.
 
         Without stored samples, the upload is decoded later, and that reports what is wrong with it.
@@ -166,7 +166,8 @@ class Probe:
         if self._duration_s <= self._request.stored_s:
             max_samples = round(messages.limit_decoded_s(self._duration_s) * SAMPLE_RATE_HZ)
             blocks = (found for found in read_frames(self) if isinstance(found, bytes))
-            store_samples(blocks, path, max_bytes=max_samples * SAMPLE_BYTES)
+            max_bytes = max_samples * SAMPLE_BYTES
+            store_samples(blocks, path, upload_sha256=upload_sha256, max_bytes=max_bytes)
 
     def read(self, size: int) -> bytes:
         """Return at most `size` bytes of the decoder's answer.

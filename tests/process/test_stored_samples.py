@@ -3,7 +3,8 @@
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,17 @@ def store(service: MediaService, path: Path, stored: Path, *, stored_s: float = 
     """Probe the file, store its samples, and return its duration."""
     with service.begin_probe(path, stored_s=stored_s) as probe:
         duration_s = probe.receive_duration_s()
-        probe.store_samples(stored)
+        probe.store_samples(stored, upload_sha256=digest(path))
     return duration_s
 
 
-def read_stored(stored: Path, *, start_sample: int = 0) -> npt.NDArray[np.float32]:
-    descriptor = open_samples(stored, start_sample=start_sample)
+def digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def read_stored(path: Path, stored: Path, *, start_sample: int = 0) -> npt.NDArray[np.float32]:
+    """Return the samples of the file at `path`."""
+    descriptor = open_samples(stored, upload_sha256=digest(path), start_sample=start_sample)
     assert descriptor is not None
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         return np.concatenate([np.zeros(0, np.float32), *read_stored_pcm(file)])
@@ -76,8 +82,8 @@ def assert_same_as_decoded(service: MediaService, path: Path, stored: Path) -> N
     except DecodingFailed:
         assert not stored.exists()
     else:
-        assert np.array_equal(read_stored(stored), decoded)
-        assert np.array_equal(read_stored(stored, start_sample=7_001), decoded[7_001:])
+        assert np.array_equal(read_stored(path, stored), decoded)
+        assert np.array_equal(read_stored(path, stored, start_sample=7_001), decoded[7_001:])
 
 
 @pytest.mark.parametrize("clip", CLIP_NAMES)
@@ -128,7 +134,7 @@ def test_a_decoder_that_dies_after_its_answer_costs_only_the_samples(tmp_path: P
         with service.begin_probe(upload, stored_s=1_000) as probe:
             assert probe.receive_duration_s() == pytest.approx(420, abs=10)
             serving_decoder(service).kill()
-            probe.store_samples(tmp_path / "stored")
+            probe.store_samples(tmp_path / "stored", upload_sha256=digest(upload))
         assert not (tmp_path / "stored").exists()
         assert len(decode(service, upload)) > 400 * 16_000
 
@@ -178,11 +184,13 @@ class Jobs:
         self._folder = settings.uploads_dir
         self._service = service
         self._record = connect(settings.redis_url)
+        self._digests: dict[str, str] = {}
 
     def store(self, clip: str) -> tuple[str, Path]:
         """Store the clip and its samples; return the id of its job, and the path of the samples."""
         job_id = uuid.uuid4().hex
         (self._folder / job_id).write_bytes((CLIPS / clip).read_bytes())
+        self._digests[job_id] = digest(CLIPS / clip)
         stored = self._folder / f"{job_id}.pcm"
         store(self._service, self._folder / job_id, stored)
         return job_id, stored
@@ -193,7 +201,7 @@ class Jobs:
 
     def run(self, job_id: str) -> Job:
         """Submit the job and return it when it is final."""
-        upload = Upload(job_id, "talk.wav", size_bytes=1, sha256="", duration_s=4.115)
+        upload = Upload(job_id, "talk.wav", size_bytes=1, sha256=self._digests[job_id], duration_s=4.115)
         job = NewJob(job_id, Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())
         self._record.run(submit_job(job))
         return wait_for(lambda: self._find_final(job_id), what="the end of the job")
@@ -232,6 +240,34 @@ def test_a_job_with_cut_samples_decodes_its_upload(jobs: Jobs, size: int) -> Non
     assert first.state is second.state is JobState.SUCCEEDED
     assert first.segments == second.segments
     wait_for(lambda: not stored.exists(), what="the end of the samples")
+
+
+def replace_by_pipe(stored: Path) -> None:
+    stored.unlink()
+    os.mkfifo(stored)
+
+
+def replace_by_loop(stored: Path) -> None:
+    stored.unlink()
+    stored.symlink_to(stored)
+
+
+@pytest.mark.usefixtures("runtime")
+@pytest.mark.parametrize("replace", [replace_by_pipe, replace_by_loop])
+def test_a_job_without_a_file_of_samples_decodes_its_upload(
+    jobs: Jobs, replace: Callable[[Path], None]
+) -> None:
+    job_id, stored = jobs.store("speech.wav")
+    replace(stored)
+    assert jobs.run(job_id).state is JobState.SUCCEEDED
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_job_with_the_samples_of_another_upload_decodes_its_own(jobs: Jobs) -> None:
+    spoken, stored = jobs.store("speech.wav")
+    _, stored_silence = jobs.store("silence.flac")
+    stored_silence.replace(stored)
+    assert jobs.run(spoken).segments != ()
 
 
 @pytest.mark.usefixtures("runtime")

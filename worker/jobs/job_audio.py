@@ -48,7 +48,8 @@ class AudioOpener:
             MediaServiceDown: no decoder could be forked, or the rules stopped the wait for it.
         """
         path = self.uploads.path_of_samples(claim.upload.name)
-        samples = open_samples(path, start_sample=claim.checkpoint.audio_start.sample)
+        start_sample = claim.checkpoint.audio_start.sample
+        samples = open_samples(path, upload_sha256=claim.upload.sha256, start_sample=start_sample)
         if samples is None:
             with self._start_decoder(claim, rules) as pipe:
                 yield OpenAudio(pipe, has_stored_samples=False)
