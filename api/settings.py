@@ -77,7 +77,8 @@ class ApiSettings(SharedSettings):
     """The TCP port to listen on. 0 means any free port."""
 
     listen_fd: NonNegativeInt | None = None
-    """An inherited listening socket, used instead of HOST and PORT. It outlives a restart of the api."""
+    """An inherited listening socket, used instead of HOST and PORT. It outlives a restart of the api. Only an
+    api that is started by hand reads it; `make run` and `qwen3-asr up` open a socket of their own."""
 
     max_upload_bytes: PositiveInt = 2 << 30
     """Bytes of the largest file that is accepted."""
