@@ -60,6 +60,7 @@ class WorkerRuntime:
             audio=AudioOpener(self._media, UploadStore(settings.uploads_dir)),
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
+            announce_worker=self._heartbeat.announce,
         )
         self.runner = JobRunner(
             self._host,

@@ -107,7 +107,8 @@ def test_a_server_that_cannot_load_its_model_is_neither_healthy_nor_ready(make_s
     assert server.client.get("/ready").status_code == 200
     server.client.post(URL, files={"file": write_wav(SAMPLES)})
 
-    wait_for(lambda: server.client.get("/ready").status_code == 503, what="the news of the failed load")
-    assert server.client.get("/ready").json()["error"]["code"] == "model_unavailable"
+    readiness = server.client.get("/ready")
+    assert readiness.status_code == 503, readiness.text
+    assert readiness.json()["error"]["code"] == "model_unavailable"
     health = server.client.get("/health").json()
     assert (health["status"], "fails to load" in health["reason"]) == ("degraded", True)

@@ -36,6 +36,7 @@ class Heartbeat:
         self._stopped = threading.Event()
         self._announced: WorkerPresence | None = None
         self._announced_at = 0.0
+        self._announcing = threading.Lock()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -51,23 +52,29 @@ class Heartbeat:
         except QueueUnavailable:
             _logger.info("worker_not_retired", reason="Redis does not answer; the presence will expire")
 
+    def announce(self) -> None:
+        """Announce the worker if its state has changed, or was announced long ago. Thread-safe.
+
+        Raises:
+            QueueUnavailable: Redis does not answer. The next beat announces the worker.
+        """
+        with self._announcing:  # or an older state could overwrite a newer one
+            presence, now = self._describe_worker(), time.monotonic()
+            if presence == self._announced and now - self._announced_at < PRESENCE_INTERVAL_S:
+                return
+            self._runner.run(announce_worker(presence))
+            self._announced, self._announced_at = presence, now
+
     def _beat_until_stopped(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._announce()
+                self.announce()
                 self._renew_lease()
             except QueueUnavailable:
                 _logger.warning("beat_missed", reason="Redis does not answer")
             except Exception:  # border of the thread: without it the worker would count as dead
                 _logger.exception("beat_failed")
             self._stopped.wait(BEAT_INTERVAL_S)
-
-    def _announce(self) -> None:
-        presence, now = self._describe_worker(), time.monotonic()
-        if presence == self._announced and now - self._announced_at < PRESENCE_INTERVAL_S:
-            return
-        self._runner.run(announce_worker(presence))
-        self._announced, self._announced_at = presence, now
 
     def _renew_lease(self) -> None:
         watched = self.watched  # the job may end meanwhile

@@ -1,6 +1,8 @@
 """One job from its claim to its final event."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -25,6 +27,7 @@ _logger = structlog.get_logger(__name__)
 class JobTools:
     """The collaborators of every transcription of a worker, and its times in seconds.
 
+    `announce_worker` publishes the state of the worker at once; it may raise QueueUnavailable.
     An engine has `stop_grace_s` to stop at the boundary of a window, and `cancel_grace_s` elsewhere.
     """
 
@@ -32,6 +35,7 @@ class JobTools:
     audio: AudioOpener
     cancel_grace_s: float
     stop_grace_s: float
+    announce_worker: Callable[[], None]
 
 
 class Transcription:
@@ -98,6 +102,8 @@ class Transcription:
                 self._recorder.emit(Loading(phase="loaded", elapsed_s=elapsed_s))
             case messages.LoadFailed(message=message):
                 self._host.unload("load_failed")
+                with suppress(QueueUnavailable):  # `/ready` reports the failure as soon as a client has it
+                    self._tools.announce_worker()
                 self._fail(FailureCode.MODEL_UNAVAILABLE, message)
             case _:
                 self._clocks.begin_inference()

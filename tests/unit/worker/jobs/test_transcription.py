@@ -172,6 +172,7 @@ def record(
         ),
         cancel_grace_s=1,
         stop_grace_s=1,
+        announce_worker=lambda: recorder.endings.append("announced"),
     )
     clocks = clocks or make_clocks(lambda: 0.0)
     rules = StopRules(recorder.state, clocks, is_stopping=threading.Event())
@@ -206,9 +207,9 @@ def test_the_failure_code_of_the_engine_is_recorded() -> None:
     assert transcribe(FakeHost(report)) == [FailureCode.AUDIO_UNDECODABLE]
 
 
-def test_a_model_that_cannot_be_loaded_fails_the_job_and_leaves_no_process() -> None:
+def test_a_failed_load_is_announced_then_fails_the_job_and_leaves_no_process() -> None:
     host = FakeHost(messages.LoadFailed("no weights"))
-    assert transcribe(host) == [FailureCode.MODEL_UNAVAILABLE]
+    assert transcribe(host) == ["announced", FailureCode.MODEL_UNAVAILABLE]
     assert host.is_unloaded
 
 
