@@ -4,6 +4,10 @@ from enum import StrEnum
 
 import msgspec
 
+UNREADY_S = 60.0
+"""Seconds after a failed load in which `/ready` reports it and the worker claims no batch job. Without an
+end, no job would load the model again."""
+
 
 class ModelState(StrEnum):
     """The state of a worker's model process."""
@@ -40,7 +44,7 @@ class WorkerPresence(msgspec.Struct, frozen=True):
 
     `takes_jobs` is false if the worker is stopping, or if its model process has died too often.
     `load_error` is the reason why the last load of the model failed, at `load_failed_s` since the epoch. The
-    next job loads it again.
+    next interactive job loads it again, or after UNREADY_S seconds the next batch job.
     """
 
     worker_id: str

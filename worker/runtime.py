@@ -94,9 +94,15 @@ class WorkerRuntime:
         self._media.stop()
 
     def _claim_next(self) -> Claim | None:
-        engine, model = self._capabilities.engine, self._capabilities.model
-        lease_s = self._settings.lease_s
-        return self._scripts.run(claim_job(self._worker_id, engine=engine, model=model, lease_s=lease_s))
+        call = claim_job(
+            self._worker_id,
+            engine=self._capabilities.engine,
+            model=self._capabilities.model,
+            lease_s=self._settings.lease_s,
+            # Else a model that does not load would soon fail every job in the queue.
+            is_interactive_only=self._host.has_failed_to_load,
+        )
+        return self._scripts.run(call)
 
     def _transcribe(self, claim: Claim) -> None:
         settings, state = self._settings, ClaimState(claim)

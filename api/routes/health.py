@@ -12,15 +12,12 @@ from api.intake.live_workers import ask_promptly, find_workers
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.base import Body
-from shared.capabilities import WorkerPresence
+from shared.capabilities import UNREADY_S, WorkerPresence
 from shared.errors import QueueUnavailable
 from shared.record.admission import AdmissionForecast, check_admission, make_policy
 from shared.record.backlog import Backlog
 
 router = APIRouter(tags=["health"])
-
-UNREADY_S = 60.0
-"""Seconds after a failed load in which `/ready` reports it. Without an end, no request would load again."""
 
 
 class HealthBody(Body):

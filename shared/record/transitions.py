@@ -29,13 +29,21 @@ _ENGINE_CRASH = Failure(
 )
 
 
-def claim_job(worker_id: str, *, engine: str, model: str, lease_s: float) -> ScriptCall[Claim | None]:
-    """queued → running: claim the first job in the queue, if there is one.
+def claim_job(
+    worker_id: str, *, engine: str, model: str, lease_s: float, is_interactive_only: bool = False
+) -> ScriptCall[Claim | None]:
+    """queued → running: claim the first job in the queue, or the first interactive one, if there is one.
 
     A repeated call returns the same claim. The job then belongs to this engine and model; text of earlier
     ones gets a warning.
     """
-    arguments = {"worker_id": worker_id, "lease_ms": to_ms(lease_s), "engine": engine, "model": model}
+    arguments = {
+        "worker_id": worker_id,
+        "lease_ms": to_ms(lease_s),
+        "engine": engine,
+        "model": model,
+        "is_interactive_only": is_interactive_only,
+    }
     return ScriptCall("claim", arguments, _parse_claim)
 
 

@@ -30,6 +30,8 @@ from tests.support.record_readings import read_job
 TTL_S = 60.0
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset(), context=False, streaming=False)
 
+CLAIM_INTERACTIVE = transitions.claim_job("w", engine="e", model="m", lease_s=30, is_interactive_only=True)
+
 
 class Queue:
     """A record, and what clients and workers do to it."""
@@ -310,6 +312,21 @@ def test_interactive_windows_are_not_counted_while_no_batch_job_waits(queue: Que
     queue.submit_batch("batch")
     queue.submit("clip")
     assert queue.claim().job_id == "clip"
+
+
+def test_a_worker_can_claim_interactive_jobs_only(queue: Queue) -> None:
+    queue.submit_batch("hours")
+    interactive = [f"clip {number}" for number in range(12)]
+    queue.submit(*interactive)
+    claimed = []
+    for _ in range(12):
+        held = queue.run(CLAIM_INTERACTIVE)
+        assert held is not None
+        claimed.append(held.job_id)
+        queue.finish(held)
+    assert claimed == interactive
+    assert queue.run(CLAIM_INTERACTIVE) is None
+    assert queue.claim().job_id == "hours"
 
 
 def test_a_batch_job_makes_room_after_its_turn_and_comes_again_in_its_fair_place(queue: Queue) -> None:

@@ -42,6 +42,8 @@ def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Repor
         send(messages.LoadPhaseBegun("second weights", 0.0))
         send(messages.Loaded("cpu", 0.1))
         send(messages.JobDecoded(order.run))
+    elif behaviour == "fail_to_load_another":
+        send(messages.LoadFailed("no second weights"))
     elif behaviour == "die_in_job":
         os._exit(4)
     elif behaviour != "wait_for_stop":
@@ -60,7 +62,10 @@ def main(behaviour: str) -> None:
     if behaviour == "with_a_grandchild":
         start_stubborn_child()
     send(messages.LoadPhaseBegun("weights", 0.1))
-    send(messages.Loaded("cpu", 0.2))
+    if behaviour == "fail_load":
+        send(messages.LoadFailed("no weights"))
+    else:
+        send(messages.Loaded("cpu", 0.2))
     while (message := channel.receive()) is not None:
         answer(messages.order_decoder.decode(message[0]), behaviour, send)
     if behaviour == "ignore_the_end":

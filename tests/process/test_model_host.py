@@ -9,7 +9,7 @@ import msgspec
 import psutil
 import pytest
 
-from shared.capabilities import ModelState
+from shared.capabilities import UNREADY_S, ModelState
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
 from tests.support.model_reports import receive_until
 from tests.support.server import wait_for
@@ -75,6 +75,27 @@ def test_the_process_is_started_by_the_first_job_and_stays_for_the_next(make_hos
     assert state_of(host) is ModelState.BUSY
     assert receive_until(host, messages.JobDecoded) == [messages.JobDecoded(2)]
     assert child_processes() == processes
+
+
+def test_a_model_that_failed_to_load_counts_as_such_for_a_minute() -> None:
+    now = [0.0]
+    host = ModelHost([sys.executable, str(STAND_IN), "fail_load"], clock=lambda: now[0])
+    begin_job(host)
+    receive_until(host, messages.LoadFailed)
+    host.unload()
+    for now_s, has_failed in ((UNREADY_S - 1, True), (UNREADY_S, False)):
+        now[0] = now_s
+        assert host.has_failed_to_load is has_failed
+
+
+def test_weights_for_word_timestamps_that_fail_to_load_are_no_failure_of_the_model(
+    make_host: MakeHost,
+) -> None:
+    host = make_host("fail_to_load_another")
+    begin_job(host)
+    receive_until(host, messages.LoadFailed)
+    assert host.load_error == "no second weights"
+    assert not host.has_failed_to_load
 
 
 @pytest.mark.parametrize(

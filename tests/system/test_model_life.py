@@ -102,6 +102,18 @@ def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(
     assert reason in answer.json()["error"]["message"]
 
 
+def test_a_model_that_cannot_be_loaded_does_not_fail_all_queued_jobs(make_server: MakeServer) -> None:
+    server = make_server(SCRIPTED_MISBEHAVIOUR="fail_load").start()
+    first = submit(server, write_wav(SAMPLES))
+    wait_for(
+        lambda: server.client.get(first).json()["state"] == "failed", what="the failure of the first job"
+    )
+    queued = submit(server, write_wav(SAMPLES))
+
+    assert server.client.post(URL, files={"file": write_wav(SAMPLES)}).status_code == 503
+    assert server.client.get(queued).json()["state"] == "queued"
+
+
 def test_a_server_that_cannot_load_its_model_is_neither_healthy_nor_ready(make_server: MakeServer) -> None:
     server = make_server(SCRIPTED_MISBEHAVIOUR="fail_load").start()
     assert server.client.get("/ready").status_code == 200

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from shared.capabilities import ModelState
+from shared.capabilities import UNREADY_S, ModelState
 from shared.fd_channel import FdChannel
 from shared.jobs import Claim, Endpoint
 from worker.model import messages
@@ -63,6 +63,7 @@ class ModelHost:
         self._run = 0
         self._started_at = 0.0
         self._loads = 0
+        self._unready_until = 0.0
         self.state = ModelState.ABSENT
         self.device = ""
         self.load_error = ""
@@ -81,6 +82,11 @@ class ModelHost:
         if self.state is not ModelState.DEAD or len(self._restarts) < MAX_RESTARTS:
             return True
         return self._clock() - self._restarts[0] >= RESTART_PERIOD_S
+
+    @property
+    def has_failed_to_load(self) -> bool:
+        """Return whether the last load of the model failed within UNREADY_S seconds."""
+        return self._clock() < self._unready_until
 
     def begin_job(self, claim: Claim, audio_fd: int, *, has_stored_samples: bool = False) -> None:
         """Send a job with its audio, and start a process first if there is none.
@@ -154,12 +160,14 @@ class ModelHost:
             case messages.Loaded(device=device):
                 self.device, self.load_error = device, ""
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
-                    self.state = ModelState.BUSY
+                    self.state, self._unready_until = ModelState.BUSY, 0.0
                     self._loads += 1
                     load_s = round(self._clock() - self._started_at, 3)
                     _logger.info("model_loaded", device=device, load_s=load_s, loads=self._loads)
             case messages.LoadFailed(message=message):
                 self.load_error, self.load_failed_s = message, time.time()
+                if self.state is ModelState.LOADING:
+                    self._unready_until = self._clock() + UNREADY_S
             case messages.JobDecoded() | messages.JobFailed() | messages.JobStopped():
                 self.state = ModelState.READY
             case _:

@@ -11,8 +11,8 @@ local function record_inference(job_id, inference_ms)
   set(job_id, 'inference_ms', int(math.max(known, inference_ms)))
 end
 
--- queued -> running, for the first job or, in its turn, the first batch job. Args: worker_id, lease_ms, engine, model.
--- Returns the claim, or nothing if no job is queued. A worker that holds a live lease gets the same claim again, since
+-- queued -> running, for the first job or, in its turn, the first batch job. Args: worker_id, lease_ms, engine, model,
+-- is_interactive_only (claim no batch job). Returns the claim, or nothing if no job is queued. A worker that holds a live lease gets the same claim again, since
 -- the first reply may have been lost.
 function commands.claim(args)
   local worker_id, engine, model = args.worker_id, args.engine, args.model
@@ -41,9 +41,10 @@ function commands.claim(args)
   end
 
   local function choose_job()
-    local batch_job = first_batch_job()
+    local batch_job = not args.is_interactive_only and first_batch_job()
     if batch_job and windows_since_batch() >= WINDOWS_UNTIL_BATCH then return batch_job end
-    return redis.call('ZRANGE', key(keys.queued), 0, 0)[1]
+    local below = args.is_interactive_only and '(' .. int(BATCH * CLASS) or '+inf'
+    return redis.call('ZRANGEBYSCORE', key(keys.queued), '-inf', below, 'LIMIT', 0, 1)[1]
   end
 
   if not is_record_open() then return false end
