@@ -93,19 +93,23 @@ class TokenCounts(msgspec.Struct, frozen=True):
     output: int = 0
 
 
-class FinishedWindow(msgspec.Struct, frozen=True):
-    """The transcript of one window; its job resumes at `resume_sample` (16 kHz) of the upload.
+class WindowTranscript(msgspec.Struct, frozen=True):
+    """The transcript of one window. Its times are seconds of the upload, not of the window."""
 
-    Without `is_complete`, speech may be missing from it. Without `token_counts`, they are unknown. A
-    job that resumes begins to read at `audio_start`.
+    segments: tuple[Segment, ...]
+    warnings: tuple[TranscriptWarning, ...] = ()
+    is_complete: bool = True  # false if speech may be missing from the text
+    token_counts: TokenCounts | None = None  # None if the engine does not count them
+
+
+class FinishedWindow(WindowTranscript, frozen=True, kw_only=True):
+    """The transcript of the window of index `window`; its job resumes at `resume_sample` (16 kHz).
+
+    A job that resumes begins to read at `audio_start`.
     """
 
     window: int
     resume_sample: int
-    segments: tuple[Segment, ...]
-    warnings: tuple[TranscriptWarning, ...] = ()
-    is_complete: bool = True
-    token_counts: TokenCounts | None = None
     audio_start: AudioStart = FROM_THE_START
 
 

@@ -245,7 +245,7 @@ def test_a_job_that_goes_back_counts_with_what_is_left_of_it(runner: ScriptRunne
 def finish_window(
     claimed: Claim, *, processed_s: float, inference_ms: int, number: int = 0
 ) -> ScriptCall[Directive]:
-    finished = FinishedWindow(number, round(processed_s * 16_000), ())
+    finished = FinishedWindow((), window=number, resume_sample=round(processed_s * 16_000))
     return transitions.finish_window(claimed, finished, inference_ms=inference_ms)
 
 

@@ -67,7 +67,7 @@ class Queue:
         turn_s: float = 0.0,
         used_ms: int = 0,
     ) -> Directive:
-        finished = FinishedWindow(window, round(processed_s * 16_000), ())
+        finished = FinishedWindow((), window=window, resume_sample=round(processed_s * 16_000))
         call = transitions.finish_window(claim, finished, inference_ms=used_ms, batch_turn_s=turn_s)
         return self.run(call)
 

@@ -35,7 +35,7 @@ def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
 
 
 def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
-    finished = FinishedWindow(0, round(processed_s * 16_000), ())
+    finished = FinishedWindow((), window=0, resume_sample=round(processed_s * 16_000))
     runner.run(transitions.finish_window(claimed, finished, inference_ms=took_ms))
 
 

@@ -312,7 +312,9 @@ class RecordMachine(RuleBasedStateMachine):
 
     def _finish_window(self, claim: Claim, window: int, *, turn_s: float, took_ms: int) -> None:
         segments = (Segment(0.0, 1.0, str(window), "en"),)
-        finished = FinishedWindow(window, round((window + 1) * WINDOW_AUDIO_S * 16_000), segments)
+        finished = FinishedWindow(
+            segments, window=window, resume_sample=round((window + 1) * WINDOW_AUDIO_S * 16_000)
+        )
         answer = self._run(
             transitions.finish_window(claim, finished, inference_ms=took_ms, batch_turn_s=turn_s)
         )

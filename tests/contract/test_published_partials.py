@@ -68,7 +68,7 @@ def read_partials(runner: ScriptRunner) -> list[Partial]:
 def finish(window: int, text: str) -> FinishedWindow:
     end_s = float(window + 1)
     segment = Segment(end_s - 1, end_s, text, "en")
-    return FinishedWindow(window, int(end_s * 16_000), (segment,))
+    return FinishedWindow((segment,), window=window, resume_sample=int(end_s * 16_000))
 
 
 def test_what_could_not_be_told_comes_with_the_next_partial(runner: ScriptRunner, claim: Claim) -> None:

@@ -61,7 +61,7 @@ class Queue:
     def finish_window(self, worker: str, share: float) -> None:
         if claim := self._claims.get(worker):
             resume_sample = round(claim.upload.duration_s * share * 16_000)
-            finished = FinishedWindow(claim.checkpoint.windows, resume_sample, ())
+            finished = FinishedWindow((), window=claim.checkpoint.windows, resume_sample=resume_sample)
             self._runner.run(transitions.finish_window(claim, finished, inference_ms=100))
 
     def end_claim(self, worker: str, end: str) -> None:

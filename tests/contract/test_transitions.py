@@ -120,7 +120,7 @@ AUDIO_START = AudioStart(8_192, SeekPoint(8_000, 100, None, 200, 2**40, 44_100, 
 
 def first_window(text: str = "hello") -> FinishedWindow:
     segment = Segment(0.0, 1.0, text, "en")
-    return FinishedWindow(0, 16_000, (segment,), (WARNING,), audio_start=AUDIO_START)
+    return FinishedWindow((segment,), (WARNING,), window=0, resume_sample=16_000, audio_start=AUDIO_START)
 
 
 def test_a_submitted_job_is_queued_with_all_that_was_asked_for(run: Run) -> None:
@@ -183,12 +183,12 @@ def test_a_window_finished_twice_is_kept_once(run: Run) -> None:
 
 def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(run: Run) -> None:
     submit(run, "a")
-    incomplete = FinishedWindow(0, 16_000, (), (WARNING,), is_complete=False)
+    incomplete = FinishedWindow((), (WARNING,), window=0, resume_sample=16_000, is_complete=False)
     for _ in range(2):
         run(transitions.finish_window(claim(run), incomplete))
     run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
     held = claim(run, "w2")
-    run(transitions.finish_window(held, FinishedWindow(1, 32_000, (SEGMENT,))))
+    run(transitions.finish_window(held, FinishedWindow((SEGMENT,), window=1, resume_sample=32_000)))
     run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S))
     job = read(run, "a")
     assert not job.is_complete
@@ -218,7 +218,9 @@ def test_a_window_without_counts_leaves_the_job_without(run: Run, uncounted: int
 
 
 def finish_counted(run: Run, held: Claim, window: int, counts: TokenCounts | None) -> None:
-    finished = FinishedWindow(window, 16_000 * (window + 1), (SEGMENT,), token_counts=counts)
+    finished = FinishedWindow(
+        (SEGMENT,), window=window, resume_sample=16_000 * (window + 1), token_counts=counts
+    )
     run(transitions.finish_window(held, finished))
 
 
@@ -235,13 +237,13 @@ def test_a_job_names_the_engine_of_its_last_claim(run: Run) -> None:
 
 def test_text_kept_from_another_engine_is_warned_of_with_its_time(run: Run) -> None:
     submit(run, "a")
-    clean = FinishedWindow(0, 16_000, (SEGMENT,))
+    clean = FinishedWindow((SEGMENT,), window=0, resume_sample=16_000)
     held = claim(run, "w1", engine="whisper", model="base")
     run(transitions.finish_window(held, clean))
     for worker, model in (("w2", "base"), ("w3", "large"), ("w4", "small")):
         run(transitions.yield_job(held, reason="test"))
         held = claim(run, worker, engine="whisper", model=model)
-    run(transitions.finish_window(held, FinishedWindow(1, 40_000, ())))
+    run(transitions.finish_window(held, FinishedWindow((), window=1, resume_sample=40_000)))
     run(transitions.yield_job(held, reason="test"))
     claim(run, "w5", engine="qwen3", model="small")
     claim(run, "w5", engine="qwen3", model="small")
@@ -254,7 +256,7 @@ def test_text_kept_from_another_engine_is_warned_of_with_its_time(run: Run) -> N
 
 def test_segments_come_back_as_they_were_written(run: Run) -> None:
     submit(run, "a")
-    finished = FinishedWindow(0, 24_000, (SEGMENT,))
+    finished = FinishedWindow((SEGMENT,), window=0, resume_sample=24_000)
     run(transitions.finish_window(claim(run), finished))
     assert read(run, "a").segments == (SEGMENT,)
     assert SegmentDone(segment=SEGMENT) in events_of(run, "a")

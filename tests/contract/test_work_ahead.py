@@ -62,7 +62,7 @@ def test_neither_batch_nor_what_runs_is_ahead(runner: ScriptRunner) -> None:
 def test_one_that_was_begun_before_counts_for_what_is_left_of_it(runner: ScriptRunner) -> None:
     submit(runner, "1")
     claimed = claim(runner)
-    window = FinishedWindow(0, 64_000, ())
+    window = FinishedWindow((), window=0, resume_sample=64_000)
     runner.run(transitions.finish_window(claimed, window, inference_ms=1_000))
     runner.run(transitions.yield_job(claimed, reason="yielded"))
     assert ahead_s(runner) == 6.0
@@ -92,7 +92,7 @@ def test_workers_share_what_is_ahead_at_their_speed(runner: ScriptRunner) -> Non
     claimed = claim(runner)
     submit(runner, "1", "2", "3")
     assert look(runner).wait_s == 30.0  # nobody was measured yet: in real time, by one
-    window = FinishedWindow(0, 160_000, ())
+    window = FinishedWindow((), window=0, resume_sample=160_000)
     runner.run(transitions.finish_window(claimed, window, inference_ms=5_000))
     assert look(runner).wait_s == 15.0
     for worker_id in ("w", "v"):

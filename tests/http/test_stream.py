@@ -160,7 +160,7 @@ class HandWorker:
 
     def finish(self, window: int, segment: Segment) -> None:
         end_sample = round(segment.end_s * 16_000)
-        finished = FinishedWindow(window, end_sample, (segment,))
+        finished = FinishedWindow((segment,), window=window, resume_sample=end_sample)
         self._runner.run(transitions.finish_window(self._claim, finished))
 
     def give_back(self) -> None:

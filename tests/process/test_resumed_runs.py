@@ -12,11 +12,11 @@ import soundfile
 from shared.jobs import Checkpoint, TranscriptionRequest
 from shared.media.client import MediaService
 from shared.media.samples import read_pcm
-from shared.transcripts import FinishedWindow, Segment
+from shared.transcripts import FinishedWindow, Segment, WindowTranscript
 from tests.process.media_driver import make_service, start_decoding
 from tests.support.media_files import CLIPS, encode
 from tests.support.repeating_engine import RepeatingEngine
-from worker.engines.protocol import DecodingListener, Window, WindowTranscript
+from worker.engines.protocol import DecodingListener, Window
 from worker.model import messages
 from worker.model.decoding import JobDecoder, JobListener
 

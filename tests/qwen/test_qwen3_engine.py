@@ -16,20 +16,13 @@ from qwen_asr.inference.utils import SUPPORTED_LANGUAGES
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment, WarningCode, join_segments
+from shared.transcripts import Segment, WarningCode, WindowTranscript, join_segments
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, SPOKEN, TINY, WINDOW_S
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import (
-    DecodingStopped,
-    ModelUnavailable,
-    Samples,
-    Span,
-    Window,
-    WindowTranscript,
-)
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.text import LoopRule

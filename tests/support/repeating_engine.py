@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from shared.jobs import TranscriptionRequest
-from worker.engines.protocol import DecodingListener, PhaseReporter, Window, WindowTranscript
+from shared.transcripts import WindowTranscript
+from worker.engines.protocol import DecodingListener, PhaseReporter, Window
 
 NOTHING = WindowTranscript(())
 

@@ -136,7 +136,7 @@ def use_rarely(scripts: ScriptRunner) -> None:
     interactive = take(scripts)
     scripts.run(transitions.finish_job(again, JobState.SUCCEEDED, ttl_s=60))
     for number in range(2):
-        finished = FinishedWindow(number, 80_000 * (number + 1), ())
+        finished = FinishedWindow((), window=number, resume_sample=80_000 * (number + 1))
         scripts.run(transitions.finish_window(interactive, finished, inference_ms=9))
     scripts.run(transitions.expire_queued(queue_ttl_s=-1, ttl_s=60))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning
+from shared.transcripts import WindowTranscript
 
 Samples = npt.NDArray[np.float32]
 
@@ -91,15 +91,6 @@ class Window(msgspec.Struct, frozen=True):
 
 def _length_s(interval: tuple[float, float]) -> float:
     return interval[1] - interval[0]
-
-
-class WindowTranscript(msgspec.Struct, frozen=True):
-    """The transcript of one window. Its times are seconds of the upload, not of the window."""
-
-    segments: tuple[Segment, ...]
-    warnings: tuple[TranscriptWarning, ...] = ()
-    is_complete: bool = True  # false if speech may be missing from the text
-    token_counts: TokenCounts | None = None  # None if the engine does not count them
 
 
 class DecodingListener(Protocol):

@@ -155,11 +155,13 @@ class JobDecoder:
             listener.discard_partials()
             for window, transcript in zip(batch, transcripts, strict=True):
                 language = main_language(transcript.segments) or language
-                content = msgspec.structs.asdict(transcript)
-                content["audio_start"] = starts.choose(window)
-                yield messages.WindowDecoded(
-                    order.run, FinishedWindow(window.index, window.end_sample, **content)
+                finished = FinishedWindow(
+                    **msgspec.structs.asdict(transcript),
+                    window=window.index,
+                    resume_sample=window.end_sample,
+                    audio_start=starts.choose(window),
                 )
+                yield messages.WindowDecoded(order.run, finished)
 
     def _cut(
         self, order: messages.DecodeJob, detector: SileroStream | None, blocks: Iterable[Samples]

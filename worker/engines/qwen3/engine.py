@@ -9,16 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import TokenCounts
+from shared.transcripts import TokenCounts, WindowTranscript
 from worker.engines.catalog import LanguageChanges, find_word_languages
-from worker.engines.protocol import (
-    LOADED,
-    DecodingListener,
-    ModelUnavailable,
-    PhaseReporter,
-    Window,
-    WindowTranscript,
-)
+from worker.engines.protocol import LOADED, DecodingListener, ModelUnavailable, PhaseReporter, Window
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
 from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator

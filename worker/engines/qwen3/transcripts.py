@@ -6,8 +6,16 @@ import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.text.sentences import cut_sentences
-from shared.transcripts import Segment, TokenCounts, TranscriptWarning, WarningCode, Word, sum_counts
-from worker.engines.protocol import Window, WindowTranscript
+from shared.transcripts import (
+    Segment,
+    TokenCounts,
+    TranscriptWarning,
+    WarningCode,
+    WindowTranscript,
+    Word,
+    sum_counts,
+)
+from worker.engines.protocol import Window
 from worker.engines.qwen3.sequence import FinishReason
 
 _FAULTS = {

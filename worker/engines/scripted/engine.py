@@ -13,14 +13,13 @@ import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
-from shared.transcripts import Segment, Word
+from shared.transcripts import Segment, WindowTranscript, Word
 from worker.engines.protocol import (
     DecodingListener,
     ModelUnavailable,
     PhaseReporter,
     Samples,
     Window,
-    WindowTranscript,
     raise_if_stopped,
 )
 from worker.settings import WorkerSettings

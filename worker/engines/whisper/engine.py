@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
-from shared.transcripts import Segment, SegmentDecoding, Word, join_segments, separator
+from shared.transcripts import Segment, SegmentDecoding, WindowTranscript, Word, join_segments, separator
 from worker.engines.protocol import (
     DecodingListener,
     ModelUnavailable,
     PhaseReporter,
     Window,
-    WindowTranscript,
     raise_if_stopped,
 )
 from worker.engines.whisper.model import (

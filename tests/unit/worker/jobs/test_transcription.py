@@ -196,7 +196,7 @@ def test_a_window_is_stored_with_its_completeness_warnings_and_counts(*, is_comp
     segments = (Segment(0.0, 1.0, "The tide", "en"),)
     warnings = (TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0),)
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
-    finished = FinishedWindow(0, 16_000, segments, warnings, is_complete, counts)
+    finished = FinishedWindow(segments, warnings, is_complete, counts, window=0, resume_sample=16_000)
     recorder = record(FakeHost(messages.WindowDecoded(1, finished), messages.JobDecoded(1)))
     assert recorder.stored == [finished]
     assert recorder.endings == ["succeeded"]
@@ -223,7 +223,10 @@ def test_an_unexpected_error_counts_as_a_crash_and_leaves_no_process_at_work() -
     assert host.is_given_up
 
 
-WINDOWS = [messages.WindowDecoded(1, FinishedWindow(index, (index + 1) * 16_000, ())) for index in range(3)]
+WINDOWS = [
+    messages.WindowDecoded(1, FinishedWindow((), window=index, resume_sample=(index + 1) * 16_000))
+    for index in range(3)
+]
 
 
 def test_an_engine_continues_when_all_its_windows_are_stored() -> None:

@@ -7,9 +7,16 @@ import pytest
 from shared.audio_format import AudioStart
 from shared.events import Partial
 from shared.jobs import Checkpoint, TranscriptionRequest
-from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode
+from shared.transcripts import (
+    FinishedWindow,
+    Segment,
+    TokenCounts,
+    TranscriptWarning,
+    WarningCode,
+    WindowTranscript,
+)
 from tests.support.repeating_engine import RepeatingEngine
-from worker.engines.protocol import DecodingListener, DecodingStopped, Window, WindowTranscript
+from worker.engines.protocol import DecodingListener, DecodingStopped, Window
 from worker.model import messages
 from worker.model.decoding import JobDecoder, JobListener
 
@@ -40,7 +47,13 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
         messages.WindowDecoded(
             7,
             FinishedWindow(
-                index, end, (SEGMENT,), (WARNING,), is_complete, counts, audio_start=AudioStart(end)
+                (SEGMENT,),
+                (WARNING,),
+                is_complete,
+                counts,
+                window=index,
+                resume_sample=end,
+                audio_start=AudioStart(end),
             ),
         )
         for index, end in enumerate((16_000, 32_000, 48_000))

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.jobs import TranscriptionRequest
-from shared.transcripts import TokenCounts, WarningCode, join_texts
+from shared.transcripts import TokenCounts, WarningCode, WindowTranscript, join_texts
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, Script, make_window
-from worker.engines.protocol import DecodingStopped, WindowTranscript
+from worker.engines.protocol import DecodingStopped
 from worker.engines.qwen3.decoding import (
     BatchDecoding,
     OutOfDeviceMemory,

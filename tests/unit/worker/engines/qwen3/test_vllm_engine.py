@@ -10,17 +10,11 @@ import pytest
 from scripts.purposes import LOCKS_DIR
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.transcripts import WindowTranscript
 from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import (
-    DecodingStopped,
-    ModelUnavailable,
-    Span,
-    Window,
-    WindowTranscript,
-    WordsUnsupported,
-)
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Span, Window, WordsUnsupported
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmEngine, count_window_tokens

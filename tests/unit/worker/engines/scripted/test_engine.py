@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, TranscriptionRequest, WordTimestamps
-from shared.transcripts import join_segments
+from shared.transcripts import WindowTranscript, join_segments
 from tests.support.audio import make_tones
 from tests.support.listener import Listener
 from worker.audio.windows import cut_fixed_windows
-from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window, WindowTranscript
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window
 from worker.engines.scripted.engine import ScriptedEngine, expected_words
 from worker.settings import WorkerSettings
 
