@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import structlog
 
 from scripts.purposes import REPOSITORY
 
@@ -50,6 +51,12 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"REQUIRE_ALL is set, and this could not run. {reason}"
+
+
+@pytest.fixture(autouse=True)
+def no_log_context() -> None:
+    """Drop the log fields that an earlier test bound in this thread."""
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

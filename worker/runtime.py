@@ -92,6 +92,7 @@ class WorkerRuntime:
         self._sweeper.stop()
         self._heartbeat.stop()
         self._media.stop()
+        self._scripts.close()
 
     def _claim_next(self) -> Claim | None:
         call = claim_job(

@@ -114,6 +114,10 @@ class ScriptRunner(_Runner[redis.Redis]):
         with _unavailable():
             return call.parse(self._send(call))
 
+    def close(self) -> None:
+        """Close all connections. A later call opens a new one."""
+        self._connection.close()
+
 
 class AsyncScriptRunner(_Runner[redis.asyncio.Redis]):
     """Runs calls on an asyncio connection; all keys begin with `prefix`."""

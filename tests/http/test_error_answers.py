@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import structlog
 from tests.support.api_server import MAX_UPLOAD_BYTES
 from tests.support.log_lines import capture_log_lines
 from tests.support.scripted_worker import ScriptedWorker
+from tests.support.server import wait_for
 
 BOUNDARY = {"content-type": "multipart/form-data; boundary=x-y"}
 PART = b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
@@ -166,11 +168,15 @@ def test_the_log_line_of_a_refused_request_names_its_cause(api: httpx.Client) ->
     with capture_log_lines() as logs:
         api.get("/v1/jobs/1")
         api.get("/v1/jobs", params={"limit": "many"})
-    served = [line for line in logs if line["event"] == "request_served"]
-    assert [(line.get("code"), line.get("param")) for line in served] == [
+        wait_for(lambda: len(list_served(logs)) == 2, what="the second line")
+    assert [(line.get("code"), line.get("param")) for line in list_served(logs)] == [
         ("job_not_found", None),
         (None, "limit"),
     ]
+
+
+def list_served(logs: Iterable[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    return [line for line in logs if line["event"] == "request_served"]
 
 
 @pytest.mark.parametrize("given", ["abc-1", "Root=1-5f/2:3@x+y", "a" * 64])

@@ -4,6 +4,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -186,6 +187,10 @@ class Jobs:
         self._record = connect(settings.redis_url)
         self._digests: dict[str, str] = {}
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._record.close()
+
     def store(self, clip: str) -> tuple[str, Path]:
         """Store the clip and its samples; return the id of its job, and the path of the samples."""
         job_id = uuid.uuid4().hex
@@ -212,8 +217,10 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(settings: WorkerSettings, service: MediaService) -> Jobs:
-    return Jobs(settings, service)
+def jobs(settings: WorkerSettings, service: MediaService) -> Iterator[Jobs]:
+    """Provide the jobs, on a connection that is closed after the test."""
+    with closing(Jobs(settings, service)) as jobs:
+        yield jobs
 
 
 @pytest.mark.usefixtures("runtime")

@@ -37,6 +37,9 @@ def server() -> Iterator[RealServer]:
         ) as server:
             server.start()
             assert_serves(server)
+            # The worker starts its fork server with the first audio that it decodes.
+            long_audio = write_wav(make_tones(INTERACTIVE_MAX_AUDIO_S + 1))
+            wait_for_end(server, send(server, long_audio).headers["location"])
             yield server
 
 
