@@ -19,8 +19,11 @@ PING_INTERVAL_S = 5.0
 RECONNECT_S = (0.05, 0.2, 0.5, 1.0)
 """Seconds to wait before a new connection, after the first, second, third and later failures in a row."""
 
-MAX_ENDED = 64
-"""The number of jobs whose end is remembered, for listeners that begin right after the submit."""
+MAX_ENDED = 1_024
+"""The number of jobs whose end is remembered, for listeners that begin right after the submit.
+
+Far more than end while a busy event loop delays such a listener: a forgotten end would cost it RECHECK_S.
+"""
 
 _logger = structlog.get_logger(__name__)
 
