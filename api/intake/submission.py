@@ -18,7 +18,7 @@ from api.intake.form_body import FormBody
 from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm
 from api.intake.headers import read_client_timeout
-from api.intake.live_workers import ask_promptly, find_workers, gather_capabilities
+from api.intake.live_workers import ask_promptly, gather_capabilities
 from api.intake.request_check import check_request, check_webhook_url
 from api.intake.uploads import IncomingUpload, UploadIntake, finish_in_thread
 from api.settings import ApiSettings
@@ -125,10 +125,8 @@ class Submission:
             max_queued_audio_of_key_s=key.limits.max_queued_audio_s,
         )
         policy = make_policy(limits, key_name=key.name, idempotency_key=idempotency_key)
-        workers, forecast = await asyncio.gather(
-            find_workers(self.runner), ask_promptly(self.runner, check_admission(policy))
-        )
-        offered = gather_capabilities(workers)
+        forecast = await ask_promptly(self.runner, check_admission(policy))
+        offered = gather_capabilities(forecast.workers)
         if not forecast.is_known:
             if not offered:
                 raise NoWorker

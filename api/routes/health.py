@@ -1,6 +1,5 @@
 """The health and the readiness of the server."""
 
-import asyncio
 import time
 from typing import Literal
 
@@ -8,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.errors.tree import ModelUnavailable, NotReady, NoWorker
-from api.intake.live_workers import ask_promptly, find_workers
+from api.intake.live_workers import ask_promptly
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.base import Body
@@ -66,9 +65,10 @@ class ReadyBody(Body):
 async def read_health(services: ServicesDep) -> HealthBody:
     """Return the health of the server. It is always 200, and never loads the model."""
     try:
-        workers, forecast = await _check_admission(services)
+        forecast = await _check_admission(services)
     except QueueUnavailable as error:
         return _describe_health((), None, reason=error.message)
+    workers = forecast.workers
     missing = forecast.full if workers else NoWorker()
     reason = missing.message if missing else _describe_resting(workers) or _find_load_error(workers)
     return _describe_health(workers, forecast.backlog, reason=reason)
@@ -80,8 +80,8 @@ async def read_readiness(services: ServicesDep) -> ReadyBody:
 
     A failed load of the model makes the server unready for a minute. Then a load balancer may try again.
     """
-    workers, forecast = await _check_admission(services)
-    takers = [worker for worker in workers if worker.takes_jobs]
+    forecast = await _check_admission(services)
+    takers = [worker for worker in forecast.workers if worker.takes_jobs]
     if not takers:
         raise NoWorker
     since_s = time.time() - UNREADY_S
@@ -106,9 +106,9 @@ def _find_load_error(workers: tuple[WorkerPresence, ...]) -> str | None:
     return next((worker.load_error for worker in workers if worker.load_error), None)
 
 
-async def _check_admission(services: Services) -> tuple[tuple[WorkerPresence, ...], AdmissionForecast]:
+async def _check_admission(services: Services) -> AdmissionForecast:
     admission = check_admission(make_policy(services.settings.queue_limits))
-    return await asyncio.gather(find_workers(services.runner), ask_promptly(services.runner, admission))
+    return await ask_promptly(services.runner, admission)
 
 
 def _describe_health(

@@ -5,10 +5,12 @@ from typing import Any
 
 import msgspec
 
+from shared.capabilities import WorkerPresence
 from shared.errors import IdempotencyKeyReused, QueueFull, QueueUnavailable
 from shared.jobs import NewJob
 from shared.record.backlog import AdmissionLimit, Backlog, QueueLimits, estimate_room_s
 from shared.record.scripts import ScriptCall, to_json, to_ms
+from shared.record.workers import parse_workers
 
 
 class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,13 +27,14 @@ class SubmitPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 class AdmissionForecast(msgspec.Struct, frozen=True):
     """Whether a request would be admitted now. With `is_known` its idempotency key already has a job.
 
-    `ahead_jobs` counts the queued jobs that an interactive job would find before it.
+    `ahead_jobs` counts the queued jobs that an interactive job would find before it. `workers` are alive.
     """
 
     backlog: Backlog
     full: QueueFull | None
     is_known: bool
     ahead_jobs: int
+    workers: tuple[WorkerPresence, ...]
 
     @property
     def wait_s(self) -> float:
@@ -70,12 +73,16 @@ def make_policy(
 
 
 def check_admission(policy: SubmitPolicy) -> ScriptCall[AdmissionForecast]:
-    """Check whether a job of any length would be admitted now. The submit checks again, with its length."""
+    """Check whether a job of any length would be admitted now, and by which workers.
+
+    The submit checks again, with the length of the job.
+    """
 
     def parse(reply: Any) -> AdmissionForecast:
         backlog = msgspec.json.decode(reply[0], type=Backlog)
         full = _describe_refusal(reply[1], backlog, policy.limits) if reply[1] else None
-        return AdmissionForecast(backlog, full, is_known=bool(reply[2]), ahead_jobs=reply[3])
+        workers = parse_workers(reply[4])
+        return AdmissionForecast(backlog, full, bool(reply[2]), ahead_jobs=reply[3], workers=workers)
 
     return ScriptCall("check_admission", {"policy": policy}, parse)
 

@@ -32,4 +32,9 @@ def retire_worker(worker_id: str) -> PlainCall[bool]:
 
 def read_workers() -> ScriptCall[tuple[WorkerPresence, ...]]:
     """Read the workers that are alive, and forget the others."""
-    return ScriptCall("read_workers", {}, lambda reply: tuple(map(_presence.decode, reply)))
+    return ScriptCall("read_workers", {}, parse_workers)
+
+
+def parse_workers(reply: list[bytes]) -> tuple[WorkerPresence, ...]:
+    """Return the workers in a reply."""
+    return tuple(map(_presence.decode, reply))

@@ -46,9 +46,10 @@ local function find_exceeded_limit(policy, audio_ms)
 end
 
 -- Check whether a job of any length would be admitted now. Args: policy. Returns the backlog, the exceeded limit (or
--- ''), 1 if the idempotency key stands for a job, and the number of jobs an interactive job would find ahead of it.
+-- ''), 1 if the idempotency key stands for a job, the number of jobs an interactive job would find ahead of it, and what
+-- `read_workers` returns.
 function commands.check_admission(args)
-  local policy = args.policy
+  local policy, workers = args.policy, read_presences()
   -- As in `take_place`: all jobs with the same start tag or an earlier one are ahead.
   local next_tag = start_tag(INTERACTIVE, policy.key_name) + 1
   local ahead = redis.call('ZCOUNT', key(keys.queued), '-inf', '(' .. int(score_of(INTERACTIVE, next_tag, 0)))
@@ -57,6 +58,7 @@ function commands.check_admission(args)
     find_exceeded_limit(policy, 1) or '',
     find_bound(policy.idempotency_key) and 1 or 0,
     ahead,
+    workers,
   }
 end
 

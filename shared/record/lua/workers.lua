@@ -12,7 +12,7 @@ function commands.announce_worker(args)
 end
 
 -- Return the presence of each live worker, and forget the other workers.
-function commands.read_workers()
+local function read_presences()
   local oldest = int(now_ms() - PRESENCE_TTL_MS)
   for _, worker_id in ipairs(redis.call('ZRANGEBYSCORE', key(keys.workers), '-inf', '(' .. oldest)) do
     redis.call('ZREM', key(keys.workers), worker_id)
@@ -21,6 +21,8 @@ function commands.read_workers()
   end
   return redis.call('HVALS', key(keys.presence))
 end
+
+function commands.read_workers() return read_presences() end
 
 -- Return the model state of each worker seen within so many ms, as `1 ready`, or `0 ready` if it takes no jobs.
 local function read_model_states(within_ms)
