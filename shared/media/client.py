@@ -73,12 +73,13 @@ class MediaService:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = messages.ProbeUpload(self._limits, self._probe_timeout_s, stored_s)
+        request = messages.ProbeUpload(self._probe_timeout_s, stored_s)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, path.open("rb", buffering=0) as upload:
-                self._fork_decoder(request, (upload.fileno(), theirs.fileno()))
-            yield Probe(ours, request, is_service_up=lambda: self._is_open)
+                self._start_decoder(request, (upload.fileno(), theirs.fileno()))
+            max_audio_s = self._limits.max_audio_s
+            yield Probe(ours, request, max_audio_s=max_audio_s, is_service_up=lambda: self._is_open)
 
     def decode_into(
         self,
@@ -99,15 +100,15 @@ class MediaService:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = messages.DecodeUpload(self._limits, declared_duration_s, start)
+        request = messages.DecodeUpload(declared_duration_s, start)
         with path.open("rb", buffering=0) as upload:
-            self._fork_decoder(request, (upload.fileno(), pipe_fd))
+            self._start_decoder(request, (upload.fileno(), pipe_fd))
 
-    def _fork_decoder(self, request: messages.DecoderRequest, fds: Sequence[int]) -> None:
+    def _start_decoder(self, request: messages.DecoderRequest, fds: Sequence[int]) -> None:
         with self._lock:
             for is_replaced in (False, True):
                 try:
-                    self._running_server().fork_decoder(request, fds)
+                    self._running_server().start_decoder(request, fds)
                 except OSError as error:
                     _logger.warning("fork_server_lost", error=str(error))
                     self._end_server()
@@ -120,7 +121,7 @@ class MediaService:
         if not self._is_open:
             raise MediaServiceDown
         if self._server is None:
-            self._server = ForkServerProcess()
+            self._server = ForkServerProcess(self._limits)
         return self._server
 
     def _end_server(self) -> None:
@@ -133,10 +134,16 @@ class Probe:
     """The examination of one upload, from the side that waits for it."""
 
     def __init__(
-        self, answers: socket.socket, request: messages.ProbeUpload, *, is_service_up: Callable[[], bool]
+        self,
+        answers: socket.socket,
+        request: messages.ProbeUpload,
+        *,
+        max_audio_s: float,
+        is_service_up: Callable[[], bool],
     ) -> None:
         self._answers = answers
         self._request = request
+        self._max_audio_s = max_audio_s
         self._is_service_up = is_service_up
         self._began_at = time.monotonic()
         self._duration_s = math.inf
@@ -154,7 +161,7 @@ class Probe:
                 self._duration_s = duration_s
                 return duration_s
             case messages.TooLong():
-                raise AudioTooLong(self._request.limits.max_audio_s, param=param)
+                raise AudioTooLong(self._max_audio_s, param=param)
             case messages.Unreadable(message):
                 raise UnreadableAudio(message, param=param)
 

@@ -1,4 +1,7 @@
-"""Messages between the media service, its fork server and the sandboxed decoders, by direction."""
+"""Messages between the media service, its fork server and the sandboxed decoders, by direction.
+
+A request goes to the server, which forks a decoder for it, or straight to a decoder that is forked already.
+"""
 
 import msgspec
 
@@ -11,14 +14,17 @@ _DECLARED_FACTOR = 1.1
 
 
 class MediaLimits(msgspec.Struct, frozen=True):
-    """Limits for one upload: seconds of sound, and bytes of memory and seconds of CPU time of its decoder."""
+    """Limits for one upload: seconds of sound, and bytes of memory and seconds of CPU time of its decoder.
+
+    They are the server's argument, as JSON.
+    """
 
     max_audio_s: float
     memory_bytes: int
     cpu_s: float
 
 
-# Service to server. Each comes with two descriptors: the upload, and the pipe that the decoder writes to.
+# Requests. Each comes with two descriptors: the upload, and the pipe that the decoder writes to.
 
 
 class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
@@ -27,7 +33,6 @@ class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
     If it lasts at most `stored_s`, go on with its samples, as for a DecodeUpload.
     """
 
-    limits: MediaLimits
     timeout_s: float
     stored_s: float
 
@@ -38,12 +43,21 @@ class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
     `declared_duration_s` is the duration that the probe reported. Clearly more sound is a failure.
     """
 
-    limits: MediaLimits
     declared_duration_s: float | None
     start: AudioStart = FROM_THE_START
 
 
 DecoderRequest = ProbeUpload | DecodeUpload
+
+
+# Service to server, besides requests.
+
+
+class DecoderUsed(msgspec.Struct, frozen=True, tag=True):
+    """A decoder that was forked ahead is used up, or has died."""
+
+
+ServerOrder = DecoderRequest | DecoderUsed
 
 
 def limit_decoded_s(declared_duration_s: float) -> float:
@@ -61,6 +75,13 @@ class ServerReady(msgspec.Struct, frozen=True, tag=True):
     """
 
     fork_error: str | None = None
+
+
+class DecoderForked(msgspec.Struct, frozen=True, tag=True):
+    """A decoder is forked ahead. The channel that comes with this message takes its one request."""
+
+
+ServerAnswer = ServerReady | DecoderForked
 
 
 # Decoder to service, for a probe. If the pipe ends without an answer, the decoder died. Samples may follow.
@@ -86,5 +107,7 @@ ProbeAnswer = Probed | Unreadable | TooLong
 
 # Their `decode` raises msgspec.DecodeError if the bytes hold no such message.
 request_decoder: msgspec.json.Decoder[DecoderRequest] = msgspec.json.Decoder(DecoderRequest)
-server_ready_decoder: msgspec.json.Decoder[ServerReady] = msgspec.json.Decoder(ServerReady)
+server_order_decoder: msgspec.json.Decoder[ServerOrder] = msgspec.json.Decoder(ServerOrder)
+server_answer_decoder: msgspec.json.Decoder[ServerAnswer] = msgspec.json.Decoder(ServerAnswer)
+limits_decoder: msgspec.json.Decoder[MediaLimits] = msgspec.json.Decoder(MediaLimits)
 probe_answer_decoder: msgspec.json.Decoder[ProbeAnswer] = msgspec.json.Decoder(ProbeAnswer)

@@ -35,16 +35,31 @@ _OUT_OF_MEMORY = (
 _logger = structlog.get_logger(__name__)
 
 
-def serve_request(request: messages.DecoderRequest, *, upload_fd: int, answer_fd: int) -> NoReturn:
-    """Serve `request` in this process and end it, with 0 if the answer was written, else with 1."""
+def prepare(limits: messages.MediaLimits) -> None:
+    """Limit this process for good, as far as it can be done before its request.
+
+    It can write to pipes, sockets and terminals only; log lines to a plain file are lost. It can start
+    nothing, unless it is root. The memory limit counts from the current size; allocations beyond it fail.
+    macOS accepts the memory limit but does not enforce it.
+    """
+    _silence_libraries()
+    _limit_memory(limits.memory_bytes)
+    _set_limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_NPROC, 0)
+
+
+def serve_request(
+    request: messages.DecoderRequest, limits: messages.MediaLimits, *, upload_fd: int, answer_fd: int
+) -> NoReturn:
+    """Serve `request` in this prepared process and end it, with 0 if the answer was written, else with 1."""
     status = 1
     try:
-        _silence_libraries()
-        kept_fds = (_LOG_FD, _LIBRARY_OUTPUT_FD, upload_fd, answer_fd)
         timeout_s = request.timeout_s if isinstance(request, messages.ProbeUpload) else None
-        enter_sandbox(request.limits, kept_fds=kept_fds, timeout_s=timeout_s)
+        kept_fds = (_LOG_FD, _LIBRARY_OUTPUT_FD, upload_fd, answer_fd)
+        close_off(kept_fds, cpu_s=limits.cpu_s, timeout_s=timeout_s)
         with open(upload_fd, "rb", buffering=0) as upload, open(answer_fd, "wb") as answer:
-            _answer(request, upload, answer)
+            answer_request(request, limits, upload, answer)
         status = 0
     except BrokenPipeError:
         pass  # the reader has gone and needs no answer
@@ -54,24 +69,15 @@ def serve_request(request: messages.DecoderRequest, *, upload_fd: int, answer_fd
         os._exit(status)
 
 
-def enter_sandbox(
-    limits: messages.MediaLimits, *, kept_fds: Collection[int], timeout_s: float | None
-) -> None:
-    """Limit this process for good; after `timeout_s` of wall clock time, if given, the kernel kills it.
+def close_off(kept_fds: Collection[int], *, cpu_s: float, timeout_s: float | None) -> None:
+    """Complete the sandbox: the process has only `kept_fds`, and can open and connect to nothing.
 
-    It can open nothing, connect to nothing and start nothing (root could start processes). It can write only
-    to those `kept_fds` that are pipes, sockets or terminals; log lines to a plain file are lost. The memory
-    limit counts from the current size; allocations beyond it fail. The kernel kills a process that exceeds
-    its CPU time. macOS accepts the memory limit but does not enforce it.
+    The kernel kills it after `cpu_s` of CPU time and, if given, `timeout_s` of wall clock time.
     """
-    _limit_memory(limits.memory_bytes)
     _close_all_but(kept_fds)
-    _set_limit(resource.RLIMIT_CPU, math.ceil(limits.cpu_s))
-    _set_limit(resource.RLIMIT_FSIZE, 0)
-    _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_NPROC, 0)
     # A playlist or container cannot make it open another file. Open descriptors stay usable.
     _set_limit(resource.RLIMIT_NOFILE, 0)
+    _set_limit(resource.RLIMIT_CPU, math.ceil(cpu_s))
     if timeout_s is not None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
@@ -106,28 +112,26 @@ def _set_limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def _answer(request: messages.DecoderRequest, upload: BinaryIO, answer: BinaryIO) -> None:
+def answer_request(
+    request: messages.DecoderRequest, limits: messages.MediaLimits, upload: BinaryIO, answer: BinaryIO
+) -> None:
+    """Write what `request` asks for to `answer`."""
     match request:
         case messages.ProbeUpload():
-            _probe_and_decode(request, upload, answer)
+            found = _probe(request, limits, upload)
+            write_message(answer, msgspec.json.encode(found))
+            if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
+                _decode(messages.DecodeUpload(found.duration_s), limits, upload, PcmWriter(answer))
         case messages.DecodeUpload():
-            _decode(request, upload, PcmWriter(answer))
+            _decode(request, limits, upload, PcmWriter(answer))
 
 
-def _probe_and_decode(request: messages.ProbeUpload, upload: BinaryIO, answer: BinaryIO) -> None:
-    found = _probe(request, upload)
-    write_message(answer, msgspec.json.encode(found))
-    if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
-        decoding = messages.DecodeUpload(request.limits, found.duration_s)
-        _decode(decoding, upload, PcmWriter(answer))
-
-
-def _probe(request: messages.ProbeUpload, upload: BinaryIO) -> messages.ProbeAnswer:
+def _probe(
+    request: messages.ProbeUpload, limits: messages.MediaLimits, upload: BinaryIO
+) -> messages.ProbeAnswer:
     try:
         patience_s = request.timeout_s * _COUNTING_SHARE
-        return messages.Probed(
-            probe_audio(upload, max_audio_s=request.limits.max_audio_s, patience_s=patience_s)
-        )
+        return messages.Probed(probe_audio(upload, max_audio_s=limits.max_audio_s, patience_s=patience_s))
     except UnreadableAudio as error:
         return messages.Unreadable(error.message)
     except AudioTooLong:
@@ -136,11 +140,13 @@ def _probe(request: messages.ProbeUpload, upload: BinaryIO) -> messages.ProbeAns
         return messages.Unreadable(_OUT_OF_MEMORY)
 
 
-def _decode(request: messages.DecodeUpload, upload: BinaryIO, pcm: PcmWriter) -> None:
+def _decode(
+    request: messages.DecodeUpload, limits: messages.MediaLimits, upload: BinaryIO, pcm: PcmWriter
+) -> None:
     try:
         for found in decode_audio(
             upload,
-            max_audio_s=request.limits.max_audio_s,
+            max_audio_s=limits.max_audio_s,
             declared_duration_s=request.declared_duration_s,
             start=request.start,
         ):

@@ -21,7 +21,7 @@ from av.audio.stream import AudioStream
 from shared.audio_format import SAMPLE_RATE_HZ, AudioStart, SeekPoint
 from shared.media.messages import DecodeUpload, MediaLimits
 from shared.media.pcm_frames import DecodingFailed, read_frames
-from shared.media.sandboxed_decoder import serve_request
+from shared.media.sandboxed_decoder import prepare, serve_request
 
 MODULE = "tests.bench.resume_process"
 READ_AHEAD_S = 30  # a model process reads so far beyond a window before it knows that the window ends
@@ -109,7 +109,8 @@ def _run_decoder(path: Path, start: AudioStart, *, stop_sample: int | None) -> _
     if pid == 0:
         os.close(reading)
         upload_fd = os.open(path, os.O_RDONLY)
-        serve_request(DecodeUpload(_LIMITS, None, start), upload_fd=upload_fd, answer_fd=writing)
+        prepare(_LIMITS)
+        serve_request(DecodeUpload(None, start), _LIMITS, upload_fd=upload_fd, answer_fd=writing)
     os.close(writing)
     sample, points = start.sample, []
     with open(reading, "rb", buffering=0) as pipe, suppress(DecodingFailed):  # noqa: PTH123 - a descriptor

@@ -33,7 +33,7 @@ from tests.process.media_driver import (
 )
 from tests.support.media_files import CLIPS, SPEECH_SAMPLES, only_samples, repeat_clip
 from tests.support.probing import probe
-from tests.support.sandboxed_decoders import find_serving_decoders
+from tests.support.sandboxed_decoders import find_preforked_decoders, find_serving_decoders
 
 
 @pytest.fixture
@@ -165,6 +165,23 @@ def test_a_preforked_decoder_ends_when_its_fork_server_is_killed(service: MediaS
     (decoder,) = server.children()
     server.kill()
     wait_until(lambda: not decoder.is_running())
+
+
+def test_a_preforked_decoder_serves_although_its_fork_server_hangs(service: MediaService) -> None:
+    server, running = fork_server(service), service._server
+    assert running is not None
+    wait_until(lambda: running._channel.is_readable(0))  # the decoder was handed over
+    server.suspend()
+    assert probe(service, CLIPS / "speech.wav") == pytest.approx(4.115, abs=0.15)
+    server.resume()
+    assert_serves(service)
+    assert fork_server(service) == server
+
+
+def test_two_decoders_are_ready_after_the_first_upload(service: MediaService) -> None:
+    server = fork_server(service)
+    assert_serves(service)
+    wait_until(lambda: len(find_preforked_decoders(server)) == 2)
 
 
 def test_a_fork_server_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

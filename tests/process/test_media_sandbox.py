@@ -15,11 +15,12 @@ from tests.support.probing import probe
 SANDBOXED = """
 import os, socket, sys
 from shared.media.messages import MediaLimits
-from shared.media.sandboxed_decoder import enter_sandbox
+from shared.media.sandboxed_decoder import close_off, prepare
 
 written = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 opened_before = os.open("/etc/hosts", os.O_RDONLY)
-enter_sandbox(MediaLimits(60, 100_000_000, 5), kept_fds=(1, 2, written), timeout_s=60)
+prepare(MediaLimits(60, 100_000_000, 5))
+close_off((1, 2, written), cpu_s=5, timeout_s=60)
 attempts = {
     "read a file": lambda: os.open("/etc/hosts", os.O_RDONLY),
     "read what was open": lambda: os.read(opened_before, 1),
