@@ -78,9 +78,10 @@ def finish_window(
     idle, it also yields to a batch job of another key that has had less.
     """
     processed_s = finished.resume_sample / SAMPLE_RATE_HZ
+    known = {name: value for name, value in msgspec.structs.asdict(finished).items() if value is not None}
     arguments = {
         **_fence(claim),
-        **msgspec.structs.asdict(finished),
+        **known,
         "processed_s": processed_s,
         "progress": to_json(Progress(processed_s, claim.upload.duration_s)),
         "segments": [to_json(segment) for segment in finished.segments],
@@ -100,6 +101,21 @@ def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall
     return ScriptCall(
         "yield", {**_fence(claim), "reason": reason, "inference_ms": inference_ms}, bytes.decode
     )
+
+
+def succeed_after(claim: Claim, last: FinishedWindow, *, inference_ms: int, ttl_s: float) -> ScriptCall[str]:
+    """running → succeeded, with the last window of the audio. Otherwise as `finish_job`."""
+    duration_s = claim.upload.duration_s
+    window = finish_window(claim, last, inference_ms=inference_ms).arguments
+    # Declared and decoded length differ a little. Progress ends at the declared one.
+    progress = to_json(Progress(max(window["processed_s"], duration_s), duration_s))
+    arguments = {
+        **_fence(claim),
+        "state": JobState.SUCCEEDED,
+        "ttl_ms": to_ms(ttl_s),
+        "last_window": {**window, "progress": progress},
+    }
+    return ScriptCall("finish", arguments, bytes.decode)
 
 
 def finish_job(

@@ -292,6 +292,52 @@ def test_a_stale_claim_changes_nothing(run: Run) -> None:
     assert read(run, "a").segments == ()
 
 
+def test_a_last_window_may_be_kept_in_the_step_that_ends_the_job(run: Run) -> None:
+    submit(run, "in steps", "at once")
+    window = first_window()
+    held = claim(run)
+    run(transitions.finish_window(held, window, inference_ms=7))
+    run(transitions.emit_event(held, Progress(3.0, 3.0)))
+    run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S))
+    held = claim(run)
+    call = transitions.succeed_after(held, window, inference_ms=7, ttl_s=TTL_S)
+    assert [run(call), run(call)] == ["finished", "already"]
+
+    in_steps, at_once = read(run, "in steps"), read(run, "at once")
+    for name in (
+        "state",
+        "segments",
+        "warnings",
+        "processed_s",
+        "inference_ms",
+        "is_complete",
+        "token_counts",
+    ):
+        assert getattr(at_once, name) == getattr(in_steps, name)
+    before_end = Progress(1.0, 3.0)
+    events = [event for event in events_of(run, "in steps")[1:] if event != before_end]
+    assert events_of(run, "at once")[1:] == events
+
+
+def test_a_cancelled_job_stays_cancelled_after_its_last_window(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    run(transitions.cancel_job("a", ttl_s=TTL_S))
+    call = transitions.succeed_after(held, first_window(), inference_ms=7, ttl_s=TTL_S)
+    assert run(call) == "cancelled"
+    assert read(run, "a").state is JobState.CANCELLED
+
+
+def test_a_lost_claim_keeps_no_last_window(run: Run) -> None:
+    submit(run, "a")
+    lost = claim(run)
+    run(transitions.yield_job(lost, reason="test"))
+    held = claim(run, "w2")
+    assert run(transitions.succeed_after(lost, first_window(), inference_ms=7, ttl_s=TTL_S)) == "stale"
+    assert read(run, "a").segments == ()
+    assert run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S)) == "finished"
+
+
 def test_a_finish_may_be_repeated_and_ends_the_log(run: Run) -> None:
     submit(run, "a")
     held = claim(run)

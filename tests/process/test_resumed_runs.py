@@ -15,6 +15,7 @@ from shared.media.samples import read_pcm
 from shared.transcripts import FinishedWindow, Segment, WindowTranscript
 from tests.process.media_driver import make_service, start_decoding
 from tests.support.media_files import CLIPS, encode
+from tests.support.model_reports import find_windows
 from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import DecodingListener, Window
 from worker.model import messages
@@ -67,9 +68,8 @@ def run(
         order = messages.DecodeJob(1, TranscriptionRequest(), checkpoint, is_early_text_wanted=False)
         listener = JobListener(order.run, lambda _: None, is_stopped=lambda: False)
         for report in decoder.decode(order, read_pcm(reading), listener):
-            if isinstance(report, messages.WindowDecoded):
-                stored = msgspec.json.encode(report.finished)
-                yield msgspec.json.decode(stored, type=FinishedWindow)
+            for finished in find_windows([report]):
+                yield msgspec.json.decode(msgspec.json.encode(finished), type=FinishedWindow)
 
 
 def run_with_interruptions(

@@ -11,7 +11,7 @@ import pytest
 from scripts.purposes import REPOSITORY
 from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequest, Upload
 from shared.media.pcm_frames import PcmWriter
-from tests.support.model_reports import receive_until
+from tests.support.model_reports import find_windows, receive_until
 from tests.support.server import wait_for
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from worker.engines.qwen3.vllm_model import ENGINE_LOST_EXIT_CODE
@@ -78,12 +78,7 @@ def test_a_job_is_served_and_unloading_ends_the_whole_group(make_host: MakeHost,
     reports = receive_until(host, messages.JobDecoded, messages.JobFailed)
 
     phases = [report.phase for report in reports if isinstance(report, messages.LoadPhaseBegun)]
-    texts = [
-        segment.text
-        for report in reports
-        if isinstance(report, messages.WindowDecoded)
-        for segment in report.finished.segments
-    ]
+    texts = [segment.text for finished in find_windows(reports) for segment in finished.segments]
     assert phases == ["importing libraries", "finding weights", "starting vLLM"]
     assert set(texts) == {"As clear as day, and so on to the very end."}
     assert host.device == "cuda:0"

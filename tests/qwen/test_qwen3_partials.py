@@ -8,12 +8,13 @@ import pytest
 from shared.jobs import Checkpoint, TranscriptionRequest
 from tests.support.audio import write_floats
 from tests.support.endpoints import transcribe
+from tests.support.model_reports import find_windows
 from tests.support.partial_times import MAX_SHARE, time_stream
 from tests.support.server import RealServer
 from tests.support.tiny_qwen3 import SAMPLES, TINY, WINDOW_S, read_file
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.model.decoding import JobDecoder, JobListener
-from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded, Report, WindowDecoded
+from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded, Report
 from worker.partials import PARTIAL_INTERVAL_S
 from worker.settings import WorkerSettings
 
@@ -39,14 +40,12 @@ def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
     listener = JobListener(ORDER.run, sent.append, is_stopped=lambda: False)
 
     blocks = [np.pad(SAMPLES["en_fox"].read(), (0, 32_000))] * BATCH
-    *windows, last = decoder.decode(ORDER, blocks, listener)
+    reports = list(decoder.decode(ORDER, blocks, listener))
 
     took_s = time.monotonic() - began
     partials = [report.partial for report in sent if isinstance(report, PartialDecoded)]
-    assert last == JobDecoded(ORDER.run)
+    assert isinstance(reports[-1], JobDecoded)
     assert len(partials) <= 1 + took_s / PARTIAL_INTERVAL_S
-    for report in windows:
-        assert isinstance(report, WindowDecoded)
-        window = report.finished
+    for window in find_windows(reports):
         told = "".join(partial.delta for partial in partials if partial.window == window.window)
         assert " ".join(segment.text for segment in window.segments).startswith(told)

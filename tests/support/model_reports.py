@@ -1,7 +1,9 @@
 """Reports of a model process, for its tests."""
 
 import time
+from collections.abc import Iterable
 
+from shared.transcripts import FinishedWindow
 from worker.model import messages
 from worker.model.host import ModelHost
 
@@ -18,3 +20,18 @@ def receive_until(host: ModelHost, *kinds: type[messages.Report]) -> list[messag
         if report is not None:
             reports.append(report)
     return reports
+
+
+def find_windows(reports: Iterable[messages.Report]) -> list[FinishedWindow]:
+    """Return the finished windows, of which the last may come with the end of the job."""
+    found = []
+    for report in reports:
+        match report:
+            case (
+                messages.WindowDecoded(finished=finished)
+                | messages.JobDecoded(last=FinishedWindow() as finished)
+            ):
+                found.append(finished)
+            case _:
+                pass
+    return found

@@ -35,7 +35,7 @@ def cut_windows(
             yield buffer.take_window(plan, next(indices))
         buffer.drop(planner.spare)
     for plan in planner.finish(detector.finish(), end_sample=buffer.end_sample):
-        yield buffer.take_window(plan, next(indices))
+        yield buffer.take_window(plan, next(indices), is_last=plan.end_sample == buffer.end_sample)
 
 
 def cut_fixed_windows(
@@ -54,7 +54,7 @@ def cut_fixed_windows(
             yield buffer.take_window(_plan_whole(start, start + length), next(indices))
             start += length
     if buffer.end_sample > start:
-        yield buffer.take_window(_plan_whole(start, buffer.end_sample), next(indices))
+        yield buffer.take_window(_plan_whole(start, buffer.end_sample), next(indices), is_last=True)
 
 
 class _SampleBuffer:
@@ -70,7 +70,7 @@ class _SampleBuffer:
         self._pieces.append((span, piece))
         self.end_sample = span.end
 
-    def take_window(self, plan: WindowPlan, index: int) -> Window:
+    def take_window(self, plan: WindowPlan, index: int, *, is_last: bool = False) -> Window:
         """Return the window of `plan`, and drop the samples before its end."""
         samples = np.concatenate([part for span in plan.spans for part in self._read(span)])
         self.drop(Span(0, plan.end_sample))
@@ -81,6 +81,7 @@ class _SampleBuffer:
             end_sample=plan.end_sample,
             pauses=tuple(_count_before(pause, plan.spans) for pause in plan.pauses),
             ends_in_speech=plan.ends_in_speech,
+            is_last=is_last,
         )
 
     def drop(self, spare: Span) -> None:

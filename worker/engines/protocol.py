@@ -42,7 +42,7 @@ class Window(msgspec.Struct, frozen=True):
     `samples` is float32 in -1..1 at 16 kHz, shape (sum of span lengths,). `end_sample` is the place in the
     upload where the next window may begin: all audio before it is in this window, in an earlier one, or
     silence. `pauses` are the places in `samples`, in mid-silence, between two speech regions. A window that
-    `ends_in_speech` had no pause late enough.
+    `ends_in_speech` had no pause late enough. No window follows one that `is_last`.
     """
 
     index: int
@@ -51,6 +51,7 @@ class Window(msgspec.Struct, frozen=True):
     end_sample: int
     pauses: tuple[int, ...] = ()
     ends_in_speech: bool = False
+    is_last: bool = False
 
     def to_upload_s(self, window_s: float) -> float:
         """Return the time in the upload of a moment in this window, both in seconds.

@@ -70,6 +70,12 @@ class JobRecorder:
         cause = {"code": failure.code, "reason": failure.message} if failure else {}
         self._log_outcome(self._run_with_retries(call), state=state, **cause)
 
+    def succeed_after(self, last: FinishedWindow, *, inference_ms: int) -> None:
+        """Store the last window and end the job as succeeded, in one step."""
+        self._inference_ms = inference_ms
+        call = transitions.succeed_after(self._claim, last, inference_ms=inference_ms, ttl_s=self._job_ttl_s)
+        self._log_outcome(self._run_with_retries(call), state=JobState.SUCCEEDED)
+
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         """Return the job to the queue, with its checkpoint and the inference time so far."""
         self._inference_ms = inference_ms

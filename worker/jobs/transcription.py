@@ -11,6 +11,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.errors import MediaServiceDown, QueueUnavailable
 from shared.events import Loading, Progress
 from shared.jobs import Claim, Failure, FailureCode, JobState
+from shared.transcripts import FinishedWindow
 from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import StopReason, StopRules
@@ -116,8 +117,8 @@ class Transcription:
             case messages.WindowDecoded(finished=finished):
                 self._processed_s = finished.resume_sample / SAMPLE_RATE_HZ
                 self._recorder.store_window(finished, inference_ms=self._clocks.inference_ms)
-            case messages.JobDecoded():
-                self._succeed()
+            case messages.JobDecoded(last=last):
+                self._succeed(last)
             case messages.JobFailed(code=code, message=message):
                 self._fail(code, message)
             case messages.JobStopped():
@@ -181,12 +182,15 @@ class Transcription:
         waited_ms = round((time.monotonic() - self._stopping_since) * 1000)
         self._host.unload(reason, waited_ms=waited_ms)
 
-    def _succeed(self) -> None:
+    def _succeed(self, last: FinishedWindow | None) -> None:
         self._is_over = True
-        duration_s = self._claim.upload.duration_s
-        if self._processed_s < duration_s:  # silence follows the last window
-            self._recorder.emit(Progress(processed_s=duration_s, duration_s=duration_s))
-        self._recorder.end(JobState.SUCCEEDED)
+        if last is not None:
+            self._recorder.succeed_after(last, inference_ms=self._clocks.inference_ms)
+        else:
+            duration_s = self._claim.upload.duration_s
+            if self._processed_s < duration_s:  # silence follows the last window
+                self._recorder.emit(Progress(processed_s=duration_s, duration_s=duration_s))
+            self._recorder.end(JobState.SUCCEEDED)
         self._tools.audio.delete_samples(self._claim)
 
     def _fail(self, code: FailureCode, message: str) -> None:

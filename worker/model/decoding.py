@@ -119,9 +119,16 @@ class JobDecoder:
     def decode(
         self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
     ) -> Iterator[messages.Report]:
-        """Transcribe one job, and yield its reports: finished windows, then the end."""
+        """Transcribe one job, and yield its reports: finished windows, then the end.
+
+        A window that is known to be the last comes with the end, so that one step of the record stores both.
+        """
         try:
-            yield from self._decode_windows(order, sound, listener)
+            for window, finished in self._decode_windows(order, sound, listener):
+                if window.is_last:
+                    yield messages.JobDecoded(order.run, finished)
+                    return
+                yield messages.WindowDecoded(order.run, finished)
             yield messages.JobDecoded(order.run)
         except DecodingStopped:
             yield messages.JobStopped(order.run)
@@ -137,7 +144,7 @@ class JobDecoder:
 
     def _decode_windows(
         self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
-    ) -> Iterator[messages.WindowDecoded]:
+    ) -> Iterator[tuple[Window, FinishedWindow]]:
         language, start = order.checkpoint.language, order.checkpoint.audio_start
         detector = self._vad.open_stream(start) if self._engine.needs_speech else None
         starts = AudioStarts(start, detector)
@@ -161,7 +168,7 @@ class JobDecoder:
                     resume_sample=window.end_sample,
                     audio_start=starts.choose(window),
                 )
-                yield messages.WindowDecoded(order.run, finished)
+                yield window, finished
 
     def _cut(
         self, order: messages.DecodeJob, detector: SileroStream | None, blocks: Iterable[Samples]

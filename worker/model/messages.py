@@ -91,7 +91,9 @@ class AudioRead(RunMessage, frozen=True):
 
 
 class JobDecoded(RunMessage, frozen=True):
-    """All of the audio is decoded."""
+    """All of the audio is decoded. `last` is its last window if that was not reported before."""
+
+    last: FinishedWindow | None = None
 
 
 class JobStopped(RunMessage, frozen=True):

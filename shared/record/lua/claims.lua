@@ -68,10 +68,45 @@ function commands.claim(args)
 end
 
 -- Keep a finished window: its segments replace its partials in the log, and the job resumes after it.
--- Args: job_id, claim_no, window, resume_sample, processed_s, progress (JSON text), segments and warnings (lists of
--- JSON texts), is_complete, inference_ms, batch_turn_s (0: batch jobs have no turns), audio_start (JSON text),
--- token_counts (absent if unknown).
--- A repeated call changes nothing. Returns a directive; no other command returns `yield`.
+-- Args: job_id, window, resume_sample, processed_s, progress (JSON text), segments and warnings (lists of JSON texts),
+-- is_complete, inference_ms, audio_start (JSON text), token_counts (absent if unknown). A repeated call changes nothing.
+local function keep_window(args)
+  local job_id = args.job_id
+
+  -- The speed of inference over recent windows; each older window weighs a twentieth less.
+  local function measure_speed()
+    local processed_s, measured_ms = get(job_id, 'processed_s', 'measured_ms')
+    local audio_s = args.processed_s - tonumber(processed_s or 0)
+    local inference_s = (args.inference_ms - tonumber(measured_ms or 0)) / 1000
+    set(job_id, 'measured_ms', int(args.inference_ms))
+    if audio_s <= 0 or inference_s <= 0 then return end
+    local sums = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
+    redis.call('HSET', key(keys.speed), 'audio_s', string.format('%.6f', 0.95 * tonumber(sums[1] or 0) + audio_s),
+      'inference_s', string.format('%.6f', 0.95 * tonumber(sums[2] or 0) + inference_s))
+  end
+
+  record_inference(job_id, args.inference_ms)
+  if args.window < tonumber(get(job_id, 'windows')) then return end
+  drop_partials(job_id)
+  for _, segment in ipairs(args.segments) do
+    redis.call('RPUSH', key(keys.segments, job_id), segment)
+    log_event(job_id, '{"type":"segment","segment":' .. segment .. '}')
+  end
+  for _, warning in ipairs(args.warnings) do redis.call('RPUSH', key(keys.warnings, job_id), warning) end
+  if not args.is_complete then set(job_id, 'incomplete', 1) end
+  if not args.token_counts then set(job_id, 'has_uncounted', 1) end
+  for name, count in pairs(args.token_counts or {}) do
+    redis.call('HINCRBY', key(keys.job, job_id), 'tokens_' .. name, int(count))
+  end
+  measure_speed()
+  set(job_id, 'windows', int(args.window + 1), 'resume_sample', int(args.resume_sample),
+    'audio_start', args.audio_start, 'processed_s', args.processed_s)
+  publish(job_id, args.progress)
+  if class_of(read_score(job_id)) ~= BATCH then count_interactive_window(job_id) end
+end
+
+-- Keep a finished window of a job that goes on. Args: job_id, claim_no, batch_turn_s (0: batch jobs have no turns), and
+-- those of `keep_window`. Returns a directive; no other command returns `yield`.
 function commands.finish_window(args)
   if not holds_claim(args) then return 'stale' end
   local job_id = args.job_id
@@ -104,35 +139,6 @@ function commands.finish_window(args)
     return 'yield'
   end
 
-  -- The speed of inference over recent windows; each older window weighs a twentieth less.
-  local function measure_speed()
-    local processed_s, measured_ms = get(job_id, 'processed_s', 'measured_ms')
-    local audio_s = args.processed_s - tonumber(processed_s or 0)
-    local inference_s = (args.inference_ms - tonumber(measured_ms or 0)) / 1000
-    set(job_id, 'measured_ms', int(args.inference_ms))
-    if audio_s <= 0 or inference_s <= 0 then return end
-    local sums = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
-    redis.call('HSET', key(keys.speed), 'audio_s', string.format('%.6f', 0.95 * tonumber(sums[1] or 0) + audio_s),
-      'inference_s', string.format('%.6f', 0.95 * tonumber(sums[2] or 0) + inference_s))
-  end
-
-  record_inference(job_id, args.inference_ms)
-  if args.window < tonumber(get(job_id, 'windows')) then return choose_directive() end
-  drop_partials(job_id)
-  for _, segment in ipairs(args.segments) do
-    redis.call('RPUSH', key(keys.segments, job_id), segment)
-    log_event(job_id, '{"type":"segment","segment":' .. segment .. '}')
-  end
-  for _, warning in ipairs(args.warnings) do redis.call('RPUSH', key(keys.warnings, job_id), warning) end
-  if not args.is_complete then set(job_id, 'incomplete', 1) end
-  if not args.token_counts then set(job_id, 'has_uncounted', 1) end
-  for name, count in pairs(args.token_counts or {}) do
-    redis.call('HINCRBY', key(keys.job, job_id), 'tokens_' .. name, int(count))
-  end
-  measure_speed()
-  set(job_id, 'windows', int(args.window + 1), 'resume_sample', int(args.resume_sample),
-    'audio_start', args.audio_start, 'processed_s', args.processed_s)
-  publish(job_id, args.progress)
-  if class_of(read_score(job_id)) ~= BATCH then count_interactive_window(job_id) end
+  keep_window(args)
   return choose_directive()
 end

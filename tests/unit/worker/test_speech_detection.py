@@ -10,6 +10,7 @@ import soundfile
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, SpeechDetection, TranscriptionRequest
 from tests.support.media_files import CLIPS
+from tests.support.model_reports import find_windows
 from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import Samples, Span, Window
 from worker.model import messages
@@ -37,7 +38,10 @@ def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float =
     reports = list(
         decoder.decode(received, [speech], JobListener(1, lambda _: None, is_stopped=lambda: False))
     )
-    assert reports[-1] == messages.JobDecoded(1)
+    assert isinstance(reports[-1], messages.JobDecoded)
+    assert [finished.window for finished in find_windows(reports)] == [
+        window.index for window in engine.windows
+    ]
     return engine.windows
 
 

@@ -65,6 +65,13 @@ block_sizes = st.lists(st.integers(0, 50_000), min_size=1, max_size=4).filter(
 )
 
 
+@given(audios)
+def test_at_most_the_final_window_is_known_to_be_the_last(audio: Samples) -> None:
+    for windows in (cut(audio), list(cut_fixed_windows([audio], 1.0))):
+        assert not any(window.is_last for window in windows[:-1])
+        assert all(window.end_sample == len(audio) for window in windows if window.is_last)
+
+
 @given(audios, block_sizes)
 def test_the_size_of_the_blocks_does_not_matter(audio: Samples, sizes: list[int]) -> None:
     expected = cut(audio)

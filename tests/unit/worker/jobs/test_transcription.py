@@ -69,6 +69,10 @@ class FakeRecorder:
     def end(self, state: JobState, failure: Failure | None = None) -> None:
         self.endings.append(failure.code if failure else state)
 
+    def succeed_after(self, last: FinishedWindow, *, inference_ms: int) -> None:
+        self.store_window(last, inference_ms=inference_ms)
+        self.endings.append("succeeded after its last window")
+
     def report_crash(self, *, inference_ms: int) -> None:
         self.endings.append("crashed")
 
@@ -200,6 +204,13 @@ def test_a_window_is_stored_with_its_completeness_warnings_and_counts(*, is_comp
     recorder = record(FakeHost(messages.WindowDecoded(1, finished), messages.JobDecoded(1)))
     assert recorder.stored == [finished]
     assert recorder.endings == ["succeeded"]
+
+
+def test_the_last_window_is_stored_in_the_step_that_ends_the_job() -> None:
+    first, last = (WINDOWS[index].finished for index in (0, 1))
+    recorder = record(FakeHost(messages.WindowDecoded(1, first), messages.JobDecoded(1, last)))
+    assert recorder.stored == [first, last]
+    assert recorder.endings == ["succeeded after its last window"]
 
 
 def test_the_failure_code_of_the_engine_is_recorded() -> None:

@@ -61,6 +61,18 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
     assert last == messages.JobDecoded(7)
 
 
+def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> None:
+    decoder = JobDecoder(RepeatingEngine(WindowTranscript((SEGMENT,))), window_s=1)
+    listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
+
+    first, end = decoder.decode(ORDER, [np.zeros(24_000, np.float32)], listener)
+
+    assert isinstance(first, messages.WindowDecoded)
+    assert isinstance(end, messages.JobDecoded)
+    assert end.last is not None
+    assert (first.finished.window, end.last.window, end.last.resume_sample) == (0, 1, 24_000)
+
+
 class DraftingEngine(RepeatingEngine):
     """An engine that also makes drafts."""
 
