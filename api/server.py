@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, extended to end event streams at a stop and to cut stalled connections."""
+"""The HTTP server: uvicorn, extended to end streams at a stop, cut stalled connections, and take uploads."""
 
 import asyncio
 import fcntl
@@ -7,11 +7,12 @@ import socket
 import struct
 import sys
 import termios
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.settings import ApiSettings
@@ -23,8 +24,13 @@ _SPARE_FILES = 256
 """Files that the process opens besides its streams: Redis, uploads, short requests."""
 
 _UNSENT_BYTES = 64 << 10
-# Other connections wait while a piece of an upload is parsed, for milliseconds with asyncio's 256 kB.
-_RECEIVED_AT_ONCE_BYTES = 32 << 10
+# Other connections wait while h11 parses what was received, and a body may consist of the smallest chunks.
+_PARSED_AT_ONCE_BYTES = 32 << 10
+# A body with a length is only copied.
+_COPIED_AT_ONCE_BYTES = 256 << 10
+
+MAX_WAITING_BYTES = 1 << 20
+"""The bytes of a body that may wait for the application, if it has already read as many."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -64,16 +70,21 @@ class ApiServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class GuardedConnection(H11Protocol):
-    """A connection of uvicorn that is reset if its client stalls.
+class GuardedConnection(H11Protocol, asyncio.BufferedProtocol):
+    """A connection of uvicorn that is reset if its client stalls, and that takes in large bodies.
 
     At most one message waits here for the client; the rest waits in the event log. While a message waits,
     some of it must leave within `stall_s`, also after the response has ended or failed. Otherwise the
     connection is reset, and the response sees a disconnect. A close instead would wait for the client without
     limit, with the socket open.
+
+    The middle of a body with a length bypasses h11, which would copy it three times. More of it may wait
+    for the application than uvicorn allows: the next megabyte arrives while a thread writes the last one. For
+    an application that reads nothing, such as a stream of events, uvicorn's limit remains.
     """
 
     stall_s: ClassVar[float]
+    received: ClassVar[memoryview]  # shared: what arrives is copied before the next connection receives
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -81,8 +92,18 @@ class GuardedConnection(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
         _limit_kernel_buffer(self._socket, self.stall_s)
-        if hasattr(transport, "max_size"):  # not with uvloop
-            transport.max_size = _RECEIVED_AT_ONCE_BYTES
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return the memory for the next bytes from the client."""
+        return self.received[: max(self._count_body_left() - 1, _PARSED_AT_ONCE_BYTES)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the bytes that have arrived; h11 parses the end of each body."""
+        received = self.received[:nbytes]
+        if nbytes < self._count_body_left():
+            self._take_body(received)
+        else:
+            self.data_received(bytes(received))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the watch."""
@@ -98,6 +119,23 @@ class GuardedConnection(H11Protocol):
         """Stop the watch, since no message waits."""
         self._stop_watch()
         super().resume_writing()
+
+    def _count_body_left(self) -> int:
+        """Return the missing bytes of a body with a length; 0 if there is none, or the response has ended."""
+        reader = getattr(self.conn, "_reader", None)
+        left: int = getattr(reader, "_remaining", 0)
+        return 0 if left and self.cycle.response_complete else left
+
+    def _take_body(self, received: memoryview) -> None:
+        self._unset_keepalive_if_required()
+        reader: Any = self.conn._reader  # noqa: SLF001 - h11 has no public way around its buffer
+        reader._remaining -= len(received)  # noqa: SLF001
+        waiting = self.cycle.body
+        waiting += received
+        read_bytes = reader._length - reader._remaining - len(waiting)  # noqa: SLF001
+        if len(waiting) > max(HIGH_WATER_LIMIT, min(read_bytes, MAX_WAITING_BYTES)):
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def _watch_unsent(self) -> None:
         self._watch = self.loop.call_later(self.stall_s, self._check_progress, self._count_unsent())
@@ -127,7 +165,8 @@ class GuardedConnection(H11Protocol):
 
 def guard_connections(stall_s: float) -> type[GuardedConnection]:
     """Return the class of connections that may stall for `stall_s`."""
-    return type("Connection", (GuardedConnection,), {"stall_s": stall_s})
+    received = memoryview(bytearray(_COPIED_AT_ONCE_BYTES))
+    return type("Connection", (GuardedConnection,), {"stall_s": stall_s, "received": received})
 
 
 def allow_open_files(max_streams: int) -> None:

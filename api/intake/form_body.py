@@ -11,7 +11,7 @@ from starlette.requests import Request
 from api.errors.tree import UploadStalled, UploadTooLarge
 from api.intake.form_fields import UNSERVED_FIELDS
 from api.intake.forms import SpeechForm
-from api.intake.multipart import LISTS_FIT, MAX_FORM_BYTES, MAX_PARTS, MAX_TEXT_BYTES, MultipartReader
+from api.intake.multipart import LISTS_FIT, MAX_FORM_BYTES, MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Piece
 from shared.errors import InvalidRequest
 
 STALL_S = 300.0
@@ -51,7 +51,7 @@ class FormBody:
         self._chunks = aiter(request.stream())
         self._max_file_bytes = max_file_bytes
         self._body_bytes = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._check_size(int(request.headers.get("content-length", 0)))
 
     @property
@@ -69,7 +69,7 @@ class FormBody:
         while self.filename is None and (pieces := await self._read_pieces()) is not None:
             self._pieces += pieces
 
-    async def read_file(self) -> AsyncGenerator[bytes]:
+    async def read_file(self) -> AsyncGenerator[Piece]:
         """Yield the bytes of the file, and read to the end of the form."""
         for piece in self._pieces:
             yield piece
@@ -78,7 +78,7 @@ class FormBody:
                 yield piece
         self._reader.finish()
 
-    async def _read_pieces(self) -> list[bytes] | None:
+    async def _read_pieces(self) -> list[Piece] | None:
         """Return the file's bytes in the next chunk of the body, or None at its end."""
         try:
             async with asyncio.timeout(STALL_S):
@@ -110,7 +110,7 @@ class UrlencodedReader:
         self.fields: defaultdict[str, list[str]] = defaultdict(list)
         self._body = bytearray()
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[Piece]:
         """Take a chunk of the body, and return no bytes of a file.
 
         Raises:

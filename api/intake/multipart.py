@@ -33,6 +33,9 @@ _FILE_IS_TEXT = (
     "(-F file=@recording.wav)."
 )
 
+Piece = bytes | memoryview
+"""Bytes of a file. A view of the received chunk saves a copy."""
+
 
 class MultipartReader:
     """A reader of one form. Call `feed` with the body as it arrives, then `finish`.
@@ -64,7 +67,7 @@ class MultipartReader:
         self._needs_file = needs_file
         self._text_fields = text_fields
         self._texts_bytes = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._parts = 0
         self._has_ended = False
         self._header = (bytearray(), bytearray())
@@ -74,7 +77,7 @@ class MultipartReader:
         self._is_file = False
         self._parser = self._create_parser(content_type)
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[Piece]:
         """Take a chunk of the body, and return the file's bytes in it.
 
         Raises:
@@ -160,7 +163,7 @@ class MultipartReader:
 
     def _on_part_data(self, buffer: bytes, start: int, end: int) -> None:
         if self._is_file:
-            self._take_file(buffer[start:end])
+            self._take_file(memoryview(buffer)[start:end])
         elif self._text is not None:
             self._text += buffer[start:end]
             self._texts_bytes += end - start
@@ -176,7 +179,7 @@ class MultipartReader:
                 param=name,
             )
 
-    def _take_file(self, piece: bytes) -> None:
+    def _take_file(self, piece: Piece) -> None:
         self.file_bytes += len(piece)
         if self.file_bytes > self._max_file_bytes:
             raise UploadTooLarge(self._max_file_bytes)

@@ -1,6 +1,7 @@
 """Uploads on their way in: audio from a form or a URL, written into the store and examined."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from api.errors.urls import UrlInputOff
 from api.intake.audio_fetch import PARAM as URL_FIELD
 from api.intake.audio_fetch import AudioFetcher
-from api.intake.multipart import FILE_FIELD, NO_FILE
+from api.intake.multipart import FILE_FIELD, NO_FILE, Piece
 from shared.errors import InvalidRequest
 from shared.jobs import Upload
 from shared.media.client import MediaService
@@ -20,8 +21,14 @@ from shared.upload_store import UploadStore, UploadWriter
 PROBES_AT_ONCE = 4
 """The number of uploads stored and examined at once. Each takes a process of up to DECODER_MEMORY_BYTES."""
 
+WRITES_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
+"""The number of threads that write and digest uploads. More would leave no core for other requests."""
+
 _BATCH_BYTES = 1 << 20
 """The bytes of a file that are collected before a thread writes them."""
+
+_BATCH_PIECES = 256
+"""The limit on the pieces of a batch: each takes memory of its own, however small it is."""
 
 _DISPLAYED_CHARACTERS = 200
 
@@ -31,11 +38,13 @@ Done = TypeVar("Done")
 class IncomingUpload:
     """One file on its way into the store. The file on disk begins with the first write."""
 
-    def __init__(self, store: UploadStore, name: str) -> None:
+    def __init__(self, store: UploadStore, name: str, writing: asyncio.Semaphore) -> None:
         self._store = store
         self.name = name
+        self._writing = writing
         self._writer: UploadWriter | None = None
-        self._batch = bytearray()
+        self._batch: list[Piece] = []
+        self._batch_bytes = 0
         self._is_kept = False
         self.filename = ""
         self.url: httpx.URL | None = None
@@ -54,7 +63,7 @@ class IncomingUpload:
         """Make later calls of `discard` do nothing, because a job may need the file."""
         self._is_kept = True
 
-    async def write(self, pieces: AsyncGenerator[bytes]) -> None:
+    async def write(self, pieces: AsyncGenerator[Piece]) -> None:
         """Append all pieces, in batches that threads write; the last one waits for `flush`. Close `pieces`.
 
         Raises:
@@ -62,9 +71,11 @@ class IncomingUpload:
         """
         async with aclosing(pieces):
             async for piece in pieces:
-                self._batch += piece
-                if len(self._batch) >= _BATCH_BYTES:
-                    await finish_in_thread(self.flush)
+                self._batch.append(piece)
+                self._batch_bytes += len(piece)
+                if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PIECES:
+                    async with self._writing:
+                        await finish_in_thread(self.flush)
 
     def flush(self) -> UploadWriter:
         """Write the last batch, and return the writer. It blocks.
@@ -73,8 +84,10 @@ class IncomingUpload:
             StorageFull: the disk has no space for the file.
         """
         writer = self._begun()
-        writer.write(bytes(self._batch))
+        for piece in self._batch:
+            writer.write(piece)
         self._batch.clear()
+        self._batch_bytes = 0
         return writer
 
     async def discard(self) -> None:
@@ -101,11 +114,12 @@ class UploadIntake:
         self._fetcher = fetcher
         self._stored_s = stored_s
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
+        self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
 
     @asynccontextmanager
     async def begin(self, name: str) -> AsyncIterator[IncomingUpload]:
         """Yield the upload `name`. If the block fails, nothing of the file stays."""
-        upload = IncomingUpload(self._store, name)
+        upload = IncomingUpload(self._store, name, self._writing)
         try:
             yield upload
         except BaseException:

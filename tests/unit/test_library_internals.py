@@ -6,11 +6,15 @@ pyproject.toml bounds these libraries. A failure here after a raised bound names
 import asyncio.selector_events
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import httpcore
 import httpx
 import pytest
+from uvicorn import Config
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 
 @pytest.mark.parametrize(
@@ -35,10 +39,42 @@ def test_uvicorn_keeps_the_attributes_that_our_connections_read() -> None:
         assert assignment in source, "review api/server.py"
 
 
-def test_asyncio_receives_no_more_at_once_than_our_connections_set() -> None:
+def test_asyncio_receives_into_the_memory_that_our_connections_give() -> None:
     source = inspect.getsource(asyncio.selector_events._SelectorSocketTransport)  # type: ignore[attr-defined]
 
-    assert "recv(self.max_size)" in source, "review api/server.py"
+    for step in (
+        "isinstance(protocol, protocols.BufferedProtocol)",
+        "recv_into(buf)",
+        "buffer_updated(nbytes)",
+    ):
+        assert step in source, "review api/server.py"
+
+
+def test_h11_counts_the_missing_bytes_of_a_body_that_our_connections_take() -> None:
+    config = Config(service_unavailable, log_config=None)
+    connection: Any = H11Protocol(config, ServerState(), {}).conn
+
+    connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12")
+    for _ in range(3):  # the request, the data, and that more is needed
+        connection.next_event()
+    reader = connection._reader
+    assert (reader._length, reader._remaining) == (5, 3), "review api/server.py"
+    reader._remaining -= 2
+    connection.receive_data(b"5")
+    assert bytes(connection.next_event().data) == b"5"
+    assert type(connection.next_event()).__name__ == "EndOfMessage"
+
+
+def test_uvicorn_collects_a_body_as_our_connections_do() -> None:
+    source = inspect.getsource(H11Protocol.handle_events)
+
+    for step in (
+        "cycle.body += event.data",
+        "HIGH_WATER_LIMIT",
+        "flow.pause_reading()",
+        "message_event.set()",
+    ):
+        assert step in source, "review api/server.py"
 
 
 def test_httpx_sends_requests_through_the_pool_that_we_replace() -> None:
