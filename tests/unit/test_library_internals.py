@@ -50,7 +50,7 @@ def test_asyncio_receives_into_the_memory_that_our_connections_give() -> None:
         assert step in source, "review api/server.py"
 
 
-def test_h11_counts_the_missing_bytes_of_a_body_that_our_connections_take() -> None:
+async def test_h11_counts_the_missing_bytes_of_a_body_that_our_connections_take() -> None:
     config = Config(service_unavailable, log_config=None)
     connection: Any = H11Protocol(config, ServerState(), {}).conn
 
