@@ -26,6 +26,8 @@ PAGE_BYTES = 64 << 10
 
 Found = TypeVar("Found")
 
+_fields_decoder = msgspec.json.Decoder(list[str])
+
 
 class Absence(StrEnum):
     """Why an owner is not given a job."""
@@ -83,8 +85,8 @@ def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
     """
 
     def parse(reply: Any) -> Job:
-        flat, position, backlog, segments, warnings, deliveries = reply
-        job = _parse_job(flat, position, msgspec.json.decode(backlog, type=Backlog) if backlog else None)
+        fields, position, backlog, segments, warnings, deliveries = reply
+        job = _parse_job(fields, position, msgspec.json.decode(backlog, type=Backlog) if backlog else None)
         return msgspec.structs.replace(
             job,
             segments=tuple(msgspec.json.decode(segment, type=Segment) for segment in segments),
@@ -139,8 +141,9 @@ def parse_found(reply: Any, parse: Callable[[Any], Found]) -> Found | Absence:
     return Absence.GONE if reply == b"gone" else parse(reply)
 
 
-def _parse_job(flat: list[bytes], position: int | None, backlog: Backlog | None) -> Job:
-    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) -> Job:
+    flat = _fields_decoder.decode(encoded)
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
     state, new_job = JobState(fields["state"]), msgspec.json.decode(fields["new_job"], type=NewJob)
     if state.is_final:
         backlog = None
@@ -178,7 +181,7 @@ def _parse_list(reply: Any) -> ListPage:
     entries, looked_to, is_end, raw_backlog = reply
     backlog = msgspec.json.decode(raw_backlog, type=Backlog)
     jobs = tuple(
-        ListedJob(int(number), _parse_job(flat, position, backlog)) for number, flat, position in entries
+        ListedJob(int(number), _parse_job(fields, position, backlog)) for number, fields, position in entries
     )
     return ListPage(jobs, int(looked_to) if looked_to else None, bool(is_end))
 

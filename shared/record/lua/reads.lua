@@ -16,7 +16,10 @@ local function unlist_job(job_id, key_name)
   redis.call('ZREM', key(keys.kept_until), job_id .. ' ' .. key_name)
 end
 
--- Read one job. Args: job_id, owner. Returns its fields, its position, the backlog (or '' where the job is final),
+-- Return the fields of a job as a JSON list of names and values: clients parse one text faster than fifty replies.
+local function encode_fields(job_id) return cjson.encode(redis.call('HGETALL', key(keys.job, job_id))) end
+
+-- Read one job. Args: job_id, owner. Returns its fields (JSON), its position, the backlog (or '' where the job is final),
 -- segments, warnings and webhook deliveries; else what `find_own` returns.
 function commands.read_job(args)
   local job_id = args.job_id
@@ -25,7 +28,7 @@ function commands.read_job(args)
   local state = get(job_id, 'state')
   local position = redis.call('ZRANK', key(keys.queued), job_id)
   return {
-    redis.call('HGETALL', key(keys.job, job_id)),
+    encode_fields(job_id),
     position,
     is_final(state) and '' or describe_backlog('', position or 0),
     redis.call('LRANGE', key(keys.segments, job_id), 0, -1),
@@ -51,7 +54,7 @@ function commands.list(args)
     local job_id, number = entries[i], entries[i + 1]
     local state = get(job_id, 'state')
     if state and (not args.states or is_wanted[state]) then
-      found[#found + 1] = {number, redis.call('HGETALL', key(keys.job, job_id)),
+      found[#found + 1] = {number, encode_fields(job_id),
         redis.call('ZRANK', key(keys.queued), job_id)}
     end
     looked_to = number
