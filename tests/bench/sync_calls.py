@@ -37,8 +37,9 @@ NOTES = (
     f"Clients on kept connections send a WAV file of {CLIP_S} s to `POST /v1/audio/transcriptions`, call "
     "after call, with the model loaded. The scripted engine takes no time. A call is timed from its first "
     "byte to the end of its answer. `AsyncResult.get` waits for the same work in a bare Celery task: one "
-    "`GET /health` stands for HTTP, the upload is stored and synced, a sandboxed decoder opens it, and the "
-    "engine gets the samples. The parts of a call are further calls under Redis's MONITOR."
+    "`GET /health` stands for HTTP, the upload is stored and synced, a sandboxed decoder examines and "
+    "decodes it, and the engine gets the samples. The parts of a call are further calls under Redis's "
+    "MONITOR."
 )
 
 
