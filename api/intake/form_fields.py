@@ -105,9 +105,7 @@ def _refuse_unserved(kind: type[SpeechForm], reader: FieldReader) -> None:
         )
     for name, harmless in kind.refused.items():
         if set(reader.read_list(name)) - harmless:
-            raise InvalidRequest(
-                f"Only POST /v1/audio/transcriptions supports {name}. Omit it here.", param=name
-            )
+            raise InvalidRequest(f"This endpoint does not support {name}. Omit it here.", param=name)
 
 
 def _name_fault(error: ValidationError) -> InvalidRequest:

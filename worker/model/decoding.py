@@ -149,13 +149,14 @@ class JobDecoder:
         detector = self._vad.open_stream(start) if self._engine.needs_speech else None
         starts = AudioStarts(start, detector)
         windows = self._cut(order, detector, listener.watch(starts.collect(sound)))
-        batches = _batch(windows, self._engine.batch_windows, first_alone=order.is_early_text_wanted)
+        is_first_alone = order.is_early_text_wanted
+        if is_first_alone and isinstance(self._engine, DraftingEngine):
+            windows, is_first_alone = _draft_first(self._engine, windows, order, listener), False
+        batches = _batch(windows, self._engine.batch_windows, first_alone=is_first_alone)
         for number, batch in enumerate(batches):
             # Only here can a run end without loss: all decoded windows are reported.
             if number > 0:
                 listener.wait_for_next_batch()
-            elif order.is_early_text_wanted and isinstance(self._engine, DraftingEngine):
-                self._engine.draft_window(batch[0], order.request, listener)
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )
@@ -191,6 +192,16 @@ def _configure(config: WindowConfig, detection: SpeechDetection | None) -> Windo
         min_pause_s=detection.pause_s,
         min_speech_s=min(config.min_speech_s, detection.pause_s / 2),
     )
+
+
+def _draft_first(
+    engine: DraftingEngine, windows: Iterator[Window], order: messages.DecodeJob, listener: JobListener
+) -> Iterator[Window]:
+    """Yield `windows`, and publish a draft of the first one before the next is read."""
+    for first in islice(windows, 1):
+        engine.draft_window(first, order.request, listener)
+        yield first
+    yield from windows
 
 
 def _batch(windows: Iterator[Window], size: int, *, first_alone: bool) -> Iterator[list[Window]]:

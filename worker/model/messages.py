@@ -20,7 +20,7 @@ class DecodeJob(RunMessage, frozen=True):
     """Transcribe the sound from the descriptor that comes with this message.
 
     It is a decoder's pipe, or a file of stored samples at the place where the job begins. If early text is
-    wanted, the first window is decoded before others. An engine that can make a draft makes it first.
+    wanted, an engine that can make a draft makes it first. Another engine decodes the first window alone.
     """
 
     request: TranscriptionRequest

@@ -91,6 +91,16 @@ def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> No
     assert sent == [messages.PartialDecoded(7, Partial(0, "", "draft", "en"))] * is_wanted
 
 
+@pytest.mark.parametrize(("engine", "batches"), [(RepeatingEngine(), 3), (DraftingEngine(), 2)])
+def test_early_text_decodes_the_first_window_alone_unless_a_draft_brings_it(
+    engine: RepeatingEngine, batches: int
+) -> None:
+    order = msgspec.structs.replace(ORDER, is_early_text_wanted=True)
+    listener, _ = listen()
+    list(JobDecoder(engine, window_s=1).decode(order, [np.zeros(16_000, np.float32)] * 4, listener))
+    assert len(engine.previous_languages) == batches
+
+
 def listen() -> tuple[JobListener, list[messages.Report]]:
     sent: list[messages.Report] = []
     return JobListener(ORDER.run, sent.append, is_stopped=lambda: False), sent
