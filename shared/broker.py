@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 QUEUE_NAME = "transcription"
 TASK_NAME = "worker.tasks.transcribe"
 
-TICKET_DELAY_S = 0.05
+TICKET_DELAY_S = 0.25
 """Seconds in which one ticket serves all jobs. Workers are woken at once, so the ticket is seldom first."""
 
 _logger = structlog.get_logger(__name__)
