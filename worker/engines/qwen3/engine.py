@@ -1,12 +1,9 @@
 """The engine `qwen3`: Qwen3-ASR by Qwen's own package on torch, which are imported in `load`."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, WindowTranscript
@@ -15,6 +12,7 @@ from worker.engines.protocol import LOADED, DecodingListener, ModelUnavailable, 
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
 from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator
+from worker.engines.qwen3.generation import generate_tokens
 from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
@@ -97,13 +95,13 @@ class Qwen3Model:
         import torch
         from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
 
-        self._model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
+        model = Qwen3ASRForConditionalGeneration.from_pretrained(
             str(folder),
             dtype=placement.dtype,
             device_map=placement.device,
             attn_implementation=device.choose_attention(torch, placement),
         ).eval()
-        self._model.thinker.lm_head.register_forward_pre_hook(_keep_last_position)
+        self._thinker: Any = model.thinker
         self.placement = placement
         self._processor = inputs.PromptProcessor(folder)
         self.decode_tokens = self._processor.decode
@@ -114,20 +112,10 @@ class Qwen3Model:
         """Continue all `prompts` at once; end this process if its GPU is lost."""
         import torch
 
-        steps = _Steps(follow)
         try:
             with device.watch_device():
                 sequences = [self._processor.prepare(prompt) for prompt in prompts]
-                self._model.generate(
-                    **self._move(inputs.collate(sequences)),
-                    streamer=steps,
-                    stopping_criteria=[steps.find_finished],
-                    max_new_tokens=options.max_new_tokens,
-                    eos_token_id=sorted(inputs.END_TOKENS),
-                    pad_token_id=inputs.PAD_TOKEN,
-                    **inputs.choose_sampling(options.temperature),
-                    repetition_penalty=options.repetition_penalty,
-                )
+                generate_tokens(self._thinker, sequences, follow, options)
         except torch.OutOfMemoryError as error:
             message = (
                 f"the device has too little memory for {len(prompts)} windows at once ({error}); "
@@ -138,41 +126,6 @@ class Qwen3Model:
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
-
-    def _move(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Any]:
-        """Return the `arrays` as tensors on the device, the features in the model's dtype."""
-        import torch
-
-        target, dtype = self._model.device, self._model.dtype
-        tensors = {name: torch.from_numpy(array).to(target) for name, array in arrays.items()}
-        return tensors | {"input_features": tensors["input_features"].to(dtype)}
-
-
-class _Steps:
-    """The streamer and the stopping criterion of `generate`: hands tokens to `follow`, and ends sequences."""
-
-    def __init__(self, follow: FollowTokens) -> None:
-        self._follow = follow
-        self._finished: Sequence[bool] | None = None  # None until `generate` has handed over the prompt
-
-    def put(self, tokens: Any) -> None:
-        self._finished = () if self._finished is None else self._follow(list(enumerate(tokens.tolist())))
-
-    def end(self) -> None:
-        """Do nothing: all tokens are with `follow` already."""
-
-    def find_finished(self, input_ids: Any, *_scores: Any, **_kwargs: Any) -> Any:
-        import torch
-
-        return torch.tensor(self._finished, dtype=torch.bool, device=input_ids.device)
-
-
-def _keep_last_position(_lm_head: Any, hidden_states: tuple[Any]) -> tuple[Any]:
-    """Return the input of `lm_head` for the last position alone, the only one from which a token is chosen.
-
-    Prompts are padded on the left. The logits of a whole prompt would take 0.6 MB and much time per token.
-    """
-    return (hidden_states[0][:, -1:],)
 
 
 def _import_torch() -> Any:

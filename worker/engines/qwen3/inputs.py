@@ -126,34 +126,18 @@ def pad_samples(samples: Samples) -> Samples:
     return np.pad(samples, (0, max(0, _MIN_SAMPLES - len(samples))))
 
 
-def collate(sequences: Sequence[PreparedSequence]) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the sequences by the model's names of inputs, shapes (sequences, tokens) and (…, bands, frames).
+class PaddedTokens(msgspec.Struct, frozen=True):
+    """Sequences of tokens as an array of shape (sequences, tokens), and a mask of the same shape."""
 
-    Tokens are padded on the left, features on the right. Each sequence stays as it would be alone. The
-    processor takes batches as well, but then the features at the end of a sequence depend on the length of
-    the others.
-    """
-    length = max(len(sequence.tokens) for sequence in sequences)
-    frames = max(sequence.frames for sequence in sequences)
-    input_ids = np.full((len(sequences), length), PAD_TOKEN)
-    attention_mask = np.zeros((len(sequences), length), np.int64)
-    features = np.zeros((len(sequences), len(sequences[0].features), frames), np.float32)
-    feature_mask = np.zeros((len(sequences), frames), np.int64)
+    tokens: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+
+
+def pad_tokens(sequences: Sequence[Sequence[int]]) -> PaddedTokens:
+    """Return the sequences, padded on the left to the length of the longest. The mask is 0 there."""
+    shape = len(sequences), max(map(len, sequences))
+    tokens, mask = np.full(shape, PAD_TOKEN), np.zeros(shape, np.int64)
     for row, sequence in enumerate(sequences):
-        input_ids[row, -len(sequence.tokens) :] = sequence.tokens
-        attention_mask[row, -len(sequence.tokens) :] = 1
-        features[row, :, : sequence.frames] = sequence.features[:, : sequence.frames]
-        feature_mask[row, : sequence.frames] = 1
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "input_features": features,
-        "feature_attention_mask": feature_mask,
-    }
-
-
-def choose_sampling(temperature: float) -> dict[str, Any]:
-    """Return the sampling options of `generate`, which replace the model's own: draw from all tokens."""
-    if not temperature:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        tokens[row, -len(sequence) :] = sequence
+        mask[row, -len(sequence) :] = 1
+    return PaddedTokens(tokens, mask)

@@ -74,8 +74,11 @@ def hide_unused_packages() -> Iterator[None]:
 
 
 def silence_transformers() -> None:
-    """Keep the advice to developers that transformers logs at each call out of the log."""
+    """Keep the advice to developers and the bar of loaded shards, which transformers prints, out of the log."""
+    from transformers.utils.logging import disable_progress_bar
+
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    disable_progress_bar()
 
 
 def find_qwen3_weights(

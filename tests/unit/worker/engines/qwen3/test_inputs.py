@@ -1,21 +1,16 @@
-"""Sequences of different lengths become one batch, in which each stays as it was alone."""
+"""Sequences of different lengths are padded to one batch; the tokens of a prompt are counted."""
 
 import numpy as np
 
 from shared.transcripts import TokenCounts
-from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedSequence, collate, pad_samples
+from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedSequence, pad_samples, pad_tokens
 
 
-def test_tokens_are_padded_on_the_left_and_features_on_the_right() -> None:
-    short = PreparedSequence([7], np.ones((2, 3), np.float32), frames=2)
-    long = PreparedSequence([1, 2, 3], np.full((2, 4), 5, np.float32), frames=4)
+def test_tokens_are_padded_on_the_left() -> None:
+    padded = pad_tokens([[7], [1, 2, 3]])
 
-    inputs = collate([short, long])
-
-    assert inputs["input_ids"].tolist() == [[PAD_TOKEN, PAD_TOKEN, 7], [1, 2, 3]]
-    assert inputs["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
-    assert inputs["input_features"].tolist() == [[[1, 1, 0, 0]] * 2, [[5, 5, 5, 5]] * 2]
-    assert inputs["feature_attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert padded.tokens.tolist() == [[PAD_TOKEN, PAD_TOKEN, 7], [1, 2, 3]]
+    assert padded.mask.tolist() == [[0, 0, 1], [1, 1, 1]]
 
 
 def test_all_tokens_but_audio_tokens_count_as_text() -> None:
