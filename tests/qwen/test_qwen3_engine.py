@@ -364,8 +364,23 @@ def test_logits_of_a_prompt_are_computed_for_its_last_token_alone(engine: Qwen3E
     engine.decode_windows(windows, DETECT, Listener())
 
     hook.remove()
-    assert {shape[:-1] for shape in shapes} <= {(2,), (1,)}
     assert shapes[0][:-1] == (2,)
+
+
+def test_a_finished_sequence_leaves_its_batch(engine: Qwen3Engine) -> None:
+    rows: list[int] = []
+    lm_head = engine._model._thinker.lm_head
+    hook = lm_head.register_forward_hook(lambda _module, _inputs, logits: rows.append(len(logits)))
+    windows = [
+        take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["en_fox", "zh_tea"])
+    ]
+
+    transcripts = engine.decode_windows(windows, DETECT, Listener())
+
+    hook.remove()
+    counts = [transcript.token_counts for transcript in transcripts]
+    longest, shortest = sorted((one.output for one in counts if one), reverse=True)
+    assert rows == [2] * shortest + [1] * (longest - shortest)
 
 
 def test_the_languages_are_those_of_qwens_package() -> None:

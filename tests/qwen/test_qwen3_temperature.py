@@ -13,7 +13,7 @@ from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.generation import generate_tokens
-from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt, take_all
 from worker.settings import WorkerSettings
 
 # Far above what a request may ask for: the tiny model is so sure of its tokens that 1 changes few of them.
@@ -37,7 +37,7 @@ def draw(engine: Qwen3Engine, *, temperature: float, seed: int) -> list[int]:
         tokens.extend(token for _, token in new)
         return [len(tokens) == 8]
 
-    prompt = Prompt(SAMPLES[EXACT[0]].read(), "", None, ())
+    prompt = Prompt(take_all(SAMPLES[EXACT[0]].read()), "", None, ())
     engine._model.generate([prompt], follow, GenerationOptions(max_new_tokens=8, temperature=temperature))
     return tokens
 

@@ -37,7 +37,7 @@ class ModelStandIn:
     ) -> list[TokenCounts | None]:
         """Go on with the script of each prompt."""
         self.temperatures.append(options.temperature)
-        self.calls.append([int(prompt.samples[0]) for prompt in prompts])
+        self.calls.append([int(prompt.audio.read()[0]) for prompt in prompts])
         self.contexts += [prompt.context for prompt in prompts]
         if len(prompts) > self._most_rows:
             raise OutOfDeviceMemory
@@ -54,11 +54,11 @@ class ModelStandIn:
             return None
         return TokenCounts(
             text_input=len(prompt.context) + len(prompt.generated),
-            audio_input=len(prompt.samples) // SAMPLE_RATE_HZ,
+            audio_input=len(prompt.audio) // SAMPLE_RATE_HZ,
         )
 
     def _continue(self, prompt: Prompt, *, avoid_repeats: bool) -> bytes:
-        script = self._scripts[int(prompt.samples[0])]
+        script = self._scripts[int(prompt.audio.read()[0])]
         text = script if isinstance(script, str) else script(prompt, avoid_repeats)
         spoken = text.partition("<asr_text>")[2] if prompt.language else text
         spoken = spoken.removeprefix("language") if prompt.is_tag_begun else spoken

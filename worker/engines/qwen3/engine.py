@@ -12,6 +12,7 @@ from worker.engines.protocol import LOADED, DecodingListener, ModelUnavailable, 
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
 from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator
+from worker.engines.qwen3.encoder import AudioEncoder
 from worker.engines.qwen3.generation import generate_tokens
 from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
@@ -95,15 +96,14 @@ class Qwen3Model:
         import torch
         from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
 
+        attention = device.choose_attention(torch, placement)
         model = Qwen3ASRForConditionalGeneration.from_pretrained(
-            str(folder),
-            dtype=placement.dtype,
-            device_map=placement.device,
-            attn_implementation=device.choose_attention(torch, placement),
+            str(folder), dtype=placement.dtype, device_map=placement.device, attn_implementation=attention
         ).eval()
         self._thinker: Any = model.thinker
         self.placement = placement
         self._processor = inputs.PromptProcessor(folder)
+        self._encoder = AudioEncoder(model.thinker.audio_tower, self._processor, is_flash=attention != "sdpa")
         self.decode_tokens = self._processor.decode
 
     def generate(
@@ -113,8 +113,8 @@ class Qwen3Model:
         import torch
 
         try:
-            with device.watch_device():
-                sequences = [self._processor.prepare(prompt) for prompt in prompts]
+            with device.watch_device(), torch.inference_mode():
+                sequences = self._prepare(prompts)
                 generate_tokens(self._thinker, sequences, follow, options)
         except torch.OutOfMemoryError as error:
             message = (
@@ -126,6 +126,13 @@ class Qwen3Model:
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
+
+    def _prepare(self, prompts: Sequence[inputs.Prompt]) -> list[inputs.PreparedSequence]:
+        encoded = self._encoder.encode([prompt.audio for prompt in prompts])
+        return [
+            inputs.PreparedSequence(self._processor.tokenize(prompt, audio_tokens=len(audio)), audio)
+            for prompt, audio in zip(prompts, encoded, strict=True)
+        ]
 
 
 def _import_torch() -> Any:
@@ -141,6 +148,7 @@ def _import_torch() -> Any:
             f"imported in {sys.prefix} ({error}). `make run ENGINE=qwen3` sets up an environment that has it."
         ) from error
     loading.silence_transformers()
+    loading.hide_progress_bars()
     return torch
 
 

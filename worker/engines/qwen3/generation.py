@@ -14,20 +14,17 @@ from worker.engines.qwen3.inputs import AUDIO_TOKEN, GenerationOptions, Prepared
 def generate_tokens(
     thinker: Any, sequences: Sequence[PreparedSequence], follow: FollowTokens, options: GenerationOptions
 ) -> None:
-    """Continue all `sequences` at once by Qwen's `thinker`, and call `follow` with the tokens of each step."""
-    import torch
-
-    with torch.inference_mode():
-        batch = _Batch(thinker, sequences)
-        logits = batch.read_prompts(sequences)
-        for _ in range(options.max_new_tokens):
-            tokens = _choose_tokens(logits, batch.tokens, options)
-            is_finished = follow(list(zip(batch.numbers, tokens, strict=True)))
-            rows = [row for row, number in enumerate(batch.numbers) if not is_finished[number]]
-            if not rows:
-                return
-            batch.keep(rows)
-            logits = batch.read_tokens([tokens[row] for row in rows])
+    """Continue all `sequences` at once by Qwen's `thinker`, and call `follow` at each step."""
+    batch = _Batch(thinker, sequences)
+    logits = batch.read_prompts(sequences)
+    for _ in range(options.max_new_tokens):
+        tokens = _choose_tokens(logits, batch.tokens, options)
+        is_finished = follow(list(zip(batch.numbers, tokens, strict=True)))
+        rows = [row for row, number in enumerate(batch.numbers) if not is_finished[number]]
+        if not rows:
+            return
+        batch.keep(rows)
+        logits = batch.read_tokens([tokens[row] for row in rows])
 
 
 class _Batch:
@@ -42,6 +39,8 @@ class _Batch:
 
         self.numbers = list(range(len(sequences)))
         self._thinker = thinker
+        attention = thinker.model.config._attn_implementation  # noqa: SLF001 - its only name
+        self._is_flash = attention == "flash_attention_2"
         self._cache: Any = DynamicCache(config=thinker.model.config)
         padded = pad_tokens([sequence.tokens for sequence in sequences])
         self.tokens: Any = torch.from_numpy(padded.tokens).to(thinker.device)
@@ -54,7 +53,7 @@ class _Batch:
         import torch
 
         vectors = self._thinker.model.embed_tokens(self.tokens)
-        audio = torch.cat([_encode(self._thinker, sequence) for sequence in sequences])
+        audio = torch.cat([sequence.audio for sequence in sequences])
         places = (self.tokens == AUDIO_TOKEN).unsqueeze(-1)
         return self._read(vectors.masked_scatter(places, audio.to(vectors)))
 
@@ -84,24 +83,28 @@ class _Batch:
         length = self.tokens.shape[1]
         read = self._thinker.model(
             inputs_embeds=vectors,
-            attention_mask=self._mask,
+            attention_mask=self._find_seen(vectors.shape[1]),
             position_ids=self._positions,
             past_key_values=self._cache,
             use_cache=True,
             cache_position=torch.arange(length - vectors.shape[1], length, device=vectors.device),
         )
-        # Of a prompt, only the logits after its last token are used. All would take 0.6 MB and much time each.
+        # Only the logits after the last token are used. Those of a prompt would take 0.6 MB for each token.
         return self._thinker.lm_head(read.last_hidden_state[:, -1])
 
+    def _find_seen(self, count: int) -> Any:
+        """Return the mask of what the last `count` tokens see. None: all tokens up to themselves.
 
-def _encode(thinker: Any, sequence: PreparedSequence) -> Any:
-    """Return the vectors of the audio. Qwen's encoder takes one at a time: in it, all positions see all."""
-    import torch
+        transformers would make the same of the padding alone, by a detour that takes as long as the layers.
+        """
+        import torch
 
-    tower = thinker.audio_tower
-    features = torch.from_numpy(sequence.features[:, : sequence.frames]).to(tower.device, tower.dtype)
-    frames = torch.tensor([sequence.frames], device=features.device)
-    return tower(features, feature_lens=frames).last_hidden_state
+        if self._mask is None or self._is_flash:
+            return self._mask
+        seen = self._mask.bool()[:, None, None, :]
+        if count == 1:
+            return seen
+        return seen & torch.ones(count, count, dtype=torch.bool, device=seen.device).tril()
 
 
 def _choose_tokens(logits: Any, tokens: Any, options: GenerationOptions) -> list[int]:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TokenCounts
 from worker.engines.protocol import Samples
 
@@ -20,11 +21,33 @@ PAD_TOKEN = 151_643
 AUDIO_TOKEN = 151_676
 """The id of `<|audio_pad|>`, which stands in a prompt for each vector of its audio."""
 
-_REPETITION_PENALTY = 1.2
+FRAME_SAMPLES = 160
+"""The samples of a frame of features."""
 
+_REPETITION_PENALTY = 1.2
 
 # Half a second, as in `qwen_asr`. The feature extractor fails on less than 201 samples.
 _MIN_SAMPLES = 8_000
+
+
+class Clip(msgspec.Struct, frozen=True):
+    """A part of `samples`. What is computed of all samples once serves all of their clips."""
+
+    samples: Samples
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def read(self) -> Samples:
+        """Return the samples of the clip."""
+        return self.samples[self.start : self.end]
+
+
+def take_all(samples: Samples) -> Clip:
+    """Return all of the samples as a clip."""
+    return Clip(samples, 0, len(samples))
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -34,7 +57,7 @@ class Prompt(msgspec.Struct, frozen=True):
     output begins after the first word of the language tag: it is the name of a language.
     """
 
-    samples: Samples
+    audio: Clip
     context: str
     language: str | None
     generated: tuple[int, ...]
@@ -55,11 +78,10 @@ class GenerationOptions(msgspec.Struct, frozen=True):
 
 
 class PreparedSequence(msgspec.Struct, frozen=True):
-    """A prompt as numbers: its tokens, and its features of shape (bands, at least `frames`)."""
+    """A prompt as numbers: its tokens, and the vectors of its audio, one for each audio token."""
 
     tokens: list[int]
-    features: npt.NDArray[np.float32]
-    frames: int
+    audio: Any
 
     @property
     def token_counts(self) -> TokenCounts:
@@ -94,23 +116,25 @@ class PromptProcessor:
         )
         return f"{opened}language {language}<asr_text>" if language else opened
 
-    def tokenize(self, prompt: Prompt) -> list[int]:
-        """Return the tokens of `prompt`, with one audio token for all of its audio."""
-        return [*self._processor.tokenizer(self._open_answer(prompt))["input_ids"], *prompt.generated]
-
-    def prepare(self, prompt: Prompt) -> PreparedSequence:
-        """Return the tokens and features of `prompt`, with an audio token for each vector of its audio."""
-        text = self._open_answer(prompt)
-        inputs = self._processor(text=[text], audio=[pad_samples(prompt.samples)], return_tensors="np")
-        return PreparedSequence(
-            tokens=[*inputs["input_ids"][0].tolist(), *prompt.generated],
-            features=inputs["input_features"][0],
-            frames=int(inputs["feature_attention_mask"][0].sum()),
-        )
-
-    def _open_answer(self, prompt: Prompt) -> str:
+    def tokenize(self, prompt: Prompt, *, audio_tokens: int = 1) -> list[int]:
+        """Return the tokens of `prompt`, with so many audio tokens for all of its audio."""
         opened = self.build_prompt(prompt.context, prompt.language)
-        return f"{opened}language" if prompt.is_tag_begun else opened
+        text = f"{opened}language" if prompt.is_tag_begun else opened
+        tokens: list[int] = []
+        for token in self._processor.tokenizer(text)["input_ids"]:
+            tokens += [token] * (audio_tokens if token == AUDIO_TOKEN else 1)
+        return [*tokens, *prompt.generated]
+
+    def extract_features(self, samples: Samples) -> npt.NDArray[np.float32]:
+        """Return the features of the samples, of shape (bands, frames)."""
+        features = self._processor.feature_extractor(
+            [pad_samples(samples)],
+            sampling_rate=SAMPLE_RATE_HZ,
+            padding=True,
+            truncation=False,
+            return_tensors="np",
+        )
+        return features["input_features"][0]  # type: ignore[no-any-return]
 
 
 def load_processor(folder: Path) -> Any:

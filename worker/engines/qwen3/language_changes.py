@@ -13,8 +13,9 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TranscriptWarning, WarningCode
 from worker.audio.window_plan import find_quietest
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import DecodingListener, Samples, Window
+from worker.engines.protocol import DecodingListener, Window
 from worker.engines.qwen3.decoding import TokenGenerator
+from worker.engines.qwen3.inputs import Clip
 from worker.engines.qwen3.language_detection import LanguageDetector
 from worker.engines.qwen3.language_regions import (
     MIN_REGION_SAMPLES,
@@ -26,7 +27,7 @@ from worker.engines.qwen3.language_regions import (
     name_regions,
 )
 
-DetectLanguages = Callable[[Sequence[Samples]], Sequence[str | None]]
+DetectLanguages = Callable[[Sequence[Clip]], Sequence[str | None]]
 """A call that returns Qwen's name of the language in each clip, None without speech."""
 
 # Memory suffices for as many samples as decoding takes, and always for one window of 30 s.
@@ -65,7 +66,7 @@ def cut_at_language_changes(
     detector = LanguageDetector(generator, listener, max_samples=max_samples)
     found = [_choose_clips(window, changes) for window in windows]
     clips = [
-        clip.read_middle(window)
+        clip.take_middle(window)
         for window, regions in zip(windows, found, strict=True)
         for ends in regions
         for clip in ends
@@ -148,7 +149,7 @@ def split_region(window: Window, ends: Sequence[SpeechRegion], detect: DetectLan
 
 def _is_confirmed(window: Window, parts: Sequence[SpeechRegion], detect: DetectLanguages) -> bool:
     """Return whether each part, detected as a whole, is in its language."""
-    return list(detect([part.read(window) for part in parts])) == [part.language for part in parts]
+    return list(detect([part.take(window) for part in parts])) == [part.language for part in parts]
 
 
 def _find_change(window: Window, head: SpeechRegion, tail: SpeechRegion, detect: DetectLanguages) -> int:
@@ -157,7 +158,7 @@ def _find_change(window: Window, head: SpeechRegion, tail: SpeechRegion, detect:
     while last - first > SURE_REGION_SAMPLES:
         start = (first + last - SURE_REGION_SAMPLES) // 2
         clip = SpeechRegion(start, start + SURE_REGION_SAMPLES)
-        (language,) = detect([clip.read(window)])
+        (language,) = detect([clip.take(window)])
         if language == head.language:
             first = clip.middle
         elif language == tail.language:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import DecodingListener, Samples, raise_if_stopped
+from worker.engines.protocol import DecodingListener, raise_if_stopped
 from worker.engines.qwen3.decoding import TokenGenerator, run_or_halve
-from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt
+from worker.engines.qwen3.inputs import END_TOKENS, Clip, GenerationOptions, Prompt
 
 # The longest name, if each of its letters were a token.
 _MAX_NAME_TOKENS = 16
@@ -25,7 +25,7 @@ class LanguageDetector:
         self._listener = listener
         self._max_samples = max_samples
 
-    def detect(self, clips: Sequence[Samples]) -> list[str | None]:
+    def detect(self, clips: Sequence[Clip]) -> list[str | None]:
         """Return Qwen's name of the language in each clip.
 
         It is None if the model finds no speech, or names a language that it does not have.
@@ -44,7 +44,7 @@ class LanguageDetector:
             run_or_halve(detect, batch)
         return [languages[number] for number in range(len(clips))]
 
-    def _batch_by_length(self, clips: Sequence[Samples]) -> Iterator[list[int]]:
+    def _batch_by_length(self, clips: Sequence[Clip]) -> Iterator[list[int]]:
         """Yield the numbers of `clips` in batches, the shortest first."""
         batch: list[int] = []
         for number in sorted(range(len(clips)), key=lambda number: len(clips[number])):
@@ -55,7 +55,7 @@ class LanguageDetector:
         if batch:
             yield batch
 
-    def _detect(self, clips: Sequence[Samples]) -> list[str | None]:
+    def _detect(self, clips: Sequence[Clip]) -> list[str | None]:
         answers: list[list[int]] = [[] for _ in clips]
         languages: list[str | None] = [None] * len(clips)
         is_finished = [False] * len(clips)

@@ -10,7 +10,8 @@ import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TranscriptWarning, WarningCode
-from worker.engines.protocol import Samples, Span, Window
+from worker.engines.protocol import Span, Window
+from worker.engines.qwen3.inputs import Clip
 from worker.engines.qwen3.transcripts import find_bounds_s
 
 # Measured with the miniature: it names the wrong language for 17 % of speech under a second, 7 % of one to
@@ -44,14 +45,14 @@ class SpeechRegion(msgspec.Struct, frozen=True):
         """The sample in the middle."""
         return (self.start + self.end) // 2
 
-    def read(self, window: Window) -> Samples:
-        """Return the samples of the region."""
-        return window.samples[self.start : self.end]
+    def take(self, window: Window) -> Clip:
+        """Return the region as a clip of the window."""
+        return Clip(window.samples, self.start, self.end)
 
-    def read_middle(self, window: Window) -> Samples:
-        """Return the samples in the middle of the region: as many as a sure detection needs, or fewer."""
+    def take_middle(self, window: Window) -> Clip:
+        """Return the middle of the region: as many samples as a sure detection needs, or fewer."""
         spare = max(0, self.length - SURE_REGION_SAMPLES) // 2
-        return window.samples[self.start + spare : self.end - spare]
+        return Clip(window.samples, self.start + spare, self.end - spare)
 
     def locate_s(self, window: Window) -> tuple[float, float]:
         """Return the start and end of the region in the upload, in seconds."""
@@ -104,6 +105,8 @@ def cut_by_language(
 
 def slice_window(window: Window, start: int, end: int) -> Window:
     """Return the samples `start`..`end` of `window` as a part of it; the last part has its `end_sample`."""
+    if (start, end) == (0, len(window.samples)):
+        return window
     spans, position = [], 0
     for span in window.spans:
         first, last = max(start - position, 0), min(end - position, span.length)

@@ -74,10 +74,14 @@ def hide_unused_packages() -> Iterator[None]:
 
 
 def silence_transformers() -> None:
-    """Keep the advice to developers and the bar of loaded shards, which transformers prints, out of the log."""
+    """Keep the advice to developers that transformers logs at each call out of the log."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def hide_progress_bars() -> None:
+    """Keep the bar that transformers draws while it loads several files of weights out of the log."""
     from transformers.utils.logging import disable_progress_bar
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     disable_progress_bar()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TokenCounts, sum_counts
 from worker.engines.protocol import Window
-from worker.engines.qwen3.inputs import END_TOKENS, Prompt
+from worker.engines.qwen3.inputs import END_TOKENS, Prompt, take_all
 from worker.engines.qwen3.text import (
     EchoFinder,
     LanguageTag,
@@ -93,7 +93,8 @@ class SequenceState:
     @property
     def prompt(self) -> Prompt:
         """The prompt of the next generation."""
-        return Prompt(self.window.samples, self._context, self._forced_language, tuple(self._output.tokens))
+        audio = take_all(self.window.samples)
+        return Prompt(audio, self._context, self._forced_language, tuple(self._output.tokens))
 
     @property
     def token_counts(self) -> TokenCounts | None:

@@ -65,7 +65,7 @@ class VllmModel:
             request_id,
             {
                 "prompt_token_ids": self._processor.tokenize(prompt),
-                "multi_modal_data": {"audio": [pad_samples(prompt.samples)]},
+                "multi_modal_data": {"audio": [pad_samples(prompt.audio.read())]},
             },
             SamplingParams(
                 temperature=options.temperature,

@@ -14,7 +14,7 @@ def test_tokens_are_padded_on_the_left() -> None:
 
 
 def test_all_tokens_but_audio_tokens_count_as_text() -> None:
-    row = PreparedSequence([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], np.ones((2, 3), np.float32), frames=2)
+    row = PreparedSequence([1, AUDIO_TOKEN, AUDIO_TOKEN, 2, 3], audio=None)
 
     assert row.token_counts == TokenCounts(text_input=3, audio_input=2)
 

@@ -10,6 +10,7 @@ from shared.transcripts import WarningCode
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
+from worker.engines.qwen3.inputs import Clip
 from worker.engines.qwen3.language_changes import (
     RegionSplit,
     cut_at_language_changes,
@@ -54,9 +55,10 @@ class Ear:
     def __init__(self) -> None:
         self.clips: list[Samples] = []
 
-    def __call__(self, clips: Sequence[Samples]) -> list[str | None]:
-        self.clips += clips
-        return [self._name(clip) for clip in clips]
+    def __call__(self, clips: Sequence[Clip]) -> list[str | None]:
+        read = [clip.read() for clip in clips]
+        self.clips += read
+        return [self._name(samples) for samples in read]
 
     def _name(self, clip: Samples) -> str | None:
         loudness = float(clip.mean())
@@ -72,7 +74,7 @@ class Doubter(Ear):
 
 def read(window: Window, ear: Ear) -> RegionSplit:
     ends = find_ends(SpeechRegion(0, len(window.samples)))
-    heard = iter(ear([end.read(window) for end in ends]))
+    heard = iter(ear([end.take(window) for end in ends]))
     return split_region(window, name_regions(ends, heard), ear)
 
 

@@ -5,20 +5,21 @@ import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
-from worker.engines.protocol import DecodingStopped, Samples
+from worker.engines.protocol import DecodingStopped
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.inputs import Clip, take_all
 from worker.engines.qwen3.language_detection import LanguageDetector
 
 GERMAN = "language German<asr_text>"
 MANY = 1_000 * SAMPLE_RATE_HZ
 
 
-def make_clip(number: int, *, seconds: float = 2) -> Samples:
-    return np.full(int(seconds * SAMPLE_RATE_HZ), number, np.float32)
+def make_clip(number: int, *, seconds: float = 2) -> Clip:
+    return take_all(np.full(int(seconds * SAMPLE_RATE_HZ), number, np.float32))
 
 
 def detect(
-    model: ModelStandIn, clips: list[Samples], listener: Listener | None = None, *, max_samples: int = MANY
+    model: ModelStandIn, clips: list[Clip], listener: Listener | None = None, *, max_samples: int = MANY
 ) -> list[str | None]:
     return LanguageDetector(model, listener or Listener(), max_samples=max_samples).detect(clips)
 

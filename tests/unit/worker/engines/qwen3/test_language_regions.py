@@ -192,7 +192,7 @@ def test_no_sample_is_lost_whatever_the_languages(lengths: list[float], heard: l
 def test_a_region_reads_its_samples_from_the_window() -> None:
     window = make_window(3, 2)
 
-    assert np.array_equal(SpeechRegion(10, 20).read(window), window.samples[10:20])
+    assert np.array_equal(SpeechRegion(10, 20).take(window).read(), window.samples[10:20])
 
 
 @pytest.mark.parametrize(("length_s", "read_s"), [(2.0, (0.0, 2.0)), (2.5, (0.0, 2.5)), (7.5, (2.5, 5.0))])
@@ -203,6 +203,6 @@ def test_no_more_is_read_to_detect_a_language_than_a_sure_detection_needs(
     start = 3 * SAMPLE_RATE_HZ
     region = SpeechRegion(start, start + int(length_s * SAMPLE_RATE_HZ))
 
-    samples = region.read_middle(window)
+    samples = region.take_middle(window).read()
 
     assert (samples[0] - start, samples[-1] + 1 - start) == tuple(edge * SAMPLE_RATE_HZ for edge in read_s)

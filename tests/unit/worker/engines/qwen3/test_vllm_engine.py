@@ -15,7 +15,7 @@ from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Span, Window, WordsUnsupported
-from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.inputs import GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmEngine, count_window_tokens
 from worker.settings import WorkerSettings
@@ -284,7 +284,7 @@ def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmSta
         followed.extend(token for _, token in tokens)
         return [False]
 
-    prompt = Prompt(make_window(0).samples, "", None, ())
+    prompt = Prompt(take_all(make_window(0).samples), "", None, ())
     engine._model.generate([prompt], follow, GenerationOptions(max_new_tokens=5))
 
     assert bytes(followed) == ENGLISH[:5].encode()

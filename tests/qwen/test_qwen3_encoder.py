@@ -1,0 +1,97 @@
+"""The engine encodes audio as Qwen's package does, and convolves a window once for all of its clips."""
+
+import gc
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
+from tests.support.qwen3_stand_in import Listener
+from tests.support.tiny_qwen3 import SAMPLES, TINY
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
+from worker.engines.protocol import Samples
+from worker.engines.qwen3.encoder import AudioEncoder
+from worker.engines.qwen3.engine import Qwen3Engine
+from worker.engines.qwen3.inputs import Clip, take_all
+from worker.settings import WorkerSettings
+
+
+@pytest.fixture(scope="module")
+def engine() -> Qwen3Engine:
+    loaded = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cpu"))
+    loaded.load(lambda _phase: None)
+    return loaded
+
+
+@pytest.fixture
+def encoder(engine: Qwen3Engine) -> AudioEncoder:
+    return engine._model._encoder
+
+
+@pytest.mark.parametrize("name", ["en_digits3", "zh_tea", "en_long20"])
+def test_a_window_is_encoded_as_by_qwens_package(
+    engine: Qwen3Engine, encoder: AudioEncoder, name: str
+) -> None:
+    samples = SAMPLES[name].read()
+    features = torch.from_numpy(engine._model._processor.extract_features(samples))
+
+    with torch.inference_mode():
+        (encoded,) = encoder.encode([take_all(samples)])
+        expected = engine._model._thinker.audio_tower(
+            features, feature_lens=torch.tensor([features.shape[1]])
+        ).last_hidden_state
+
+    assert torch.equal(encoded, expected)
+
+
+def test_clips_that_share_a_pass_do_not_see_each_other(encoder: AudioEncoder) -> None:
+    samples = SAMPLES["en_digits6"].read()
+    clips = [
+        Clip(samples, round(start * SAMPLE_RATE_HZ), round((start + 2.5) * SAMPLE_RATE_HZ))
+        for start in (0.0, 1.7, 4.3)
+    ]
+
+    with torch.inference_mode():
+        together = encoder.encode(clips)
+        alone = [encoder.encode([clip])[0] for clip in clips]
+
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+
+
+def test_a_window_is_convolved_once_for_its_text_and_its_languages(
+    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    processor = engine._model._processor
+    extract = processor.extract_features
+
+    def spy(samples: Samples) -> npt.NDArray[np.float32]:
+        lengths.append(len(samples))
+        return extract(samples)
+
+    monkeypatch.setattr(processor, "extract_features", spy)
+    blocks = [SAMPLES["en_digits6"].read()]
+    (window,) = cut_windows(blocks, SileroVad().open_stream(), config=WindowConfig(window_s=8))
+
+    engine.decode_windows([window], TranscriptionRequest(), Listener())
+
+    assert len(window.pauses) > 1
+    assert lengths == [len(window.samples)]
+
+
+def test_vectors_are_freed_with_the_samples_of_their_window(encoder: AudioEncoder) -> None:
+    samples = SAMPLES["en_digits3"].read()
+    with torch.inference_mode():
+        encoder.encode([take_all(samples)])
+    held = len(encoder._convolved)
+
+    del samples
+    gc.collect()
+
+    assert len(encoder._convolved) == held - 1
