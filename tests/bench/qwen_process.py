@@ -1,7 +1,7 @@
 """The Qwen engine and Qwen's own package, side by side in one process of the environment with torch.
 
 Each line on standard input is a JSON call, and gets one line: the seconds that it took, and the texts.
-Both use the miniature, one thread, and windows that stand for whole samples.
+Both use the miniature, one thread, and the same windows: each a whole sample with its pauses.
 """
 
 import sys
@@ -19,12 +19,16 @@ from shared.jobs import TranscriptionRequest
 from shared.transcripts import join_segments
 from tests.bench.line_process import LineProcess, open_line_process
 from tests.support.tiny_qwen3 import SAMPLES, TINY
+from worker.audio.vad import SileroVad
+from worker.audio.window_plan import WindowConfig
+from worker.audio.windows import cut_windows
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import Samples, Span, Window
+from worker.engines.protocol import Window
 from worker.settings import WorkerSettings
 
 MODULE = "tests.bench.qwen_process"
 MAX_WINDOWS = 16
+_LONGEST_S = 10.0  # all samples but one are shorter
 
 
 class Side(StrEnum):
@@ -50,7 +54,7 @@ class Transcribed(msgspec.Struct, frozen=True):
     texts: tuple[str, ...]
 
 
-Transcribe = Callable[[Sequence[str], str | None], Sequence[str]]
+Transcribe = Callable[[Sequence[Window], str | None], Sequence[str]]
 
 _transcribed = msgspec.json.Decoder(Transcribed)
 _call = msgspec.json.Decoder(QwenCall)
@@ -114,8 +118,7 @@ def _open_sides() -> dict[Side, Transcribe]:
 
 
 def _use_engine(engine: Any) -> Transcribe:
-    def transcribe(names: Sequence[str], language: str | None) -> Sequence[str]:
-        windows = [_take_whole(SAMPLES[name].read(), index=number) for number, name in enumerate(names)]
+    def transcribe(windows: Sequence[Window], language: str | None) -> Sequence[str]:
         request = TranscriptionRequest(language_hint=language)
         transcripts = engine.decode_windows(windows, request, _SilentListener())
         return [join_segments(one.segments) for one in transcripts]
@@ -132,26 +135,33 @@ def _open_package() -> Transcribe:
     )
     languages = {"en": "English", "de": "German", "zh": "Chinese"}
 
-    def transcribe(names: Sequence[str], language: str | None) -> Sequence[str]:
-        audio = [(SAMPLES[name].read(), SAMPLE_RATE_HZ) for name in names]
+    def transcribe(windows: Sequence[Window], language: str | None) -> Sequence[str]:
+        audio = [(window.samples, SAMPLE_RATE_HZ) for window in windows]
         found = model.transcribe(audio=audio, language=languages[language] if language else None)
         return [one.text for one in found]
 
     return transcribe
 
 
-def _take_whole(audio: Samples, *, index: int) -> Window:
-    return Window(index=index, spans=(Span(0, len(audio)),), samples=audio, end_sample=len(audio))
+def _cut_whole(names: Sequence[str], vad: SileroVad) -> list[Window]:
+    """Return each sample as one window of a file, with the pauses at which its language may change."""
+    windows = []
+    for index, name in enumerate(names):
+        config = WindowConfig(window_s=_LONGEST_S)
+        (window,) = cut_windows([SAMPLES[name].read()], vad.open_stream(), config=config)
+        windows.append(msgspec.structs.replace(window, index=index))
+    return windows
 
 
 def serve_lines() -> None:
     """Answer calls until standard input ends. What libraries print goes to standard error."""
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
-    sides = _open_sides()
+    sides, vad = _open_sides(), SileroVad()
     for line in sys.stdin:
         call = _call.decode(line)
+        windows = _cut_whole(call.names, vad)
         began = time.perf_counter()
-        texts = sides[call.side](call.names, call.language)
+        texts = sides[call.side](windows, call.language)
         answer = Transcribed(time.perf_counter() - began, tuple(texts))
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
