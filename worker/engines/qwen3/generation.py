@@ -35,7 +35,7 @@ class _Batch:
 
     def __init__(self, thinker: Any, sequences: Sequence[PreparedSequence]) -> None:
         import torch
-        from transformers import DynamicCache
+        from qwen_asr.core.transformers_backend.modeling_qwen3_asr import DynamicCache
 
         self.numbers = list(range(len(sequences)))
         self._thinker = thinker
@@ -110,11 +110,11 @@ class _Batch:
 def _choose_tokens(logits: Any, tokens: Any, options: GenerationOptions) -> list[int]:
     """Return the next token of each sequence: the likeliest, or one drawn from all at a temperature."""
     import torch
-    from transformers import RepetitionPenaltyLogitsProcessor
 
     scores = logits.float()
     if options.avoid_repeats:
-        scores = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)(tokens, scores)
+        seen, penalty = scores.gather(1, tokens), options.repetition_penalty
+        scores = scores.scatter(1, tokens, torch.where(seen < 0, seen * penalty, seen / penalty))
     if options.temperature:
         drawn = torch.multinomial((scores / options.temperature).softmax(-1), 1)
         return drawn[:, 0].tolist()  # type: ignore[no-any-return]

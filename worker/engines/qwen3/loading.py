@@ -80,9 +80,7 @@ def silence_transformers() -> None:
 
 def hide_progress_bars() -> None:
     """Keep the bar that transformers draws while it loads several files of weights out of the log."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
 
 
 def find_qwen3_weights(
