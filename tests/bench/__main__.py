@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shared.faults import explain_fault
 from tests.bench.at_rest import measure_rest
 from tests.bench.cancels import measure_cancels
 from tests.bench.cold_start import measure_cold
@@ -29,9 +30,10 @@ from tests.bench.long_files import measure_files
 from tests.bench.loss import measure_loss
 from tests.bench.machine import Busyness, watch_other_work
 from tests.bench.qwen_engine import measure_qwen
-from tests.bench.report import Report, write_findings
+from tests.bench.report import Circumstances, Report, UnusableOutput, check_outputs, write_findings
 from tests.bench.resume_cost import measure_resumes
 from tests.bench.settings import BenchSettings, Subject
+from tests.bench.speech import describe_source
 from tests.bench.sync_calls import measure_sync
 from tests.bench.true_size import measure_size
 from tests.bench.upload_cost import measure_upload
@@ -62,49 +64,88 @@ def main() -> int:
     """Measure, print and write the report, and return the exit code."""
     try:
         settings = BenchSettings()
+        check_outputs(settings.results, settings.report)
     except ValidationError as problem:
         first = problem.errors()[0]
-        print(f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}.")
+        print(f"{str(first['loc'][0]).upper()}={first['input']}: {explain_fault(first)}.")
+        return BAD_SETTING
+    except UnusableOutput as problem:
+        print(problem)
         return BAD_SETTING
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    began, before = datetime.now(UTC), watch_other_work()
+    writer = _Writer(settings)
     try:
-        findings = asyncio.run(_measure_all(settings, folder))
+        asyncio.run(_measure_all(settings, folder, writer))
     except KeyboardInterrupt:
+        report = writer.write()
+        print(f"\nInterrupted. {writer.describe(report)}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return INTERRUPTED
-    report = Report(_describe_command(), began, Busyness(before, watch_other_work()), findings)
-    written = report.save(settings.results)
-    if settings.report is not None:
-        report.publish(settings.report)
-    print(f"\n{report.busyness.describe()}\nWritten: {', '.join(map(str, written))}", flush=True)
-    if len(findings) < len(settings.subjects) or not report.is_right:
+    report = writer.write()
+    print(f"\n{writer.describe(report)}", flush=True)
+    if report.missing or not report.is_right:
         print(f"Not all could be measured, or a count is wrong. The logs are in {folder}.", flush=True)
         return FAILED
     shutil.rmtree(folder, ignore_errors=True)
     return GOOD
 
 
-async def _measure_all(settings: BenchSettings, folder: Path) -> dict[str, Findings]:
-    """Return the findings of each subject that could be measured, and print them as they come."""
-    findings: dict[str, Findings] = {}
+class _Writer:
+    """The findings so far, and their files."""
+
+    def __init__(self, settings: BenchSettings) -> None:
+        self.findings: dict[str, Findings] = {}
+        self._settings = settings
+        speech = describe_source(settings.speech_dir)
+        self._run = Circumstances(_describe_command(), settings.subjects, speech, datetime.now(UTC))
+        self._before = watch_other_work()
+        self._written: list[Path] = []
+
+    def write(self) -> Report:
+        """Write all files with the findings so far, and return the report."""
+        report = Report(self._run, Busyness(self._before, watch_other_work()), self.findings)
+        self._written = [*report.save(self._settings.results)]
+        if self._settings.report is not None:
+            self._written += report.publish(self._settings.report)
+        return report
+
+    def describe(self, report: Report) -> str:
+        """Return the last lines of the output: the load of the machine, what is missing, and the files."""
+        missing = [f"Not measured: {', '.join(report.missing)}."] if report.missing else []
+        return "\n".join(
+            [report.busyness.describe(), *missing, f"Written: {', '.join(map(str, self._written))}"]
+        )
+
+
+async def _measure_all(settings: BenchSettings, folder: Path, writer: _Writer) -> None:
+    """Measure each subject that can be measured, print its findings, and write all files again."""
     for subject in settings.subjects:
         print(f"\nMeasuring: {subject} …", flush=True)
         began = datetime.now(UTC)
         try:
-            found = findings[subject] = await _MEASUREMENTS[subject](settings, folder / subject)
-        except Exception:  # noqa: BLE001 - border: the other subjects are measured nevertheless
+            found = writer.findings[subject] = await _MEASUREMENTS[subject](settings, folder / subject)
+        except Exception as error:  # border: the other subjects are measured nevertheless
+            if _is_interrupted():
+                raise asyncio.CancelledError from error
             traceback.print_exc()
             continue
         took_s = (datetime.now(UTC) - began).total_seconds()
         print(f"\n{write_findings(found)}\n\nThis took {took_s:.0f} s.", flush=True)
-    return findings
+        writer.write()
+
+
+def _is_interrupted() -> bool:
+    """Return whether Ctrl-C ended the task; a part that ended with it may have raised an error of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _describe_command() -> str:
     """Return the command that repeats this run, without the paths of this machine."""
-    names = [name.upper() for name in BenchSettings.model_fields if name not in PATHS]
+    names = [name.upper() for name in BenchSettings.model_fields if name not in (*PATHS, "gpu")]
     given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
-    return " ".join(["make bench", *given])
+    speech = ["SPEECH_DIR=…"] if os.environ.get("SPEECH_DIR") else []
+    return " ".join(["make bench-gpu" if os.environ.get("GPU") else "make bench", *given, *speech])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts.purposes import REPOSITORY
 from shared.engine_choice import count_nvidia_devices
 
 BUSY_SHARE = 0.1
@@ -53,6 +55,23 @@ def describe_machine() -> str:
     gpu = f"{gpus} NVIDIA GPU" if gpus else "no GPU"
     system = f"{platform.system()} {platform.machine()}"
     return f"{cores} cores ({_read_processor()}), {memory_gb:.0f} GB of memory, {gpu}, {system}"
+
+
+def describe_commit() -> str:
+    """Return the commit that is measured, and whether files differ from it."""
+    try:
+        commit, changes = (
+            _run_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown commit"
+    return f"commit {commit[:10]}{' with changes' if changes else ''}"
+
+
+def _run_git(*arguments: str) -> str:
+    command = ("git", *arguments)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def list_versions() -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -116,6 +117,8 @@ class BenchServer:
             if name in self._parts:
                 await self._parts[name].stop()
         self._listener.close()
+        if not self._socket.is_relative_to(self.folder):
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     async def _start(
         self,

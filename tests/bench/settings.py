@@ -1,5 +1,7 @@
 """The settings of `make bench`, and the size of its measurements."""
 
+import csv
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +32,10 @@ class Subject(StrEnum):
 
 ON_REQUEST = (Subject.SIZE, Subject.GPU)
 """The subjects that are left out of a plain run."""
+
+PLAIN = tuple(subject for subject in Subject if subject not in ON_REQUEST)
+COLUMNS = frozenset({"file", "language", "reference"})
+"""The columns of `manifest.tsv` in SPEECH_DIR that are read."""
 
 
 @dataclass(frozen=True)
@@ -145,20 +151,41 @@ class BenchSettings(BaseSettings):
     """A file for the report in Markdown. Its plots are written to a folder of the same name beside it."""
 
     speech_dir: Path | None = None
-    """A folder of human speech with reference texts; without it, the synthetic voice of the tests is used."""
+    """A folder of human speech with reference texts; without it, the synthetic voice of the tests is used.
+
+    Its `manifest.tsv` has a line for each recording, with the columns in COLUMNS.
+    """
 
     @field_validator("only")
     @classmethod
     def _check_only(cls, given: str) -> str:
-        for name in split_names(given):
-            Subject(name)
-        return given
+        names = split_names(given.lower())
+        if {*names} & {*ON_REQUEST}:
+            raise ValueError("SIZE=true measures `size`, and `make bench-gpu` measures `gpu`")
+        if not {*names} <= {*PLAIN}:
+            raise ValueError(f"it should name some of {', '.join(PLAIN)}, with commas between them")
+        return given.lower()
 
     @field_validator("rows")
     @classmethod
     def _check_rows(cls, given: str) -> str:
-        for number in split_names(given):
-            int(number)
+        numbers = split_names(given)
+        if not numbers or not all(re.fullmatch("[1-9][0-9]{0,3}", number) for number in numbers):
+            raise ValueError("it should have numbers from 1 to 9999, with commas between them")
+        return given
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, given: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", given.lower()):
+            raise ValueError("it should be auto, cpu, mps, cuda or cuda:1")
+        return given.lower()
+
+    @field_validator("speech_dir")
+    @classmethod
+    def _check_speech_dir(cls, given: Path | None) -> Path | None:
+        if given is not None and COLUMNS - _read_columns(given / "manifest.tsv"):
+            raise ValueError("it should have a manifest.tsv with the columns file, language and reference")
         return given
 
     @property
@@ -166,9 +193,8 @@ class BenchSettings(BaseSettings):
         """The subjects to measure."""
         if self.size or self.gpu:
             return (Subject.SIZE if self.size else Subject.GPU,)
-        plain = [subject for subject in Subject if subject not in ON_REQUEST]
-        asked = split_names(self.only) or plain
-        return tuple(subject for subject in plain if subject in asked)
+        asked = split_names(self.only) or PLAIN
+        return tuple(subject for subject in PLAIN if subject in asked)
 
     @property
     def size_rows(self) -> tuple[int, ...]:
@@ -188,5 +214,14 @@ class BenchSettings(BaseSettings):
 
 
 def split_names(given: str) -> tuple[str, ...]:
-    """Return the names in a list with commas."""
-    return tuple(filter(None, map(str.strip, given.split(","))))
+    """Return the names in a list with commas or spaces."""
+    return tuple(given.replace(",", " ").split())
+
+
+def _read_columns(manifest: Path) -> set[str]:
+    """Return the names of the columns; none if there is no such file."""
+    try:
+        with manifest.open(encoding="utf-8", newline="") as lines:
+            return {*next(csv.reader(lines, delimiter="\t"), [])}
+    except (OSError, UnicodeError):
+        return set()

@@ -50,9 +50,13 @@ class Speech:
 
 def read_speech(folder: Path | None) -> Speech:
     """Return the English recordings that the manifest of `folder` lists, or the synthetic voice."""
-    if folder is None:
-        return Speech([*_read(CLIPS, "text", _SYNTHETIC)], "the synthetic voice of the tests")
-    return Speech([*_read(folder, "reference")], "recordings of people")
+    recordings = _read(CLIPS, "text", _SYNTHETIC) if folder is None else _read(folder, "reference")
+    return Speech([*recordings], describe_source(folder))
+
+
+def describe_source(folder: Path | None) -> str:
+    """Return the kind of speech, without its place on this machine."""
+    return "the synthetic voice of the tests" if folder is None else "recordings of people"
 
 
 def _read(folder: Path, column: str, names: Sequence[str] = ()) -> Iterator[Recording]:

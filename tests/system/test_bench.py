@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def test_the_command_in_readme_measures_every_figure(
         assert subject["figures"], name
         absent = [figure["name"] for figure in subject["figures"] if not figure["here"]]
         assert absent == [], name
-    names = {path.name for path in tmp_path.glob("*.svg")}
+    names = {path.name for path in tmp_path.glob("*/*-*.svg")}
     assert {"clips-bars-1.svg", "sync-growth-1.svg", "sync-shares-1.svg", "cold-shares-1.svg"} <= names
     assert (tmp_path / "report.md").read_text().startswith("# Speed on ")
 
@@ -103,14 +104,45 @@ def test_two_thousand_listeners_get_everything_once_and_in_order(tmp_path: Path)
     assert 0 < min(memory["here"]) < MAX_KB_PER_LISTENER
 
 
-@pytest.mark.parametrize("wrong", [{"LISTENERS": "-1"}, {"ONLY": "speed"}, {"QUICK": "rather"}])
-def test_a_setting_that_cannot_be_is_one_line(wrong: dict[str, str]) -> None:
-    done = run_bench(**wrong)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LISTENERS", "-1"),
+        ("ONLY", "speed"),
+        ("QUICK", "rather"),
+        ("REPORT", "report"),
+        ("RESULTS", "/proc/results"),
+        ("SPEECH_DIR", "/proc"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(tmp_path: Path, name: str, value: str) -> None:
+    done = run_bench(**{"RESULTS": str(tmp_path), name: value})
 
-    ((name, value),) = wrong.items()
     assert done.returncode == 2
     assert done.stdout.startswith(f"{name}={value}: ")
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_interrupted_run_writes_its_report_and_leaves_nothing_else(tmp_path: Path) -> None:
+    report, temporary = tmp_path / "report.md", tmp_path / "temporary"
+    temporary.mkdir()
+    asked = {"QUICK": "1", "ONLY": "sync", "RESULTS": str(tmp_path), "REPORT": str(report)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.bench"],
+        cwd=REPOSITORY,
+        env={**os.environ, **asked, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        output = iter(running.stdout or ())
+        next(line for line in output if line.startswith("Measuring: sync"))
+        running.send_signal(signal.SIGINT)
+        rest = "".join(output)
+
+    assert running.returncode == 130
+    assert "Not measured: sync." in rest
+    assert "**Not measured: sync.**" in report.read_text()
+    assert list(temporary.iterdir()) == []
 
 
 def test_make_runs_the_program_after_it_has_set_up_its_environments() -> None:
