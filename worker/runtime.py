@@ -13,10 +13,10 @@ from shared.capabilities import WorkerPresence
 from shared.engine_choice import choose_installed_engine
 from shared.jobs import Claim
 from shared.media.client import create_media_service
+from shared.record.claims import BatchRoom, Claimant, claim_jobs
 from shared.record.connection import connect
 from shared.record.queue_listener import QueueListener
 from shared.record.sweeper import Sweeper
-from shared.record.transitions import claim_job
 from shared.upload_store import UploadStore
 from worker.engines.catalog import describe_capabilities
 from worker.jobs.clocks import JobClocks
@@ -45,6 +45,13 @@ class WorkerRuntime:
             model_id=settings.model_id,
             aligner_id=settings.aligner_id,
             max_context_bytes=settings.max_context_bytes,
+        )
+        self._claimant = Claimant(
+            self._worker_id,
+            self._capabilities.engine,
+            self._capabilities.model,
+            lease_s=settings.lease_s,
+            batch_turn_s=settings.batch_turn_s,
         )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory off the import path; it may contain another folder named `shared`.
@@ -95,27 +102,22 @@ class WorkerRuntime:
         self._scripts.close()
 
     def _claim_next(self) -> Claim | None:
-        call = claim_job(
-            self._worker_id,
-            engine=self._capabilities.engine,
-            model=self._capabilities.model,
-            lease_s=self._settings.lease_s,
-            # Else a model that does not load would soon fail every job in the queue.
-            is_interactive_only=self._host.has_failed_to_load,
-        )
-        return self._scripts.run(call)
+        # Else a model that does not load would soon fail every job in the queue.
+        is_interactive_only = self._host.has_failed_to_load
+        room = BatchRoom(interactive_rows=1, batch_rows=0 if is_interactive_only else 1)
+        return next(iter(self._scripts.run(claim_jobs(self._claimant, room)).claims), None)
 
     def _transcribe(self, claim: Claim) -> None:
         settings, state = self._settings, ClaimState(claim)
-        self._heartbeat.watched = state
+        self._heartbeat.watched = (state,)
         try:
             recorder = JobRecorder(
-                self._scripts, state, job_ttl_s=settings.job_ttl_s, batch_turn_s=settings.batch_turn_s
+                self._scripts, state, claimant=self._claimant, job_ttl_s=settings.job_ttl_s
             )
             rules = StopRules(state, JobClocks(claim, settings), is_stopping=self._is_stopping)
             Transcription(claim, self._tools, recorder, rules).run()
         finally:
-            self._heartbeat.watched = None
+            self._heartbeat.watched = ()
 
     def _describe_worker(self) -> WorkerPresence:
         watched = self._heartbeat.watched
@@ -124,7 +126,7 @@ class WorkerRuntime:
             capabilities=self._capabilities,
             model_state=self._host.state,
             device=self._host.device,
-            job_id=watched.claim.job_id if watched else None,
+            job_id=watched[0].claim.job_id if watched else None,
             takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
             load_error=self._host.load_error,
             load_failed_s=self._host.load_failed_s,

@@ -39,6 +39,7 @@ _FILES = (
     "events",
     "workers",
     "queue",
+    "windows",
     "claims",
     "backlog",
     "reads",

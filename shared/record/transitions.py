@@ -1,15 +1,17 @@
-"""The transitions of a job, each one atomic call."""
+"""The transitions of a job after its claim, each one atomic call."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from shared.audio_format import SAMPLE_RATE_HZ, AudioStart
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.events import Event, Partial, Progress
-from shared.jobs import Checkpoint, Claim, Directive, Failure, FailureCode, JobState, NewJob
+from shared.jobs import Claim, Directive, Failure, FailureCode, JobState
+from shared.record.claims import fence
 from shared.record.readings import Absence, parse_found
 from shared.record.scripts import ScriptCall, parse_ids, parse_pairs, to_json, to_ms
-from shared.transcripts import FinishedWindow, Segment
+from shared.transcripts import FinishedWindow
 
 MAX_WORKER_LOSSES = 3
 """The number of lost workers at which a job fails."""
@@ -29,29 +31,6 @@ _ENGINE_CRASH = Failure(
 )
 
 
-def claim_job(
-    worker_id: str, *, engine: str, model: str, lease_s: float, is_interactive_only: bool = False
-) -> ScriptCall[Claim | None]:
-    """queued → running: claim the first job in the queue, or the first interactive one, if there is one.
-
-    A repeated call returns the same claim. The job then belongs to this engine and model; text of earlier
-    ones gets a warning.
-    """
-    arguments = {
-        "worker_id": worker_id,
-        "lease_ms": to_ms(lease_s),
-        "engine": engine,
-        "model": model,
-        "is_interactive_only": is_interactive_only,
-    }
-    return ScriptCall("claim", arguments, _parse_claim)
-
-
-def beat_claim(claim: Claim, *, lease_s: float) -> ScriptCall[Directive]:
-    """Renew the lease of a claim."""
-    return ScriptCall("beat", {**_fence(claim), "lease_ms": to_ms(lease_s)}, _parse_directive)
-
-
 def emit_event(claim: Claim, event: Event, *, published_partials: int | None = None) -> ScriptCall[Directive]:
     """Log an event of a running job and wake its listeners.
 
@@ -59,7 +38,7 @@ def emit_event(claim: Claim, event: Event, *, published_partials: int | None = N
     the claim or the last finished window.
     """
     arguments = {
-        **_fence(claim),
+        **fence(claim),
         "event": to_json(event),
         "is_partial": isinstance(event, Partial),
         "published_partials": published_partials,
@@ -68,19 +47,17 @@ def emit_event(claim: Claim, event: Event, *, published_partials: int | None = N
 
 
 def finish_window(
-    claim: Claim, finished: FinishedWindow, *, inference_ms: int = 0, batch_turn_s: float = 0.0
+    claim: Claim, finished: FinishedWindow, *, inference_ms: int = 0, cost_ms: int = 0
 ) -> ScriptCall[Directive]:
     """Set the checkpoint after a window and replace its partials by its segments. Safe to repeat.
 
-    `inference_ms` is the inference time of the job so far, under all claims.
-    Only this call may return the directive to yield. A batch job yields if more interactive
-    jobs wait than workers are idle. After `batch_turn_s` seconds of its audio (0: never), if no worker is
-    idle, it also yields to a batch job of another key that has had less.
+    `inference_ms` is the inference time of the job so far, under all claims. `cost_ms` is the time that the
+    measured speed counts for this window. The costs of all windows add up to the time of the engine.
     """
     processed_s = finished.resume_sample / SAMPLE_RATE_HZ
     known = {name: value for name, value in msgspec.structs.asdict(finished).items() if value is not None}
     arguments = {
-        **_fence(claim),
+        **fence(claim),
         **known,
         "processed_s": processed_s,
         "progress": to_json(Progress(processed_s, claim.upload.duration_s)),
@@ -88,7 +65,7 @@ def finish_window(
         "warnings": [to_json(warning) for warning in finished.warnings],
         "audio_start": to_json(finished.audio_start),
         "inference_ms": inference_ms,
-        "batch_turn_s": batch_turn_s,
+        "cost_ms": cost_ms,
     }
     return ScriptCall("finish_window", arguments, _parse_directive)
 
@@ -98,19 +75,19 @@ def yield_job(claim: Claim, *, reason: str, inference_ms: int = 0) -> ScriptCall
 
     The job keeps its place. If its turn among batch jobs was over, it goes after the audio it was served.
     """
-    return ScriptCall(
-        "yield", {**_fence(claim), "reason": reason, "inference_ms": inference_ms}, bytes.decode
-    )
+    return ScriptCall("yield", {**fence(claim), "reason": reason, "inference_ms": inference_ms}, bytes.decode)
 
 
-def succeed_after(claim: Claim, last: FinishedWindow, *, inference_ms: int, ttl_s: float) -> ScriptCall[str]:
+def succeed_after(
+    claim: Claim, last: FinishedWindow, *, inference_ms: int, ttl_s: float, cost_ms: int = 0
+) -> ScriptCall[str]:
     """running → succeeded, with the last window of the audio. Otherwise as `finish_job`."""
     duration_s = claim.upload.duration_s
-    window = finish_window(claim, last, inference_ms=inference_ms).arguments
+    window = finish_window(claim, last, inference_ms=inference_ms, cost_ms=cost_ms).arguments
     # Declared and decoded length differ a little. Progress ends at the declared one.
     progress = to_json(Progress(max(window["processed_s"], duration_s), duration_s))
     arguments = {
-        **_fence(claim),
+        **fence(claim),
         "state": JobState.SUCCEEDED,
         "ttl_ms": to_ms(ttl_s),
         "last_window": {**window, "progress": progress},
@@ -126,7 +103,7 @@ def finish_job(
     Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat.
     """
     arguments = {
-        **_fence(claim),
+        **fence(claim),
         "state": state,
         "failure": to_json(failure) if failure else None,
         "ttl_ms": to_ms(ttl_s),
@@ -134,25 +111,26 @@ def finish_job(
     return ScriptCall("finish", arguments, bytes.decode)
 
 
-def report_engine_crash(claim: Claim, *, ttl_s: float, inference_ms: int = 0) -> ScriptCall[str]:
-    """running → queued, or failed(engine_crash) at the limit.
+def report_engine_crash(crashed: Sequence[tuple[Claim, int]], *, ttl_s: float) -> ScriptCall[tuple[str, ...]]:
+    """running → queued, or failed(engine_crash) at the limit, for all jobs that were in the model process.
 
-    Returns `requeued`, `failed`, `cancelled` or `stale`.
+    Each claim comes with the inference time of its job so far, in ms. Returns `requeued`, `failed`,
+    `cancelled` or `stale` for each. Only a job that was alone is counted. Others are claimed alone next.
     """
     arguments = {
-        **_fence(claim),
-        "inference_ms": inference_ms,
+        "claims": [{**fence(claim), "inference_ms": inference_ms} for claim, inference_ms in crashed],
         "limit": MAX_ENGINE_CRASHES,
         "failure": to_json(_ENGINE_CRASH),
         "ttl_ms": to_ms(ttl_s),
     }
-    return ScriptCall("crash", arguments, bytes.decode)
+    return ScriptCall("crash", arguments, lambda reply: tuple(parse_ids(reply)))
 
 
 def sweep_expired_leases(*, ttl_s: float) -> ScriptCall[dict[str, str]]:
     """running → queued, or failed(worker_lost) at the limit, for all expired leases.
 
-    Returns `requeued`, `failed` or `cancelled` by the id of the job.
+    Returns `requeued`, `failed` or `cancelled` by the id of the job. Only a job without companions is
+    counted. Others are claimed alone next.
 
     Each sweep advances the lease clock by a second at most: time without sweeps does not count.
     """
@@ -195,28 +173,5 @@ def forget_jobs() -> ScriptCall[int]:
     return ScriptCall("forget", {}, int)
 
 
-def _fence(claim: Claim) -> dict[str, str | int]:
-    return {"job_id": claim.job_id, "claim_no": claim.claim_no}
-
-
 def _parse_directive(reply: Any) -> Directive:
     return Directive(reply.decode())
-
-
-def _parse_claim(reply: Any) -> Claim | None:
-    if reply is None:
-        return None
-    claim_no, attempt, new_job_json, windows, resume_sample, audio_start, inference_ms, last_segment = reply
-    new_job = msgspec.json.decode(new_job_json, type=NewJob)
-    return Claim(
-        **msgspec.structs.asdict(new_job),
-        claim_no=claim_no,
-        attempt=attempt,
-        checkpoint=Checkpoint(
-            windows=windows,
-            resume_sample=resume_sample,
-            audio_start=msgspec.json.decode(audio_start or b"{}", type=AudioStart),
-            language=msgspec.json.decode(last_segment, type=Segment).language if last_segment else None,
-        ),
-        inference_ms=inference_ms,
-    )

@@ -11,8 +11,9 @@ from shared.jobs import Claim, Endpoint, JobState, NewJob, Priority, Transcripti
 from shared.record.admission import submit_job
 from shared.record.keys import KEY_PREFIX
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import claim_job, emit_event, finish_job
+from shared.record.transitions import emit_event, finish_job
 from tests.bench.listener_process import write_mark
+from tests.support.single_claims import claim_job
 
 LEASE_S = 3_600.0
 JOB_TTL_S = 3_600.0

@@ -35,6 +35,7 @@ from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
 from tests.support.record_readings import read_job
 from tests.support.server import wait_for
+from tests.support.single_claims import claim_job
 
 SAME, OTHER = Fingerprint("same", 60), Fingerprint("other", 60)
 
@@ -58,7 +59,7 @@ def submit_plainly(runner: ScriptRunner, job: NewJob, limits: QueueLimits | None
 
 
 def claim(runner: ScriptRunner, *, lease_s: float = 30.0) -> Claim:
-    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
+    claimed = runner.run(claim_job("w", engine="whisper", model="base", lease_s=lease_s))
     assert isinstance(claimed, Claim)
     return claimed
 
@@ -234,7 +235,7 @@ def test_a_job_that_is_begun_makes_room_in_the_queue(runner: ScriptRunner) -> No
 def test_a_job_that_goes_back_counts_with_what_is_left_of_it(runner: ScriptRunner) -> None:
     submit_plainly(runner, new_job("1", key_name="lab", duration_s=10.0))
     claimed = claim(runner)
-    runner.run(finish_window(claimed, processed_s=4.0, inference_ms=0))
+    runner.run(finish_window(claimed, processed_s=4.0, cost_ms=0))
     assert read_backlog(runner).running_ms / 1000 == 6.0
     runner.run(transitions.yield_job(claimed, reason="stopping"))
     left = read_backlog(runner, "lab")
@@ -243,21 +244,20 @@ def test_a_job_that_goes_back_counts_with_what_is_left_of_it(runner: ScriptRunne
 
 
 def finish_window(
-    claimed: Claim, *, processed_s: float, inference_ms: int, number: int = 0
+    claimed: Claim, *, processed_s: float, cost_ms: int, number: int = 0
 ) -> ScriptCall[Directive]:
     finished = FinishedWindow((), window=number, resume_sample=round(processed_s * 16_000))
-    return transitions.finish_window(claimed, finished, inference_ms=inference_ms)
+    return transitions.finish_window(claimed, finished, cost_ms=cost_ms)
 
 
 def test_the_speed_is_measured_over_the_windows_of_late(runner: ScriptRunner) -> None:
     submit_plainly(runner, new_job("1", duration_s=1_000))
     claimed = claim(runner)
     assert read_backlog(runner).measured_speed is None
-    runner.run(finish_window(claimed, processed_s=8.0, inference_ms=2_000))
+    runner.run(finish_window(claimed, processed_s=8.0, cost_ms=2_000))
     assert read_backlog(runner).measured_speed == pytest.approx(4.0)
     for number in range(1, 100):
-        inference_ms = 2_000 + number * 1_000
-        call = finish_window(claimed, processed_s=8.0 + number, inference_ms=inference_ms, number=number)
+        call = finish_window(claimed, processed_s=8.0 + number, cost_ms=1_000, number=number)
         runner.run(call)
         runner.run(call)
     assert read_backlog(runner).measured_speed == pytest.approx(1.0, rel=0.02)
@@ -270,7 +270,7 @@ def test_what_a_client_is_told_to_wait_follows_the_measured_speed(runner: Script
     submit_plainly(runner, new_job("2"), limits)
     with pytest.raises(QueueFull) as before:
         submit_plainly(runner, new_job("3"), limits)
-    runner.run(finish_window(claimed, processed_s=10.0, inference_ms=2_000))
+    runner.run(finish_window(claimed, processed_s=10.0, cost_ms=2_000))
     with pytest.raises(QueueFull) as after:
         submit_plainly(runner, new_job("3"), limits)
     assert (before.value.retry_after_s, after.value.retry_after_s) == (50, 8)
@@ -327,7 +327,7 @@ def test_who_is_refused_beside_the_shares_is_told_when_there_is_room_for_it(runn
     limits = keep_shares(QueueLimits(max_queued_jobs=20), keys=2)
     submit_plainly(runner, new_job("running", key_name="lab", duration_s=50))
     claimed = claim(runner)
-    runner.run(finish_window(claimed, processed_s=10.0, inference_ms=2_000))
+    runner.run(finish_window(claimed, processed_s=10.0, cost_ms=2_000))
     submit_until_full(runner, limits, key_name="lab", duration_s=10)
     # 40 s are left of what runs, at five times real time; then one more job of 10 s has to be begun.
     for full_after_s in (8, 10):

@@ -29,6 +29,7 @@ from shared.record.deliveries import (
 )
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import forget_jobs
+from tests.support import single_claims
 from tests.support.record_readings import read_job
 from tests.support.server import wait_for
 
@@ -54,7 +55,7 @@ def submit(runner: ScriptRunner, job_id: str = "1", url: str | None = URL) -> No
 
 
 def claim_job(runner: ScriptRunner) -> Claim:
-    claim = runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=60))
+    claim = runner.run(single_claims.claim_job("w", engine="e", model="m", lease_s=60))
     assert claim
     return claim
 
@@ -127,7 +128,7 @@ def test_so_is_one_that_crashed_too_often(runner: ScriptRunner) -> None:
     submit(runner)
     for _ in range(transitions.MAX_ENGINE_CRASHES):
         assert isinstance(find_none(runner), NoneDue)
-        runner.run(transitions.report_engine_crash(claim_job(runner), ttl_s=TTL_S))
+        runner.run(single_claims.crash_engine(claim_job(runner), ttl_s=TTL_S))
     delivery = take(runner)
     assert delivery.failure
     assert delivery.failure.code is FailureCode.ENGINE_CRASH

@@ -15,7 +15,6 @@ from shared.jobs import Directive, Endpoint, NewJob, Priority, TranscriptionRequ
 from shared.record.admission import submit_job
 from shared.record.connection import connect
 from shared.record.listeners import RENEWAL_S, choose_lease_s
-from shared.record.transitions import beat_claim
 from shared.record.workers import announce_worker
 from tests.support.api_server import OpenClient, ServeWith, serve_api
 from tests.support.audio import make_tones, write_wav
@@ -23,6 +22,7 @@ from tests.support.recorded_jobs import pass_lease_time, read_listener_lease
 from tests.support.redis_fixture import RedisServer
 from tests.support.scripted_worker import CAPABILITIES, LEASE_S, HeldWorker
 from tests.support.server import wait_for
+from tests.support.single_claims import beat_claim
 
 SYNC_URL = "/v1/audio/transcriptions"
 STREAM_URL = "/v1/audio/transcriptions/stream"

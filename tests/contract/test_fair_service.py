@@ -22,15 +22,17 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
+from shared.record.claims import NO_ROOM, Claimant, claim_jobs
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker
 from shared.transcripts import FinishedWindow
 from tests.support.record_readings import read_job
+from tests.support.single_claims import beat_claim, claim_job, crash_engine
 
 TTL_S = 60.0
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset(), context=False, streaming=False)
 
-CLAIM_INTERACTIVE = transitions.claim_job("w", engine="e", model="m", lease_s=30, is_interactive_only=True)
+CLAIM_INTERACTIVE = claim_job("w", engine="e", model="m", lease_s=30, is_interactive_only=True)
 
 
 class Queue:
@@ -51,7 +53,7 @@ class Queue:
         self.submit(*job_ids, key=key, audio_s=audio_s, priority=Priority.BATCH)
 
     def claim(self, worker: str = "w") -> Claim:
-        claim = self.run(transitions.claim_job(worker, engine="e", model="m", lease_s=30))
+        claim = self.run(claim_job(worker, engine="e", model="m", lease_s=30))
         assert claim is not None
         return claim
 
@@ -68,8 +70,14 @@ class Queue:
         used_ms: int = 0,
     ) -> Directive:
         finished = FinishedWindow((), window=window, resume_sample=round(processed_s * 16_000))
-        call = transitions.finish_window(claim, finished, inference_ms=used_ms, batch_turn_s=turn_s)
-        return self.run(call)
+        directive = self.run(transitions.finish_window(claim, finished, inference_ms=used_ms))
+        if directive is not Directive.GO_ON:
+            return directive
+        return self.check_yield(claim, turn_s=turn_s)[0]
+
+    def check_yield(self, *held: Claim, turn_s: float = 0.0) -> tuple[Directive, ...]:
+        claimant = Claimant("w", "e", "m", lease_s=30, batch_turn_s=turn_s)
+        return self.run(claim_jobs(claimant, NO_ROOM, held=held)).directives
 
     def serve(self, count: int) -> list[str]:
         """Do so many jobs, one window each, and answer which, in order."""
@@ -168,14 +176,14 @@ def test_a_job_that_goes_back_keeps_its_place(queue: Queue, end: str) -> None:
     if end == "yield":
         queue.give_back(claim)
     elif end == "crash":
-        queue.run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
+        queue.run(crash_engine(claim, ttl_s=TTL_S))
     else:
         lose_lease(queue, claim)
     assert queue.serve(4) == ["a", "c", "d", "b"]
 
 
 def lose_lease(queue: Queue, claim: Claim) -> None:
-    queue.run(transitions.beat_claim(claim, lease_s=0.001))
+    queue.run(beat_claim(claim, lease_s=0.001))
     deadline = time.monotonic() + 5
     while not queue.run(transitions.sweep_expired_leases(ttl_s=TTL_S)):
         assert time.monotonic() < deadline
@@ -186,7 +194,7 @@ def test_a_batch_job_yields_at_its_next_window_when_an_interactive_job_waits(que
     held = queue.claim()
     assert queue.finish_window(held) is Directive.GO_ON
     queue.submit("clip")
-    assert queue.run(transitions.beat_claim(held, lease_s=30)) is Directive.GO_ON
+    assert queue.run(beat_claim(held, lease_s=30)) is Directive.GO_ON
     assert queue.finish_window(held, 1) is Directive.YIELD
     queue.give_back(held)
     assert queue.serve(1) == ["clip"]
@@ -276,7 +284,7 @@ def cancel_before_a_window(queue: Queue, claim: Claim) -> None:
 
 
 def crash_before_a_window(queue: Queue, claim: Claim) -> None:
-    queue.run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
+    queue.run(crash_engine(claim, ttl_s=TTL_S))
 
 
 @pytest.mark.parametrize(
@@ -391,7 +399,7 @@ def test_a_claim_that_ends_badly_after_its_turn_leaves_the_next_one_a_turn_of_it
     before = place_of(queue, "hours")
     assert queue.finish_window(held, processed_s=700, turn_s=600) is Directive.YIELD
     if end == "crash":
-        queue.run(transitions.report_engine_crash(held, ttl_s=TTL_S))
+        queue.run(crash_engine(held, ttl_s=TTL_S))
     else:
         lose_lease(queue, held)
     again = queue.claim()
@@ -410,7 +418,7 @@ def test_what_inference_took_is_kept_over_claims(queue: Queue) -> None:
     queue.run(transitions.yield_job(first, reason="yielded", inference_ms=900))
     second = queue.claim()
     assert second.inference_ms == 900
-    queue.run(transitions.report_engine_crash(second, ttl_s=TTL_S, inference_ms=1500))
+    queue.run(crash_engine(second, ttl_s=TTL_S, inference_ms=1500))
     assert queue.run(transitions.yield_job(second, reason="stale", inference_ms=9_999)) == "stale"
     assert queue.claim().inference_ms == 1500
 

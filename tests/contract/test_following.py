@@ -29,6 +29,7 @@ from shared.record.scripts import AsyncScriptRunner, ScriptRunner
 from tests.support.patience import WITHIN_S, wait_until
 from tests.support.record_readings import read_log
 from tests.support.redis_fixture import RedisServer
+from tests.support.single_claims import claim_job
 
 TTL_S = 60.0
 UPLOAD = Upload("7", "a.wav", 10, "ab", 2.0)
@@ -69,7 +70,7 @@ async def mortal(mortal_redis: RedisServer) -> AsyncIterator[Followed]:
 
 def begin_job(record: ScriptRunner) -> Claim:
     record.run(submit_job(NEW_JOB))
-    claim = record.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claim = record.run(claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claim is not None
     return claim
 

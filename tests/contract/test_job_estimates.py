@@ -13,6 +13,7 @@ from shared.record.workers import announce_worker, retire_worker
 from shared.transcripts import FinishedWindow
 from tests.support.record_readings import read_job, read_log
 from tests.support.scripted_worker import CAPABILITIES
+from tests.support.single_claims import claim_job
 
 PRESENCE = WorkerPresence("w", CAPABILITIES, ModelState.READY, "cpu")
 
@@ -29,14 +30,14 @@ def announce(runner: ScriptRunner, worker_id: str = "w", *, is_ready: bool = Tru
 
 
 def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
-    claimed = runner.run(transitions.claim_job(worker_id, engine="e", model="m", lease_s=30))
+    claimed = runner.run(claim_job(worker_id, engine="e", model="m", lease_s=30))
     assert claimed is not None
     return claimed
 
 
 def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
     finished = FinishedWindow((), window=0, resume_sample=round(processed_s * 16_000))
-    runner.run(transitions.finish_window(claimed, finished, inference_ms=took_ms))
+    runner.run(transitions.finish_window(claimed, finished, inference_ms=took_ms, cost_ms=took_ms))
 
 
 def measure_speed(runner: ScriptRunner, speed: int) -> None:

@@ -1,6 +1,7 @@
 """The record on a real server agrees with a model in Python, also for late and repeated calls."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -30,11 +31,12 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import Outcome, submit_job
+from shared.record.claims import BatchRoom, Claimant, beat_claims, claim_jobs
 from shared.record.listeners import cancel_unattended, renew_listener_leases
 from shared.record.readings import LOG_START, Absence, find_job, list_jobs
 from shared.record.scripts import ScriptRunner
 from shared.transcripts import FinishedWindow, Segment
-from tests.support.record_model import BATCH, WINDOW_AUDIO_S, ModelClaim, RecordModel
+from tests.support.record_model import BATCH, ROW_S, WINDOW_AUDIO_S, ModelClaim, RecordModel
 from tests.support.record_readings import read_job, read_log
 
 TTL_S = 600.0
@@ -42,6 +44,8 @@ JOBS = 24
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
 
 keys = st.sampled_from(["", "lab", "shop"])
+rows = st.sampled_from([0, 1, 1, 2, 4, 8])
+turns = st.sampled_from([0.0, 8.0])
 workers = st.sampled_from(["w1", "w2", "w3"])
 lengths = st.sampled_from([0.3, 4.0, 10.0, 37.5])
 picks = st.integers(min_value=0, max_value=1_000)
@@ -99,34 +103,60 @@ class RecordMachine(RuleBasedStateMachine):
         known = [job for job in self._new_jobs if job.job_id in self._model.jobs]
         assert self._run(submit_job(known[pick % len(known)])).outcome is Outcome.REPEATED
 
-    @rule(worker=workers)
-    def claim(self, worker: str) -> None:
-        self._claim(worker)
+    @rule(worker=workers, rows=rows, rows_taken=st.integers(0, 3), turn_s=turns)
+    def claim(self, worker: str, rows: int, rows_taken: int, turn_s: float) -> None:
+        held = self._claims_of(worker)
+        self._claim(worker, held, rows=(rows, max(0, rows - rows_taken)), turn_s=turn_s)
+
+    @precondition(lambda self: self._claims)
+    @rule(worker=workers, picked=st.lists(picks, max_size=3), rows=st.sampled_from([0, 0, 4]), turn_s=turns)
+    def claim_with_any_claims_in_hand(self, worker: str, picked: list[int], rows: int, turn_s: float) -> None:
+        held = {_of(claim): claim for claim in map(self._pick, picked)}
+        self._claim(worker, list(held.values()), rows=(rows, rows), turn_s=turn_s)
 
     @rule(worker=workers, count=st.sampled_from([1, 4, 10]))
     def claim_and_give_back(self, worker: str, count: int) -> None:
         for _ in range(count):
-            if claim := self._claim(worker):
+            for claim in self._claim(worker):
                 self._give_back(claim, 0)
 
-    def _claim(self, worker: str) -> Claim | None:
-        claim = self._run(transitions.claim_job(worker, engine="e", model="m", lease_s=600))
-        expected = self._model.claim(worker)
-        assert (claim and _of(claim)) == expected
-        if claim is None:
-            return None
-        job = self._model.jobs[claim.job_id]
-        assert (claim.checkpoint.windows, claim.inference_ms) == (job.windows, job.inference_ms)
-        assert claim.attempt == 1 + job.losses + job.crashes
-        if claim not in self._claims:
-            self._claims.append(claim)
-        return claim
+    def _claim(
+        self,
+        worker: str,
+        held: Sequence[Claim] = (),
+        *,
+        rows: tuple[int, int] = (1, 1),
+        turn_s: float = 0.0,
+    ) -> tuple[Claim, ...]:
+        claimant = Claimant(worker, "e", "m", lease_s=600, batch_turn_s=turn_s)
+        room = BatchRoom(interactive_rows=rows[0], batch_rows=rows[1], window_s=ROW_S)
+        group = self._run(claim_jobs(claimant, room, held=held))
+        claims, directives = self._model.claim(worker, [*map(_of, held)], rows=rows, turn_s=turn_s)
+        assert [_of(claim) for claim in group.claims] == claims
+        assert list(group.directives) == directives
+        for claim in group.claims:
+            job = self._model.jobs[claim.job_id]
+            assert (claim.checkpoint.windows, claim.inference_ms) == (job.windows, job.inference_ms)
+            assert claim.attempt == 1 + job.losses + job.crashes
+            if claim not in self._claims:
+                self._claims.append(claim)
+        return group.claims
+
+    def _claims_of(self, worker: str) -> list[Claim]:
+        """The claims that a worker holds, all known to it."""
+        return [
+            claim
+            for claim in self._claims
+            if (job := self._model.holder(_of(claim))) is not None and job.owner == worker
+        ]
 
     @precondition(lambda self: self._claims)
-    @rule(pick=picks)
-    def beat(self, pick: int) -> None:
-        claim = self._pick(pick)
-        assert self._run(transitions.beat_claim(claim, lease_s=600)) is self._model.direct(_of(claim))
+    @rule(picked=st.lists(picks, min_size=1, max_size=4))
+    def beat(self, picked: list[int]) -> None:
+        claims = [self._pick(pick) for pick in picked]
+        expected = [self._model.direct(_of(claim)) for claim in claims]
+        directives = self._run(beat_claims(claims, lease_s=600))
+        assert list(directives) == expected
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks)
@@ -136,17 +166,17 @@ class RecordMachine(RuleBasedStateMachine):
         assert self._run(transitions.emit_event(claim, event)) is self._model.direct(_of(claim))
 
     @precondition(lambda self: self._claims)
-    @rule(pick=picks, count=st.sampled_from([1, 1, 3, 10]), turn_s=st.sampled_from([0.0, 8.0]), took_ms=picks)
-    def finish_windows(self, pick: int, count: int, turn_s: float, took_ms: int) -> None:
+    @rule(pick=picks, count=st.sampled_from([1, 1, 3, 10]), took_ms=picks)
+    def finish_windows(self, pick: int, count: int, took_ms: int) -> None:
         claim = self._pick(pick)
         for _ in range(count):
             job = self._model.jobs.get(claim.job_id)
-            self._finish_window(claim, job.windows if job else 0, turn_s=turn_s, took_ms=took_ms)
+            self._finish_window(claim, job.windows if job else 0, took_ms=took_ms)
 
     @precondition(lambda self: self._claims)
-    @rule(pick=picks, turn_s=st.sampled_from([0.0, 8.0]), took_ms=picks)
-    def finish_a_window_again(self, pick: int, turn_s: float, took_ms: int) -> None:
-        self._finish_window(self._pick(pick), 0, turn_s=turn_s, took_ms=took_ms)
+    @rule(pick=picks, took_ms=picks)
+    def finish_a_window_again(self, pick: int, took_ms: int) -> None:
+        self._finish_window(self._pick(pick), 0, took_ms=took_ms)
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks, took_ms=picks)
@@ -160,9 +190,20 @@ class RecordMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._claims)
     @rule(pick=picks)
     def crash(self, pick: int) -> None:
-        claim = self._pick(pick)
-        answer = self._run(transitions.report_engine_crash(claim, ttl_s=TTL_S))
-        assert answer == self._model.crash(_of(claim))
+        self._crash([self._pick(pick)])
+
+    @precondition(lambda self: self._claims)
+    @rule(picked=st.lists(picks, min_size=2, max_size=4))
+    def crash_a_group(self, picked: list[int]) -> None:
+        self._crash([*{_of(claim): claim for claim in map(self._pick, picked)}.values()])
+
+    @rule(worker=workers)
+    def crash_the_group_of_a_worker(self, worker: str) -> None:
+        self._crash(self._claims_of(worker))
+
+    def _crash(self, claims: Sequence[Claim]) -> None:
+        answer = self._run(transitions.report_engine_crash([(claim, 0) for claim in claims], ttl_s=TTL_S))
+        assert list(answer) == self._model.crash([*map(_of, claims)])
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
@@ -179,7 +220,7 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(pick=picks)
     def lose_worker(self, pick: int) -> None:
         claim = self._pick(pick)
-        if self._run(transitions.beat_claim(claim, lease_s=0)) is Directive.STALE:
+        if self._run(beat_claims([claim], lease_s=0)) == (Directive.STALE,):
             assert self._sweep() == []
             return
         while not (lost := self._sweep()):
@@ -247,8 +288,10 @@ class RecordMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_held_but_what_runs(self) -> None:
         running = {job_id: job.owner for job_id, job in self._model.jobs.items() if job.owner}
-        held: Any = self._connection.hgetall("test:held")
-        assert {job_id.decode(): worker.decode() for worker, job_id in held.items()} == running
+        names: Any = self._connection.keys("test:held:*")
+        lists: Any = {name.decode(): self._connection.lrange(name, 0, -1) for name in names}
+        held = {job_id.decode(): name.removeprefix("test:held:") for name in lists for job_id in lists[name]}
+        assert held == running
         assert self._connection.zcard("test:running") == len(running)
         unclaimed = sum(
             job.state is JobState.QUEUED and not job.claim_no for job in self._model.jobs.values()
@@ -310,15 +353,13 @@ class RecordMachine(RuleBasedStateMachine):
         if was is JobState.RUNNING:
             self._promised.add(job_id)
 
-    def _finish_window(self, claim: Claim, window: int, *, turn_s: float, took_ms: int) -> None:
+    def _finish_window(self, claim: Claim, window: int, *, took_ms: int) -> None:
         segments = (Segment(0.0, 1.0, str(window), "en"),)
         finished = FinishedWindow(
             segments, window=window, resume_sample=round((window + 1) * WINDOW_AUDIO_S * 16_000)
         )
-        answer = self._run(
-            transitions.finish_window(claim, finished, inference_ms=took_ms, batch_turn_s=turn_s)
-        )
-        assert answer is self._model.finish_window(_of(claim), window, turn_s=turn_s, inference_ms=took_ms)
+        answer = self._run(transitions.finish_window(claim, finished, inference_ms=took_ms))
+        assert answer is self._model.finish_window(_of(claim), window, inference_ms=took_ms)
 
     def _place_of(self, job_id: str) -> tuple[int, int, int]:
         score: Any = self._connection.hget(f"test:job:{job_id}", "score")

@@ -23,6 +23,7 @@ from shared.record.backlog import QueueLimits
 from shared.record.readings import LOG_START, Absence, LogPage, find_job, find_log
 from shared.record.scripts import ScriptRunner
 from tests.support.record_readings import read_job
+from tests.support.single_claims import claim_job, crash_engine
 
 UPLOAD = Upload("1", "talk.wav", size_bytes=10, sha256="00", duration_s=3.0)
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -45,14 +46,14 @@ def submit(runner: Runner, job: NewJob, max_unfinished: int) -> Outcome:
 
 
 def claim(runner: Runner, *, lease_s: float = 30.0) -> Claim:
-    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=lease_s))
+    claimed = runner.run(claim_job("w", engine="whisper", model="base", lease_s=lease_s))
     assert isinstance(claimed, Claim)
     return claimed
 
 
 def crash(runner: Runner, claimed: Claim) -> None:
     """Let the model process die under the job as often as it may."""
-    while runner.run(transitions.report_engine_crash(claimed, ttl_s=60)) != "failed":
+    while runner.run(crash_engine(claimed, ttl_s=60)) != "failed":
         claimed = claim(runner)
 
 

@@ -17,6 +17,7 @@ from shared.record.listeners import (
 )
 from shared.record.scripts import ScriptRunner
 from tests.support.record_readings import read_job
+from tests.support.single_claims import beat_claim, claim_job
 
 TTL_S = 60.0
 LEASE_S = 10.0
@@ -44,7 +45,7 @@ def pass_time(connection: redis.Redis, seconds: float) -> None:
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claimed = runner.run(claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claimed is not None
     return claimed
 
@@ -75,7 +76,7 @@ def test_a_running_job_is_stopped_when_its_lease_has_expired(
     claimed = claim(runner)
     pass_time(record_connection, LEASE_S)
     assert sweep(runner) == [job]
-    assert runner.run(transitions.beat_claim(claimed, lease_s=30)) is Directive.CANCEL
+    assert runner.run(beat_claim(claimed, lease_s=30)) is Directive.CANCEL
     assert sweep(runner) == []
 
 

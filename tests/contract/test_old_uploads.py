@@ -15,6 +15,7 @@ from shared.record.sweeper import SETTLED_S, UNFINISHED_S, Sweeper
 from shared.settings import SharedSettings
 from tests.support.log_lines import capture_log_lines
 from tests.support.record_readings import read_job
+from tests.support.single_claims import claim_job
 
 TTL_S = 3_600.0
 
@@ -49,7 +50,7 @@ def test_only_old_uploads_without_an_unfinished_job_are_deleted(runner: ScriptRu
     for job_id in ("queued", "running", "cancelled"):
         runner.run(submit_job(new_job(job_id)))
     runner.run(transitions.cancel_job("cancelled", ttl_s=TTL_S))
-    runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
+    runner.run(claim_job("w", engine="whisper", model="base", lease_s=30))
     for name in ("queued", "running", "running.pcm", "cancelled", "orphan", "orphan.pcm", "interrupted.part"):
         store_file(uploads, name, age_s=TTL_S + 60)
     store_file(uploads, "killed.pcm", age_s=TTL_S + 60)  # its upload went before it

@@ -28,6 +28,7 @@ from shared.record.sweeper import Sweeper, list_discarded_uploads
 from shared.settings import SharedSettings
 from tests.support.record_readings import read_job, read_log
 from tests.support.redis_fixture import RedisServer
+from tests.support.single_claims import beat_claim, claim_job, crash_engine
 
 TTL_S = 60.0
 FAILURE = Failure(FailureCode.ENGINE_ERROR, "it failed")
@@ -41,13 +42,13 @@ def submit(runner: ScriptRunner, job_id: str) -> Receipt:
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claimed = runner.run(claim_job("w", engine="whisper", model="base", lease_s=30))
     assert isinstance(claimed, Claim)
     return claimed
 
 
 def lose_worker(runner: ScriptRunner, claimed: Claim) -> object:
-    runner.run(transitions.beat_claim(claimed, lease_s=0.001))
+    runner.run(beat_claim(claimed, lease_s=0.001))
     deadline = time.monotonic() + 5
     while not (lost := runner.run(transitions.sweep_expired_leases(ttl_s=TTL_S))):
         assert time.monotonic() < deadline, "the lease of 1 ms never expired"
@@ -56,7 +57,7 @@ def lose_worker(runner: ScriptRunner, claimed: Claim) -> object:
 
 
 def crash(runner: ScriptRunner, claimed: Claim) -> object:
-    return runner.run(transitions.report_engine_crash(claimed, ttl_s=TTL_S))
+    return runner.run(crash_engine(claimed, ttl_s=TTL_S))
 
 
 ENDINGS: dict[str, Ending] = {
@@ -86,7 +87,7 @@ def test_a_running_job_that_was_cancelled_ends_so_whatever_its_worker_does(
     assert runner.run(transitions.cancel_job("1", ttl_s=TTL_S)) is JobState.RUNNING
     assert end(runner, claimed) == "cancelled"
     assert_cancelled(runner)
-    assert runner.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30)) is None
+    assert runner.run(claim_job("w", engine="whisper", model="base", lease_s=30)) is None
 
 
 @pytest.mark.parametrize("end", [crash, lose_worker])

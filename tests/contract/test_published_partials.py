@@ -12,16 +12,21 @@ from shared.events import AnyEvent, Loading, Partial, Progress, SegmentDone
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
+from shared.record.claims import Claimant
 from shared.record.readings import LOG_START
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow, Segment
 from tests.support.record_readings import read_log
+from tests.support.single_claims import claim_job
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
 
 Answer = TypeVar("Answer")
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="00", duration_s=9.0)
+
+
+CLAIMANT = Claimant("w", "scripted", "m", lease_s=30)
 
 
 class FailingRunner:
@@ -45,14 +50,14 @@ class FailingRunner:
 def claim(runner: ScriptRunner) -> Claim:
     """The claim of a job that was just begun."""
     runner.run(submit_job(NewJob("a", Endpoint.SYNC, Priority.INTERACTIVE, UPLOAD, TranscriptionRequest())))
-    claimed = runner.run(transitions.claim_job("w", engine="scripted", model="m", lease_s=30))
+    claimed = runner.run(claim_job("w", engine="scripted", model="m", lease_s=30))
     assert claimed is not None
     return claimed
 
 
 def record_with(runner: ScriptRunner, claim: Claim, *fates: str) -> JobRecorder:
     failing = cast("ScriptRunner", FailingRunner(runner, iter(fates)))
-    return JobRecorder(failing, ClaimState(claim), job_ttl_s=60, batch_turn_s=0)
+    return JobRecorder(failing, ClaimState(claim), claimant=CLAIMANT, job_ttl_s=60)
 
 
 def read_events(runner: ScriptRunner) -> list[AnyEvent]:
@@ -128,7 +133,7 @@ def test_whatever_is_lost_the_text_never_has_a_hole(runner: ScriptRunner, claim:
 def test_a_new_claim_counts_its_partials_anew(runner: ScriptRunner, claim: Claim) -> None:
     record_with(runner, claim).emit(Partial(0, "void"))
     runner.run(transitions.yield_job(claim, reason="worker_stopping"))
-    again = runner.run(transitions.claim_job("w2", engine="scripted", model="m", lease_s=30))
+    again = runner.run(claim_job("w2", engine="scripted", model="m", lease_s=30))
     assert again is not None
     recorder = record_with(runner, again)
     recorder.emit(Partial(0, "one"))

@@ -27,6 +27,7 @@ from shared.record.scripts import ScriptRunner
 from shared.transcripts import FinishedWindow
 from tests.support.record_readings import read_job
 from tests.support.redis_fixture import RedisServer
+from tests.support.single_claims import claim_job, crash_engine
 
 KEYS = ("", "lab", "shop")
 WORKERS = ("w1", "w2")
@@ -54,7 +55,7 @@ class Queue:
             return
 
     def claim(self, worker: str, lease_s: float) -> None:
-        claim = self._runner.run(transitions.claim_job(worker, engine="e", model="m", lease_s=lease_s))
+        claim = self._runner.run(claim_job(worker, engine="e", model="m", lease_s=lease_s))
         if claim:
             self._claims[worker] = claim
 
@@ -75,7 +76,7 @@ class Queue:
             case "cancel":
                 self._runner.run(transitions.finish_job(claim, JobState.CANCELLED, ttl_s=60))
             case "crash":
-                self._runner.run(transitions.report_engine_crash(claim, ttl_s=60))
+                self._runner.run(crash_engine(claim, ttl_s=60))
             case "yield":
                 self._runner.run(transitions.yield_job(claim, reason="stopping"))
 

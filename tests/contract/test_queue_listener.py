@@ -13,6 +13,7 @@ from shared.record.queue_listener import QueueListener
 from shared.record.scripts import ScriptRunner
 from tests.support.patience import WITHIN_S
 from tests.support.redis_fixture import RedisServer
+from tests.support.single_claims import claim_job
 
 
 class Woken:
@@ -58,7 +59,7 @@ def submit(record: ScriptRunner, job_id: str) -> None:
 def test_a_submit_and_a_requeue_wake_the_worker(woken: Woken) -> None:
     submit(woken.record, "1")
     assert woken.wait()
-    claim = woken.record.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=30))
+    claim = woken.record.run(claim_job("w", engine="whisper", model="base", lease_s=30))
     assert claim is not None
     woken.record.run(transitions.yield_job(claim, reason="yielded"))
     assert woken.wait()

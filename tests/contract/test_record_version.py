@@ -21,6 +21,7 @@ from shared.record.scripts import ScriptRunner
 from shared.record.stream_tokens import read_stream_token
 from shared.record.version import RecordVersionMismatch, open_record, require_version
 from tests.support.record_readings import read_job, read_log
+from tests.support.single_claims import claim_job
 
 OLD_RECORD = Path(__file__).parents[1] / "data" / "record_without_version.json"
 VERSION_KEY = f"{KEY_ROOT}version"
@@ -97,7 +98,7 @@ def test_a_record_of_another_version_takes_no_job_and_gives_none_out(
     record_connection.set(VERSION_KEY, RECORD_VERSION + 1)
     with pytest.raises(QueueUnavailable):
         submit(scripts, "after")
-    assert scripts.run(transitions.claim_job("w", engine="e", model="m", lease_s=30)) is None
+    assert scripts.run(claim_job("w", engine="e", model="m", lease_s=30)) is None
 
 
 def test_an_old_record_takes_no_job_before_it_is_taken_over(
@@ -140,7 +141,7 @@ def test_a_record_is_taken_over_once_the_old_processes_have_stopped(
 
 def test_jobs_of_an_old_record_are_served_where_they_stopped(taken_over: ScriptRunner) -> None:
     def claim() -> str | None:
-        claimed = taken_over.run(transitions.claim_job("w2", engine="e", model="m", lease_s=30))
+        claimed = taken_over.run(claim_job("w2", engine="e", model="m", lease_s=30))
         if claimed is None:
             return None
         checkpoint = claimed.checkpoint

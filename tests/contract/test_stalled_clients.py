@@ -19,6 +19,7 @@ from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import record_job
 from tests.support.scripted_worker import LEASE_S, TTL_S, Script, ScriptedWorker
 from tests.support.server import RealServer, wait_for
+from tests.support.single_claims import claim_job
 
 EVENT_BYTES = 200_000
 EVENTS = 100
@@ -61,7 +62,7 @@ def get(path: str) -> bytes:
 def emit_much(redis_url: str) -> Claim:
     """Fill the log of the first job in the queue, which goes on."""
     record = connect(redis_url)
-    claim = record.run(transitions.claim_job("w", engine="whisper", model="base", lease_s=LEASE_S))
+    claim = record.run(claim_job("w", engine="whisper", model="base", lease_s=LEASE_S))
     assert claim is not None
     for number in range(EVENTS):
         record.run(transitions.emit_event(claim, Loading("x" * EVENT_BYTES, float(number))))

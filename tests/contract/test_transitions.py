@@ -44,6 +44,7 @@ from shared.record.scripts import AsyncScriptRunner, RecordCall, ScriptRunner
 from shared.record.sweeper import needs_ticket
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning, WarningCode, Word
 from tests.support.record_readings import read_job, read_log
+from tests.support.single_claims import beat_claim, claim_job, crash_engine
 
 Answer = TypeVar("Answer")
 
@@ -92,7 +93,7 @@ def submit(run: Run, *job_ids: str, priority: Priority = Priority.INTERACTIVE) -
 def claim_next(
     run: Run, worker_id: str, *, engine: str = "whisper", model: str = "base", lease_s: float = 30.0
 ) -> Claim | None:
-    return run(transitions.claim_job(worker_id, engine=engine, model=model, lease_s=lease_s))
+    return run(claim_job(worker_id, engine=engine, model=model, lease_s=lease_s))
 
 
 def claim(
@@ -137,7 +138,7 @@ def test_a_repeated_submit_does_not_reset_the_job(run: Run) -> None:
     submit(run, "a")
     held = claim(run)
     assert run(submit_job(new_job("a"))).outcome is Outcome.REPEATED
-    assert run(transitions.beat_claim(held, lease_s=30)) is Directive.GO_ON
+    assert run(beat_claim(held, lease_s=30)) is Directive.GO_ON
 
 
 def test_jobs_are_claimed_interactive_first_and_in_the_order_they_came(run: Run) -> None:
@@ -186,7 +187,7 @@ def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(
     incomplete = FinishedWindow((), (WARNING,), window=0, resume_sample=16_000, is_complete=False)
     for _ in range(2):
         run(transitions.finish_window(claim(run), incomplete))
-    run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
+    run(crash_engine(claim(run), ttl_s=TTL_S))
     held = claim(run, "w2")
     run(transitions.finish_window(held, FinishedWindow((SEGMENT,), window=1, resume_sample=32_000)))
     run(transitions.finish_job(held, JobState.SUCCEEDED, ttl_s=TTL_S))
@@ -200,7 +201,7 @@ def test_tokens_are_summed_over_all_windows_and_claims_each_window_once(run: Run
     submit(run, "a")
     assert read(run, "a").token_counts is None
     finish_counted(run, claim(run), 0, TokenCounts(text_input=9, audio_input=13, output=5))
-    run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
+    run(crash_engine(claim(run), ttl_s=TTL_S))
     held = claim(run, "w2")
     for _ in range(2):
         finish_counted(run, held, 1, TokenCounts(text_input=9, audio_input=26, output=0))
@@ -282,13 +283,13 @@ def test_a_stale_claim_changes_nothing(run: Run) -> None:
     stale = claim(run)
     run(transitions.yield_job(stale, reason="test"))
     current = claim(run, "w2")
-    assert run(transitions.beat_claim(stale, lease_s=30)) is Directive.STALE
+    assert run(beat_claim(stale, lease_s=30)) is Directive.STALE
     assert run(transitions.emit_event(stale, Partial(window=0, delta="x"))) is Directive.STALE
     assert run(transitions.finish_window(stale, first_window())) is Directive.STALE
     assert run(transitions.yield_job(stale, reason="test")) == "stale"
-    assert run(transitions.report_engine_crash(stale, ttl_s=TTL_S)) == "stale"
+    assert run(crash_engine(stale, ttl_s=TTL_S)) == "stale"
     assert run(transitions.finish_job(stale, JobState.SUCCEEDED, ttl_s=TTL_S)) == "stale"
-    assert run(transitions.beat_claim(current, lease_s=30)) is Directive.GO_ON
+    assert run(beat_claim(current, lease_s=30)) is Directive.GO_ON
     assert read(run, "a").segments == ()
 
 
@@ -370,10 +371,10 @@ def test_the_worker_of_a_running_job_is_told_to_cancel(run: Run) -> None:
     submit(run, "a", "b")
     held = claim(run)
     assert run(transitions.cancel_job("a", ttl_s=TTL_S)) is JobState.RUNNING
-    assert run(transitions.beat_claim(held, lease_s=30)) is Directive.CANCEL
+    assert run(beat_claim(held, lease_s=30)) is Directive.CANCEL
     run(transitions.finish_job(held, JobState.CANCELLED, ttl_s=TTL_S))
     assert read(run, "a").state is JobState.CANCELLED
-    assert run(transitions.beat_claim(claim(run), lease_s=30)) is Directive.GO_ON
+    assert run(beat_claim(claim(run), lease_s=30)) is Directive.GO_ON
 
 
 def test_an_unknown_job_is_nowhere(run: Run) -> None:
@@ -411,16 +412,13 @@ def wait_until_swept(run: Run) -> None:
 def test_a_lease_that_is_beaten_is_not_swept(run: Run) -> None:
     submit(run, "a")
     held = claim(run, lease_s=0.001)
-    run(transitions.beat_claim(held, lease_s=30))
+    run(beat_claim(held, lease_s=30))
     assert run(transitions.sweep_expired_leases(ttl_s=TTL_S)) == {}
 
 
 def test_a_job_that_crashes_the_engine_fails_at_the_limit(run: Run) -> None:
     submit(run, "a")
-    outcomes = [
-        run(transitions.report_engine_crash(claim(run), ttl_s=TTL_S))
-        for _ in range(transitions.MAX_ENGINE_CRASHES)
-    ]
+    outcomes = [run(crash_engine(claim(run), ttl_s=TTL_S)) for _ in range(transitions.MAX_ENGINE_CRASHES)]
     assert outcomes == ["requeued", "requeued", "failed"]
     assert read(run, "a").attempt == 1 + transitions.MAX_ENGINE_CRASHES
     assert events_of(run, "a")[-1].is_final
@@ -468,7 +466,7 @@ def test_a_lease_that_is_renewed_before_the_first_sweep_after_an_outage_is_no_lo
         submit(run, "a")
         held = claim(run, lease_s=30)
         connection.hincrby("test:lease_clock", "ticked_ms", -3_600_000)
-        run(transitions.beat_claim(held, lease_s=0.001))
+        run(beat_claim(held, lease_s=0.001))
         wait_until_swept(run)
 
 
@@ -489,5 +487,5 @@ def test_a_clock_that_is_set_back_makes_no_lease_longer(redis_url: str) -> None:
         held = claim(run, lease_s=30)
         run(transitions.sweep_expired_leases(ttl_s=TTL_S))
         sweep_after(run, connection, gap_s=-3_600)
-        run(transitions.beat_claim(held, lease_s=0.001))
+        run(beat_claim(held, lease_s=0.001))
         wait_until_swept(run)

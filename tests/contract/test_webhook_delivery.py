@@ -40,6 +40,7 @@ from tests.support.names import LOCAL_DOMAIN, SILENT_DOMAIN, StandInNames
 from tests.support.receiver import SECRET, Receiver, Reply
 from tests.support.record_readings import read_job
 from tests.support.server import find_free_port, wait_for
+from tests.support.single_claims import claim_job
 
 OWN_SECRET = "whsec_YW5vdGhlciBzZWNyZXQsIG9mIG9uZSBBUEkga2V5IG9ubHk="  # noqa: S105 - of tests
 METADATA = {"order": 17, "empty": [], "ü": {"deep": None}}
@@ -116,7 +117,7 @@ class Bed:
             job_id, Endpoint.JOBS, Priority.BATCH, upload, request, key_name, METADATA, url, has_own_secret
         )
         self.runner.run(submit_job(job))
-        claim = self.runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=60))
+        claim = self.runner.run(claim_job("w", engine="e", model="m", lease_s=60))
         assert claim
         if failure:
             self.runner.run(transitions.finish_job(claim, JobState.FAILED, failure=failure, ttl_s=60))

@@ -11,6 +11,7 @@ from shared.record.workers import announce_worker
 from shared.transcripts import FinishedWindow
 from tests.support.record_readings import read_job
 from tests.support.scripted_worker import CAPABILITIES
+from tests.support.single_claims import claim_job
 
 
 def submit(
@@ -26,7 +27,7 @@ def submit(
 
 
 def claim(runner: ScriptRunner) -> Claim:
-    claimed = runner.run(transitions.claim_job("w", engine="e", model="m", lease_s=30))
+    claimed = runner.run(claim_job("w", engine="e", model="m", lease_s=30))
     assert claimed is not None
     return claimed
 
@@ -63,7 +64,7 @@ def test_one_that_was_begun_before_counts_for_what_is_left_of_it(runner: ScriptR
     submit(runner, "1")
     claimed = claim(runner)
     window = FinishedWindow((), window=0, resume_sample=64_000)
-    runner.run(transitions.finish_window(claimed, window, inference_ms=1_000))
+    runner.run(transitions.finish_window(claimed, window, cost_ms=1_000))
     runner.run(transitions.yield_job(claimed, reason="yielded"))
     assert ahead_s(runner) == 6.0
 
@@ -93,7 +94,7 @@ def test_workers_share_what_is_ahead_at_their_speed(runner: ScriptRunner) -> Non
     submit(runner, "1", "2", "3")
     assert look(runner).wait_s == 30.0  # nobody was measured yet: in real time, by one
     window = FinishedWindow((), window=0, resume_sample=160_000)
-    runner.run(transitions.finish_window(claimed, window, inference_ms=5_000))
+    runner.run(transitions.finish_window(claimed, window, cost_ms=5_000))
     assert look(runner).wait_s == 15.0
     for worker_id in ("w", "v"):
         presence = WorkerPresence(worker_id, CAPABILITIES, ModelState.READY, "cpu")

@@ -12,12 +12,12 @@ import pytest
 from shared.events import Loading, Progress
 from shared.jobs import Directive, Failure, FailureCode
 from shared.record.connection import connect
-from shared.record.transitions import beat_claim, report_engine_crash
 from shared.transcripts import Segment, TokenCounts
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import LEASE_S, HeldWorker, Script, ScriptedWorker
 from tests.support.server import wait_for
+from tests.support.single_claims import beat_claim, crash_engine
 
 URL = "/v1/audio/transcriptions"
 FILES = {"file": ("a.wav", write_wav(make_tones(2)))}
@@ -126,7 +126,7 @@ def crash_once(worker: ScriptedWorker, *, before_step: int, heard: Callable[[], 
     def step() -> None:
         if next(steps, None) == before_step:
             heard()
-            record.run(report_engine_crash(worker.claims[0], ttl_s=60))
+            record.run(crash_engine(worker.claims[0], ttl_s=60))
 
     worker.step = step
 

@@ -22,6 +22,7 @@ from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import pass_lease_time, read_listener_lease
 from tests.support.scripted_worker import CAPABILITIES, LEASE_S, TTL_S, HeldWorker, Script, ScriptedWorker
 from tests.support.server import wait_for
+from tests.support.single_claims import claim_job
 
 URL = "/v1/audio/transcriptions/stream"
 LISTENER_LEASE_S = choose_lease_s(Endpoint.STREAM, resume_s=0.5)
@@ -152,7 +153,7 @@ class HandWorker:
         self._runner.run(announce_worker(WorkerPresence("hand", CAPABILITIES, ModelState.READY, "cpu")))
 
     def claim(self) -> None:
-        call = transitions.claim_job("hand", engine="scripted", model=CAPABILITIES.model, lease_s=LEASE_S)
+        call = claim_job("hand", engine="scripted", model=CAPABILITIES.model, lease_s=LEASE_S)
         self._claim = wait_for(lambda: self._runner.run(call), what="a job to claim")
 
     def tell(self, event: Event) -> None:

@@ -11,12 +11,12 @@ import pytest
 from shared.events import Loading
 from shared.jobs import Directive, Failure, FailureCode, JobState, Priority
 from shared.record.connection import connect
-from shared.record.transitions import beat_claim
 from shared.transcripts import Segment, SegmentDecoding, TranscriptWarning, WarningCode, Word
 from tests.support.audio import make_tones, write_wav
 from tests.support.recorded_jobs import read_listener_lease
 from tests.support.scripted_worker import CAPABILITIES, Script, ScriptedWorker
 from tests.support.server import wait_for
+from tests.support.single_claims import beat_claim
 
 URL = "/v1/audio/transcriptions"
 AUDIO = write_wav(make_tones(2))

@@ -1,7 +1,7 @@
 """The job record as a model in plain Python: the reply to each call, and the state after it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from shared.jobs import Directive, JobState
@@ -9,6 +9,8 @@ from shared.record.transitions import MAX_ENGINE_CRASHES, MAX_WORKER_LOSSES
 
 BATCH = 1
 WINDOW_AUDIO_S = 4.0
+ROW_S = 10.0
+WINDOWS_UNTIL_BATCH = 9
 
 
 @dataclass
@@ -17,7 +19,7 @@ class ModelJob:
 
     place: tuple[int, int, int]
     key: str
-    cost: int
+    audio_s: float
     state: JobState = JobState.QUEUED
     claim_no: int = 0
     owner: str | None = None
@@ -28,7 +30,19 @@ class ModelJob:
     turn_from_s: float = 0.0
     is_turn_over: bool = False
     is_counted_ahead: bool = False
+    is_alone: bool = False
+    had_companions: bool = False
     inference_ms: int = 0
+
+    @property
+    def cost(self) -> int:
+        """What the job costs its key."""
+        return max(1, math.ceil(self.audio_s))
+
+    @property
+    def rows(self) -> int:
+        """The rows that the rest of the job fills."""
+        return max(1, math.ceil((self.audio_s - self.processed_s) / ROW_S))
 
     @property
     def is_batch(self) -> bool:
@@ -64,6 +78,7 @@ class RecordModel:
     virtual_time: list[int] = field(default_factory=lambda: [0, 0])
     goes_on: list[dict[str, int]] = field(default_factory=lambda: [{}, {}])
     windows_since_batch: int = 0
+    held: dict[str, list[str]] = field(default_factory=dict)
 
     def queue(self) -> list[str]:
         """The queued jobs, the first first."""
@@ -83,33 +98,47 @@ class RecordModel:
         if not any(job.place[0] == job_class for job in self.jobs.values() if not job.state.is_final):
             self.goes_on[job_class] = {}
         start = max(self.virtual_time[job_class], self.goes_on[job_class].get(key, 0))
-        cost = max(1, math.ceil(audio_s))
-        self.goes_on[job_class][key] = start + cost
         self.submitted += 1
-        self.jobs[job_id] = ModelJob((job_class, start, self.submitted), key, cost)
+        self.jobs[job_id] = job = ModelJob((job_class, start, self.submitted), key, audio_s)
+        self.goes_on[job_class][key] = start + job.cost
 
-    def claim(self, worker: str) -> ModelClaim | None:
-        """What a worker gets."""
-        for job_id, job in self.jobs.items():
-            if job.owner == worker:
-                return ModelClaim(job_id, job.claim_no)
-        queue = self.queue()
-        batch = [job_id for job_id in queue if self.jobs[job_id].is_batch]
-        if not queue:
-            return None
-        job_id = batch[0] if batch and self.windows_since_batch >= 9 else queue[0]
-        job = self.jobs[job_id]
-        job_class, start, _ = job.place
-        self.virtual_time[job_class] = max(self.virtual_time[job_class], start)
-        if job.is_batch:
-            self.windows_since_batch = max(0, self.windows_since_batch - 9)
-        job.is_counted_ahead = not job.is_batch and self._is_batch_waiting()
-        self.windows_since_batch += job.is_counted_ahead
-        job.is_turn_over = False
-        job.state, job.owner = JobState.RUNNING, worker
-        job.claim_no += 1
-        job.turn_from_s = job.processed_s
-        return ModelClaim(job_id, job.claim_no)
+    def claim(
+        self, worker: str, held: Sequence[ModelClaim] = (), *, rows: tuple[int, int], turn_s: float
+    ) -> tuple[list[ModelClaim], list[Directive]]:
+        """The new claims of a worker that knows the `held` ones, and what it is told about these.
+
+        `rows` are those that are free for interactive and for batch jobs.
+        """
+        directives = [self.direct(claim) for claim in held]
+        group = [claim.job_id for claim in held if self.holder(claim)]
+        granted: list[str] = []
+        if max(rows) > 0:
+            granted = [job_id for job_id in self.held.get(worker, []) if job_id not in group]
+            granted = granted or self._claim_group(worker, group, [*rows])
+        self._choose_yields(held, directives, turn_s=turn_s, is_group=len({*group, *granted}) > 1)
+        return [ModelClaim(job_id, self.jobs[job_id].claim_no) for job_id in granted], directives
+
+    def _choose_yields(
+        self, held: Sequence[ModelClaim], directives: list[Directive], *, turn_s: float, is_group: bool
+    ) -> None:
+        is_alone_held = any(job.is_alone for claim in held if (job := self.holder(claim)))
+        may_yield = [index for index, directive in enumerate(directives) if directive is Directive.GO_ON]
+        may_yield = [index for index in may_yield if self.jobs[held[index].job_id].is_batch]
+        may_yield.sort(key=lambda index: self.jobs[held[index].job_id].place, reverse=True)
+        waiting = [self.jobs[job_id] for job_id in self.queue()]
+        needed = sum(not job.is_batch for job in waiting)
+        needed = min(needed, len(may_yield) - is_group)
+        if any(job.is_alone for job in waiting) and not is_alone_held:
+            needed = len(may_yield)
+        needed_by_batch = sum(job.is_batch for job in waiting)
+        for number, index in enumerate(may_yield):
+            job = self.jobs[held[index].job_id]
+            if number < needed:
+                directives[index] = Directive.YIELD
+            elif needed_by_batch and self._is_turn_over(job, turn_s):
+                job.is_turn_over = True
+                directives[index] = Directive.YIELD
+                needed_by_batch -= 1
 
     def holder(self, claim: ModelClaim) -> ModelJob | None:
         """The job, if the claim on it is the one that counts."""
@@ -124,7 +153,7 @@ class RecordModel:
             return Directive.STALE
         return Directive.CANCEL if job.is_cancelled else Directive.GO_ON
 
-    def finish_window(self, claim: ModelClaim, window: int, *, turn_s: float, inference_ms: int) -> Directive:
+    def finish_window(self, claim: ModelClaim, window: int, *, inference_ms: int) -> Directive:
         """What a finished window is answered."""
         job = self.holder(claim)
         if job is None:
@@ -134,8 +163,8 @@ class RecordModel:
             job.windows = window + 1
             if not job.is_batch and not job.is_counted_ahead and self._is_batch_waiting():
                 self.windows_since_batch += 1
-            job.is_counted_ahead = False
-        return self._direct_at_window(job, turn_s)
+            job.is_counted_ahead = job.is_alone = False
+        return self.direct(claim)
 
     def give_back(self, claim: ModelClaim, inference_ms: int) -> str:
         """What a yield is answered."""
@@ -147,11 +176,16 @@ class RecordModel:
             job.place = job.place_after_turn
         return self._queue_again(job)
 
-    def crash(self, claim: ModelClaim) -> str:
+    def crash(self, claims: Sequence[ModelClaim]) -> list[str]:
         """What the report of a crash is answered."""
+        return [self._crash(claim, is_alone=len(claims) == 1) for claim in claims]
+
+    def _crash(self, claim: ModelClaim, *, is_alone: bool) -> str:
         job = self.holder(claim)
         if job is None:
             return "stale"
+        if not is_alone:
+            return self._queue_alone(job)
         if not job.is_cancelled:
             job.crashes += 1
         return self._queue_again_or_fail(job, is_at_limit=job.crashes >= MAX_ENGINE_CRASHES)
@@ -159,6 +193,8 @@ class RecordModel:
     def lose(self, claim: ModelClaim) -> str:
         """What becomes of a job whose lease has expired."""
         job = self.jobs[claim.job_id]
+        if job.had_companions:
+            return self._queue_alone(job)
         if not job.is_cancelled:
             job.losses += 1
         return self._queue_again_or_fail(job, is_at_limit=job.losses >= MAX_WORKER_LOSSES)
@@ -170,7 +206,7 @@ class RecordModel:
             return "cancelled" if job.state is JobState.CANCELLED else "already"
         if self.holder(claim) is None or job is None:
             return "stale"
-        self._close(job, JobState.CANCELLED if job.is_cancelled else state)
+        self._release(job, JobState.CANCELLED if job.is_cancelled else state)
         return "cancelled" if job.state is JobState.CANCELLED else "finished"
 
     def cancel(self, job_id: str) -> JobState | None:
@@ -182,7 +218,7 @@ class RecordModel:
         if before is JobState.QUEUED:
             if job.claim_no == 0:
                 self._give_place_back(job)
-            self._close(job, JobState.CANCELLED)
+            self._release(job, JobState.CANCELLED)
         elif before is JobState.RUNNING:
             job.is_cancelled = True
         return before
@@ -192,7 +228,7 @@ class RecordModel:
         expired = [job_id for job_id in self.jobs if self._is_unclaimed(job_id)]
         for job_id in expired:
             self._give_place_back(self.jobs[job_id])
-            self._close(self.jobs[job_id], JobState.FAILED)
+            self._release(self.jobs[job_id], JobState.FAILED)
         return set(expired)
 
     def delete(self, job_id: str) -> bool:
@@ -210,20 +246,57 @@ class RecordModel:
         job = self.jobs[job_id]
         return job.state is JobState.QUEUED and job.claim_no == 0
 
-    def _direct_at_window(self, job: ModelJob, turn_s: float) -> Directive:
-        if job.is_cancelled:
-            return Directive.CANCEL
+    def _claim_group(self, worker: str, group: list[str], rows: list[int]) -> list[str]:
+        claimed: list[str] = []
+        is_alone = any(self.jobs[job_id].is_alone for job_id in group)
+        while not is_alone:
+            job_id = self._choose_job(rows)
+            if job_id is None:
+                break
+            job = self.jobs[job_id]
+            is_alone = job.is_alone
+            if is_alone and (group or claimed):
+                break
+            rows[0] -= 1 if job.is_batch else job.rows
+            rows[1] -= job.rows
+            self._take(job, worker)
+            self.held.setdefault(worker, []).append(job_id)
+            claimed.append(job_id)
+        if claimed and len(group) + len(claimed) > 1:
+            for job_id in [*group, *claimed]:
+                self.jobs[job_id].had_companions = True
+        return claimed
+
+    def _choose_job(self, rows: Sequence[int]) -> str | None:
+        waiting: list[list[str]] = [[], []]
+        for job_id in self.queue():
+            waiting[self.jobs[job_id].place[0]].append(job_id)
+        is_turn = self.windows_since_batch >= WINDOWS_UNTIL_BATCH
+        is_batch = rows[BATCH] > 0 and waiting[BATCH] and (is_turn or not waiting[0])
+        job_class = BATCH if is_batch else 0
+        if rows[job_class] < 1 or not waiting[job_class]:
+            return None
+        alone = [job_id for job_id in waiting[job_class] if self.jobs[job_id].is_alone]
+        return (alone or waiting[job_class])[0]
+
+    def _take(self, job: ModelJob, worker: str) -> None:
+        job_class, start, _ = job.place
+        job.state, job.owner = JobState.RUNNING, worker
+        self.virtual_time[job_class] = max(self.virtual_time[job_class], start)
+        if job.is_batch:
+            self.windows_since_batch = max(0, self.windows_since_batch - WINDOWS_UNTIL_BATCH)
+        job.is_counted_ahead = not job.is_batch and self._is_batch_waiting()
+        self.windows_since_batch += job.is_counted_ahead
+        job.is_turn_over = job.had_companions = False
+        job.claim_no += 1
+        job.turn_from_s = job.processed_s
+
+    def _is_turn_over(self, job: ModelJob, turn_s: float) -> bool:
+        is_over = turn_s and job.processed_s - job.turn_from_s >= turn_s
         waiting = [self.jobs[job_id] for job_id in self.queue()]
-        if not job.is_batch:
-            return Directive.GO_ON
-        if any(not other.is_batch for other in waiting):
-            return Directive.YIELD
-        served_s = job.processed_s - job.turn_from_s
-        is_over = turn_s and served_s >= turn_s
-        if is_over and any(other.place < job.place_after_turn for other in waiting):
-            job.is_turn_over = True
-            return Directive.YIELD
-        return Directive.GO_ON
+        return bool(is_over) and any(
+            other.is_batch and other.place < job.place_after_turn for other in waiting
+        )
 
     def _give_place_back(self, job: ModelJob) -> None:
         job_class, start, _ = job.place
@@ -232,16 +305,22 @@ class RecordModel:
 
     def _queue_again_or_fail(self, job: ModelJob, *, is_at_limit: bool) -> str:
         if is_at_limit and not job.is_cancelled:
-            self._close(job, JobState.FAILED)
+            self._release(job, JobState.FAILED)
             return "failed"
+        return self._queue_again(job)
+
+    def _queue_alone(self, job: ModelJob) -> str:
+        job.is_alone = True
         return self._queue_again(job)
 
     def _queue_again(self, job: ModelJob) -> str:
         if job.is_cancelled:
-            self._close(job, JobState.CANCELLED)
+            self._release(job, JobState.CANCELLED)
             return "cancelled"
-        job.state, job.owner = JobState.QUEUED, None
+        self._release(job, JobState.QUEUED)
         return "requeued"
 
-    def _close(self, job: ModelJob, state: JobState) -> None:
+    def _release(self, job: ModelJob, state: JobState) -> None:
+        if job.owner:
+            self.held[job.owner] = [held for held in self.held[job.owner] if self.jobs[held] is not job]
         job.state, job.owner = state, None

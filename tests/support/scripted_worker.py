@@ -16,6 +16,7 @@ from shared.record.connection import connect
 from shared.record.scripts import ScriptCall
 from shared.record.workers import announce_worker, retire_worker
 from shared.transcripts import FinishedWindow, Segment, TokenCounts, TranscriptWarning
+from tests.support.single_claims import beat_claim, claim_job
 
 TTL_S = 60.0
 LEASE_S = 30.0
@@ -92,7 +93,7 @@ class ScriptedWorker:
 
     def _claim_next(self) -> ScriptCall[Claim | None]:
         engine, model = self.capabilities.engine, self.capabilities.model
-        return transitions.claim_job("scripted", engine=engine, model=model, lease_s=LEASE_S)
+        return claim_job("scripted", engine=engine, model=model, lease_s=LEASE_S)
 
     def _perform(self, claim: Claim) -> Directive:
         for event in [*self.script.first, *(Partial(0, delta) for delta in self.script.partials)]:
@@ -107,7 +108,7 @@ class ScriptedWorker:
 
     def _pause(self, claim: Claim) -> Directive:
         self.step()
-        return self._runner.run(transitions.beat_claim(claim, lease_s=LEASE_S))
+        return self._runner.run(beat_claim(claim, lease_s=LEASE_S))
 
     def _window(self, claim: Claim) -> FinishedWindow:
         duration_s = claim.upload.duration_s

@@ -5,12 +5,14 @@ import signal
 from collections.abc import Callable, Iterator
 
 import httpx
+import msgspec
 import pytest
 
 from shared.capabilities import ModelState, WorkerPresence
-from shared.jobs import Claim, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
+from shared.jobs import Claim, Directive, Endpoint, JobState, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
+from shared.record.claims import NO_ROOM, BatchRoom, Claimant, claim_jobs
 from shared.record.connection import connect
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker
@@ -21,6 +23,7 @@ from tests.support.record_trace import RecordTrace, Schema, Traced
 from tests.support.redis_fixture import RedisServer
 from tests.support.scripted_worker import CAPABILITIES
 from tests.support.server import RealServer, wait_for
+from tests.support.single_claims import claim_job
 
 KEY = "lab-key-0123456789"
 FILE = write_wav(make_tones(2))
@@ -127,7 +130,9 @@ def use_rarely(scripts: ScriptRunner) -> None:
         is_complete=False,
         token_counts=TokenCounts(*range(len(TokenCounts.__struct_fields__))),
     )
-    scripts.run(transitions.finish_window(claim, window, inference_ms=9, batch_turn_s=5.0))
+    scripts.run(transitions.finish_window(claim, window, inference_ms=9, cost_ms=9))
+    claimant = Claimant("w", "e", "first", lease_s=30, batch_turn_s=5.0)
+    assert scripts.run(claim_jobs(claimant, NO_ROOM, held=[claim])).directives == (Directive.YIELD,)
     scripts.run(transitions.yield_job(claim, reason="yielded"))
     other, again = take(scripts, model="second"), take(scripts, "v", model="second")
     scripts.run(transitions.finish_job(other, JobState.SUCCEEDED, ttl_s=60))
@@ -137,8 +142,22 @@ def use_rarely(scripts: ScriptRunner) -> None:
     scripts.run(transitions.finish_job(again, JobState.SUCCEEDED, ttl_s=60))
     for number in range(2):
         finished = FinishedWindow((), window=number, resume_sample=80_000 * (number + 1))
-        scripts.run(transitions.finish_window(interactive, finished, inference_ms=9))
+        scripts.run(transitions.finish_window(interactive, finished, inference_ms=9, cost_ms=9))
+    scripts.run(transitions.finish_job(interactive, JobState.SUCCEEDED, ttl_s=60))
+    crash_group(scripts, claimant)
     scripts.run(transitions.expire_queued(queue_ttl_s=-1, ttl_s=60))
+
+
+def crash_group(scripts: ScriptRunner, claimant: Claimant) -> None:
+    """Lose a group of jobs in each of the two ways: with its model process, and with its worker."""
+    for number in range(4):
+        scripts.run(submit_job(make_job(f"companion{number}", Priority.INTERACTIVE)))
+    claimed = [
+        scripts.run(claim_jobs(claimant, BatchRoom(interactive_rows=2, batch_rows=0), held=())).claims
+        for claimant in (claimant, msgspec.structs.replace(claimant, worker_id="v", lease_s=-1.0))
+    ]
+    scripts.run(transitions.report_engine_crash([(claim, 9) for claim in claimed[0]], ttl_s=60))
+    assert len(scripts.run(transitions.sweep_expired_leases(ttl_s=60))) == 2
 
 
 def make_job(job_id: str, priority: Priority, key_name: str = "") -> NewJob:
@@ -147,7 +166,7 @@ def make_job(job_id: str, priority: Priority, key_name: str = "") -> NewJob:
 
 
 def take(scripts: ScriptRunner, worker_id: str = "w", *, model: str = "m") -> Claim:
-    claim = scripts.run(transitions.claim_job(worker_id, engine="e", model=model, lease_s=30))
+    claim = scripts.run(claim_job(worker_id, engine="e", model=model, lease_s=30))
     assert claim is not None
     return claim
 

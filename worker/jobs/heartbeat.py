@@ -1,4 +1,4 @@
-"""The worker's heartbeat: announces the worker, and renews the lease of its claim."""
+"""The worker's heartbeat: announces the worker, and renews the leases of its claims."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ import structlog
 
 from shared.capabilities import WorkerPresence
 from shared.errors import QueueUnavailable
+from shared.record.claims import beat_claims
 from shared.record.scripts import ScriptRunner
-from shared.record.transitions import beat_claim
 from shared.record.workers import announce_worker, retire_worker
 from worker.jobs.stop_rules import ClaimState
 
@@ -31,8 +31,8 @@ class Heartbeat:
         self._runner = runner
         self._describe_worker = describe_worker
         self._lease_s = lease_s
-        self.watched: ClaimState | None = None
-        """The claim to renew, which gets the directives of the record."""
+        self.watched: tuple[ClaimState, ...] = ()
+        """The claims to renew, which get the directives of the record."""
         self._stopped = threading.Event()
         self._announced: WorkerPresence | None = None
         self._announced_at = 0.0
@@ -69,14 +69,17 @@ class Heartbeat:
         while not self._stopped.is_set():
             try:
                 self.announce()
-                self._renew_lease()
+                self._renew_leases()
             except QueueUnavailable:
                 _logger.warning("beat_missed", reason="Redis does not answer")
             except Exception:  # border of the thread: without it the worker would count as dead
                 _logger.exception("beat_failed")
             self._stopped.wait(BEAT_INTERVAL_S)
 
-    def _renew_lease(self) -> None:
-        watched = self.watched  # the job may end meanwhile
-        if watched is not None:
-            watched.apply(self._runner.run(beat_claim(watched.claim, lease_s=self._lease_s)))
+    def _renew_leases(self) -> None:
+        watched = self.watched  # jobs may end meanwhile
+        if watched:
+            claims = [state.claim for state in watched]
+            directives = self._runner.run(beat_claims(claims, lease_s=self._lease_s))
+            for state, directive in zip(watched, directives, strict=True):
+                state.apply(directive)

@@ -10,6 +10,7 @@ from shared.events import Event, Partial
 from shared.jobs import Failure, JobState
 from shared.logs import log_job_end
 from shared.record import transitions
+from shared.record.claims import NO_ROOM, Claimant, claim_jobs
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
 from worker.jobs.stop_rules import ClaimState
@@ -31,13 +32,13 @@ class JobRecorder:
     """
 
     def __init__(
-        self, runner: ScriptRunner, state: ClaimState, *, job_ttl_s: float, batch_turn_s: float
+        self, runner: ScriptRunner, state: ClaimState, *, claimant: Claimant, job_ttl_s: float
     ) -> None:
         self._runner = runner
         self._state = state
         self._claim = state.claim
+        self._claimant = claimant
         self._job_ttl_s = job_ttl_s
-        self._batch_turn_s = batch_turn_s
         self._outbox = PartialOutbox()
         self._inference_ms = state.claim.inference_ms
 
@@ -57,12 +58,17 @@ class JobRecorder:
 
     def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         """Store a finished window, set the checkpoint after it, and record the inference time so far."""
-        call = transitions.finish_window(
-            self._claim, finished, inference_ms=inference_ms, batch_turn_s=self._batch_turn_s
-        )
+        cost_ms = inference_ms - self._inference_ms
+        call = transitions.finish_window(self._claim, finished, inference_ms=inference_ms, cost_ms=cost_ms)
         self._state.apply(self._run_with_retries(call))
         self._inference_ms = inference_ms
         self._outbox.clear()
+
+    def check_yield(self) -> None:
+        """Apply the directive at a boundary of batches, where the job may have to yield."""
+        call = claim_jobs(self._claimant, NO_ROOM, held=[self._claim])
+        for directive in self._run_with_retries(call).directives:
+            self._state.apply(directive)
 
     def end(self, state: JobState, failure: Failure | None = None) -> None:
         """End the job in a final state, a failed one with its failure."""
@@ -72,8 +78,10 @@ class JobRecorder:
 
     def succeed_after(self, last: FinishedWindow, *, inference_ms: int) -> None:
         """Store the last window and end the job as succeeded, in one step."""
-        self._inference_ms = inference_ms
-        call = transitions.succeed_after(self._claim, last, inference_ms=inference_ms, ttl_s=self._job_ttl_s)
+        cost_ms, self._inference_ms = inference_ms - self._inference_ms, inference_ms
+        call = transitions.succeed_after(
+            self._claim, last, inference_ms=inference_ms, cost_ms=cost_ms, ttl_s=self._job_ttl_s
+        )
         self._log_outcome(self._run_with_retries(call), state=JobState.SUCCEEDED)
 
     def requeue(self, reason: str, *, inference_ms: int) -> None:
@@ -84,9 +92,10 @@ class JobRecorder:
 
     def report_crash(self, *, inference_ms: int) -> None:
         """Count a crash of the model process. The job is queued again, or fails at the limit."""
-        ttl_s, self._inference_ms = self._job_ttl_s, inference_ms
-        call = transitions.report_engine_crash(self._claim, ttl_s=ttl_s, inference_ms=inference_ms)
-        self._log_outcome(self._run_with_retries(call), state="failed", reason="engine_crash")
+        self._inference_ms = inference_ms
+        call = transitions.report_engine_crash([(self._claim, inference_ms)], ttl_s=self._job_ttl_s)
+        for outcome in self._run_with_retries(call):
+            self._log_outcome(outcome, state="failed", reason="engine_crash")
 
     def _publish_partial(self, partial: Partial) -> None:
         self._outbox.add(partial)

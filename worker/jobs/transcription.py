@@ -130,6 +130,7 @@ class Transcription:
 
     def _on_boundary(self) -> None:
         """Let the engine continue, or stop it without loss: all decoded windows are stored now."""
+        self._recorder.check_yield()
         if self._rules.find_reason() is None:
             self._host.continue_job()
         else:

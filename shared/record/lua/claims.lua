@@ -1,21 +1,34 @@
--- A worker's claim on a job, and the windows that it finishes.
+-- A worker's claims: a group of jobs whose windows share its batches.
+--
+-- A crash of the process that decodes a group does not show which job caused it. So each job of it is claimed alone
+-- next time (`is_alone`), until it has finished a window. Only a job that had no companions is counted as the cause.
 
 local function attempt(job_id)
   local losses, crashes = get(job_id, 'worker_losses', 'engine_crashes')
   return 1 + tonumber(losses) + tonumber(crashes)
 end
 
--- Inference adds up over all claims of a job; a repeated or late report takes nothing away.
-local function record_inference(job_id, inference_ms)
-  local known = tonumber(get(job_id, 'inference_ms') or 0)
-  set(job_id, 'inference_ms', int(math.max(known, inference_ms)))
-end
-
--- queued -> running, for the first job or, in its turn, the first batch job. Args: worker_id, lease_ms, engine, model,
--- is_interactive_only (claim no batch job). Returns the claim, or nothing if no job is queued. A worker that holds a live lease gets the same claim again, since
--- the first reply may have been lost.
+-- queued -> running, for the first job or, in its turn, the first batch job, and for as many companions after it as the
+-- batch has room. Each job is claimed as if it were the only one. A job that must be alone goes first in its class, has
+-- no companions and is none.
+-- Args: worker_id, engine, model, lease_ms, interactive_rows and batch_rows (rows of the next batch that are free for
+-- jobs of that class), window_ms (audio in a row), held (the claims that the worker has, each {job_id, claim_no}),
+-- batch_turn_s (0: batch jobs have no turns).
+-- Returns the new claims, and a directive for each one held; no other command returns `yield`. Claims that are not in
+-- `held` are returned again, instead of new ones, since the reply may have been lost.
 function commands.claim(args)
   local worker_id, engine, model = args.worker_id, args.engine, args.model
+  local room = {[INTERACTIVE] = args.interactive_rows, [BATCH] = args.batch_rows}
+  local group, directives, is_known, is_alone_held = {}, {}, {}, false
+
+  for i, held in ipairs(args.held) do
+    directives[i] = 'stale'
+    if holds_claim(held) then
+      directives[i], is_known[held.job_id] = read_directive(held.job_id), true
+      is_alone_held = is_alone_held or get(held.job_id, 'is_alone')
+      group[#group + 1] = held.job_id
+    end
+  end
 
   -- The engine and model of the last claim are those of the job. Text of earlier ones gets a warning.
   local function record_engine(job_id)
@@ -32,6 +45,20 @@ function commands.claim(args)
     set(job_id, 'engine', engine, 'model', model, 'engine_since_s', processed_s)
   end
 
+  local function take(job_id, score)
+    pass_virtual_time(score)
+    redis.call('ZREM', key(keys.unclaimed), job_id)
+    leave_queue(job_id)
+    redis.call('RPUSH', key(keys.held, worker_id), job_id)
+    redis.call('HINCRBY', key(keys.job, job_id), 'claim_no', 1)
+    set(job_id, 'state', 'running', 'owner', worker_id, 'turn_from_s', get(job_id, 'processed_s'))
+    redis.call('HDEL', key(keys.job, job_id), 'is_turn_over', 'is_counted_ahead', 'had_companions')
+    if class_of(score) == BATCH then begin_batch_turn() else count_interactive_claim(job_id) end
+    redis.call('HSETNX', key(keys.job, job_id), 'started_ms', int(now_ms()))
+    record_engine(job_id)
+    publish(job_id, cjson.encode({type = 'started', attempt = attempt(job_id), engine = engine, model = model}))
+  end
+
   local function grant(job_id)
     grant_lease(keys.running, job_id, args.lease_ms)
     local claim_no, new_job, windows, resume_sample, audio_start, inference_ms =
@@ -40,105 +67,110 @@ function commands.claim(args)
       audio_start or false, tonumber(inference_ms or 0), redis.call('LINDEX', key(keys.segments, job_id), -1)}
   end
 
+  -- The turn of batch comes up only where a batch job has room: else one of the group is served already.
+  local function choose_class()
+    if room[BATCH] < 1 or count_waiting(BATCH) == 0 then return INTERACTIVE end
+    local is_turn = windows_since_batch() >= WINDOWS_UNTIL_BATCH
+    return (is_turn or count_waiting(INTERACTIVE) == 0) and BATCH or INTERACTIVE
+  end
+
+  -- Return the next job, its score, and whether it must be alone. No job overtakes one that must be alone or has no room.
   local function choose_job()
-    local batch_job = not args.is_interactive_only and first_batch_job()
-    if batch_job and windows_since_batch() >= WINDOWS_UNTIL_BATCH then return batch_job end
-    local below = args.is_interactive_only and '(' .. int(BATCH * CLASS) or '+inf'
-    return redis.call('ZRANGEBYSCORE', key(keys.queued), '-inf', below, 'LIMIT', 0, 1)[1]
+    local class = choose_class()
+    if room[class] < 1 or is_alone_held then return nil end
+    local job_id, score = first_of(class, keys.alone)
+    if not job_id then return first_of(class, keys.queued) end
+    if #group == 0 then return job_id, score, true end
   end
 
-  if not is_record_open() then return false end
-  local held = redis.call('HGET', key(keys.held), worker_id)
-  if held then return grant(held) end
-  local job_id = choose_job()
-  if not job_id then return false end
-  local score = read_score(job_id)
-  pass_virtual_time(score)
-  redis.call('ZREM', key(keys.unclaimed), job_id)
-  leave_queue(job_id)
-  redis.call('HSET', key(keys.held), worker_id, job_id)
-  redis.call('HINCRBY', key(keys.job, job_id), 'claim_no', 1)
-  set(job_id, 'state', 'running', 'owner', worker_id, 'turn_from_s', get(job_id, 'processed_s'))
-  redis.call('HDEL', key(keys.job, job_id), 'is_turn_over', 'is_counted_ahead')
-  if class_of(score) == BATCH then begin_batch_turn() else count_interactive_claim(job_id) end
-  redis.call('HSETNX', key(keys.job, job_id), 'started_ms', int(now_ms()))
-  record_engine(job_id)
-  publish(job_id, cjson.encode({type = 'started', attempt = attempt(job_id), engine = engine, model = model}))
-  return grant(job_id)
-end
-
--- Keep a finished window: its segments replace its partials in the log, and the job resumes after it.
--- Args: job_id, window, resume_sample, processed_s, progress (JSON text), segments and warnings (lists of JSON texts),
--- is_complete, inference_ms, audio_start (JSON text), token_counts (absent if unknown). A repeated call changes nothing.
-local function keep_window(args)
-  local job_id = args.job_id
-
-  -- The speed of inference over recent windows; each older window weighs a twentieth less.
-  local function measure_speed()
-    local processed_s, measured_ms = get(job_id, 'processed_s', 'measured_ms')
-    local audio_s = args.processed_s - tonumber(processed_s or 0)
-    local inference_s = (args.inference_ms - tonumber(measured_ms or 0)) / 1000
-    set(job_id, 'measured_ms', int(args.inference_ms))
-    if audio_s <= 0 or inference_s <= 0 then return end
-    local sums = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
-    redis.call('HSET', key(keys.speed), 'audio_s', string.format('%.6f', 0.95 * tonumber(sums[1] or 0) + audio_s),
-      'inference_s', string.format('%.6f', 0.95 * tonumber(sums[2] or 0) + inference_s))
+  -- A job has as many rows as it has windows. Those of a batch job beyond the first give way to interactive jobs.
+  local function take_rows(job_id, class)
+    local rows = 1
+    if room[INTERACTIVE] > 1 then rows = math.max(1, math.ceil(audio_left_ms(job_id) / args.window_ms)) end
+    room[BATCH], room[INTERACTIVE] = room[BATCH] - rows, room[INTERACTIVE] - (class == BATCH and 1 or rows)
   end
 
-  record_inference(job_id, args.inference_ms)
-  if args.window < tonumber(get(job_id, 'windows')) then return end
-  drop_partials(job_id)
-  for _, segment in ipairs(args.segments) do
-    redis.call('RPUSH', key(keys.segments, job_id), segment)
-    log_event(job_id, '{"type":"segment","segment":' .. segment .. '}')
+  local function claim_group()
+    local claimed = {}
+    repeat
+      local job_id, score, is_alone = choose_job()
+      if job_id then
+        take_rows(job_id, class_of(score))
+        take(job_id, score)
+        claimed[#claimed + 1], group[#group + 1] = job_id, job_id
+      end
+    until not job_id or is_alone
+    if #claimed > 0 and #group > 1 then
+      for _, job_id in ipairs(group) do set(job_id, 'had_companions', 1) end
+    end
+    return claimed
   end
-  for _, warning in ipairs(args.warnings) do redis.call('RPUSH', key(keys.warnings, job_id), warning) end
-  if not args.is_complete then set(job_id, 'incomplete', 1) end
-  if not args.token_counts then set(job_id, 'has_uncounted', 1) end
-  for name, count in pairs(args.token_counts or {}) do
-    redis.call('HINCRBY', key(keys.job, job_id), 'tokens_' .. name, int(count))
-  end
-  measure_speed()
-  set(job_id, 'windows', int(args.window + 1), 'resume_sample', int(args.resume_sample),
-    'audio_start', args.audio_start, 'processed_s', args.processed_s)
-  publish(job_id, args.progress)
-  if class_of(read_score(job_id)) ~= BATCH then count_interactive_window(job_id) end
-end
 
--- Keep a finished window of a job that goes on. Args: job_id, claim_no, batch_turn_s (0: batch jobs have no turns), and
--- those of `keep_window`. Returns a directive; no other command returns `yield`.
-function commands.finish_window(args)
-  if not holds_claim(args) then return 'stale' end
-  local job_id = args.job_id
+  local function find_unknown()
+    local unknown = {}
+    for _, job_id in ipairs(redis.call('LRANGE', key(keys.held, worker_id), 0, -1)) do
+      if not is_known[job_id] then
+        unknown[#unknown + 1], group[#group + 1] = job_id, job_id
+      end
+    end
+    return unknown
+  end
 
   -- An idle worker takes what waits. A worker not seen for 5 s, longer than a healthy one is silent, does not count.
   local function count_idle_workers()
     local idle = 0
-    for worker_id, state in pairs(read_model_states(5000)) do
-      local is_held = redis.call('HEXISTS', key(keys.held), worker_id) == 1
-      if not is_held and string.sub(state, 1, 1) == '1' then idle = idle + 1 end
+    for other_id, state in pairs(read_model_states(5000)) do
+      local is_busy = redis.call('EXISTS', key(keys.held, other_id)) == 1
+      if not is_busy and string.sub(state, 1, 1) == '1' then idle = idle + 1 end
     end
     return idle
   end
 
+  -- Return the indexes of the held batch jobs that may yield, the last place first.
+  local function find_batch_jobs()
+    local found, score = {}, {}
+    for i, held in ipairs(args.held) do
+      score[i] = directives[i] == 'go_on' and read_score(held.job_id)
+      if score[i] and class_of(score[i]) == BATCH then found[#found + 1] = i end
+    end
+    table.sort(found, function(a, b) return score[a] > score[b] end)
+    return found
+  end
+
   -- The turn is over if a job waits whose place comes before the place that this job will have after paying.
-  local function is_turn_over(score)
+  local function is_turn_over(job_id)
     local served_s = served_in_turn_s(job_id)
     if args.batch_turn_s <= 0 or served_s < args.batch_turn_s then return false end
-    local _, next_score = first_batch_job()
-    return next_score and next_score < score + math.floor(served_s) * TAG
+    local _, next_score = first_of(BATCH, keys.queued)
+    return next_score and next_score < read_score(job_id) + math.floor(served_s) * TAG
   end
 
-  local function choose_directive()
-    local chosen, score = read_directive(job_id), read_score(job_id)
-    if chosen ~= 'go_on' or class_of(score) ~= BATCH then return chosen end
+  -- Let as many batch jobs yield as the jobs need that still wait and that no idle worker takes. In a group, interactive
+  -- jobs share the batches with the first batch job. All yield to a job that must be alone.
+  local function choose_yields()
+    local found = find_batch_jobs()
+    if #found == 0 or redis.call('ZCARD', key(keys.queued)) == 0 then return end
     local idle = count_idle_workers()
-    if count_waiting(INTERACTIVE) > idle then return 'yield' end
-    if idle > 0 or not is_turn_over(score) then return chosen end
-    set(job_id, 'is_turn_over', 1)
-    return 'yield'
+    local needed = math.min(count_waiting(INTERACTIVE) - idle, #group > 1 and #found - 1 or #found)
+    if not is_alone_held and redis.call('ZCARD', key(keys.alone)) > idle then needed = #found end
+    local needed_by_batch = idle > 0 and 0 or count_waiting(BATCH)
+    for n, i in ipairs(found) do
+      local job_id = args.held[i].job_id
+      if n <= needed then
+        directives[i] = 'yield'
+      elseif needed_by_batch > 0 and is_turn_over(job_id) then
+        set(job_id, 'is_turn_over', 1)
+        directives[i], needed_by_batch = 'yield', needed_by_batch - 1
+      end
+    end
   end
 
-  keep_window(args)
-  return choose_directive()
+  local granted = {}
+  if is_record_open() and math.max(room[INTERACTIVE], room[BATCH]) >= 1 then
+    granted = find_unknown()
+    if #granted == 0 then granted = claim_group() end
+    for i, job_id in ipairs(granted) do granted[i] = grant(job_id) end
+  end
+  choose_yields()
+  return {granted, directives}
 end

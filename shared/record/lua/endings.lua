@@ -2,7 +2,7 @@
 
 local function release_claim(job_id)
   local owner = get(job_id, 'owner')
-  if owner then redis.call('HDEL', key(keys.held), owner) end
+  if owner then redis.call('LREM', key(keys.held, owner), 0, job_id) end
   redis.call('HDEL', key(keys.job, job_id), 'owner')
   redis.call('ZREM', key(keys.running), job_id)
 end
@@ -98,6 +98,12 @@ local function requeue(job_id, reason)
   return 'requeued'
 end
 
+-- Requeue a job whose claim ended badly together with others. It is tried alone next, since any of them may be the cause.
+local function requeue_alone(job_id, reason)
+  set(job_id, 'is_alone', 1)
+  return requeue(job_id, reason)
+end
+
 -- Count a claim that ended badly, and requeue the job. At the limit it fails.
 local function requeue_or_fail(job_id, counter, reason, args)
   if close_if_cancelled(job_id) then return 'cancelled' end
@@ -136,12 +142,21 @@ function commands.yield(args)
   return requeue(args.job_id, args.reason)
 end
 
--- running -> queued | failed: the model process died. Args: job_id, claim_no, inference_ms, limit, and for the limit
--- failure (JSON text) and ttl_ms. Returns `requeued`, `failed`, `cancelled` or `stale`.
+-- running -> queued | failed, for each job of the group that was in a model process when it died. Only a job without
+-- companions is counted. Args: claims (each {job_id, claim_no, inference_ms}), limit, and for the limit failure (JSON
+-- text) and ttl_ms. Returns `requeued`, `failed`, `cancelled` or `stale` for each claim.
 function commands.crash(args)
-  if not holds_claim(args) then return 'stale' end
-  record_inference(args.job_id, args.inference_ms)
-  return requeue_or_fail(args.job_id, 'engine_crashes', 'engine_crash', args)
+  local outcomes = {}
+  for i, claim in ipairs(args.claims) do
+    outcomes[i] = 'stale'
+    if holds_claim(claim) then
+      record_inference(claim.job_id, claim.inference_ms)
+      -- A stale claim counts as a companion: its job was in the process, too.
+      outcomes[i] = #args.claims > 1 and requeue_alone(claim.job_id, 'engine_crash')
+        or requeue_or_fail(claim.job_id, 'engine_crashes', 'engine_crash', args)
+    end
+  end
+  return outcomes
 end
 
 -- running -> a final state; a job that is to be cancelled ends as `cancelled`. Args: job_id, claim_no, state, failure
@@ -159,7 +174,8 @@ function commands.finish(args)
   return args.state == 'cancelled' and 'cancelled' or 'finished'
 end
 
--- running -> queued | failed, for each job whose worker's lease has expired. Each sweep also advances the lease clock.
+-- running -> queued | failed, for each job whose worker's lease has expired. Only a job without companions is counted.
+-- Each sweep also advances the lease clock.
 -- Args: limit, and for the limit failure (JSON text) and ttl_ms. Returns these jobs, each {id, `requeued`,
 -- `failed` or `cancelled`}.
 function commands.sweep(args)
@@ -167,7 +183,8 @@ function commands.sweep(args)
   redis.call('HSET', key(keys.lease_clock), 'clock_ms', int(clock_ms), 'ticked_ms', int(now_ms()))
   local expired = redis.call('ZRANGEBYSCORE', key(keys.running), '-inf', int(clock_ms), 'LIMIT', 0, 100)
   for i, job_id in ipairs(expired) do
-    expired[i] = {job_id, requeue_or_fail(job_id, 'worker_losses', 'worker_lost', args)}
+    expired[i] = {job_id, get(job_id, 'had_companions') and requeue_alone(job_id, 'worker_lost')
+      or requeue_or_fail(job_id, 'worker_losses', 'worker_lost', args)}
   end
   return expired
 end

@@ -16,11 +16,17 @@ local function grant_lease(leases, job_id, lease_ms)
   redis.call('ZADD', key(leases), int(lease_clock_ms() + lease_ms), job_id)
 end
 
--- Renew the lease of a worker. Args: job_id, claim_no, lease_ms. Returns a directive.
+-- Renew the leases of a worker. Args: claims (each {job_id, claim_no}), lease_ms. Returns a directive for each claim.
 function commands.beat(args)
-  if not holds_claim(args) then return 'stale' end
-  grant_lease(keys.running, args.job_id, args.lease_ms)
-  return read_directive(args.job_id)
+  local directives = {}
+  for i, claim in ipairs(args.claims) do
+    directives[i] = 'stale'
+    if holds_claim(claim) then
+      grant_lease(keys.running, claim.job_id, args.lease_ms)
+      directives[i] = read_directive(claim.job_id)
+    end
+  end
+  return directives
 end
 
 -- Renew the listener leases of these jobs; jobs without one stay without. Args: job_ids. Returns the number of leases.

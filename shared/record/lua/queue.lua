@@ -32,14 +32,19 @@ local function count_audio(job_id, sign)
 end
 
 local function enter_queue(job_id)
-  if redis.call('ZADD', key(keys.queued), get(job_id, 'score'), job_id) == 1 then
+  local score, is_alone = get(job_id, 'score', 'is_alone')
+  if redis.call('ZADD', key(keys.queued), score, job_id) == 1 then
+    if is_alone then redis.call('ZADD', key(keys.alone), score, job_id) end
     count_audio(job_id, 1)
     redis.call('PUBLISH', key(keys.job_queued), '')
   end
 end
 
 local function leave_queue(job_id)
-  if redis.call('ZREM', key(keys.queued), job_id) == 1 then count_audio(job_id, -1) end
+  if redis.call('ZREM', key(keys.queued), job_id) == 1 then
+    redis.call('ZREM', key(keys.alone), job_id)
+    count_audio(job_id, -1)
+  end
 end
 
 -- A score is class * 2^52 + start tag * 2^14 + sequence modulo 2^14. Each part is a whole number below the next one, so
@@ -109,8 +114,10 @@ local function pay_for_turn(job_id)
   set(job_id, 'score', int(read_score(job_id) + math.floor(served_in_turn_s(job_id)) * TAG))
 end
 
-local function first_batch_job()
-  local first = redis.call('ZRANGEBYSCORE', key(keys.queued), int(CLASS), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+-- Return the first job of a class in `queued` or `alone`, and its score.
+local function first_of(class, jobs)
+  local first = redis.call('ZRANGEBYSCORE', key(jobs), int(class * CLASS), '(' .. int((class + 1) * CLASS), 'WITHSCORES',
+    'LIMIT', 0, 1)
   return first[1], tonumber(first[2])
 end
 

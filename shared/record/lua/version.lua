@@ -20,7 +20,7 @@ function commands.open_record(args)
     local receiver = redis.call('HGET', key(keys.delivery, job_id), 'receiver')
     if receiver then schedule_delivery(job_id, receiver, redis.call('ZSCORE', due, job_id)) end
   end
-  for _, name in ipairs({'abandoned', 'abandonment', 'deliverers', 'deliveries_due', 'sweeps'}) do
+  for _, name in ipairs({'abandoned', 'abandonment', 'deliverers', 'deliveries_due', 'held', 'sweeps'}) do
     redis.call('DEL', KEYS[1] .. name)
   end
   redis.call('SET', version_key, args.version)

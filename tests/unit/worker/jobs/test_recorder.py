@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from shared.jobs import (
     Checkpoint,
     Claim,
+    Directive,
     Endpoint,
     Failure,
     FailureCode,
@@ -16,7 +18,9 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.record.scripts import ScriptRunner
+from shared.record.claims import Claimant
+from shared.record.scripts import ScriptCall, ScriptRunner
+from shared.transcripts import FinishedWindow
 from tests.support.log_lines import capture_log_lines
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
@@ -33,6 +37,8 @@ CLAIM = Claim(
     checkpoint=Checkpoint(),
 )
 
+CLAIMANT = Claimant("w", "e", "m", lease_s=30)
+
 Write = Callable[[JobRecorder], None]
 
 
@@ -42,16 +48,43 @@ class FakeRunner:
     def __init__(self, outcome: str) -> None:
         self._outcome = outcome
 
-    def run(self, call: object) -> str:
-        return self._outcome
+    def run(self, call: ScriptCall[object]) -> object:
+        return call.parse([self._outcome.encode()] if call.name == "crash" else self._outcome.encode())
 
 
 def log_of(write: Write, outcome: str) -> list[dict[str, Any]]:
     """Return the log lines of a write that the record answers with `outcome`, without level."""
     runner = cast(ScriptRunner, FakeRunner(outcome))
     with capture_log_lines() as lines:
-        write(JobRecorder(runner, ClaimState(CLAIM), job_ttl_s=60, batch_turn_s=0))
+        write(JobRecorder(runner, ClaimState(CLAIM), claimant=CLAIMANT, job_ttl_s=60))
     return [{key: value for key, value in line.items() if key != "log_level"} for line in lines]
+
+
+class CollectingRunner:
+    """A record that collects calls. It answers a window with `go_on`, and a claim with `yield`."""
+
+    def __init__(self) -> None:
+        self.calls: list[ScriptCall[Any]] = []
+
+    def run(self, call: ScriptCall[Any]) -> object:
+        self.calls.append(call)
+        return call.parse([[], [b"yield"]] if call.name == "claim" else b"go_on")
+
+
+def test_a_window_costs_the_inference_since_the_window_before() -> None:
+    runner, claim = CollectingRunner(), msgspec.structs.replace(CLAIM, inference_ms=500)
+    recorder = JobRecorder(cast(ScriptRunner, runner), ClaimState(claim), claimant=CLAIMANT, job_ttl_s=60)
+    for window, inference_ms in enumerate((700, 1_000)):
+        finished = FinishedWindow((), window=window, resume_sample=16_000)
+        recorder.store_window(finished, inference_ms=inference_ms)
+    assert [call.arguments["cost_ms"] for call in runner.calls] == [200, 300]
+
+
+def test_a_job_yields_when_the_record_directs_it_between_two_batches() -> None:
+    runner, state = CollectingRunner(), ClaimState(CLAIM)
+    recorder = JobRecorder(cast(ScriptRunner, runner), state, claimant=CLAIMANT, job_ttl_s=60)
+    recorder.check_yield()
+    assert state.directive is Directive.YIELD
 
 
 def requeue(recorder: JobRecorder) -> None:

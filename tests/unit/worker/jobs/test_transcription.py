@@ -49,7 +49,7 @@ CLAIM = Claim(
 
 
 class FakeRecorder:
-    """A record that collects windows and endings. It answers a stored window with `directive`."""
+    """A record that collects windows and endings. It answers a boundary with `directive`."""
 
     def __init__(self, directive: Directive = Directive.GO_ON) -> None:
         self.state = ClaimState(CLAIM)
@@ -61,6 +61,8 @@ class FakeRecorder:
     def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
         self.stored.append(finished)
         self.inference_ms.append(inference_ms)
+
+    def check_yield(self) -> None:
         self.state.apply(self._directive)
 
     def emit(self, event: object) -> None:
@@ -248,9 +250,9 @@ def test_an_engine_continues_when_all_its_windows_are_stored() -> None:
 
 
 def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
-    host = FakeHost(*WINDOWS, messages.JobStopped(1))
+    host = FakeHost(*WINDOWS, messages.BatchDecoded(1), messages.JobStopped(1))
     recorder = record(host, recorder=FakeRecorder(Directive.YIELD), clocks=make_clocks(Clock(), used_ms=500))
-    assert host.orders == ["stop"]
+    assert set(host.orders) == {"stop"}
     assert [finished.window for finished in recorder.stored] == [0, 1, 2]
     first_ms, *_, last_ms = recorder.inference_ms
     ((reason, inference_ms),) = cast(list[tuple[str, int]], recorder.endings)
