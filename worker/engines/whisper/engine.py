@@ -20,11 +20,11 @@ from worker.engines.protocol import (
 )
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
-    FRAMES_PER_S,
     DecodingOptions,
     EncodedWindow,
     WhisperModel,
 )
+from worker.engines.whisper.passes import FRAMES_PER_S
 from worker.engines.whisper.weights import find_weights
 from worker.settings import WorkerSettings
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Samples
+from worker.engines.whisper.passes import Pass
 
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The temperatures of OpenAI's own program, tried in this order."""
@@ -19,13 +20,6 @@ FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _DRAFT_MIN_FRAMES = 1_000
 _DRAFT_SILENCE_FRAMES = 200
 _DRAFT_TOKENS_PER_S = 12
-
-FRAMES_PER_S = 100
-"""The frames of features in a second, the unit of `seek` in faster-whisper's segments."""
-
-# A rest of a window after its last timestamp is decoded only if it has text or this length. Windows end in
-# silence of 0.4 s, and timestamps are rough.
-_MIN_REST_FRAMES = 100
 
 # Text that compresses better than this repeats itself; the number is OpenAI's.
 _MAX_COMPRESSION = 2.4
@@ -117,7 +111,7 @@ class WhisperModel:
         return token.strip("<|>"), probability
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
-        """Return faster-whisper's segments in order. A rest of the window is decoded when it is reached."""
+        """Return faster-whisper's segments in order. A rest of the window is encoded when it is reached."""
         described = replace(
             self._options,
             beam_size=options.beam_size,
@@ -130,7 +124,7 @@ class WhisperModel:
         while frame < frames:
             if frame:
                 encoding = self._encode_from(window.features, frame)
-            one_pass = _Pass(self._model, tokenizer, described, frame=frame, frames=frames)
+            one_pass = Pass(self._model, tokenizer, described, frame=frame, frames=frames)
             yield from one_pass.decode(encoding)
             frame = one_pass.next_frame
 
@@ -143,77 +137,6 @@ class WhisperModel:
                 self._model.hf_tokenizer, multilingual, task="transcribe", language=language
             )
         return self._tokenizers[language]
-
-
-class _Pass:
-    """One pass over a window from `frame` on; `next_frame` is where the next one begins, or its end."""
-
-    def __init__(self, model: Any, tokenizer: Any, options: Any, *, frame: int, frames: int) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._options = options
-        self._frame = frame
-        self._end = frames
-        self.next_frame = frames
-
-    def decode(self, encoding: Any) -> Iterator[Any]:
-        """Yield faster-whisper's segments of an encoding that begins at the pass's frame."""
-        from faster_whisper.transcribe import Segment, Word
-
-        found, avg_logprob, temperature, compression = self._model.generate_with_fallback(
-            encoding, self._make_prompt(), self._tokenizer, self._options
-        )
-        options = self._options
-        if found.no_speech_prob > options.no_speech_threshold and avg_logprob <= options.log_prob_threshold:
-            return
-        for segment in self._split(encoding, found.sequences_ids[0]):
-            text = self._tokenizer.decode(segment["tokens"])
-            if segment["start"] == segment["end"] or not text.strip():
-                continue
-            yield Segment(
-                id=0,
-                seek=self._frame,
-                start=segment["start"],
-                end=segment["end"],
-                text=text,
-                tokens=segment["tokens"],
-                avg_logprob=avg_logprob,
-                compression_ratio=compression,
-                no_speech_prob=found.no_speech_prob,
-                words=[Word(**word) for word in segment.get("words", ())] or None,
-                temperature=temperature,
-            )
-
-    def _make_prompt(self) -> list[int]:
-        prompt = self._options.initial_prompt
-        before = self._tokenizer.encode(f" {prompt.strip()}") if prompt and self._frame == 0 else []
-        return self._model.get_prompt(self._tokenizer, before)  # type: ignore[no-any-return]
-
-    def _split(self, encoding: Any, tokens: list[int]) -> list[dict[str, Any]]:
-        """Return the segments of `tokens` with their times, and find where the next pass begins."""
-        offset_s, length = self._frame / FRAMES_PER_S, self._end - self._frame
-        segments, text_end, _ = self._model._split_segments_by_timestamps(  # noqa: SLF001 - it has no other
-            tokenizer=self._tokenizer,
-            tokens=tokens,
-            time_offset=offset_s,
-            segment_size=length,
-            segment_duration=length / FRAMES_PER_S,
-            seek=self._frame,
-        )
-        unfinished = self._tokenizer.decode(tokens[sum(len(segment["tokens"]) for segment in segments) :])
-        if text_end > self._frame and (unfinished.strip() or self._end - text_end >= _MIN_REST_FRAMES):
-            self.next_frame = text_end
-        if self._options.word_timestamps:
-            self._model.add_word_timestamps(
-                [segments],
-                self._tokenizer,
-                encoding,
-                length,
-                self._options.prepend_punctuations,
-                self._options.append_punctuations,
-                last_speech_timestamp=offset_s,
-            )
-        return segments  # type: ignore[no-any-return]
 
 
 def _is_plausible(text: str) -> bool:
