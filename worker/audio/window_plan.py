@@ -5,6 +5,7 @@ window costs a full pass of the engine.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -14,8 +15,9 @@ from shared.jobs import Checkpoint
 from worker.audio.vad import CHUNK_SAMPLES
 from worker.engines.protocol import Span
 
-# A split takes the quietest moment in the last third of the window, smoothed over about 0.2 s.
-_SPLIT_FROM = 2 / 3
+# A window ends in its last third: at the longest pause, or at the quietest moment if there is none. Levels
+# are smoothed over about 0.2 s.
+_END_FROM = 2 / 3
 _SMOOTHED_CHUNKS = 7
 
 FROM_THE_START = Checkpoint()
@@ -65,8 +67,8 @@ class WindowPlanner:
         self._now = checkpoint.audio_start.sample
         self._floor = checkpoint.resume_sample  # all audio before it belongs to earlier windows
         self._speaking = checkpoint.audio_start.resumes_in_speech
-        self._packed: list[Span] = []  # the open window: its regions, without silence after the last
-        self._pauses: list[int] = []  # in the middle between them
+        self._regions: list[Span] = []  # the speech of the open window
+        self._packed: list[Span] = []  # its spans, without silence after the last region
         self._split_at = self._floor if self._speaking else None
         # The speech that no pause has ended yet. A job that resumes within speech saw its start before.
         self._region = Span(self._floor, self._floor) if self._speaking else None
@@ -118,39 +120,61 @@ class WindowPlanner:
         continues_a_split = region.start == self._split_at
         least = 1 if continues_a_split else to_samples(self._config.min_speech_s)
         if region.length >= least:
-            if self._packed:
-                self._pauses.append(_find_middle(self._packed[-1].end, region.start))
-            self._packed = self._pack(region)
+            self._add_region(region)
         self._region, self._levels = None, []
 
-    def _pack(self, region: Span) -> list[Span]:
-        """Return the open window's spans with `region` added. A gap shorter than two edges is kept whole."""
+    def _add_region(self, region: Span) -> None:
+        self._regions.append(region)
+        self._packed = self._pack(self._packed, region)
+
+    def _pack(self, packed: list[Span], region: Span) -> list[Span]:
+        """Return the spans of a window with `region` added. A gap shorter than two edges is kept whole."""
         edge = self._edge
-        if not self._packed:
+        if not packed:
             return [Span(max(self._floor, region.start - edge), region.end)]
-        *earlier, last = self._packed
+        *earlier, last = packed
         if region.start - last.end <= 2 * edge:
             return [*earlier, Span(last.start, region.end)]
         return [*earlier, Span(last.start, last.end + edge), Span(region.start - edge, region.end)]
 
     def _settle_full_windows(self) -> Iterator[WindowPlan]:
         # Without a region, this checks whether even the shortest one that begins now would fit.
-        while (self._packed or self._region) and self._length_with(self._upcoming()) > self._limit:
+        while (self._packed or self._region) and self._is_full():
             yield self._end_in_silence() if self._packed else self._split(self._upcoming())
+
+    def _is_full(self) -> bool:
+        return _sum_lengths(self._pack(self._packed, self._upcoming())) > self._limit
 
     def _upcoming(self) -> Span:
         return self._region or Span(self._now, self._now)
 
-    def _length_with(self, region: Span) -> int:
-        return sum(span.length for span in self._pack(region))
-
     def _end_in_silence(self) -> WindowPlan:
-        return self._end_window(_find_middle(self._packed[-1].end, self._upcoming().start))
+        """End the window at the longest pause in its last third. The speech after it begins the next one."""
+        regions = [*self._regions, self._upcoming()]
+        kept = self._choose_end(regions)
+        self._regions, self._packed = [], []
+        for region in regions[:kept]:
+            self._add_region(region)
+        plan = self._end_window(_find_middle(regions[kept - 1].end, regions[kept].start))
+        for region in regions[kept:-1]:
+            self._add_region(region)
+        return plan
+
+    def _choose_end(self, regions: Sequence[Span]) -> int:
+        """Return how many of the `regions` the window keeps, at most all but the last one."""
+        packed: list[Span] = []
+        pauses: list[tuple[int, int]] = []
+        for kept, (region, following) in enumerate(pairwise(regions), start=1):
+            packed = self._pack(packed, region)
+            if _sum_lengths(packed) >= self._limit * _END_FROM:
+                pauses.append((following.start - region.end, kept))
+        _, kept = max(pauses, default=(0, len(regions) - 1))
+        return kept
 
     def _split(self, region: Span) -> WindowPlan:
         """End the window within a region that is longer, at the moment with the least speech."""
-        (whole,) = self._pack(region)
-        first = (whole.start + int(self._limit * _SPLIT_FROM) - region.start) // CHUNK_SAMPLES + 1
+        (whole,) = self._pack([], region)
+        first = (whole.start + int(self._limit * _END_FROM) - region.start) // CHUNK_SAMPLES + 1
         last = (whole.start + self._limit - region.start) // CHUNK_SAMPLES
         quietest = find_quietest(self._levels, first, last)
         cut = region.start + quietest * CHUNK_SAMPLES
@@ -161,11 +185,12 @@ class WindowPlanner:
 
     def _end_window(self, cut: int, *, ends_in_speech: bool = False) -> WindowPlan:
         *earlier, last = self._packed
-        room = self._limit - sum(span.length for span in self._packed)
+        room = self._limit - _sum_lengths(self._packed)
         trailing = min(self._edge, room, cut - last.end)
         spans = (*earlier, Span(last.start, last.end + trailing))
-        plan = WindowPlan(spans, cut, tuple(self._pauses), ends_in_speech)
-        self._packed, self._pauses, self._floor = [], [], cut
+        pauses = (_find_middle(before.end, after.start) for before, after in pairwise(self._regions))
+        plan = WindowPlan(spans, cut, tuple(pauses), ends_in_speech)
+        self._regions, self._packed, self._floor = [], [], cut
         return plan
 
 
@@ -174,6 +199,10 @@ def find_quietest(levels: Sequence[float], first: int, last: int) -> int:
     padded = np.pad(np.asarray(levels), _SMOOTHED_CHUNKS // 2, mode="edge")
     smooth = np.convolve(padded, np.full(_SMOOTHED_CHUNKS, 1 / _SMOOTHED_CHUNKS), mode="valid")
     return first + int(np.argmin(smooth[first : last + 1]))
+
+
+def _sum_lengths(spans: Iterable[Span]) -> int:
+    return sum(span.length for span in spans)
 
 
 def _find_middle(before: int, after: int) -> int:

@@ -190,6 +190,31 @@ def test_a_region_that_does_not_fit_begins_the_next_window_in_mid_silence() -> N
     assert plans[0].end_sample == pytest.approx(6.3 * SAMPLE_RATE_HZ, abs=CHUNK_SAMPLES)
 
 
+def test_a_window_ends_at_the_longest_pause_of_its_last_third() -> None:
+    first = [*lasting(SPEECH, 5), *lasting(SILENCE, 1.2), *lasting(SPEECH, 2)]
+    upload = [
+        *first,
+        *lasting(SILENCE, 0.8),
+        *lasting(SPEECH, 0.6),
+        *lasting(SILENCE, 0.5),
+        *lasting(SPEECH, 6),
+    ]
+
+    plans = plan_windows(upload, WindowConfig(window_s=10))
+
+    assert seconds(plans) == [[(0.0, 5.4), (5.8, 8.6)], [(8.6, 16.1)]]
+    assert len(plans[0].pauses) == len(plans[1].pauses) == 1
+
+
+def test_a_longer_pause_that_is_too_early_ends_no_window() -> None:
+    upload = [*lasting(SPEECH, 3), *lasting(SILENCE, 2), *lasting(SPEECH, 5.5), *lasting(SILENCE, 0.6)]
+
+    first, second = seconds(plan_windows([*upload, *lasting(SPEECH, 6)], WindowConfig(window_s=10)))
+
+    assert first == [(0.0, 3.4), (4.6, 10.8)]
+    assert second == [(10.8, 17.1)]
+
+
 def test_speech_without_a_pause_is_split_at_its_least_likely_moment() -> None:
     upload = [*lasting(SPEECH, 25), *lasting(HUM, 0.3), *lasting(SPEECH, 25)]
 
