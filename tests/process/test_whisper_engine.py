@@ -20,7 +20,8 @@ from worker.audio.windows import cut_windows
 from worker.engines.catalog import WHISPER_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
 from worker.engines.whisper.engine import _WHISPER_CODES, WhisperEngine
-from worker.engines.whisper.model import FALLBACK_TEMPERATURES, _is_plausible
+from worker.engines.whisper.model import FALLBACK_TEMPERATURES
+from worker.engines.whisper.passes import repeats_itself
 from worker.engines.whisper.weights import WEIGHT_FILES, join_installed_parts
 from worker.settings import WorkerSettings
 
@@ -170,9 +171,9 @@ def test_a_draft_comes_before_the_text_and_keeps_nothing_of_itself(
 
 
 def test_a_draft_that_repeats_itself_is_not_published() -> None:
-    assert not _is_plausible("and on " * 40)
-    assert _is_plausible(SENTENCE)
-    assert _is_plausible("")
+    assert repeats_itself("and on " * 40)
+    assert not repeats_itself(SENTENCE)
+    assert not repeats_itself("")
 
 
 def test_a_stop_takes_effect_before_a_draft(engine: WhisperEngine) -> None:

@@ -1,6 +1,5 @@
 """The Whisper model: encodes a window once, then detects its language and generates its text."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Samples
-from worker.engines.whisper.passes import Pass
+from worker.engines.whisper.passes import Pass, repeats_itself
 
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The temperatures of OpenAI's own program, tried in this order."""
@@ -20,9 +19,6 @@ FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _DRAFT_MIN_FRAMES = 1_000
 _DRAFT_SILENCE_FRAMES = 200
 _DRAFT_TOKENS_PER_S = 12
-
-# Text that compresses better than this repeats itself; the number is OpenAI's.
-_MAX_COMPRESSION = 2.4
 
 
 class DecodingOptions(msgspec.Struct, frozen=True):
@@ -101,7 +97,7 @@ class WhisperModel:
         limit = len(prompt) + int(_DRAFT_TOKENS_PER_S * len(samples) / SAMPLE_RATE_HZ)
         (answer,) = self._model.model.generate(encoding, [prompt], beam_size=1, max_length=limit)
         text = tokenizer.decode(answer.sequences_ids[0]).strip()
-        return text if _is_plausible(text) else "", language
+        return "" if repeats_itself(text) else text, language
 
     def detect_language(self, window: EncodedWindow) -> tuple[str, float]:
         """Return the likeliest language, as Whisper's code, and its probability."""
@@ -137,8 +133,3 @@ class WhisperModel:
                 self._model.hf_tokenizer, multilingual, task="transcribe", language=language
             )
         return self._tokenizers[language]
-
-
-def _is_plausible(text: str) -> bool:
-    raw = text.encode()
-    return len(raw) <= _MAX_COMPRESSION * len(zlib.compress(raw))

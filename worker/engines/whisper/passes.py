@@ -1,6 +1,7 @@
 """A pass over an encoded window of Whisper: tokens become segments with times."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,14 @@ _FRAMES_PER_TIMESTAMP = 2
 # A rest of a window after its last timestamp is decoded only if it has text or this length. Windows end in
 # silence of 0.4 s, and timestamps are rough.
 _MIN_REST_FRAMES = 100
+
+# A longer rest is rather speech that Whisper skipped. Continued, it often becomes a copy of the text before.
+_MAX_CONTINUED_FRAMES = 600
+
+# Text that compresses better than this repeats itself; the number is OpenAI's.
+_MAX_COMPRESSION = 2.4
+
+_Found = tuple[dict[str, Any], "_Answer"]
 
 
 class _Answer(NamedTuple):
@@ -46,7 +55,7 @@ class Pass:
             self.next_frame = self._end
             return
         found = self._split(answer)
-        while self.next_frame < self._end and (more := self._continue(encoding)):
+        while self.next_frame < self._end and (more := self._continue(encoding, found)):
             found += more
         if self._options.word_timestamps:
             self._add_words(encoding, [segment for segment, _ in found])
@@ -73,17 +82,21 @@ class Pass:
             and answer.avg_logprob <= options.log_prob_threshold
         )
 
-    def _continue(self, encoding: Any) -> list[tuple[dict[str, Any], _Answer]]:
+    def _continue(self, encoding: Any, earlier: Sequence[_Found]) -> list[_Found]:
         """Return the segments from the next frame on, none if they are not plausible."""
+        if self._end - self.next_frame > _MAX_CONTINUED_FRAMES:
+            return []
         time = (self.next_frame - self._start) // _FRAMES_PER_TIMESTAMP
         start = self._tokenizer.timestamp_begin + time
-        prompt = [*self._model.get_prompt(self._tokenizer, []), start]
+        tokens = [token for segment, _ in earlier for token in segment["tokens"]]
+        before = [token for token in tokens if token < self._tokenizer.eot]
+        prompt = [*self._model.get_prompt(self._tokenizer, before), start]
         options = replace(self._options, temperatures=self._options.temperatures[:1])
         answer = self._generate(encoding, prompt, options)
         is_plausible = (
             answer.avg_logprob > options.log_prob_threshold
-            and answer.compression <= options.compression_ratio_threshold
             and self._tokenizer.decode(answer.tokens).strip()
+            and not repeats_itself(self._tokenizer.decode([*before, *answer.tokens]))
         )
         if not is_plausible:
             return []
@@ -96,7 +109,7 @@ class Pass:
             first["end"] = self._end / FRAMES_PER_S
         return found
 
-    def _split(self, answer: _Answer) -> list[tuple[dict[str, Any], _Answer]]:
+    def _split(self, answer: _Answer) -> list[_Found]:
         """Return the segments of an answer with their times, and find where the next one begins."""
         tokens, length = answer.tokens, self._end - self._start
         segments, text_end, _ = self._model._split_segments_by_timestamps(  # noqa: SLF001 - it has no other
@@ -142,3 +155,9 @@ def _describe(segment: dict[str, Any], answer: _Answer, text: str) -> Any:
         words=[Word(**word) for word in segment.get("words", ())] or None,
         temperature=answer.temperature,
     )
+
+
+def repeats_itself(text: str) -> bool:
+    """Return whether a text is a loop, which compresses too well."""
+    raw = text.encode()
+    return len(raw) > _MAX_COMPRESSION * len(zlib.compress(raw))

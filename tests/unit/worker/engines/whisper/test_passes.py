@@ -27,7 +27,6 @@ class Options:
     initial_prompt: str | None = None
     no_speech_threshold: float = 0.6
     log_prob_threshold: float = -1.0
-    compression_ratio_threshold: float = 2.4
     temperatures: tuple[float, ...] = (0.0, 0.2)
     prepend_punctuations: str = ""
     append_punctuations: str = ""
@@ -62,6 +61,7 @@ class ModelStandIn:
 
 TOKENIZER = SimpleNamespace(
     timestamp_begin=TIME_0_S,
+    eot=SOT,
     decode=lambda tokens: " ".join(str(token) for token in tokens if token < SOT),
 )
 
@@ -80,13 +80,13 @@ LEFT_OUT = [at(0), FIRST, at(24), at(24)]
 
 @pytest.mark.parametrize("start_s", [0, 4])
 def test_a_sentence_that_is_left_out_is_continued_in_the_same_encoding(start_s: int) -> None:
-    model = ModelStandIn(([at(0), FIRST, at(20), at(20)], -0.2), ([SECOND, at(23.5)], -0.4))
+    model = ModelStandIn(([at(0), FIRST, at(22), at(22)], -0.2), ([SECOND, at(23.5)], -0.4))
 
     one_pass, segments = run_pass(model, frame=100 * start_s)
 
-    assert model.prompts == [[SOT], [SOT, at(20)]]
+    assert model.prompts == [[SOT], [FIRST, SOT, at(22)]]
     assert model.temperatures == [(0.0, 0.2), (0.0,)]
-    assert times(segments) == [("1", start_s, start_s + 20), ("2", start_s + 20, start_s + 23.5)]
+    assert times(segments) == [("1", start_s, start_s + 22), ("2", start_s + 22, start_s + 23.5)]
     assert [segment.avg_logprob for segment in segments] == [-0.2, -0.4]
     assert one_pass.next_frame == FRAMES
 
@@ -101,13 +101,22 @@ def test_a_text_is_continued_until_the_end_of_the_window() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [([SECOND, at(27)], -1.2), ([at(27)], -0.1), ([], -0.1)], ids=["unlikely", "empty", "nothing"]
+    "answer",
+    [([SECOND, at(27)], -1.2), ([at(27)], -0.1), ([], -0.1), ([*[SECOND] * 80, at(27)], -0.1)],
+    ids=["unlikely", "empty", "nothing", "a loop"],
 )
 def test_a_rest_that_cannot_be_continued_is_left_to_the_next_pass(answer: tuple[list[int], float]) -> None:
     one_pass, segments = run_pass(ModelStandIn((LEFT_OUT, -0.2), answer))
 
     assert times(segments) == [("1", 0, 24)]
     assert one_pass.next_frame == 2_400
+
+
+def test_a_long_rest_is_left_to_the_next_pass() -> None:
+    one_pass, segments = run_pass(ModelStandIn(([at(0), FIRST, at(19), at(19)], -0.2)))
+
+    assert times(segments) == [("1", 0, 19)]
+    assert one_pass.next_frame == 1_900
 
 
 def test_a_continued_sentence_without_an_end_ends_with_the_window() -> None:
