@@ -30,7 +30,14 @@ from tests.bench.long_files import measure_files
 from tests.bench.loss import measure_loss
 from tests.bench.machine import Busyness, watch_other_work
 from tests.bench.qwen_engine import measure_qwen
-from tests.bench.report import Circumstances, Report, UnusableOutput, check_outputs, write_findings
+from tests.bench.report import (
+    EXPLANATION,
+    Circumstances,
+    Report,
+    UnusableOutput,
+    check_outputs,
+    write_findings,
+)
 from tests.bench.resume_cost import measure_resumes
 from tests.bench.settings import BenchSettings, Subject
 from tests.bench.speech import describe_source
@@ -72,6 +79,7 @@ def main() -> int:
     except UnusableOutput as problem:
         print(problem)
         return BAD_SETTING
+    print(EXPLANATION, flush=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     writer = _Writer(settings)
     try:

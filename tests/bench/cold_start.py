@@ -21,6 +21,7 @@ from tests.bench.figures import (
     find_spread,
     report_unmeasured,
 )
+from tests.bench.interleaving import order_runs
 from tests.bench.job_watch import Seen, read_events, submit, wait_for_event, wait_for_state
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
@@ -78,13 +79,20 @@ async def measure_cold(settings: BenchSettings, folder: Path) -> Findings:
         await server.start_worker()
         clip = read_file("en_digits3")
         await run_cold_job(server, clip)  # fills the disk cache
-        for _ in range(settings.scale.few_rounds):
+
+        async def run_cold() -> None:
             await wait_for_unload(server)
             cold.append(await run_cold_job(server, clip))
-            took_s, _ = await _run_python(python, BARE_LOAD)
-            bare_s.append(took_s)
-            _, import_s = await _run_python(python, PLAIN_IMPORT)
-            plain_s.append(float(import_s))
+
+        async def run_bare() -> None:
+            bare_s.append((await _run_python(python, BARE_LOAD))[0])
+
+        async def run_import() -> None:
+            plain_s.append(float((await _run_python(python, PLAIN_IMPORT))[1]))
+
+        for number in range(settings.scale.few_rounds):
+            for run in order_runs((run_cold, run_bare, run_import), number):
+                await run()
     loaded = [one.loaded_s for one in cold]
     imports = [one.imports_s for one in cold]
     figures = [

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.calls import SyncClient
 from tests.bench.engine_time import MODELS_FOLDER
 from tests.bench.figures import Figure, Findings, Goal, Growth, find_percentile
+from tests.bench.interleaving import order_runs
 from tests.bench.job_watch import delete_job, submit, wait_for_state
 from tests.bench.sender import Sender, open_sender, write_silent_wav
 from tests.bench.server import BenchServer, serve
@@ -54,7 +56,7 @@ async def measure_loop(settings: BenchSettings, folder: Path) -> Findings:
     """Probe the idle server, the transcribing one, and one that takes in uploads, in turns."""
     scale = settings.scale
     model = find_weights("", folder.parent / MODELS_FOLDER)
-    long_file = read_speech(settings.speech_dir).join_file(10).file
+    long_file = read_speech(settings.speech_dir).join_file(600).file
     upload = folder.with_name("upload.wav")
     write_silent_wav(upload, scale.upload_bytes)
     idle: list[float] = []
@@ -66,12 +68,14 @@ async def measure_loop(settings: BenchSettings, folder: Path) -> Findings:
     ):
         await server.start_worker()
         prober = _Prober(server.port, scale.loop_s)
-        for _ in range(scale.few_rounds):
-            idle.append(await prober.probe())
-            async with _transcribe(server, long_file):
-                transcribing.append(await prober.probe())
-            for count, values in uploading.items():
-                async with _upload(server, sender, int(count)):
+        work: list[tuple[list[float], Callable[[], AbstractAsyncContextManager[None]]]] = [
+            (idle, nullcontext),
+            (transcribing, partial(_transcribe, server, long_file)),
+            *((values, partial(_upload, server, sender, int(count))) for count, values in uploading.items()),
+        ]
+        for number in range(scale.few_rounds):
+            for values, begin in order_runs(work, number):
+                async with begin():
                     values.append(await prober.probe())
     name, most = "GET /health, p99,", max(scale.uploads)
     figures = [

@@ -121,6 +121,11 @@ class Shares:
     unit: str
     parts: Mapping[str, float]
 
+    @property
+    def total(self) -> float:
+        """The whole; never 0."""
+        return sum(self.parts.values()) or 1.0
+
 
 @dataclass(frozen=True)
 class Findings:

@@ -21,7 +21,7 @@ from tests.bench.job_watch import submit, wait_for_state
 from tests.bench.long_files import stream_file
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings, Scale
-from tests.bench.speech import Speech, read_speech
+from tests.bench.speech import Speech, measure_s, read_speech
 from tests.support.audio import write_pcm
 from tests.support.qwen_server import SETTINGS as MINIATURE
 from tests.word_errors import add_counts, count_errors
@@ -146,13 +146,13 @@ def _serve(target: _Target, folder: Path, **settings: str) -> AbstractAsyncConte
 
 async def _measure_batch(target: _Target, speech: Speech, folder: Path, batch: int) -> float:
     """Return the seconds of audio per second, for a file of two batches."""
-    file, warm_up = speech.join_file(2 * batch * target.window_s / 60).file, speech.cut_clip(3)
+    file, warm_up = speech.join_file(2 * batch * target.window_s).file, speech.cut_clip(3)
     async with _serve(target, folder, BATCH_WINDOWS=str(batch)) as server:
         await server.start_worker()
         await wait_for_state(server, await submit(server, warm_up), "succeeded")
         began = time.perf_counter()
         await wait_for_state(server, await submit(server, file), "succeeded")
-        return len(file) / 32_000 / (time.perf_counter() - began)
+        return measure_s(file) / (time.perf_counter() - began)
 
 
 def _transcribe(server: BenchServer, clip: bytes) -> float:

@@ -4,8 +4,15 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 Run = Callable[[], Awaitable[float]]
+One = TypeVar("One")
+
+
+def order_runs(runs: Sequence[One], number: int) -> Sequence[One]:
+    """Return the runs of round `number` in their order: every second round has the reverse one."""
+    return runs[:: 1 if number % 2 == 0 else -1]
 
 
 async def interleave(rounds: int, runs: Mapping[str, Run]) -> dict[str, list[float]]:
@@ -15,8 +22,7 @@ async def interleave(rounds: int, runs: Mapping[str, Run]) -> dict[str, list[flo
     """
     values: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
-        names = list(runs)[:: 1 if number % 2 == 0 else -1]
-        for name in names:
+        for name in order_runs(list(runs), number):
             values[name].append(await runs[name]())
     return values
 

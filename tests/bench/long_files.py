@@ -5,18 +5,21 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import httpx_sse
 
-from tests.bench.direct_whisper import LANGUAGE, open_direct_whisper
+from tests.bench.direct_whisper import LANGUAGE, DirectWhisper, open_direct_whisper
 from tests.bench.engine_time import DIRECT, MODELS_FOLDER
 from tests.bench.figures import Comparison, Figure, Findings, Goal, Growth
+from tests.bench.interleaving import order_runs
 from tests.bench.memory import PeakMemory
 from tests.bench.server import BenchServer, serve
 from tests.bench.settings import BenchSettings
-from tests.bench.speech import read_speech
+from tests.bench.speech import measure_s, read_speech
+from tests.support.joined_speech import JoinedSpeech
 from tests.word_errors import count_errors
 from worker.engines.whisper.weights import find_weights
 
@@ -95,22 +98,43 @@ async def measure_files(settings: BenchSettings, folder: Path) -> Findings:
         warm_up.write_bytes(speech.cut_clip(3))
         await stream_file(server, warm_up)
         await direct.transcribe(warm_up)
-        for minutes in settings.scale.minutes:
-            path = folder / f"{minutes:g}.wav"
-            file, text = await asyncio.to_thread(speech.join_file, minutes)
-            await asyncio.to_thread(path.write_bytes, file)
-            found = measured[minutes] = _Measured()
-            for _ in range(max(1, min(settings.scale.few_rounds, round(15 / minutes)))):
-                await _measure_here(server, path, text, found)
-                plain = await direct.transcribe(path)
-                found.direct_s.append(plain.took_s)
-                found.direct_wrong_percent.append(_find_errors(text, plain.text))
+        for wanted in settings.scale.minutes:
+            joined = await asyncio.to_thread(speech.join_file, wanted * 60)
+            rounds = max(1, min(settings.scale.few_rounds, round(15 / wanted)))
+            measured[_name_minutes(joined.file)] = await _measure_file(server, direct, joined, rounds=rounds)
     return Findings(
-        "Long files on the CPU engine",
+        f"Long files on the CPU engine, {speech.source}",
         NOTES.format(source=speech.source),
         _describe(measured),
         growths=_describe_growth(measured),
     )
+
+
+def _name_minutes(file: bytes) -> float:
+    """Return the minutes of a file as its figures show them."""
+    minutes = measure_s(file) / 60
+    return round(minutes, 1 if minutes >= 1 else 2)
+
+
+async def _measure_file(
+    server: BenchServer, direct: DirectWhisper, joined: JoinedSpeech, *, rounds: int
+) -> _Measured:
+    path, found = server.folder / "joined.wav", _Measured()
+    await asyncio.to_thread(path.write_bytes, joined.file)
+    runs = (
+        partial(_measure_here, server, path, joined.text, found),
+        partial(_measure_directly, direct, path, joined.text, found),
+    )
+    for number in range(rounds):
+        for run in order_runs(runs, number):
+            await run()
+    return found
+
+
+async def _measure_directly(direct: DirectWhisper, path: Path, text: str, found: _Measured) -> None:
+    plain = await direct.transcribe(path)
+    found.direct_s.append(plain.took_s)
+    found.direct_wrong_percent.append(_find_errors(text, plain.text))
 
 
 async def _measure_here(server: BenchServer, path: Path, text: str, found: _Measured) -> None:

@@ -100,15 +100,16 @@ def draw_growth(growth: Growth) -> str:
 
 def draw_shares(shares: Shares) -> str:
     """Return one bar that consists of the parts, with their names and sizes below."""
-    total = sum(shares.parts.values()) or 1.0
     legend = [
-        f"{name}: {write_number(size)} {shares.unit} ({size / total:.0%})"
+        f"{name}: {write_number(size)} {shares.unit} ({size / shares.total:.0%})"
         for name, size in shares.parts.items()
     ]
-    canvas = Canvas(WIDTH, 110 + 18 * len(legend), f"{shares.title}, {write_number(total)} {shares.unit}")
+    canvas = Canvas(
+        WIDTH, 110 + 18 * len(legend), f"{shares.title}, {write_number(shares.total)} {shares.unit}"
+    )
     x = 12.0
     for number, size in enumerate(shares.parts.values()):
-        width = size / total * (WIDTH - 24)
+        width = size / shares.total * (WIDTH - 24)
         canvas.draw_box(x, TOP, (max(0.0, width - 1), 36), f"fill{number % COLOURS}")
         x += width
     canvas.write_legend(TOP + 50, legend)

@@ -10,12 +10,20 @@ from pathlib import Path
 from tests.bench.figures import Findings
 from tests.bench.machine import Busyness, describe_commit, describe_machine, list_versions
 from tests.bench.plots import draw_findings
-from tests.bench.tables import describe_findings, tabulate_counts, tabulate_figures, tabulate_growths
+from tests.bench.tables import (
+    describe_findings,
+    tabulate_counts,
+    tabulate_figures,
+    tabulate_growths,
+    tabulate_shares,
+)
 
 EXPLANATION = (
-    "Each value is the median of all rounds, with the lowest and highest in brackets. Rounds of a figure and "
-    "of its counterpart alternate. The goal limits the value or, if there is a counterpart, the compared "
-    "value: the ratio, gain or difference of the two in the same round."
+    "Each value is the median of its rounds, with the lowest and highest in brackets. Rounds of a figure and "
+    "of its counterpart alternate, and every second round has the reverse order. A goal limits the value, or "
+    "its comparison with the counterpart in the same round: the ratio (×), the gain in speed (× as fast) or "
+    "the difference (added). A slope is the growth per step of the axis. With an exponent of 1 a figure "
+    "grows in proportion, and with 0 not at all."
 )
 
 
@@ -109,6 +117,8 @@ def write_findings(found: Findings, plots: Sequence[str] = ()) -> str:
         parts.append(tabulate_counts(found.counts))
     if found.growths:
         parts.append(tabulate_growths(found.growths))
+    if found.shares:
+        parts.append(tabulate_shares(found.shares))
     if plots:
         parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in plots))
     return "\n\n".join(parts)

@@ -30,16 +30,29 @@ class Speech:
         near = min(self.recordings, key=lambda one: abs(_seconds(one) - length_s))
         if abs(_seconds(near) - length_s) <= _NEAR_S:
             return write_pcm(near.pcm)
-        pcm = b"".join(one.pcm for one in self._take(length_s))
+        pcm = b"".join(one.pcm for one in self._repeat(length_s))
         return write_pcm(pcm[: round(length_s * SAMPLE_RATE_HZ) * 2])
 
-    def join_file(self, minutes: float) -> JoinedSpeech:
-        """Return a WAV file of whole recordings, at least `minutes` long, with its text."""
-        taken = list(self._take(minutes * 60))
+    def join_file(self, length_s: float) -> JoinedSpeech:
+        """Return a WAV file of whole recordings, as near to `length_s` as they allow, with its text."""
+        near = min(self.recordings, key=lambda one: abs(_seconds(one) - length_s))
+        taken = [near] if abs(_seconds(near) - length_s) <= _NEAR_S else self._fit(length_s)
         pcm = b"".join(one.pcm for one in taken)
         return JoinedSpeech(write_pcm(pcm), " ".join(one.text for one in taken))
 
-    def _take(self, length_s: float) -> Iterator[Recording]:
+    def _fit(self, length_s: float) -> Sequence[Recording]:
+        """Return recordings in turns, without those that are too long for the rest."""
+        taken: list[Recording] = []
+        shortest = min(self.recordings, key=_seconds)
+        while length_s >= _seconds(shortest):
+            for one in self.recordings:
+                if _seconds(one) <= length_s:
+                    taken.append(one)
+                    length_s -= _seconds(one)
+        is_nearer_with_one_more = length_s > _seconds(shortest) / 2
+        return [*taken, shortest] if is_nearer_with_one_more or not taken else taken
+
+    def _repeat(self, length_s: float) -> Iterator[Recording]:
         taken_s = 0.0
         for one in cycle(self.recordings):
             if taken_s >= length_s:
@@ -69,6 +82,11 @@ def _read(folder: Path, column: str, names: Sequence[str] = ()) -> Iterator[Reco
                 yield Recording(
                     b"".join(only_samples(decode_audio(file, max_audio_s=_MAX_AUDIO_S))), row[column]
                 )
+
+
+def measure_s(file: bytes) -> float:
+    """Return the seconds of a WAV file that this module wrote."""
+    return len(file) / _BYTES_PER_S
 
 
 def _seconds(recording: Recording) -> float:

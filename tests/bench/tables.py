@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from tests.bench.figures import Comparison, Count, Figure, Findings, Growth, find_spread
+from tests.bench.figures import Comparison, Count, Figure, Findings, Goal, Growth, Shares, find_spread
 from tests.bench.interleaving import fit_slope
 
 NOTHING = "–"
 _VERDICTS = {True: "yes", False: "**no**", None: ""}
-_HEAD = ("figure", "here", "against", "compared", "goal", "met")
+_HEAD = ("figure", "rounds", "here", "against", "compared", "goal", "met")
 
 
 def tabulate_figures(figures: Iterable[Figure]) -> str:
@@ -26,6 +26,16 @@ def tabulate_growths(growths: Iterable[Growth]) -> str:
     """Return a table with one line for each line of the plots, with its slope."""
     rows = [row for growth in growths for row in _describe_growth(growth)]
     return tabulate(("growth", "medians", "slope", "exponent"), rows)
+
+
+def tabulate_shares(shares: Iterable[Shares]) -> str:
+    """Return a table with one line for each part of a whole."""
+    rows = [
+        (f"{one.title}: {name}", f"{write_number(size)} {one.unit}", f"{size / one.total:.0%}")
+        for one in shares
+        for name, size in one.parts.items()
+    ]
+    return tabulate(("part", "median", "share"), rows)
 
 
 def tabulate(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -58,16 +68,28 @@ def write_number(value: float) -> str:
 
 def _describe_figure(figure: Figure) -> tuple[str, ...]:
     goal = figure.goal
-    limit = f"{goal.bound} {goal.limit:g}" if goal else NOTHING
-    if goal and goal.comparison is Comparison.HERE and figure.unit:
-        limit += f" {figure.unit}"
+    limit = _describe_goal(goal, figure.unit) if goal else NOTHING
     name = f"{figure.name}, {figure.unit}" if figure.unit else figure.name
     if not figure.here:
-        return (name, "not measured", figure.note, NOTHING, limit, "")
+        return (name, "0", "not measured", figure.note, NOTHING, limit, "")
     against = f"{_write_spread(figure.against)} {figure.counterpart}" if figure.against else NOTHING
     is_compared = goal is not None and goal.comparison is not Comparison.HERE
     compared = _write_spread(figure.compared) if is_compared else NOTHING
-    return (name, _write_spread(figure.here), against, compared, limit, _VERDICTS[figure.is_met])
+    here = _write_spread(figure.here)
+    return (name, str(len(figure.here)), here, against, compared, limit, _VERDICTS[figure.is_met])
+
+
+def _describe_goal(goal: Goal, unit: str) -> str:
+    limit = f"{goal.bound} {goal.limit:g}"
+    match goal.comparison:
+        case Comparison.HERE:
+            return f"{limit} {unit}".rstrip()
+        case Comparison.RATIO:
+            return f"{limit} ×"
+        case Comparison.SPEED_UP:
+            return f"{limit} × as fast"
+        case Comparison.ADDED:
+            return f"{limit} {'points' if unit == '%' else unit} added"
 
 
 def _write_spread(values: Sequence[float]) -> str:

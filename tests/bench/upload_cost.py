@@ -4,11 +4,13 @@ import asyncio
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from tests.bench.figures import Comparison, Figure, Findings, Goal, Growth
+from tests.bench.interleaving import order_runs
 from tests.bench.job_watch import delete_job
 from tests.bench.memory import PeakMemory
 from tests.bench.sender import Sender, open_sender, write_silent_wav
@@ -46,9 +48,10 @@ async def measure_upload(settings: BenchSettings, folder: Path) -> Findings:
             await asyncio.to_thread(write_silent_wav, path, size_bytes)
             found = measured[size_bytes] = _Measured()
             async with open_sender(server.port, path) as sender:
-                for _ in range(settings.scale.rounds):
-                    await _send(server, sender, found)
-                    found.copy_s.append(await asyncio.to_thread(_copy, path))
+                runs = (partial(_send, server, sender, found), partial(asyncio.to_thread, _copy, path, found))
+                for number in range(settings.scale.rounds):
+                    for run in order_runs(runs, number):
+                        await run()
     return Findings("Large uploads", NOTES, _describe(measured), growths=_describe_growth(measured))
 
 
@@ -64,13 +67,12 @@ async def _send(server: BenchServer, sender: Sender, found: _Measured) -> None:
         await delete_job(server, job_id)
 
 
-def _copy(path: Path) -> float:
+def _copy(path: Path, found: _Measured) -> None:
     copy = path.with_suffix(".copy")
     began = time.perf_counter()
     shutil.copyfile(path, copy)
-    took_s = time.perf_counter() - began
+    found.copy_s.append(time.perf_counter() - began)
     copy.unlink()
-    return took_s
 
 
 def _count_written(process: psutil.Process) -> int:

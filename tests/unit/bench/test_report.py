@@ -27,7 +27,7 @@ def test_a_missed_goal_is_reported_and_no_error() -> None:
 
     assert report.is_right
     assert "## A title\n\nHow.\n\n| figure |" in report.write_text()
-    assert "| slow, s | 9 | – | – | ≤ 1 s | **no** |" in report.write_text()
+    assert "| slow, s | 1 | 9 | – | – | ≤ 1 s | **no** |" in report.write_text()
 
 
 def test_a_wrong_count_is_an_error() -> None:
