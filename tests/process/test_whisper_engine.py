@@ -200,6 +200,18 @@ def test_the_silence_after_the_last_word_is_not_decoded_again(
     assert len(segments) > 1
 
 
+def test_a_sentence_after_the_last_timestamp_is_decoded_too(engine: WhisperEngine) -> None:
+    # The first pass ends with a timestamp before the last pause, though two seconds of speech follow it.
+    speech = np.concatenate((read_clip("speech.flac"), read_clip("long.ogg")))[: 11 * SAMPLE_RATE_HZ]
+
+    segments = transcribe(engine, speech, TranscriptionRequest(language_hint="en"))
+
+    report = "Please send the report to the office before the end of the week."
+    assert errors(segments, f"{SENTENCE} {report} The old bridge was closed because") <= 1
+    assert "bridge was closed because" in segments[-1].text
+    assert segments[-1].start_s > 7.5
+
+
 def test_windows_side_by_side_have_the_text_that_they_have_alone(engine: WhisperEngine) -> None:
     config = WindowConfig(window_s=8.0)
     windows = list(cut_windows([read_clip("long.ogg")], SileroVad().open_stream(), config=config))

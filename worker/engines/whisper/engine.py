@@ -21,10 +21,9 @@ from worker.engines.protocol import (
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
     DecodingOptions,
-    EncodedWindow,
     WhisperModel,
 )
-from worker.engines.whisper.passes import FRAMES_PER_S
+from worker.engines.whisper.passes import FRAMES_PER_S, EncodedWindow
 from worker.engines.whisper.weights import find_weights
 from worker.settings import WorkerSettings
 
@@ -98,7 +97,7 @@ class WhisperEngine:
         self, window: Window, *, request: TranscriptionRequest, listener: DecodingListener
     ) -> "_WindowDecoding":
         raise_if_stopped(listener)
-        encoded = self._model.encode(window.samples)
+        encoded = self._model.encode(window.samples, window.pauses)
         if request.language_hint:
             return _WindowDecoding(window, encoded, request.language_hint)
         code, probability = self._model.detect_language(encoded)

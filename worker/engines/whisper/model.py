@@ -1,16 +1,16 @@
 """The Whisper model: encodes a window once, then detects its language and generates its text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import Samples
-from worker.engines.whisper.passes import Pass, repeats_itself
+from worker.engines.whisper.passes import FRAMES_PER_S, EncodedWindow, Pass, repeats_itself
 
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The temperatures of OpenAI's own program, tried in this order."""
@@ -32,13 +32,6 @@ class DecodingOptions(msgspec.Struct, frozen=True):
     word_timestamps: bool
     prompt: str | None
     temperatures: tuple[float, ...]
-
-
-class EncodedWindow(NamedTuple):
-    """The features of a window and their encoding, in faster-whisper's types."""
-
-    features: Any
-    encoding: Any
 
 
 class WhisperModel:
@@ -66,11 +59,15 @@ class WhisperModel:
         self._options: Any = described.transcription_options
         self._tokenizers: dict[str, Any] = {}
 
-    def encode(self, samples: Samples) -> EncodedWindow:
-        """Encode at most 30 s of `samples`, float32 in -1..1 at 16 kHz, shape (n,)."""
+    def encode(self, samples: Samples, pauses: Sequence[int] = ()) -> EncodedWindow:
+        """Encode at most 30 s of `samples`, float32 in -1..1 at 16 kHz, shape (n,).
+
+        `pauses` are samples in mid-silence, each before a speech region.
+        """
         # The last frame is padding, which decoding leaves out too.
         features = self._model.feature_extractor(samples)[:, :-1]
-        return EncodedWindow(features, self._encode_from(features, 0))
+        frames = tuple(pause * FRAMES_PER_S // SAMPLE_RATE_HZ for pause in pauses)
+        return EncodedWindow(features, self._encode_from(features, 0), frames)
 
     def _encode_from(self, features: Any, frame: int) -> Any:
         from faster_whisper.audio import pad_or_trim
@@ -116,11 +113,11 @@ class WhisperModel:
             temperatures=options.temperatures,
         )
         tokenizer = self._open_tokenizer(options.language)
-        frame, frames, encoding = 0, window.features.shape[1], window.encoding
-        while frame < frames:
+        frame, encoding = 0, window.encoding
+        while frame < window.frames:
             if frame:
                 encoding = self._encode_from(window.features, frame)
-            one_pass = Pass(self._model, tokenizer, described, frame=frame, frames=frames)
+            one_pass = Pass(self._model, tokenizer, described, window=window, frame=frame)
             yield from one_pass.decode(encoding)
             frame = one_pass.next_frame
 

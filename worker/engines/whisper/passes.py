@@ -14,6 +14,10 @@ _FRAMES_PER_TIMESTAMP = 2
 # silence of 0.4 s, and timestamps are rough.
 _MIN_REST_FRAMES = 100
 
+# A lone timestamp at the end is often half a second early. Without a pause after it, the rest must be longer.
+_MIN_LONE_REST_FRAMES = 200
+_TOUCH_FRAMES = 30
+
 # A longer rest is rather speech that Whisper skipped. Continued, it often becomes a copy of the text before.
 _MAX_CONTINUED_FRAMES = 600
 
@@ -21,6 +25,19 @@ _MAX_CONTINUED_FRAMES = 600
 _MAX_COMPRESSION = 2.4
 
 _Found = tuple[dict[str, Any], "_Answer"]
+
+
+class EncodedWindow(NamedTuple):
+    """The features of a window and their encoding, in faster-whisper's types. `pauses` are frames."""
+
+    features: Any
+    encoding: Any
+    pauses: tuple[int, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """The number of frames."""
+        return self.features.shape[1]  # type: ignore[no-any-return]
 
 
 class _Answer(NamedTuple):
@@ -40,12 +57,15 @@ class Pass:
     continued from that time in the same encoding. Only if that fails, a next pass encodes the rest.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, options: Any, *, frame: int, frames: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, options: Any, *, window: EncodedWindow, frame: int
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._options = options
         self._start = frame
-        self._end = frames
+        self._end = window.frames
+        self._pauses = window.pauses
         self.next_frame = frame
 
     def decode(self, encoding: Any) -> Iterator[Any]:
@@ -121,9 +141,22 @@ class Pass:
             seek=self._start,
         )
         unfinished = self._tokenizer.decode(tokens[sum(len(segment["tokens"]) for segment in segments) :])
+        if text_end >= self._end and tokens and tokens[-1] >= self._tokenizer.timestamp_begin:
+            text_end = self._find_rest(round(segments[-1]["end"] * FRAMES_PER_S))
         has_rest = unfinished.strip() or self._end - text_end >= _MIN_REST_FRAMES
         self.next_frame = text_end if text_end > self.next_frame and has_rest else self._end
         return [(segment, answer) for segment in segments]
+
+    def _find_rest(self, text_end: int) -> int:
+        """Return the frame after a lone last timestamp where speech may be missing, or the window's end.
+
+        The library takes such a timestamp for the end of all speech. A sentence may still follow.
+        """
+        heard_until = max(self.next_frame + 1, text_end - _TOUCH_FRAMES)
+        pause = next((pause for pause in self._pauses if pause >= heard_until), self._end)
+        if self._end - pause >= _MIN_REST_FRAMES:
+            return pause
+        return text_end if self._end - text_end >= _MIN_LONE_REST_FRAMES else self._end
 
     def _add_words(self, encoding: Any, segments: list[dict[str, Any]]) -> None:
         # All at once, because words are aligned with the whole encoding.

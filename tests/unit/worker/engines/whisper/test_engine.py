@@ -1,6 +1,6 @@
 """Segments of faster-whisper become segments of the upload; a stand-in takes faster-whisper's place here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import msgspec
@@ -13,7 +13,8 @@ from shared.transcripts import Segment, SegmentDecoding, Word, join_segments
 from tests.support.listener import Listener
 from worker.engines.protocol import DecodingStopped, Samples, Span, Window
 from worker.engines.whisper.engine import WhisperEngine
-from worker.engines.whisper.model import DecodingOptions, EncodedWindow
+from worker.engines.whisper.model import DecodingOptions
+from worker.engines.whisper.passes import EncodedWindow
 from worker.settings import WorkerSettings
 
 Found = SimpleNamespace
@@ -29,7 +30,7 @@ class WhisperStandIn:
         self.detected = detected
         self._windows = list(windows)
 
-    def encode(self, samples: Samples) -> EncodedWindow:
+    def encode(self, samples: Samples, pauses: Sequence[int] = ()) -> EncodedWindow:
         return EncodedWindow(None, None)
 
     def detect_language(self, window: EncodedWindow) -> tuple[str, float]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from worker.engines.whisper.passes import Pass
+from worker.engines.whisper.passes import EncodedWindow, Pass
 
 SOT, TIME_0_S = 90, 100
 FIRST, SECOND = 1, 2  # the tokens of two sentences
@@ -67,7 +68,8 @@ TOKENIZER = SimpleNamespace(
 
 
 def run_pass(model: ModelStandIn, *, frame: int = 0, words: bool = False) -> tuple[Pass, list[Any]]:
-    one_pass = Pass(model, TOKENIZER, Options(words), frame=frame, frames=FRAMES)
+    window = EncodedWindow(np.zeros((80, FRAMES), np.float32), None)
+    one_pass = Pass(model, TOKENIZER, Options(words), window=window, frame=frame)
     return one_pass, list(one_pass.decode(None))
 
 
@@ -80,13 +82,13 @@ LEFT_OUT = [at(0), FIRST, at(24), at(24)]
 
 @pytest.mark.parametrize("start_s", [0, 4])
 def test_a_sentence_that_is_left_out_is_continued_in_the_same_encoding(start_s: int) -> None:
-    model = ModelStandIn(([at(0), FIRST, at(22), at(22)], -0.2), ([SECOND, at(23.5)], -0.4))
+    model = ModelStandIn(([at(0), FIRST, at(22), at(22)], -0.2), ([SECOND, at(27.5 - start_s)], -0.4))
 
     one_pass, segments = run_pass(model, frame=100 * start_s)
 
     assert model.prompts == [[SOT], [FIRST, SOT, at(22)]]
     assert model.temperatures == [(0.0, 0.2), (0.0,)]
-    assert times(segments) == [("1", start_s, start_s + 22), ("2", start_s + 22, start_s + 23.5)]
+    assert times(segments) == [("1", start_s, start_s + 22), ("2", start_s + 22, 27.5)]
     assert [segment.avg_logprob for segment in segments] == [-0.2, -0.4]
     assert one_pass.next_frame == FRAMES
 
