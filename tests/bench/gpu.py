@@ -4,12 +4,13 @@ It runs unattended. Figures of vLLM need `.venv-qwen-vllm`, and those of GPU mem
 """
 
 import asyncio
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.purposes import PURPOSES, REPOSITORY
@@ -31,6 +32,7 @@ IDLE_TIMEOUT_S = "5"
 WINDOW_S = 30.0
 NO_MEMORY = "there is no nvidia-smi"
 TITLE = "Published models on a GPU"
+CPU_TITLE = "The miniature on the CPU"
 PREDECESSOR, PAPER = "the server that this one grew out of", "Qwen's report, 0.6B on vLLM"
 NOTES = (
     f"The Qwen engine with {{model}} on {{device}}. A clip of {CLIP_S:g} s goes to the synchronous endpoint "
@@ -81,6 +83,8 @@ async def measure_gpu(settings: BenchSettings, folder: Path) -> Findings:
         figures.append(Figure("qwen3-vllm", "", (), note="there is no .venv-qwen-vllm"))
     figures.append(await _count_word_errors(target, settings, speech, folder.with_name("gpu-words")))
     notes = NOTES.format(model=_describe_model(settings), device=settings.device)
+    if settings.device == "cpu":  # the published figures are those of other models, on GPUs
+        return Findings(CPU_TITLE, notes, [*map(_drop_counterpart, figures)], (), growths, shares)
     return Findings(TITLE, notes, figures, (), growths, shares)
 
 
@@ -101,7 +105,10 @@ def _choose_vllm(settings: BenchSettings) -> _Target | None:
 
 
 def _name_model(settings: BenchSettings) -> dict[str, str]:
-    return {"MODEL_ID": settings.model_id} if settings.model_id else {}
+    """Return the model, and one cache for all servers: else each downloads the weights again."""
+    is_chosen = os.environ.get("HF_HOME") or os.environ.get("HF_HUB_CACHE")
+    cache = {} if is_chosen else {"HF_HOME": str(Path.home() / ".cache" / "huggingface")}
+    return cache | ({"MODEL_ID": settings.model_id} if settings.model_id else {})
 
 
 async def _measure(target: _Target, speech: Speech, folder: Path, scale: Scale) -> _Measured:
@@ -202,11 +209,17 @@ def _describe(target: _Target, found: _Measured) -> list[Figure]:
             NO_MEMORY,
         ),
     ]
-    published = {1: "106", 32: "2000 at 128 requests"}
+    published = {1: (106.0, PAPER), 32: (2_000.0, f"{PAPER}, 128 requests")}
     for batch, rates in found.real_time.items():
-        beside = f"; the report: {published[round(batch)]}" if round(batch) in published else ""
-        figures.append(Figure(f"{name}: times real time, {batch:g} windows at once{beside}", "", rates))
+        windows = "1 window" if batch == 1 else f"{batch:g} windows"
+        rate, counterpart = published.get(round(batch), (None, ""))
+        against = [] if rate is None else [rate] * len(rates)
+        figures.append(Figure(f"{name}: times real time, {windows} at once", "", rates, against, counterpart))
     return figures
+
+
+def _drop_counterpart(figure: Figure) -> Figure:
+    return replace(figure, against=(), counterpart="")
 
 
 async def _count_word_errors(

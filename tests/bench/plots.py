@@ -32,8 +32,8 @@ def draw_findings(name: str, found: Findings) -> Mapping[str, str]:
 
 def draw_bars(title: str, unit: str, figures: Sequence[Figure]) -> str:
     """Return pairs of bars: each figure, and its counterpart below. A thin line spans the rounds."""
-    counterparts = dict.fromkeys(figure.counterpart for figure in figures)
-    legend = ["this server", " / ".join(counterparts)]
+    counterparts = list(dict.fromkeys(figure.counterpart for figure in figures))
+    legend = ["this server", *counterparts]
     group = 2 * BAR + GAP
     bottom = TOP + group * len(figures)
     canvas = Canvas(WIDTH, bottom + 36 + 18 * len(legend), f"{title}, {unit}" if unit else title)
@@ -44,7 +44,8 @@ def draw_bars(title: str, unit: str, figures: Sequence[Figure]) -> str:
         canvas.write_text(LABEL_WIDTH - 8, top + BAR + 4, figure.name, anchor="end")
         for row, values in enumerate((figure.here, figure.against)):
             spread, y = find_spread(values), top + row * BAR
-            canvas.draw_box(LABEL_WIDTH, y, (spread.median * scale, BAR - 2), f"fill{row}")
+            colour = row and 1 + counterparts.index(figure.counterpart) % (COLOURS - 1)
+            canvas.draw_box(LABEL_WIDTH, y, (spread.median * scale, BAR - 2), f"fill{colour}")
             ends = [(LABEL_WIDTH + end * scale, y + BAR / 2 - 1) for end in (spread.minimum, spread.maximum)]
             canvas.draw_line(ends, "axis")
             canvas.write_text(ends[1][0] + 6, y + BAR - 3, write_number(spread.median))
@@ -88,7 +89,7 @@ def draw_growth(growth: Growth) -> str:
     for size in sizes:
         canvas.write_text(across.place(size), bottom + 18, f"{size:g}", anchor="middle")
     canvas.draw_line([(LEFT, TOP), (LEFT, bottom), (RIGHT, bottom)], "axis")
-    canvas.write_text((LEFT + RIGHT) / 2, bottom + 36, growth.axis, anchor="middle")
+    canvas.write_text((LEFT + RIGHT) / 2, bottom + 36, _name_axis(growth.axis), anchor="middle")
     for number, points in enumerate(lines.values()):
         places = [(across.place(size), up.place(value)) for size, value in sorted(points.items())]
         canvas.draw_line(places, f"stroke{number % COLOURS}")
@@ -114,6 +115,12 @@ def draw_shares(shares: Shares) -> str:
         x += width
     canvas.write_legend(TOP + 50, legend)
     return canvas.render()
+
+
+def _name_axis(step: str) -> str:
+    """Return the plural of a step: `minutes of audio`; MB stays as it is."""
+    first, *others = step.split(" ")
+    return " ".join([first if first.isupper() else f"{first}s", *others])
 
 
 def _keep_positive(points: Mapping[float, Sequence[float]]) -> dict[float, float]:

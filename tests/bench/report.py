@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.bench.figures import Findings
 from tests.bench.machine import Busyness, describe_commit, describe_machine, list_versions
 from tests.bench.plots import draw_findings
+from tests.bench.svg import read_title
 from tests.bench.tables import (
     describe_findings,
     tabulate_counts,
@@ -71,8 +72,9 @@ class Report:
         ]
         sections = []
         for name, found in self.findings.items():
-            plots = [f"{plots_folder}/{plot}" for plot in draw_findings(name, found)]
-            sections.append(write_findings(found, plots if plots_folder else ()))
+            drawn = draw_findings(name, found) if plots_folder else {}
+            plots = {f"{plots_folder}/{file}": read_title(drawing) for file, drawing in drawn.items()}
+            sections.append(write_findings(found, plots))
         return "\n\n".join([*head, *sections]) + "\n"
 
     def publish(self, path: Path) -> Sequence[Path]:
@@ -108,8 +110,8 @@ class Report:
         }
 
 
-def write_findings(found: Findings, plots: Sequence[str] = ()) -> str:
-    """Return the section of one subject, with links to its plots."""
+def write_findings(found: Findings, plots: Mapping[str, str] | None = None) -> str:
+    """Return the section of one subject, with its plots by their paths and titles."""
     parts = [f"## {found.title}", found.notes]
     if found.figures:
         parts.append(tabulate_figures(found.figures))
@@ -120,7 +122,7 @@ def write_findings(found: Findings, plots: Sequence[str] = ()) -> str:
     if found.shares:
         parts.append(tabulate_shares(found.shares))
     if plots:
-        parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in plots))
+        parts.append("\n".join(f"![{title}]({path})" for path, title in plots.items()))
     return "\n\n".join(parts)
 
 

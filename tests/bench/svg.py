@@ -1,7 +1,7 @@
 """A drawing as SVG, readable on light and dark pages: text, lines, boxes and points on a canvas."""
 
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 
 COLOURS = 6
 """The number of colours of series; further series begin again with the first."""
@@ -67,3 +67,8 @@ class Canvas:
         )
         parts = (head, f"<title>{escape(self._title)}</title>", f"<style>{_STYLE}</style>", *self._elements)
         return "\n".join((*parts, "</svg>", ""))
+
+
+def read_title(drawing: str) -> str:
+    """Return the title of a rendered drawing."""
+    return unescape(drawing.partition("<title>")[2].partition("</title>")[0])

@@ -27,10 +27,18 @@ def test_bars_name_each_figure_its_counterpart_and_the_unit() -> None:
     assert {"Clips, s", "clip of 5 s", "clip of <11 s>", "this server", "the library"} <= {*texts}
 
 
+def test_each_counterpart_has_a_colour_of_its_own() -> None:
+    drawing = draw_bars("Clips", "s", [CLIPS[0], Figure("job", "s", [1.0], [2.0], "bare")])
+
+    assert {"the library", "bare"} <= {*read_texts(drawing)}
+    boxes = [line for line in drawing.splitlines() if line.startswith("<rect") and 'x="12.0"' not in line]
+    assert [box.split('"')[-2] for box in boxes] == ["fill0", "fill1", "fill0", "fill2"]
+
+
 def test_lines_name_the_sizes_the_axis_and_the_slope() -> None:
     texts = read_texts(draw_growth(GROWTH))
 
-    assert {"Calls, ms", "client", "1", "4", "64"} <= {*texts}
+    assert {"Calls, ms", "clients", "1", "4", "64"} <= {*texts}
     assert any(text.startswith("here: ") and "ms per client, exponent" in text for text in texts)
 
 

@@ -64,7 +64,7 @@ def test_a_busy_machine_is_warned_of(busy: Busyness) -> None:
 def test_a_published_report_shows_its_plots(tmp_path: Path) -> None:
     written = make_report().publish(tmp_path / "today.md")
 
-    assert "![sync-growth-1](today/sync-growth-1.svg)" in (tmp_path / "today.md").read_text()
+    assert "![Calls, ms](today/sync-growth-1.svg)" in (tmp_path / "today.md").read_text()
     assert (tmp_path / "today" / "sync-growth-1.svg").exists()
     assert written == [tmp_path / "today.md", tmp_path / "today"]
 
