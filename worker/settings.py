@@ -129,7 +129,7 @@ class WorkerSettings(SharedSettings):
     """`whisper`: the number of hypotheses that the beam search keeps. 1 is fastest."""
 
     cpu_threads: NonNegativeInt = 0
-    """Threads for inference on the CPU. 0 means one per core."""
+    """Threads for inference on the CPU; with `whisper`, for each of two windows. 0 means one per core."""
 
     scripted_speed: NonNegativeFloat = 0.0
     """`scripted`: seconds of audio transcribed per second. 0 means at once."""

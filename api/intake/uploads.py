@@ -30,6 +30,9 @@ _BATCH_BYTES = 1 << 20
 _BATCH_PIECES = 256
 """The limit on the pieces of a batch: each takes memory of its own, however small it is."""
 
+_MAX_STORED_S = 120.0
+"""The longest audio whose samples are stored. Decoding more would delay the answer to the upload."""
+
 _DISPLAYED_CHARACTERS = 200
 
 Done = TypeVar("Done")
@@ -108,11 +111,11 @@ class UploadIntake:
     def __init__(
         self, store: UploadStore, media: MediaService, fetcher: AudioFetcher | None, *, stored_s: float
     ) -> None:
-        """Store the samples of uploads of at most `stored_s`, so that the worker need not decode them."""
+        """Store the samples of uploads of at most `stored_s` and _MAX_STORED_S for the worker."""
         self._store = store
         self._media = media
         self._fetcher = fetcher
-        self._stored_s = stored_s
+        self._stored_s = min(stored_s, _MAX_STORED_S)
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
         self._writing = asyncio.Semaphore(WRITES_AT_ONCE)
 

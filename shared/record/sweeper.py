@@ -76,9 +76,11 @@ class Sweeper:
             _logger.warning("lease_expired", job_id=job_id, outcome=outcome)
             if outcome != "requeued":
                 log_job_end(outcome, job_id=job_id, reason="worker_lost")
+                self._delete_samples(job_id)
         if settings.queue_ttl_s > 0:
             for job_id in self._runner.run(expire_queued(queue_ttl_s=settings.queue_ttl_s, ttl_s=ttl_s)):
                 log_job_end("failed", job_id=job_id, reason="expired")
+                self._delete_samples(job_id)
         for job_id, was in self._runner.run(cancel_unattended(ttl_s=ttl_s)).items():
             _logger.info("listener_lease_expired", job_id=job_id)
             if was == JobState.QUEUED:
@@ -124,6 +126,13 @@ class Sweeper:
             _logger.warning("upload_not_deleted", job_id=name, reason=repr(error))
             return False
         return True
+
+    def _delete_samples(self, name: str) -> None:
+        """Free the disk of a job that has failed. Its upload stays for UPLOAD_TTL_S."""
+        try:
+            self._uploads.delete_samples(name)
+        except OSError as error:  # they are deleted with the upload
+            _logger.warning("samples_not_deleted", job_id=name, reason=repr(error))
 
     def _sweep_until_stopped(self) -> None:
         uploads_due_s = time.monotonic() + SLOW_INTERVAL_S

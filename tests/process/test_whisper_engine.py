@@ -218,9 +218,9 @@ def test_windows_side_by_side_have_the_text_that_they_have_alone(engine: Whisper
     request = TranscriptionRequest(language_hint="en")
     assert 1 < len(windows) <= engine.batch_windows
 
-    together = engine.decode_windows(windows, request, Listener())
+    together = list(engine.decode_windows(windows, request, Listener()))
 
-    alone = [engine.decode_windows([window], request, Listener())[0] for window in windows]
+    alone = [next(iter(engine.decode_windows([window], request, Listener()))) for window in windows]
     assert [transcript.segments for transcript in together] == [transcript.segments for transcript in alone]
 
 

@@ -1,6 +1,6 @@
 """The protocol between the model process and an engine, and the values that they exchange."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -154,8 +154,10 @@ class Engine(Protocol):
         listener: DecodingListener,
         *,
         previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """Transcribe the windows of one upload and return one transcript for each, in order.
+    ) -> Iterable[WindowTranscript]:
+        """Transcribe the windows of one upload, and return or yield one transcript for each, in order.
+
+        A transcript that is yielded early is stored before the others are done.
 
         `previous_language` is the language of the speech before these windows. It is used for text whose own
         language is in doubt.

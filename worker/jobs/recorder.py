@@ -90,12 +90,13 @@ class JobRecorder:
         call = transitions.yield_job(self._claim, reason=reason, inference_ms=inference_ms)
         self._log_outcome(self._run_with_retries(call), reason=reason)
 
-    def report_crash(self, *, inference_ms: int) -> None:
-        """Count a crash of the model process. The job is queued again, or fails at the limit."""
+    def report_crash(self, *, inference_ms: int) -> bool:
+        """Count a crash of the model process, and return whether that ended the job, or queued it again."""
         self._inference_ms = inference_ms
         call = transitions.report_engine_crash([(self._claim, inference_ms)], ttl_s=self._job_ttl_s)
-        for outcome in self._run_with_retries(call):
-            self._log_outcome(outcome, state="failed", reason="engine_crash")
+        (outcome,) = self._run_with_retries(call)
+        self._log_outcome(outcome, state="failed", reason="engine_crash")
+        return outcome == "failed"
 
     def _publish_partial(self, partial: Partial) -> None:
         self._outbox.add(partial)

@@ -203,4 +203,5 @@ class Transcription:
         self._recorder.requeue(reason, inference_ms=self._clocks.inference_ms)
 
     def _report_crash(self) -> None:
-        self._recorder.report_crash(inference_ms=self._clocks.inference_ms)
+        if self._recorder.report_crash(inference_ms=self._clocks.inference_ms):
+            self._tools.audio.delete_samples(self._claim)

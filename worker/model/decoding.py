@@ -71,7 +71,8 @@ class JobListener:
         self._partials.discard()
 
     def is_stopped(self) -> bool:
-        """Return whether the engine must stop."""
+        """Return whether the engine must stop. Its calls also show that the process is alive."""
+        self._report_alive()
         return self._is_stopped()
 
     def wait_for_next_batch(self) -> None:
@@ -91,11 +92,13 @@ class JobListener:
         """
         for block in blocks:
             raise_if_stopped(self)
-            now = time.monotonic()
-            if now - self._alive_at >= ALIVE_INTERVAL_S:
-                self._alive_at = now
-                self._send(messages.AudioRead(self._run))
             yield block
+
+    def _report_alive(self) -> None:
+        now = time.monotonic()
+        if now - self._alive_at >= ALIVE_INTERVAL_S:
+            self._alive_at = now
+            self._send(messages.AudioRead(self._run))
 
 
 class JobDecoder:
@@ -160,8 +163,8 @@ class JobDecoder:
             transcripts = self._engine.decode_windows(
                 batch, order.request, listener, previous_language=language
             )
-            listener.discard_partials()
             for window, transcript in zip(batch, transcripts, strict=True):
+                listener.discard_partials()
                 language = main_language(transcript.segments) or language
                 finished = FinishedWindow(
                     **msgspec.structs.asdict(transcript),

@@ -87,7 +87,7 @@ class BatchDecoded(RunMessage, frozen=True):
 
 
 class AudioRead(RunMessage, frozen=True):
-    """The process is alive, and has found nothing to decode for some seconds."""
+    """The process is at work, and has had nothing else to report for some seconds."""
 
 
 class JobDecoded(RunMessage, frozen=True):

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -79,10 +79,9 @@ class WhisperEngine:
         listener: DecodingListener,
         *,
         previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """Transcribe the windows side by side. A window is published when it and all before it are done."""
+    ) -> Iterator[WindowTranscript]:
+        """Transcribe the windows side by side, and yield each when it and all before it are done."""
         raise_if_stopped(listener)
-        transcripts: list[WindowTranscript] = []
         with ThreadPoolExecutor(self._parallel_windows, "windows") as pool:
             encode = partial(self._encode, request=request, listener=listener)
             decodings = _settle_languages(pool.map(encode, windows), previous_language)
@@ -90,8 +89,7 @@ class WhisperEngine:
             # A stop is raised by each window, so that the pool ends soon.
             for window, segments in zip(windows, pool.map(transcribe, decodings), strict=True):
                 _publish(window, segments, listener)
-                transcripts.append(WindowTranscript(segments))
-        return transcripts
+                yield WindowTranscript(segments)
 
     def _encode(
         self, window: Window, *, request: TranscriptionRequest, listener: DecodingListener

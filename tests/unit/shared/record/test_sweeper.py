@@ -1,6 +1,7 @@
 """A sweep that fails is not the last one."""
 
 import threading
+from pathlib import Path
 
 from structlog.testing import capture_logs
 
@@ -11,6 +12,7 @@ from shared.record.connection import connect
 from shared.record.sweeper import Sweeper
 from shared.record.version import RecordVersionMismatch
 from shared.settings import SharedSettings
+from shared.upload_store import UploadStore
 from tests.support.log_lines import capture_log_lines
 
 
@@ -45,6 +47,25 @@ def test_the_sweep_that_ends_a_job_logs_its_end(redis_url: str) -> None:
             Sweeper(runner, create_celery(redis_url), settings).sweep()
     [line] = lines
     assert (line["event"], line["state"], line["reason"]) == ("job_ended", "failed", "expired")
+
+
+def test_the_samples_of_a_job_go_with_its_failure_and_its_upload_stays(
+    redis_url: str, tmp_path: Path
+) -> None:
+    settings = SharedSettings(redis_url=redis_url, queue_ttl_s=0.001, data_dir=tmp_path)
+    uploads = UploadStore(settings.uploads_dir)
+    uploads.prepare()
+    uploads.path_of("a").write_bytes(b"upload")
+    samples = uploads.path_of_samples("a")
+    samples.write_bytes(b"samples")
+    runner = connect(redis_url)
+    upload = Upload("a", "a.wav", size_bytes=6, sha256="", duration_s=1.0)
+    runner.run(submit_job(NewJob("a", Endpoint.JOBS, Priority.BATCH, upload, TranscriptionRequest())))
+    with capture_log_lines() as lines:
+        while not lines:
+            Sweeper(runner, create_celery(redis_url), settings).sweep()
+    assert not samples.exists()
+    assert uploads.path_of("a").exists()
 
 
 def test_an_error_that_nobody_foresaw_costs_one_sweep(redis_url: str) -> None:

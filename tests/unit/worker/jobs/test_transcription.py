@@ -75,8 +75,9 @@ class FakeRecorder:
         self.store_window(last, inference_ms=inference_ms)
         self.endings.append("succeeded after its last window")
 
-    def report_crash(self, *, inference_ms: int) -> None:
+    def report_crash(self, *, inference_ms: int) -> bool:
         self.endings.append("crashed")
+        return False
 
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         self.endings.append((reason, inference_ms))

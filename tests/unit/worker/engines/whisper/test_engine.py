@@ -1,5 +1,6 @@
 """Segments of faster-whisper become segments of the upload; a stand-in takes faster-whisper's place here."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
@@ -188,12 +189,39 @@ def test_windows_of_a_batch_are_published_in_order() -> None:
     model = WhisperStandIn([found(0, 1, " one")], [], [found(0, 1, " three")])
     listener = Listener()
 
-    transcripts = make_engine(model).decode_windows(
-        [make_window(n) for n in range(3)], TranscriptionRequest(language_hint="en"), listener
+    transcripts = list(
+        make_engine(model).decode_windows(
+            [make_window(n) for n in range(3)], TranscriptionRequest(language_hint="en"), listener
+        )
     )
 
     assert list(listener.texts.items()) == [(0, "one"), (2, "three")]
     assert [join_segments(transcript.segments) for transcript in transcripts] == ["one", "", "three"]
+
+
+class PatientModel(WhisperStandIn):
+    """A model that decodes its second window only when the first is taken."""
+
+    def __init__(self) -> None:
+        super().__init__([found(0, 1, " one")], [found(0, 1, " two")])
+        self.is_first_taken = threading.Event()
+
+    def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Found]:
+        if self.options:
+            assert self.is_first_taken.wait(30)
+        yield from super().generate(window, options)
+
+
+def test_a_window_of_a_batch_is_handed_over_before_later_ones_are_done() -> None:
+    model = PatientModel()
+    windows = [make_window(number) for number in range(2)]
+    request = TranscriptionRequest(language_hint="en")
+
+    transcripts = iter(make_engine(model).decode_windows(windows, request, Listener()))
+
+    assert join_segments(next(transcripts).segments) == "one"
+    model.is_first_taken.set()
+    assert join_segments(next(transcripts).segments) == "two"
 
 
 def test_the_context_is_the_prompt_of_every_window() -> None:
@@ -210,7 +238,7 @@ def test_a_stop_takes_effect_between_two_segments() -> None:
     listener = Listener(max_partials=1)
 
     with pytest.raises(DecodingStopped):
-        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), listener)
+        list(make_engine(model).decode_windows([make_window()], TranscriptionRequest(), listener))
 
     assert listener.texts == {0: "one"}
 
@@ -219,6 +247,10 @@ def test_a_stop_takes_effect_before_a_window() -> None:
     model = WhisperStandIn([])
 
     with pytest.raises(DecodingStopped):
-        make_engine(model).decode_windows([make_window()], TranscriptionRequest(), Listener(max_partials=0))
+        list(
+            make_engine(model).decode_windows(
+                [make_window()], TranscriptionRequest(), Listener(max_partials=0)
+            )
+        )
 
     assert model.options == []
