@@ -139,11 +139,17 @@ class WindowPlanner:
 
     def _settle_full_windows(self) -> Iterator[WindowPlan]:
         # Without a region, this checks whether even the shortest one that begins now would fit.
-        while (self._packed or self._region) and self._is_full():
+        while (self._packed or self._region) and self._is_full() and not self._may_pause_longer():
             yield self._end_in_silence() if self._packed else self._split(self._upcoming())
 
     def _is_full(self) -> bool:
         return _sum_lengths(self._pack(self._packed, self._upcoming())) > self._limit
+
+    def _may_pause_longer(self) -> bool:
+        """Return whether the present pause, if it lasts on, will be the longest in the last third."""
+        if self._region is not None:
+            return False
+        return self._choose_end([*self._regions, self._upcoming()]) < len(self._regions)
 
     def _upcoming(self) -> Span:
         return self._region or Span(self._now, self._now)

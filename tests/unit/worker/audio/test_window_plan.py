@@ -206,6 +206,15 @@ def test_a_window_ends_at_the_longest_pause_of_its_last_third() -> None:
     assert len(plans[0].pauses) == len(plans[1].pauses) == 1
 
 
+@pytest.mark.parametrize("more", [[], lasting(SPEECH, 6)])
+def test_a_pause_that_becomes_the_longest_ends_the_window(more: list[float]) -> None:
+    speech = [*lasting(SPEECH, 7), *lasting(SILENCE, 1.2), *lasting(SPEECH, 1.5)]
+
+    first, *_ = seconds(plan_windows([*speech, *lasting(SILENCE, 2), *more], WindowConfig(window_s=10)))
+
+    assert first == [(0.0, 7.4), (7.8, 10.1)]
+
+
 def test_a_longer_pause_that_is_too_early_ends_no_window() -> None:
     upload = [*lasting(SPEECH, 3), *lasting(SILENCE, 2), *lasting(SPEECH, 5.5), *lasting(SILENCE, 0.6)]
 
