@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +54,19 @@ class RecordReader:
         )
 
     async def read_held(self) -> list[tuple[int, str]]:
-        """Return the process ids of workers, each with the job that it holds."""
-        try:
-            held: Any = await self._redis.hgetall(f"{KEY_PREFIX}held")
-        except RedisError:
-            return []
-        return [(int(worker_id.split(":")[-2]), job_id) for worker_id, job_id in held.items()]
+        """Return the process ids of workers, each with a job that it holds."""
+        held: list[tuple[int, str]] = []
+        with suppress(RedisError):
+            async for key in self._redis.scan_iter(f"{KEY_PREFIX}held:*", count=1000):
+                jobs: Any = await self._redis.lrange(key, 0, -1)
+                held += [(int(key.split(":")[-2]), job_id) for job_id in jobs]
+        return held
+
+    async def is_reachable(self) -> bool:
+        """Return whether Redis answers."""
+        with suppress(RedisError):
+            return bool(await self._redis.ping())
+        return False
 
     async def list_open(self) -> set[str]:
         """Return the jobs that are queued or held by a worker."""

@@ -140,6 +140,7 @@ class ChaosRun:
 
     async def _gather_evidence(self) -> Evidence:
         took_s = time.monotonic() - self._began_s
+        await wait_until(self._records.is_reachable)  # the last fault may have been an outage
         records = await self._records.read_records(await self._records.list_jobs())
         return Evidence(
             settings=self._settings,
