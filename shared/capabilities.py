@@ -42,6 +42,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 class WorkerPresence(msgspec.Struct, frozen=True):
     """The state that a live worker announces every few seconds.
 
+    The worker holds the jobs `job_ids`. The last batch of its model process had `rows` windows of at most `max_rows`.
     `takes_jobs` is false if the worker is stopping, or if its model process has died too often.
     `load_error` is the reason why the last load of the model failed, at `load_failed_s` since the epoch. The
     next interactive job loads it again, or after UNREADY_S seconds the next batch job.
@@ -51,7 +52,9 @@ class WorkerPresence(msgspec.Struct, frozen=True):
     capabilities: Capabilities
     model_state: ModelState
     device: str
-    job_id: str | None = None
+    job_ids: tuple[str, ...] = ()
+    rows: int = 0
+    max_rows: int = 1
     takes_jobs: bool = True
     load_error: str = ""
     load_failed_s: float = 0.0

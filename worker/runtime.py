@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import uuid
+from collections.abc import Sequence
 
 import structlog
 from celery import Celery
@@ -13,13 +14,15 @@ from shared.capabilities import WorkerPresence
 from shared.engine_choice import choose_installed_engine
 from shared.jobs import Claim
 from shared.media.client import create_media_service
-from shared.record.claims import BatchRoom, Claimant, claim_jobs
+from shared.record.claims import Claimant
 from shared.record.connection import connect
 from shared.record.queue_listener import QueueListener
 from shared.record.sweeper import Sweeper
 from shared.upload_store import UploadStore
 from worker.engines.catalog import describe_capabilities
+from worker.jobs.claims import WorkerClaims
 from worker.jobs.clocks import JobClocks
+from worker.jobs.group import Group, GroupTools
 from worker.jobs.heartbeat import Heartbeat
 from worker.jobs.job_audio import AudioOpener
 from worker.jobs.recorder import JobRecorder
@@ -46,13 +49,6 @@ class WorkerRuntime:
             aligner_id=settings.aligner_id,
             max_context_bytes=settings.max_context_bytes,
         )
-        self._claimant = Claimant(
-            self._worker_id,
-            self._capabilities.engine,
-            self._capabilities.model,
-            lease_s=settings.lease_s,
-            batch_turn_s=settings.batch_turn_s,
-        )
         self._scripts = connect(settings.redis_url)
         # -P keeps the working directory off the import path; it may contain another folder named `shared`.
         command = [sys.executable, "-P", "-m", "worker.model.process_start"]
@@ -67,11 +63,34 @@ class WorkerRuntime:
             audio=AudioOpener(self._media, UploadStore(settings.uploads_dir)),
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
+        )
+        claims = WorkerClaims(
+            self._scripts,
+            Claimant(
+                self._worker_id,
+                self._capabilities.engine,
+                self._capabilities.model,
+                lease_s=settings.lease_s,
+                batch_turn_s=settings.batch_turn_s,
+            ),
+            self._host,
+            window_s=settings.window_s,
+            job_ttl_s=settings.job_ttl_s,
+        )
+        self._group_tools = GroupTools(
+            host=self._host,
+            open_job=self._open_job,
+            close_job=self._close_job,
+            claim_companions=claims.claim_companions,
+            report_crash=claims.report_crash,
             announce_worker=self._heartbeat.announce,
+            cancel_grace_s=settings.cancel_grace_ms / 1000,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            max_batch_s=settings.max_batch_s,
         )
         self.runner = JobRunner(
             self._host,
-            self._claim_next,
+            claims.claim_group,
             self._transcribe,
             idle_timeout_s=settings.idle_timeout,
             is_stopping=self._is_stopping,
@@ -101,32 +120,28 @@ class WorkerRuntime:
         self._media.stop()
         self._scripts.close()
 
-    def _claim_next(self) -> Claim | None:
-        # Else a model that does not load would soon fail every job in the queue.
-        is_interactive_only = self._host.has_failed_to_load
-        room = BatchRoom(interactive_rows=1, batch_rows=0 if is_interactive_only else 1)
-        return next(iter(self._scripts.run(claim_jobs(self._claimant, room)).claims), None)
+    def _transcribe(self, claims: Sequence[Claim]) -> None:
+        Group(self._group_tools).run(claims)
 
-    def _transcribe(self, claim: Claim) -> None:
-        settings, state = self._settings, ClaimState(claim)
-        self._heartbeat.watched = (state,)
-        try:
-            recorder = JobRecorder(
-                self._scripts, state, claimant=self._claimant, job_ttl_s=settings.job_ttl_s
-            )
-            rules = StopRules(state, JobClocks(claim, settings), is_stopping=self._is_stopping)
-            Transcription(claim, self._tools, recorder, rules).run()
-        finally:
-            self._heartbeat.watched = ()
+    def _open_job(self, claim: Claim) -> Transcription:
+        state = ClaimState(claim)
+        self._heartbeat.watch(state)
+        recorder = JobRecorder(self._scripts, state, job_ttl_s=self._settings.job_ttl_s)
+        rules = StopRules(state, JobClocks(claim, self._settings), is_stopping=self._is_stopping)
+        return Transcription(claim, self._tools, recorder, rules)
+
+    def _close_job(self, job: Transcription) -> None:
+        self._heartbeat.forget(job.rules.state)
 
     def _describe_worker(self) -> WorkerPresence:
-        watched = self._heartbeat.watched
         return WorkerPresence(
             worker_id=self._worker_id,
             capabilities=self._capabilities,
             model_state=self._host.state,
             device=self._host.device,
-            job_id=watched[0].claim.job_id if watched else None,
+            job_ids=self._heartbeat.job_ids,
+            rows=self._host.rows,
+            max_rows=self._host.max_rows,
             takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
             load_error=self._host.load_error,
             load_failed_s=self._host.load_failed_s,

@@ -106,6 +106,14 @@ class WorkerSettings(SharedSettings):
     """Windows decoded at once. With `qwen3`, 0 means as many as free GPU memory allows, and one on the
     CPU. With `qwen3-vllm`, 0 means 16."""
 
+    batch_wait_ms: NonNegativeFloat = 0.0
+    """Milliseconds that a worker waits for more jobs before the first batch of a group. 0 takes what is
+    queued."""
+
+    max_batch_s: NonNegativeFloat = 10.0
+    """Seconds that a batch may take, by the speed of the batch before it. So an interactive job waits no
+    longer for a batch of a long file. Each job has one window in a batch at least. 0 means no limit."""
+
     language_changes: LanguageChanges = LanguageChanges.PAUSES
     """`qwen3` and `qwen3-vllm`: where a window is cut when its language changes: `pauses`, `always` or `off`.
     `pauses` detects the language of each speech region in a window with pauses, and cuts between regions that

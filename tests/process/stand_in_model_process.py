@@ -33,8 +33,11 @@ def start_stubborn_child() -> None:
 
 def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Report], None]) -> None:
     """Answer one order with `behaviour`."""
-    if isinstance(order, messages.StopJob):
-        send(messages.JobStopped(order.run))
+    if isinstance(order, messages.DecodeBatch):
+        send(messages.BatchDecoded(rows=1, jobs=1, audio_s=1.0, took_s=0.1, max_rows=4))
+    elif isinstance(order, messages.StopJob):
+        if behaviour != "ignore_stop":
+            send(messages.JobStopped(order.run))
     elif behaviour == "answer_an_old_run":
         send(messages.JobFailed(order.run - 1, FailureCode.ENGINE_ERROR, "of another job"))
         send(messages.JobDecoded(order.run))
@@ -46,7 +49,7 @@ def answer(order: messages.Order, behaviour: str, send: Callable[[messages.Repor
         send(messages.LoadFailed("no second weights"))
     elif behaviour == "die_in_job":
         os._exit(4)
-    elif behaviour != "wait_for_stop":
+    elif behaviour not in ("wait_for_stop", "ignore_stop"):
         send(messages.JobDecoded(order.run))
 
 

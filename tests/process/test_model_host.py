@@ -46,9 +46,10 @@ def make_host() -> Iterator[MakeHost]:
         host.unload()
 
 
-def begin_job(host: ModelHost) -> None:
+def begin_job(host: ModelHost) -> int:
+    """Begin a job without audio, and return its run."""
     with Path(os.devnull).open("rb") as audio:
-        host.begin_job(CLAIM, audio.fileno())
+        return host.begin_job(CLAIM, audio.fileno())
 
 
 def state_of(host: ModelHost) -> ModelState:
@@ -203,9 +204,9 @@ def test_a_process_that_died_while_waiting_is_replaced_for_the_next_job(make_hos
 
 def test_detection_does_not_disturb_a_waiting_process_or_its_next_job(make_host: MakeHost) -> None:
     host = make_host("obey")
-    begin_job(host)
+    run = begin_job(host)
     receive_until(host, messages.JobDecoded)
-    host.stop_job()  # too late, and answered all the same
+    host.stop_job(run)  # too late, and answered all the same
     wait_for(lambda: not hears_nothing(host), what="an answer about the earlier run")
     processes = child_processes()
     host.detect_death()
@@ -256,11 +257,41 @@ def test_a_second_model_may_be_loaded_in_the_middle_of_a_job(make_host: MakeHost
 
 def test_a_job_can_be_stopped(make_host: MakeHost) -> None:
     host = make_host("wait_for_stop")
-    begin_job(host)
+    run = begin_job(host)
     receive_until(host, messages.Loaded)
-    host.stop_job()
+    host.stop_job(run)
     receive_until(host, messages.JobStopped)
     assert host.state is ModelState.READY
+
+
+def test_a_dropped_job_is_heard_of_no_more_and_its_answer_is_awaited(make_host: MakeHost) -> None:
+    host = make_host("wait_for_stop")
+    dropped, other = begin_job(host), begin_job(host)
+    receive_until(host, messages.Loaded)
+    host.drop_job(dropped, reason="test")
+    host.stop_job(other)
+    assert receive_until(host, messages.JobStopped) == [messages.JobStopped(other)]
+    host.end_dropped_jobs()  # its answer has come
+    assert state_of(host) is ModelState.READY
+
+
+def test_a_process_that_goes_on_with_a_dropped_job_is_ended(make_host: MakeHost) -> None:
+    host = make_host("ignore_stop")
+    dropped = begin_job(host)
+    receive_until(host, messages.Loaded)
+    host.drop_job(dropped, reason="test")
+    host.end_dropped_jobs()
+    assert (state_of(host), child_processes()) == (ModelState.ABSENT, [])
+
+
+def test_a_process_is_busy_until_its_batch_is_done(make_host: MakeHost) -> None:
+    host = make_host("obey")
+    begin_job(host)
+    host.decode_batch()
+    receive_until(host, messages.JobDecoded)
+    assert state_of(host) is ModelState.BUSY
+    receive_until(host, messages.BatchDecoded)
+    assert (state_of(host), host.max_rows) == (ModelState.READY, 4)
 
 
 def test_killing_the_process_that_owns_the_host_ends_the_model_process(tmp_path: Path) -> None:

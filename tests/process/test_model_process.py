@@ -35,28 +35,37 @@ def make_claim(context: str | None = None) -> Claim:
     )
 
 
-def begin(host: ModelHost, claim: Claim) -> None:
-    """Begin a job with WINDOWS seconds of silence."""
+def begin(host: ModelHost, claim: Claim) -> int:
+    """Begin a job with WINDOWS seconds of silence, and return its run."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as pipe:
-        host.begin_job(claim, reading)
+        run = host.begin_job(claim, reading)
         writer = PcmWriter(pipe)
         for _ in range(WINDOWS):
             writer.write(bytes(32_000))
         writer.end()
     os.close(reading)
+    return run
 
 
-def begin_slowly(host: ModelHost, *, seconds: int) -> int:
-    """Begin a job whose decoder stops writing after `seconds`, and return its end of the pipe."""
+def begin_batch(host: ModelHost) -> int:
+    """Begin a job and its first batch, and return its run."""
+    run = begin(host, make_claim())
+    host.decode_batch()
+    return run
+
+
+def begin_slowly(host: ModelHost, *, seconds: int) -> tuple[int, int]:
+    """Begin a job whose decoder stops writing after `seconds`; return its end of the pipe, and the run."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb", closefd=False) as pipe:
         writer = PcmWriter(pipe)
         for _ in range(seconds):
             writer.write(bytes(32_000))
-    host.begin_job(make_claim(), reading)
+    run = host.begin_job(make_claim(), reading)
+    host.decode_batch()
     os.close(reading)
-    return writing
+    return writing, run
 
 
 def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messages.Report]]:
@@ -73,47 +82,46 @@ def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messag
     return heard
 
 
-def test_it_waits_for_permission_after_each_batch_but_the_last(host: ModelHost) -> None:
-    begin(host, make_claim())
+def test_it_decodes_one_batch_for_each_order(host: ModelHost) -> None:
+    begin_batch(host)
     assert hear_until(host, messages.BatchDecoded)[-2:] == [messages.WindowDecoded, messages.BatchDecoded]
     assert host.receive(0.3) is None
-    host.continue_job()
-    assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
+    host.decode_batch()
+    last = [messages.WindowDecoded, messages.JobDecoded, messages.BatchDecoded]
+    assert hear_until(host, messages.BatchDecoded) == last
 
 
-def test_it_stops_there_without_starting_another_window(host: ModelHost) -> None:
-    begin(host, make_claim())
+def test_between_two_batches_it_stops_without_starting_another_window(host: ModelHost) -> None:
+    run = begin_batch(host)
     hear_until(host, messages.BatchDecoded)
-    host.stop_job()
+    host.stop_job(run)
     assert hear_until(host, messages.JobStopped) == [messages.JobStopped]
 
 
-def test_a_late_stop_or_permission_does_not_affect_the_next_job(host: ModelHost) -> None:
-    begin(host, make_claim())
+def test_a_late_stop_does_not_affect_the_next_job(host: ModelHost) -> None:
+    run = begin_batch(host)
     hear_until(host, messages.BatchDecoded)
-    host.stop_job()
+    host.stop_job(run)
     hear_until(host, messages.JobStopped)
-    host.stop_job()
-    host.continue_job()
-    begin(host, make_claim())
+    host.stop_job(run)
+    begin_batch(host)
     assert hear_until(host, messages.BatchDecoded) == [messages.WindowDecoded, messages.BatchDecoded]
-    assert host.receive(0.3) is None
-    host.continue_job()
-    assert hear_until(host, messages.JobDecoded) == [messages.WindowDecoded, messages.JobDecoded]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "last"), [(0, messages.Loaded), (2, messages.WindowDecoded)], ids=["first", "more"]
+    ("seconds", "last"), [(0, messages.Loaded), (2, messages.BatchDecoded)], ids=["first", "more"]
 )
 def test_it_stops_while_it_waits_for_audio(
     host: ModelHost, seconds: int, last: type[messages.Report]
 ) -> None:
-    writing = begin_slowly(host, seconds=seconds)
+    writing, run = begin_slowly(host, seconds=seconds)
     hear_until(host, last)
-    host.stop_job()
-    assert hear_until(host, messages.JobStopped) == [messages.JobStopped]
+    host.decode_batch()
+    host.stop_job(run)
+    assert hear_until(host, messages.JobStopped)[-1:] == [messages.JobStopped]
     os.close(writing)
-    begin(host, make_claim())
+    hear_until(host, messages.BatchDecoded)
+    begin_batch(host)
     assert hear_until(host, messages.BatchDecoded) == [messages.WindowDecoded, messages.BatchDecoded]
 
 

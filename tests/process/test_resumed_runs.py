@@ -1,7 +1,7 @@
 """A job that is interrupted after each window has the segments of an uninterrupted one."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,37 +12,19 @@ import soundfile
 from shared.jobs import Checkpoint, TranscriptionRequest
 from shared.media.client import MediaService
 from shared.media.samples import read_pcm
-from shared.transcripts import FinishedWindow, Segment, WindowTranscript
+from shared.transcripts import FinishedWindow, Segment
 from tests.process.media_driver import make_service, start_decoding
 from tests.support.media_files import CLIPS, encode
-from tests.support.model_reports import find_windows
-from tests.support.repeating_engine import RepeatingEngine
-from worker.engines.protocol import DecodingListener, Window
+from worker.engines.protocol import Window
 from worker.model import messages
-from worker.model.decoding import JobDecoder, JobListener
+from worker.model.window_reader import WindowCutter
 
 
-class ChecksumEngine(RepeatingEngine):
-    """An engine whose text is the checksum of its samples; without `is_exact`, their number."""
-
-    def __init__(self, *, is_exact: bool) -> None:
-        super().__init__(needs_speech=True)
-        self._is_exact = is_exact
-
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        return [WindowTranscript((self._describe(window),)) for window in windows]
-
-    def _describe(self, window: Window) -> Segment:
-        text = zlib.crc32(window.samples.tobytes()) if self._is_exact else len(window.samples)
-        start_s, end_s = window.to_upload_interval_s(0.0, len(window.samples) / 16_000)
-        return Segment(start_s, end_s, str(text), "en")
+def describe(window: Window, *, is_exact: bool) -> Segment:
+    """Return a segment whose text is the checksum of the samples; without `is_exact`, their number."""
+    text = zlib.crc32(window.samples.tobytes()) if is_exact else len(window.samples)
+    start_s, end_s = window.to_upload_interval_s(0.0, len(window.samples) / 16_000)
+    return Segment(start_s, end_s, str(text), "en")
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +42,31 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(
-    service: MediaService, path: Path, decoder: JobDecoder, checkpoint: Checkpoint
-) -> Iterator[FinishedWindow]:
-    """Yield the windows of a claim, as the worker stores them."""
-    with start_decoding(service, path, start=checkpoint.audio_start) as reading:
+Read = Callable[[Checkpoint], Iterator[FinishedWindow]]
+
+
+def make_reader(service: MediaService, path: Path, cutter: WindowCutter, *, is_exact: bool) -> Read:
+    """Return a function that yields the windows of a claim, as the worker stores them."""
+
+    def read(checkpoint: Checkpoint) -> Iterator[FinishedWindow]:
         order = messages.DecodeJob(1, TranscriptionRequest(), checkpoint, is_early_text_wanted=False)
-        listener = JobListener(order.run, lambda _: None, is_stopped=lambda: False)
-        for report in decoder.decode(order, read_pcm(reading), listener):
-            for finished in find_windows([report]):
+        with start_decoding(service, path, start=checkpoint.audio_start) as reading:
+            for placed in cutter.cut(order, read_pcm(reading)):
+                finished = FinishedWindow(
+                    (describe(placed.window, is_exact=is_exact),),
+                    window=placed.window.index,
+                    resume_sample=placed.window.end_sample,
+                    audio_start=placed.audio_start,
+                )
                 yield msgspec.json.decode(msgspec.json.encode(finished), type=FinishedWindow)
 
+    return read
 
-def run_with_interruptions(
-    service: MediaService, path: Path, decoder: JobDecoder
-) -> Iterator[FinishedWindow]:
+
+def read_with_interruptions(read: Read) -> Iterator[FinishedWindow]:
     """Yield the windows of a job that resumes after each of them."""
     checkpoint = Checkpoint()
-    while (finished := next(run(service, path, decoder, checkpoint), None)) is not None:
+    while (finished := next(read(checkpoint), None)) is not None:
         yield finished
         checkpoint = Checkpoint(
             finished.window + 1, finished.resume_sample, "en", audio_start=finished.audio_start
@@ -100,11 +89,12 @@ def test_interruptions_change_no_segment(
 ) -> None:
     samples, _ = soundfile.read(talk, dtype="float32")
     path = encode(samples, tmp_path / name, codec=codec)
-    decoder = JobDecoder(ChecksumEngine(is_exact=codec != "aac"), window_s=8.0)
-    decoder.prepare()
+    cutter = WindowCutter(window_s=8.0)
+    cutter.load_vad()
+    read = make_reader(service, path, cutter, is_exact=codec != "aac")
 
-    whole = list(run(service, path, decoder, Checkpoint()))
-    pieces = list(run_with_interruptions(service, path, decoder))
+    whole = list(read(Checkpoint()))
+    pieces = list(read_with_interruptions(read))
 
     assert len(whole) > 6
     assert [window.segments for window in pieces] == [window.segments for window in whole]

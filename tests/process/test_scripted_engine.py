@@ -16,6 +16,7 @@ import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
 from worker.audio.windows import cut_fixed_windows
+from tests.support.rows import decode_windows
 from worker.engines.scripted.engine import ScriptedEngine
 from worker.settings import WorkerSettings
 
@@ -28,7 +29,7 @@ class Listener:
 engine = ScriptedEngine(WorkerSettings(scripted_misbehaviour=sys.argv[1]))
 engine.load(lambda phase: print("loading", flush=True))
 windows = list(cut_fixed_windows([np.zeros(48_000, np.float32)], 3))
-engine.decode_windows(windows, TranscriptionRequest(context=sys.argv[2]), Listener())
+decode_windows(engine, windows, TranscriptionRequest(context=sys.argv[2]), Listener())
 print("done")
 """
 

@@ -13,12 +13,13 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, join_segments
 from tests.support.media_files import CLIPS
+from tests.support.rows import decode_windows
 from tests.word_errors import count_errors
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.catalog import WHISPER_LANGUAGES
-from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples
+from worker.engines.protocol import DecodingStopped, ModelUnavailable, Row, Samples
 from worker.engines.whisper.engine import _WHISPER_CODES, WhisperEngine
 from worker.engines.whisper.model import FALLBACK_TEMPERATURES
 from worker.engines.whisper.passes import repeats_itself
@@ -77,7 +78,7 @@ def transcribe(
     return [
         segment
         for window in windows
-        for transcript in engine.decode_windows([window], request, listener or Listener())
+        for transcript in decode_windows(engine, [window], request, listener or Listener())
         for segment in transcript.segments
     ]
 
@@ -163,7 +164,7 @@ def test_a_draft_comes_before_the_text_and_keeps_nothing_of_itself(
             drafts.append((window, delta, tail, language))
 
     (window,) = cut_windows([read_clip("speech.flac")], SileroVad().open_stream(), config=WindowConfig())
-    engine.draft_window(window, TranscriptionRequest(language_hint=hint), Reader())
+    engine.draft_row(Row(window, TranscriptionRequest(language_hint=hint), Reader()))
 
     ((index, delta, tail, language),) = drafts
     assert (index, delta, language) == (0, "", "en")
@@ -179,7 +180,7 @@ def test_a_draft_that_repeats_itself_is_not_published() -> None:
 def test_a_stop_takes_effect_before_a_draft(engine: WhisperEngine) -> None:
     (window,) = cut_windows([read_clip("speech.flac")], SileroVad().open_stream(), config=WindowConfig())
     with pytest.raises(DecodingStopped):
-        engine.draft_window(window, TranscriptionRequest(), Listener(is_impatient=True))
+        engine.draft_row(Row(window, TranscriptionRequest(), Listener(is_impatient=True)))
 
 
 def test_the_silence_after_the_last_word_is_not_decoded_again(
@@ -218,9 +219,9 @@ def test_windows_side_by_side_have_the_text_that_they_have_alone(engine: Whisper
     request = TranscriptionRequest(language_hint="en")
     assert 1 < len(windows) <= engine.batch_windows
 
-    together = list(engine.decode_windows(windows, request, Listener()))
+    together = decode_windows(engine, windows, request, Listener())
 
-    alone = [next(iter(engine.decode_windows([window], request, Listener()))) for window in windows]
+    alone = [decode_windows(engine, [window], request, Listener())[0] for window in windows]
     assert [transcript.segments for transcript in together] == [transcript.segments for transcript in alone]
 
 

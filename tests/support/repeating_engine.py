@@ -1,24 +1,22 @@
 """An engine with the same transcript for every window, for tests of the model process around it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from shared.jobs import TranscriptionRequest
 from shared.transcripts import WindowTranscript
-from worker.engines.protocol import DecodingListener, PhaseReporter, Window
+from worker.engines.protocol import PhaseReporter, Row, RowOutcome
 
 NOTHING = WindowTranscript(())
 
 
 class RepeatingEngine:
-    """An engine with one transcript, by default empty, that records its windows and their languages."""
+    """An engine with one transcript, by default empty, that records its batches."""
 
     def __init__(
         self, transcript: WindowTranscript = NOTHING, *, batch_windows: int = 2, needs_speech: bool = False
     ) -> None:
         self.batch_windows = batch_windows
         self.needs_speech = needs_speech
-        self.windows: list[Window] = []
-        self.previous_languages: list[str | None] = []
+        self.batches: list[Sequence[Row]] = []
         self._transcript = transcript
 
     def load(self, report_phase: PhaseReporter) -> str:
@@ -26,15 +24,12 @@ class RepeatingEngine:
         report_phase("nothing to load")
         return "cpu"
 
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """The transcript, as often as there are windows."""
-        self.windows += windows
-        self.previous_languages.append(previous_language)
-        return [self._transcript for _ in windows]
+    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """The transcript, as often as there are rows."""
+        self.batches.append(rows)
+        for row in rows:
+            yield row, self.decode(row)
+
+    def decode(self, row: Row) -> RowOutcome:
+        """The outcome of one row."""
+        return self._transcript

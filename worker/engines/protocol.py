@@ -1,23 +1,28 @@
 """The protocol between the model process and an engine, and the values that they exchange."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest
+from shared.jobs import FailureCode, TranscriptionRequest
 from shared.transcripts import WindowTranscript
 
 Samples = npt.NDArray[np.float32]
+
+Done = TypeVar("Done")
 
 PhaseReporter = Callable[[str], None]
 """A callback for a phase that begins, in a word or two: in `load`, or while a second model is loaded."""
 
 LOADED = "loaded"
 """The phase that ends the loading of a second model. The first model is loaded when `Engine.load` returns."""
+
+_logger = structlog.get_logger(__name__)
 
 # An interval that reaches at most this far into a span only touches the silence at the span's edge. Whisper's
 # times are rough, and 0.4 s of silence is kept there.
@@ -105,15 +110,42 @@ class DecodingListener(Protocol):
         """
 
     def is_stopped(self) -> bool:
-        """Return whether the engine must stop as soon as it can. The engine then raises DecodingStopped."""
+        """Return whether the engine must stop the rows of this job as soon as it can."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One window of one job in a batch, with the job's request and listener.
+
+    `previous_language` is the language of the job's speech before this batch. It is used for text whose own
+    language is in doubt.
+    """
+
+    window: Window
+    request: TranscriptionRequest
+    listener: DecodingListener
+    previous_language: str | None = None
+
+
+class RowFailure(msgspec.Struct, frozen=True):
+    """The end of a row that cannot be transcribed. Its job fails with this code and message."""
+
+    code: FailureCode
+    message: str
+
+
+class RowStopped(msgspec.Struct, frozen=True):
+    """The end of a row whose listener requested a stop."""
+
+
+RowOutcome = WindowTranscript | RowFailure | RowStopped
 
 
 class DecodingStopped(Exception):
-    """Raised out of `decode_windows` after the listener requested a stop."""
+    """Raised within an engine after a listener requested a stop."""
 
 
 class WordsUnsupported(Exception):
-    """Raised out of `decode_windows`: word timestamps are required for a language that has none.
+    """Raised within an engine: word timestamps are required for a language that has none.
 
     The message names the language and the remedy.
     """
@@ -129,12 +161,27 @@ def raise_if_stopped(listener: DecodingListener) -> None:
         raise DecodingStopped
 
 
+def settle(work: Callable[[], Done]) -> Done | RowFailure | RowStopped:
+    """Return what `work` on a row returns, or what its error stands for."""
+    try:
+        return work()
+    except DecodingStopped:
+        return RowStopped()
+    except WordsUnsupported as error:
+        return RowFailure(FailureCode.WORDS_UNSUPPORTED, str(error))
+    except ModelUnavailable as error:  # of a second model, such as the aligner
+        return RowFailure(FailureCode.MODEL_UNAVAILABLE, str(error))
+    except Exception as error:  # border: an error of the engine fails its job, not the process
+        _logger.exception("engine_failed")
+        return RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+
+
 class Engine(Protocol):
     """A speech recognition engine in the model process. It imports and loads nothing before `load`."""
 
     @property
     def batch_windows(self) -> int:
-        """The most windows that `decode_windows` takes at once; at least 1."""
+        """The most rows that `decode_rows` takes at once; at least 1."""
 
     @property
     def needs_speech(self) -> bool:
@@ -147,25 +194,11 @@ class Engine(Protocol):
             ModelUnavailable: the weights are missing or cannot be loaded.
         """
 
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> Iterable[WindowTranscript]:
-        """Transcribe the windows of one upload, and return or yield one transcript for each, in order.
+    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """Transcribe the rows of one or more jobs, and yield the outcome of each row as soon as it is known.
 
-        A transcript that is yielded early is stored before the others are done.
-
-        `previous_language` is the language of the speech before these windows. It is used for text whose own
-        language is in doubt.
-
-        Raises:
-            DecodingStopped: the listener requested a stop.
-            WordsUnsupported: the request requires word timestamps, and a detected language has none.
-            ModelUnavailable: a second model is needed, such as an aligner, and cannot be loaded.
+        Rows with the same listener are consecutive windows of one job, in order, and end in this order. The
+        text of a row does not depend on its neighbours. A row that fails or is stopped ends alone.
         """
 
 
@@ -173,8 +206,8 @@ class Engine(Protocol):
 class DraftingEngine(Protocol):
     """An engine that has no text before a window is done, but can guess the text earlier."""
 
-    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        """Publish a draft of the window's first words as a tail. `decode_windows` decodes that window next.
+    def draft_row(self, row: Row) -> None:
+        """Publish a draft of the window's first words as a tail. `decode_rows` decodes that row next.
 
         Raises:
             DecodingStopped: the listener requested a stop.

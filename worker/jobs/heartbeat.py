@@ -31,13 +31,25 @@ class Heartbeat:
         self._runner = runner
         self._describe_worker = describe_worker
         self._lease_s = lease_s
-        self.watched: tuple[ClaimState, ...] = ()
-        """The claims to renew, which get the directives of the record."""
+        self._watched: tuple[ClaimState, ...] = ()
         self._stopped = threading.Event()
         self._announced: WorkerPresence | None = None
         self._announced_at = 0.0
         self._announcing = threading.Lock()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs whose leases are renewed."""
+        return tuple(state.claim.job_id for state in self._watched)
+
+    def watch(self, state: ClaimState) -> None:
+        """Renew the lease of a claim, which gets the directives of the record."""
+        self._watched = (*self._watched, state)
+
+    def forget(self, state: ClaimState) -> None:
+        """Renew this lease no more."""
+        self._watched = tuple(watched for watched in self._watched if watched is not state)
 
     def start(self) -> None:
         """Start the thread."""
@@ -77,7 +89,7 @@ class Heartbeat:
             self._stopped.wait(BEAT_INTERVAL_S)
 
     def _renew_leases(self) -> None:
-        watched = self.watched  # jobs may end meanwhile
+        watched = self._watched  # jobs may end meanwhile
         if watched:
             claims = [state.claim for state in watched]
             directives = self._runner.run(beat_claims(claims, lease_s=self._lease_s))

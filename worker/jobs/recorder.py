@@ -10,7 +10,6 @@ from shared.events import Event, Partial
 from shared.jobs import Failure, JobState
 from shared.logs import log_job_end
 from shared.record import transitions
-from shared.record.claims import NO_ROOM, Claimant, claim_jobs
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow
 from worker.jobs.stop_rules import ClaimState
@@ -31,13 +30,10 @@ class JobRecorder:
     Every transition is safe to repeat. A job that was to be cancelled ends as cancelled by any of them.
     """
 
-    def __init__(
-        self, runner: ScriptRunner, state: ClaimState, *, claimant: Claimant, job_ttl_s: float
-    ) -> None:
+    def __init__(self, runner: ScriptRunner, state: ClaimState, *, job_ttl_s: float) -> None:
         self._runner = runner
         self._state = state
         self._claim = state.claim
-        self._claimant = claimant
         self._job_ttl_s = job_ttl_s
         self._outbox = PartialOutbox()
         self._inference_ms = state.claim.inference_ms
@@ -56,19 +52,23 @@ class JobRecorder:
             is_kept = isinstance(event, Partial)
             _logger.warning("event_not_logged", event_type=event.type, is_kept=is_kept)
 
-    def store_window(self, finished: FinishedWindow, *, inference_ms: int) -> None:
-        """Store a finished window, set the checkpoint after it, and record the inference time so far."""
-        cost_ms = inference_ms - self._inference_ms
+    def store_window(self, finished: FinishedWindow, *, inference_ms: int, cost_ms: int) -> None:
+        """Store a finished window, set the checkpoint after it, and record the inference time so far.
+
+        `cost_ms` is the engine's time that this window took, of the time of its batch.
+        """
         call = transitions.finish_window(self._claim, finished, inference_ms=inference_ms, cost_ms=cost_ms)
         self._state.apply(self._run_with_retries(call))
         self._inference_ms = inference_ms
         self._outbox.clear()
 
-    def check_yield(self) -> None:
-        """Apply the directive at a boundary of batches, where the job may have to yield."""
-        call = claim_jobs(self._claimant, NO_ROOM, held=[self._claim])
-        for directive in self._run_with_retries(call).directives:
-            self._state.apply(directive)
+    def succeed_after(self, last: FinishedWindow, *, inference_ms: int, cost_ms: int) -> None:
+        """Store the last window and end the job as succeeded, in one step."""
+        self._inference_ms = inference_ms
+        call = transitions.succeed_after(
+            self._claim, last, inference_ms=inference_ms, cost_ms=cost_ms, ttl_s=self._job_ttl_s
+        )
+        self._log_outcome(self._run_with_retries(call), state=JobState.SUCCEEDED)
 
     def end(self, state: JobState, failure: Failure | None = None) -> None:
         """End the job in a final state, a failed one with its failure."""
@@ -76,27 +76,22 @@ class JobRecorder:
         cause = {"code": failure.code, "reason": failure.message} if failure else {}
         self._log_outcome(self._run_with_retries(call), state=state, **cause)
 
-    def succeed_after(self, last: FinishedWindow, *, inference_ms: int) -> None:
-        """Store the last window and end the job as succeeded, in one step."""
-        cost_ms, self._inference_ms = inference_ms - self._inference_ms, inference_ms
-        call = transitions.succeed_after(
-            self._claim, last, inference_ms=inference_ms, cost_ms=cost_ms, ttl_s=self._job_ttl_s
-        )
-        self._log_outcome(self._run_with_retries(call), state=JobState.SUCCEEDED)
-
     def requeue(self, reason: str, *, inference_ms: int) -> None:
         """Return the job to the queue, with its checkpoint and the inference time so far."""
         self._inference_ms = inference_ms
         call = transitions.yield_job(self._claim, reason=reason, inference_ms=inference_ms)
         self._log_outcome(self._run_with_retries(call), reason=reason)
 
-    def report_crash(self, *, inference_ms: int) -> bool:
-        """Count a crash of the model process, and return whether that ended the job, or queued it again."""
-        self._inference_ms = inference_ms
+    def report_crash(self, *, inference_ms: int) -> str:
+        """Count a crash for this job alone, and return `requeued`, `failed`, `cancelled` or `stale`."""
         call = transitions.report_engine_crash([(self._claim, inference_ms)], ttl_s=self._job_ttl_s)
         (outcome,) = self._run_with_retries(call)
+        return outcome
+
+    def log_crash(self, outcome: str, *, inference_ms: int) -> None:
+        """Log what a crash, reported for all jobs of the model process, meant for this one."""
+        self._inference_ms = inference_ms
         self._log_outcome(outcome, state="failed", reason="engine_crash")
-        return outcome == "failed"
 
     def _publish_partial(self, partial: Partial) -> None:
         self._outbox.add(partial)
@@ -106,15 +101,7 @@ class JobRecorder:
             self._outbox.confirm()
 
     def _run_with_retries(self, call: ScriptCall[Answer]) -> Answer:
-        deadline = time.monotonic() + RETRY_LIMIT_S
-        while True:
-            try:
-                return self._runner.run(call)
-            except QueueUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-                _logger.warning("transition_retried", call=call.name)
-                time.sleep(RETRY_INTERVAL_S)
+        return run_with_retries(self._runner, call)
 
     def _log_outcome(self, outcome: str, *, state: str = "", **fields: str) -> None:
         amounts = {"duration_s": self._claim.upload.duration_s, "inference_s": self._inference_ms / 1000}
@@ -127,3 +114,20 @@ class JobRecorder:
                 log_job_end("cancelled", **amounts)
             case _:
                 log_job_end(state, **amounts, **fields)
+
+
+def run_with_retries(runner: ScriptRunner, call: ScriptCall[Answer]) -> Answer:
+    """Return the answer of a transition, which is safe to repeat.
+
+    Raises:
+        QueueUnavailable: Redis did not answer for RETRY_LIMIT_S.
+    """
+    deadline = time.monotonic() + RETRY_LIMIT_S
+    while True:
+        try:
+            return runner.run(call)
+        except QueueUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            _logger.warning("transition_retried", call=call.name)
+            time.sleep(RETRY_INTERVAL_S)

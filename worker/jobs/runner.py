@@ -1,4 +1,4 @@
-"""The thread that runs a worker's jobs, one at a time, and unloads the model when idle.
+"""The thread that runs a worker's groups of jobs, one at a time, and unloads the model when idle.
 
 All claims, runs and unloads happen on this thread, so they need no lock. It lives as long as the worker: the
 kernel's parent-death signal to the model process follows the thread that started it.
@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -24,19 +24,19 @@ _logger = structlog.get_logger(__name__)
 
 
 class JobRunner:
-    """Runs jobs from `start` until `begin_stop`, after which the current job goes back to the queue."""
+    """Runs groups from `start` until `begin_stop`, after which the current jobs go back to the queue."""
 
     def __init__(
         self,
         host: ModelHost,
-        claim_next: Callable[[], Claim | None],
-        transcribe: Callable[[Claim], None],
+        claim_group: Callable[[], Sequence[Claim]],
+        transcribe: Callable[[Sequence[Claim]], None],
         *,
         idle_timeout_s: float,
         is_stopping: threading.Event,
     ) -> None:
         self._host = host
-        self._claim_next = claim_next
+        self._claim_group = claim_group
         self._transcribe = transcribe
         self._idle_timeout_s = idle_timeout_s
         self._is_stopping = is_stopping
@@ -64,7 +64,7 @@ class JobRunner:
             self._tickets.put(None)
 
     def begin_stop(self) -> None:
-        """Claim no more jobs, and return the current one to the queue at its next checkpoint."""
+        """Claim no more jobs, and return the current ones to the queue at their next checkpoints."""
         self._is_stopping.set()
         self._tickets.put(None)
 
@@ -76,7 +76,7 @@ class JobRunner:
         while not self._is_stopping.is_set():
             ticket = self._next_ticket()
             self._is_woken = False  # before the check: a later call means a job that it may miss
-            while not self._is_stopping.is_set() and self._run_next_job():
+            while not self._is_stopping.is_set() and self._run_next_group():
                 self._idle_since = time.monotonic()
             if ticket is not None:
                 ticket.set()
@@ -101,19 +101,16 @@ class JobRunner:
             return math.inf
         return self._idle_since + self._idle_timeout_s - time.monotonic()
 
-    def _run_next_job(self) -> bool:
+    def _run_next_group(self) -> bool:
         try:
             self._host.detect_death()  # or a process that died while idle would be announced as loaded
-            claim = self._claim_next() if self._host.may_start else None
-            if claim is None:
-                return False
-            with structlog.contextvars.bound_contextvars(job_id=claim.job_id):
-                _logger.info("job_claimed", attempt=claim.attempt)
-                self._transcribe(claim)
+            claims = self._claim_group() if self._host.may_start else ()
+            if claims:
+                self._transcribe(claims)
+            return bool(claims)
         except QueueUnavailable:
             _logger.warning("queue_unavailable", reason="Redis does not answer")
             return False
-        except Exception:  # border of the thread: an error in one job must not end the worker
-            _logger.exception("job_run_failed")
+        except Exception:  # border of the thread: an error in one group must not end the worker
+            _logger.exception("group_run_failed")
             return False
-        return True

@@ -43,13 +43,13 @@ class StopRules:
     """The stop conditions of one job: its directive, its clocks, and the stop of the worker."""
 
     def __init__(self, state: ClaimState, clocks: JobClocks, *, is_stopping: threading.Event) -> None:
-        self._state = state
+        self.state = state
         self.clocks = clocks
         self._is_stopping = is_stopping
 
     def find_reason(self) -> StopReason | None:
         """Return the gravest reason to stop now; None if there is none."""
-        directive = self._state.directive
+        directive = self.state.directive
         reasons = {
             StopReason.STALE: directive is Directive.STALE,
             StopReason.CANCELLED: directive is Directive.CANCEL,

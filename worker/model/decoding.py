@@ -1,40 +1,39 @@
-"""The decoding of one job in the model process: audio through windows and the engine, reports out."""
+"""The decoding of batches in the model process: rows of all open runs go to the engine, reports come out."""
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import msgspec
 import structlog
 
-from shared.audio_format import SeekPoint
+from shared.audio_format import SAMPLE_RATE_HZ
 from shared.events import Partial
-from shared.jobs import FailureCode, SpeechDetection
-from shared.media.pcm_frames import DecodingFailed
-from shared.transcripts import FinishedWindow, main_language
-from worker.audio.audio_starts import AudioStarts
-from worker.audio.vad import SileroStream, SileroVad
-from worker.audio.window_plan import WindowConfig
-from worker.audio.windows import cut_fixed_windows, cut_windows
+from shared.jobs import FailureCode
+from shared.transcripts import FinishedWindow, WindowTranscript, main_language
 from worker.engines.protocol import (
     DecodingStopped,
     DraftingEngine,
     Engine,
-    ModelUnavailable,
-    Samples,
-    Window,
-    WordsUnsupported,
-    raise_if_stopped,
+    Row,
+    RowFailure,
+    RowOutcome,
+    RowStopped,
 )
 from worker.model import messages
+from worker.model.window_reader import PlacedWindow, WindowReader
 from worker.partials import PartialThrottle
 
 ALIVE_INTERVAL_S = 5.0
-"""Seconds between two signs of life while there is nothing to decode, as in long silence."""
+"""Seconds between two signs of life of a run that has nothing else to report, as in long silence."""
 
-# As in Silero: speech ends at a probability this much below the threshold, but never at zero.
-_HYSTERESIS = 0.15
-_MIN_SILENCE = 0.01
+READ_PATIENCE_S = 0.25
+"""Seconds without a new window after which a batch begins with the windows that are ready."""
+
+_END_PATIENCE_S = 0.02
+"""Seconds that the end of a batch waits for readers, so that a run whose last window is done ends with it."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -42,23 +41,12 @@ SendReport = Callable[[messages.Report], None]
 
 
 class JobListener:
-    """The listener of an engine for one run: sends partials, and reports when to stop.
+    """The listener of an engine for one run: sends partials, and returns whether to stop."""
 
-    `wait_to_continue` returns when the next batch may be decoded, or the run is stopped.
-    """
-
-    def __init__(
-        self,
-        run: int,
-        send: SendReport,
-        *,
-        is_stopped: Callable[[], bool],
-        wait_to_continue: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, run: int, send: SendReport, is_stopped: Callable[[], bool]) -> None:
         self._run = run
         self._send = send
         self._is_stopped = is_stopped
-        self._wait_to_continue = wait_to_continue
         self._alive_at = time.monotonic()
         self._partials = PartialThrottle(lambda partial: send(messages.PartialDecoded(run, partial)))
 
@@ -72,143 +60,244 @@ class JobListener:
 
     def is_stopped(self) -> bool:
         """Return whether the engine must stop. Its calls also show that the process is alive."""
-        self._report_alive()
-        return self._is_stopped()
-
-    def wait_for_next_batch(self) -> None:
-        """Return when the next batch may be decoded.
-
-        Raises:
-            DecodingStopped: the run was stopped.
-        """
-        self._wait_to_continue()
-        raise_if_stopped(self)
-
-    def watch(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """Yield `blocks`, and report now and then that the process is alive. Works in long silence too.
-
-        Raises:
-            DecodingStopped: the run was stopped.
-        """
-        for block in blocks:
-            raise_if_stopped(self)
-            yield block
-
-    def _report_alive(self) -> None:
         now = time.monotonic()
         if now - self._alive_at >= ALIVE_INTERVAL_S:
             self._alive_at = now
             self._send(messages.AudioRead(self._run))
+        return self._is_stopped()
 
 
-class JobDecoder:
-    """Takes the audio of jobs through windows and the engine."""
+class OpenRun:
+    """One job in the model process, from its order to its last report.
 
-    _vad: SileroVad  # since `prepare`, if the engine needs speech
+    Its first batch has one window if `is_first_alone`, and a draft is made before if `is_draft_due`.
+    """
 
-    def __init__(self, engine: Engine, *, window_s: float) -> None:
+    def __init__(
+        self, order: messages.DecodeJob, reader: WindowReader, listener: JobListener, *, can_draft: bool
+    ) -> None:
+        self.order = order
+        self.listener = listener
+        self.is_draft_due = order.is_early_text_wanted and can_draft
+        self._is_first_alone = order.is_early_text_wanted and not can_draft
+        self._reader = reader
+        self._language = order.checkpoint.language
+        self._in_batch: list[PlacedWindow] = []
+        self.is_slow = False
+        """Whether the last batch began without waiting for a window of this run."""
+
+    @property
+    def ready(self) -> int:
+        """The number of windows that the next batch may have."""
+        limit = 0 if self.listener.is_stopped() else 1 if self._is_first_alone else self._reader.ready
+        return min(self._reader.ready, limit)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the next batch knows what to do about this run: it has a window, or is over."""
+        return self._reader.ready > 0 or self._reader.is_ended or self.listener.is_stopped()
+
+    @property
+    def is_read_ahead(self) -> bool:
+        """Whether no more windows would become ready for the next batch."""
+        is_given = self._is_first_alone and self._reader.ready > 0
+        return is_given or self._reader.is_ended or self.listener.is_stopped()
+
+    def find_end(self) -> messages.RunReport | None:
+        """Return the last report on this run if it is over."""
+        run, cause = self.order.run, self._reader.cause
+        if self.listener.is_stopped():
+            return messages.JobStopped(run)
+        if self._in_batch or self._reader.ready or not self._reader.is_ended:
+            return None
+        return describe_end(run, cause) if cause else messages.JobDecoded(run)
+
+    def peek_row(self) -> Row:
+        """Return the next row, which stays there."""
+        return self._make_row(self._reader.peek())
+
+    def take_rows(self, count: int) -> list[Row]:
+        """Return the next rows."""
+        self._is_first_alone = False
+        self._in_batch = [self._reader.take() for _ in range(count)]
+        return [self._make_row(placed) for placed in self._in_batch]
+
+    def finish_window(self, transcript: WindowTranscript) -> messages.WindowDecoded | messages.JobDecoded:
+        """Return the report on the next window of the batch. The last one comes with the end of the job."""
+        placed = self._in_batch.pop(0)
+        self._language = main_language(transcript.segments) or self._language
+        finished = FinishedWindow(
+            **msgspec.structs.asdict(transcript),
+            window=placed.window.index,
+            resume_sample=placed.window.end_sample,
+            audio_start=placed.audio_start,
+        )
+        if placed.window.is_last:
+            return messages.JobDecoded(self.order.run, finished)
+        return messages.WindowDecoded(self.order.run, finished)
+
+    def _make_row(self, placed: PlacedWindow) -> Row:
+        return Row(placed.window, self.order.request, self.listener, self._language)
+
+    def close(self) -> None:
+        """Let the reader end."""
+        self._reader.close()
+
+
+class BatchDecoder:
+    """The open runs, and the batches of their rows.
+
+    `changed` guards the readers of all runs. It is notified of their windows, and of stops.
+    """
+
+    def __init__(self, engine: Engine, send: SendReport, changed: threading.Condition) -> None:
         self._engine = engine
-        self._window_s = window_s
+        self._send = send
+        self._changed = changed
+        self._runs: dict[int, OpenRun] = {}
 
-    def prepare(self) -> None:
-        """Load the speech detector if the engine needs it. Within a job, this load could not be stopped.
+    @property
+    def max_ahead(self) -> int:
+        """The windows that the reader of one more run may keep, so that all together have bounded memory."""
+        return max(2, self._engine.batch_windows // (len(self._runs) + 1))
 
-        Raises:
-            ModelUnavailable: the speech detector is not installed.
-        """
-        if self._engine.needs_speech:
-            self._vad = SileroVad()
+    def open_run(self, order: messages.DecodeJob, reader: WindowReader, listener: JobListener) -> None:
+        """Let the next batches have rows of this job."""
+        can_draft = isinstance(self._engine, DraftingEngine)
+        self._runs[order.run] = OpenRun(order, reader, listener, can_draft=can_draft)
 
-    def decode(
-        self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
-    ) -> Iterator[messages.Report]:
-        """Transcribe one job, and yield its reports: finished windows, then the end.
+    def stop_run(self, number: int) -> None:
+        """Drop a run between two batches, and report it as stopped, unless it has ended already."""
+        if (run := self._runs.get(number)) is not None:
+            self._end(run, messages.JobStopped(number))
 
-        A window that is known to be the last comes with the end, so that one step of the record stores both.
-        """
-        try:
-            for window, finished in self._decode_windows(order, sound, listener):
-                if window.is_last:
-                    yield messages.JobDecoded(order.run, finished)
-                    return
-                yield messages.WindowDecoded(order.run, finished)
-            yield messages.JobDecoded(order.run)
-        except DecodingStopped:
-            yield messages.JobStopped(order.run)
-        except WordsUnsupported as error:
-            yield messages.JobFailed(order.run, FailureCode.WORDS_UNSUPPORTED, str(error))
-        except ModelUnavailable as error:  # of a second model, such as the aligner
-            yield messages.JobFailed(order.run, FailureCode.MODEL_UNAVAILABLE, str(error))
-        except DecodingFailed as error:
-            yield messages.JobFailed(order.run, error.code, error.message)
-        except Exception as error:  # border: an error of the engine fails the job, not the process
-            _logger.exception("engine_failed", run=order.run)
-            yield messages.JobFailed(order.run, FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+    def decode_batch(self, max_rows: int) -> messages.BatchDecoded:
+        """Decode one batch, and report its windows and all runs that end. `max_rows` of 0 is no limit."""
+        began_at = time.monotonic()
+        limit = min(max_rows or self._engine.batch_windows, self._engine.batch_windows)
+        self._wait_for_any()
+        self._draft()
+        self._wait_for_windows(limit)
+        self._end_finished_runs()
+        batch = self._take_rows(limit)
+        rows = [row for rows in batch.values() for row in rows]
+        if rows:
+            with _log_jobs(batch):
+                self._decode(rows, {id(run.listener): run for run in batch})
+            self._wait_for_ends()
+            self._end_finished_runs()
+        return messages.BatchDecoded(
+            rows=len(rows),
+            jobs=len(batch),
+            audio_s=round(sum(len(row.window.samples) for row in rows) / SAMPLE_RATE_HZ, 3),
+            took_s=round(time.monotonic() - began_at, 3),
+            max_rows=self._engine.batch_windows,
+        )
 
-    def _decode_windows(
-        self, order: messages.DecodeJob, sound: Iterable[Samples | SeekPoint], listener: JobListener
-    ) -> Iterator[tuple[Window, FinishedWindow]]:
-        language, start = order.checkpoint.language, order.checkpoint.audio_start
-        detector = self._vad.open_stream(start) if self._engine.needs_speech else None
-        starts = AudioStarts(start, detector)
-        windows = self._cut(order, detector, listener.watch(starts.collect(sound)))
-        is_first_alone = order.is_early_text_wanted
-        if is_first_alone and isinstance(self._engine, DraftingEngine):
-            windows, is_first_alone = _draft_first(self._engine, windows, order, listener), False
-        batches = _batch(windows, self._engine.batch_windows, first_alone=is_first_alone)
-        for number, batch in enumerate(batches):
-            # Only here can a run end without loss: all decoded windows are reported.
-            if number > 0:
-                listener.wait_for_next_batch()
-            transcripts = self._engine.decode_windows(
-                batch, order.request, listener, previous_language=language
+    def _wait_for_any(self) -> None:
+        """Wait until the batch has something to do."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._runs or any(run.is_answered for run in self._runs.values())
             )
-            for window, transcript in zip(batch, transcripts, strict=True):
-                listener.discard_partials()
-                language = main_language(transcript.segments) or language
-                finished = FinishedWindow(
-                    **msgspec.structs.asdict(transcript),
-                    window=window.index,
-                    resume_sample=window.end_sample,
-                    audio_start=starts.choose(window),
-                )
-                yield window, finished
 
-    def _cut(
-        self, order: messages.DecodeJob, detector: SileroStream | None, blocks: Iterable[Samples]
-    ) -> Iterator[Window]:
-        if detector is None:
-            return cut_fixed_windows(blocks, self._window_s, checkpoint=order.checkpoint)
-        config = _configure(WindowConfig(window_s=self._window_s), order.request.speech_detection)
-        return cut_windows(blocks, detector, config=config, checkpoint=order.checkpoint)
+    def _wait_for_windows(self, limit: int) -> None:
+        """Wait until the batch is full, or until no new window comes for READ_PATIENCE_S."""
+        with self._changed:
+            ready = -1
+            while ready < (ready := self._count_ready()) and not self._is_full(limit):
+                self._changed.wait_for(partial(self._has_more, ready, limit), READ_PATIENCE_S)
+            for run in self._runs.values():
+                run.is_slow = not run.is_answered
+
+    def _has_more(self, ready: int, limit: int) -> bool:
+        return self._is_full(limit) or self._count_ready() > ready
+
+    def _is_full(self, limit: int) -> bool:
+        waited = [run for run in self._runs.values() if not run.is_slow or run.is_answered]
+        is_each_in = all(run.is_answered for run in waited)
+        return is_each_in and (self._count_ready() >= limit or all(run.is_read_ahead for run in waited))
+
+    def _count_ready(self) -> int:
+        return sum(run.ready for run in self._runs.values())
+
+    def _take_rows(self, limit: int) -> dict[OpenRun, list[Row]]:
+        """Return the rows of the batch: one of each run in order of arrival, then more of each in turn."""
+        with self._changed:
+            runs = [run for run in self._runs.values() if run.ready][:limit]
+            spare = limit - len(runs)
+            batch = {}
+            for run in runs:
+                extra = min(spare, run.ready - 1)
+                spare -= extra
+                batch[run] = run.take_rows(1 + extra)
+            return batch
+
+    def _draft(self) -> None:
+        """Publish drafts of first windows, before further ones are read."""
+        if not isinstance(self._engine, DraftingEngine):
+            return
+        for run in self._runs.values():
+            if run.is_draft_due and run.ready:
+                run.is_draft_due = False
+                with suppress(DecodingStopped):
+                    self._engine.draft_row(run.peek_row())
+
+    def _decode(self, rows: Sequence[Row], runs: dict[int, OpenRun]) -> None:
+        try:
+            for row, outcome in self._engine.decode_rows(rows):
+                self._settle(runs[id(row.listener)], outcome)
+        except Exception as error:  # border: an error of the engine fails its jobs, not the process
+            _logger.exception("engine_failed")
+            failure = RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+            for run in runs.values():
+                self._settle(run, failure)
+
+    def _settle(self, run: OpenRun, outcome: RowOutcome) -> None:
+        """Report the outcome of the next row of `run`, unless the run has ended with an earlier row."""
+        number = run.order.run
+        if number not in self._runs:
+            return
+        if not isinstance(outcome, WindowTranscript):
+            self._end(run, describe_end(number, outcome))
+            return
+        run.listener.discard_partials()
+        report = run.finish_window(outcome)
+        if isinstance(report, messages.JobDecoded):
+            self._end(run, report)
+            return
+        self._send(report)
+        if (end := run.find_end()) is not None:
+            self._end(run, end)
+
+    def _wait_for_ends(self) -> None:
+        with self._changed:
+            runs = [run for run in self._runs.values() if not run.is_slow]
+            self._changed.wait_for(lambda: all(run.is_answered for run in runs), _END_PATIENCE_S)
+
+    def _end_finished_runs(self) -> None:
+        for run in list(self._runs.values()):
+            if (end := run.find_end()) is not None:
+                self._end(run, end)
+
+    def _end(self, run: OpenRun, report: messages.RunReport) -> None:
+        del self._runs[run.order.run]
+        with self._changed:
+            run.close()
+        self._send(report)
 
 
-def _configure(config: WindowConfig, detection: SpeechDetection | None) -> WindowConfig:
-    """Return `config` with a client's numbers. Values derived from them keep their relation to them."""
-    if detection is None:
-        return config
-    return msgspec.structs.replace(
-        config,
-        speech_threshold=detection.threshold,
-        silence_threshold=min(detection.threshold, max(_MIN_SILENCE, detection.threshold - _HYSTERESIS)),
-        edge_silence_s=min(detection.padding_s, config.window_s / 2),  # a window must have room for speech
-        min_pause_s=detection.pause_s,
-        min_speech_s=min(config.min_speech_s, detection.pause_s / 2),
-    )
+def describe_end(run: int, cause: RowFailure | RowStopped) -> messages.RunReport:
+    """Return the last report on a run that ended early."""
+    if isinstance(cause, RowFailure):
+        return messages.JobFailed(run, cause.code, cause.message)
+    return messages.JobStopped(run)
 
 
-def _draft_first(
-    engine: DraftingEngine, windows: Iterator[Window], order: messages.DecodeJob, listener: JobListener
-) -> Iterator[Window]:
-    """Yield `windows`, and publish a draft of the first one before the next is read."""
-    for first in islice(windows, 1):
-        engine.draft_window(first, order.request, listener)
-        yield first
-    yield from windows
-
-
-def _batch(windows: Iterator[Window], size: int, *, first_alone: bool) -> Iterator[list[Window]]:
-    if first_alone:
-        yield from ([window] for window in islice(windows, 1))
-    while batch := list(islice(windows, size)):
-        yield batch
+@contextmanager
+def _log_jobs(runs: Iterable[OpenRun]) -> Iterator[None]:
+    """Name the jobs of a batch in all lines that are logged within the block."""
+    names = [run.order.job_id for run in runs]
+    names_by_field = {"job_id": names[0]} if len(names) == 1 else {"job_ids": ",".join(names)}
+    with structlog.contextvars.bound_contextvars(**names_by_field):
+        yield

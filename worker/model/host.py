@@ -1,6 +1,6 @@
-"""The model host: the parent's side of the model process, which it starts, sends jobs to and ends.
+"""The model host: the parent's side of the model process, which it starts, sends batches to and ends.
 
-absent --begin_job--> loading --Loaded--> ready --begin_job--> busy --run ends--> ready
+absent --begin_job--> loading --Loaded--> busy --all runs and the batch ended--> ready --begin_job--> busy
 loading | ready | busy --process dies--> dead --begin_job--> loading (while ready: on the next detect_death)
 any --unload--> absent
 any --give_up--> dead
@@ -60,12 +60,19 @@ class ModelHost:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: FdChannel | None = None
         self._runs = itertools.count(1)
-        self._run = 0
+        self._open_runs: set[int] = set()  # begun and not ended, dropped ones included
+        self._dropped_runs: set[int] = set()
+        self._drop_facts: dict[str, str | int] = {}  # about the last dropped run
+        self._is_decoding = False
         self._started_at = 0.0
         self._loads = 0
         self._unready_until = 0.0
         self.state = ModelState.ABSENT
         self.device = ""
+        self.max_rows = 1
+        """The most windows of a batch, as far as a model process has reported it."""
+        self.rows = 0
+        """The windows of the last batch; 0 without a process."""
         self.load_error = ""
         """The reason why the last load failed; empty after one that succeeded."""
         self.load_failed_s = 0.0
@@ -75,6 +82,11 @@ class ModelHost:
     def is_idle(self) -> bool:
         """Return whether no engine is at work: there is no process, or it waits for a job."""
         return self.state in (ModelState.ABSENT, ModelState.READY, ModelState.DEAD)
+
+    @property
+    def is_decoding(self) -> bool:
+        """Return whether a batch has not been reported as done."""
+        return self._is_decoding
 
     @property
     def may_start(self) -> bool:
@@ -88,12 +100,11 @@ class ModelHost:
         """Return whether the last load of the model failed within UNREADY_S seconds."""
         return self._clock() < self._unready_until
 
-    def begin_job(self, claim: Claim, audio_fd: int, *, has_stored_samples: bool = False) -> None:
-        """Send a job with its audio, and start a process first if there is none.
+    def begin_job(self, claim: Claim, audio_fd: int, *, has_stored_samples: bool = False) -> int:
+        """Send a job with its audio, and start a process first if there is none. Return the job's run.
 
-        `audio_fd` is the pipe of a decoder, or stored samples at the place where the job begins.
-
-        Needs a state other than busy. The caller closes its own copy of `audio_fd`.
+        `audio_fd` is the pipe of a decoder, or stored samples at the place where the job begins. The caller
+        closes its own copy. Needs no particular state, but between two batches the job begins sooner.
 
         Raises:
             ModelProcessDied: the process ended before it received the job.
@@ -101,23 +112,39 @@ class ModelHost:
         self.detect_death()
         if self._channel is None:
             self._start_process()
-        else:
+        elif self.state is ModelState.READY:
             self.state = ModelState.BUSY
-        self._run = next(self._runs)
-        order = make_order(self._run, claim)
+        run = next(self._runs)
+        self._open_runs.add(run)
+        order = make_order(run, claim)
         self._send(msgspec.structs.replace(order, has_stored_samples=has_stored_samples), audio_fd)
+        return run
+
+    def decode_batch(self, max_rows: int = 0) -> None:
+        """Let the process decode one batch of the jobs that have begun; see `messages.DecodeBatch`.
+
+        Needs jobs that have begun, and a last batch that is done.
+        """
+        self._is_decoding = True
+        with contextlib.suppress(ModelProcessDied):  # the next `receive` raises it
+            self._send(messages.DecodeBatch(max_rows))
 
     def detect_death(self) -> None:
         """Detect a process that died while it waited for a job. Needs no particular state.
 
-        Late reports about an earlier job are dropped.
+        Late reports about earlier jobs are dropped.
         """
-        while self.state is ModelState.READY and self._channel is not None and self._channel.is_readable(0):
-            if self._channel.receive() is None:
-                self._on_death()
+        while self._is_unneeded and self._channel is not None and self._channel.is_readable(0):
+            with contextlib.suppress(ModelProcessDied):
+                self.receive(0)
+
+    @property
+    def _is_unneeded(self) -> bool:
+        """Return whether a loaded process has no job, apart from dropped ones."""
+        return self.state.is_loaded and self._open_runs <= self._dropped_runs
 
     def receive(self, timeout_s: float) -> messages.Report | None:
-        """Return the next report on the current job, or None after `timeout_s`. Needs a job that has begun.
+        """Return the next report, or None after `timeout_s` or for a dropped run. Needs a job that has begun.
 
         Raises:
             ModelProcessDied: the process died.
@@ -130,20 +157,31 @@ class ModelHost:
         if message is None:
             raise self._on_death()
         report = messages.report_decoder.decode(message[0])
-        if isinstance(report, messages.RunMessage) and report.run != self._run:
-            return None
+        awaited = self._open_runs - self._dropped_runs
         self._update_state(report)
-        return report
+        is_late = isinstance(report, messages.RunMessage) and report.run not in awaited
+        return None if is_late else report
 
-    def continue_job(self) -> None:
-        """Let the process, which has sent BatchDecoded, decode the next windows of the current job."""
-        with contextlib.suppress(ModelProcessDied):  # the next `receive` raises it
-            self._send(messages.ContinueJob(self._run))
-
-    def stop_job(self) -> None:
-        """Request that the engine stops the current job. It answers JobStopped, unless it is too busy."""
+    def stop_job(self, run: int) -> None:
+        """Request that the engine stops this run. It answers JobStopped, unless it is too busy."""
         with contextlib.suppress(ModelProcessDied):
-            self._send(messages.StopJob(self._run))
+            self._send(messages.StopJob(run))
+
+    def drop_job(self, run: int, **facts: str | int) -> None:
+        """Stop this run, and drop all further reports on it. The others go on.
+
+        The `facts` are logged if the process has to be ended for it.
+        """
+        self._dropped_runs.add(run)
+        self._drop_facts = facts
+        self.stop_job(run)
+
+    def end_dropped_jobs(self) -> None:
+        """End a process that goes on with dropped runs. Needs no other job."""
+        self.detect_death()
+        if self._dropped_runs & self._open_runs:
+            self._end_process(0.0, **self._drop_facts)
+            self.state = ModelState.ABSENT
 
     def unload(self, reason: str = "idle", **facts: object) -> None:
         """End the process and its children, by force if it does not exit. Needs no particular state."""
@@ -157,8 +195,8 @@ class ModelHost:
 
     def _update_state(self, report: messages.Report) -> None:
         match report:
-            case messages.Loaded(device=device):
-                self.device, self.load_error = device, ""
+            case messages.Loaded(device=device, rows=rows):
+                self.device, self.max_rows, self.load_error = device, rows, ""
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state, self._unready_until = ModelState.BUSY, 0.0
                     self._loads += 1
@@ -168,10 +206,18 @@ class ModelHost:
                 self.load_error, self.load_failed_s = message, time.time()
                 if self.state is ModelState.LOADING:
                     self._unready_until = self._clock() + UNREADY_S
-            case messages.JobDecoded() | messages.JobFailed() | messages.JobStopped():
-                self.state = ModelState.READY
+            case messages.JobDecoded(run=run) | messages.JobFailed(run=run) | messages.JobStopped(run=run):
+                self._open_runs.discard(run)
+                self._become_ready()
+            case messages.BatchDecoded(rows=rows, max_rows=max_rows):
+                self.rows, self.max_rows, self._is_decoding = rows, max_rows, False
+                self._become_ready()
             case _:
                 pass
+
+    def _become_ready(self) -> None:
+        if self.state is ModelState.BUSY and not self._open_runs and not self._is_decoding:
+            self.state = ModelState.READY
 
     def _start_process(self) -> None:
         if self.state is ModelState.DEAD:
@@ -209,6 +255,10 @@ class ModelHost:
     def _end_process(self, grace_s: float, **facts: object) -> None:
         process, channel = self._process, self._channel
         self._process = self._channel = None
+        self._open_runs.clear()
+        self._dropped_runs.clear()
+        self.rows = 0
+        self._is_decoding = False
         if process is None or channel is None:
             return
         channel.close()

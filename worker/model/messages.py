@@ -31,14 +31,19 @@ class DecodeJob(RunMessage, frozen=True):
 
 
 class StopJob(RunMessage, frozen=True):
-    """Stop this run as soon as the engine can."""
+    """Stop this run as soon as the engine can. Between two batches it stops without loss."""
 
 
-class ContinueJob(RunMessage, frozen=True):
-    """Decode the next batch of windows of this run."""
+class DecodeBatch(msgspec.Struct, frozen=True, tag=True):
+    """Decode one batch of the jobs sent so far: a row of each job, and more up to `max_rows`.
+
+    A `max_rows` of 0 means as many as the engine takes.
+    """
+
+    max_rows: int = 0
 
 
-Order = DecodeJob | StopJob | ContinueJob
+Order = DecodeJob | StopJob | DecodeBatch
 
 
 # From the process to the host.
@@ -55,10 +60,14 @@ class LoadPhaseBegun(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """The model, or a second one, is in memory on `device`, `elapsed_s` after the start of loading."""
+    """The model, or a second one, is in memory on `device`, `elapsed_s` after the start of loading.
+
+    A batch has at most `rows` windows.
+    """
 
     device: str
     elapsed_s: float
+    rows: int = 1
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
@@ -79,11 +88,19 @@ class WindowDecoded(RunMessage, frozen=True):
     finished: FinishedWindow
 
 
-class BatchDecoded(RunMessage, frozen=True):
-    """A batch is done and the next one is ready. The process waits for ContinueJob or StopJob.
+class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
+    """A batch is done: all its windows are reported, and so are all runs that ended.
 
-    A StopJob without this wait would arrive when the next windows have begun, and their work would be lost.
+    The process waits for the next DecodeBatch. Meanwhile a run stops without loss. The batch had `rows`
+    windows of `jobs` jobs with `audio_s` seconds of audio, and took `took_s`. The next one has at most
+    `max_rows` windows.
     """
+
+    rows: int
+    jobs: int
+    audio_s: float
+    took_s: float
+    max_rows: int
 
 
 class AudioRead(RunMessage, frozen=True):
@@ -101,14 +118,14 @@ class JobStopped(RunMessage, frozen=True):
 
 
 class JobFailed(RunMessage, frozen=True):
-    """This job cannot be transcribed. The process is ready for the next one."""
+    """This job cannot be transcribed."""
 
     code: FailureCode
     message: str
 
 
-RunReport = PartialDecoded | WindowDecoded | BatchDecoded | AudioRead | JobDecoded | JobStopped | JobFailed
-Report = LoadPhaseBegun | Loaded | LoadFailed | RunReport
+RunReport = PartialDecoded | WindowDecoded | AudioRead | JobDecoded | JobStopped | JobFailed
+Report = LoadPhaseBegun | Loaded | LoadFailed | BatchDecoded | RunReport
 
 order_decoder: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 report_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

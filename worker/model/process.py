@@ -1,4 +1,4 @@
-"""The model process: loads the engine and transcribes the jobs of the model host, until the host is gone.
+"""The model process: loads the engine and decodes batches of the host's jobs, until the host is gone.
 
 Standard input is the channel to the host. When it closes, this process ends, whatever it is doing.
 """
@@ -10,21 +10,22 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 
 import msgspec
 import structlog
 
+from shared.audio_format import SeekPoint
 from shared.fd_channel import FdChannel
 from shared.logs import configure_logging
 from shared.media.samples import read_pcm, read_stored_pcm
 from shared.parent_death import outlive_parent
-from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable
+from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable, Samples
 from worker.engines.registry import create_engine
 from worker.model import messages
-from worker.model.decoding import JobDecoder, JobListener, SendReport
+from worker.model.decoding import BatchDecoder, JobListener, SendReport
+from worker.model.window_reader import WindowCutter, WindowReader, watch_stops
 from worker.settings import WorkerSettings
 
 AUDIO_POLL_S = 0.05
@@ -36,27 +37,21 @@ _logger = structlog.get_logger(__name__)
 class OrderInbox:
     """A thread that receives orders, so that a stop is known while the engine is at work."""
 
-    def __init__(self, channel: FdChannel) -> None:
+    def __init__(self, channel: FdChannel, changed: threading.Condition) -> None:
+        """Notify `changed` of each stop."""
         self._channel = channel
-        self._jobs: queue.SimpleQueue[tuple[messages.DecodeJob, int]] = queue.SimpleQueue()
-        self._stopped_run = 0
-        self._continued_run = 0
-        self._changed = threading.Condition()
+        self._changed = changed
+        self._orders: queue.SimpleQueue[tuple[messages.Order, Sequence[int]]] = queue.SimpleQueue()
+        self._stopped_runs: set[int] = set()
         threading.Thread(target=self._receive_orders, name="orders", daemon=True).start()
 
-    def wait_for_job(self) -> tuple[messages.DecodeJob, int]:
-        """Return the next job and the descriptor of its audio."""
-        return self._jobs.get()
+    def wait_for_order(self) -> tuple[messages.Order, Sequence[int]]:
+        """Return the next order and the descriptors that came with it."""
+        return self._orders.get()
 
     def is_stopped(self, run: int) -> bool:
-        """Return whether this run was stopped. Runs only grow, so an old order cannot stop a new run."""
-        return self._stopped_run >= run
-
-    def wait_to_continue(self, run: int) -> None:
-        """Return after a ContinueJob for this run, which counts once, or a StopJob."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._continued_run == run or self.is_stopped(run))
-            self._continued_run = 0
+        """Return whether this run was stopped."""
+        return run in self._stopped_runs
 
     def _receive_orders(self) -> None:
         try:
@@ -69,17 +64,12 @@ class OrderInbox:
     def _follow_orders(self) -> None:
         while (message := self._channel.receive()) is not None:
             payload, descriptors = message
-            match messages.order_decoder.decode(payload):
-                case messages.DecodeJob() as order:
-                    self._jobs.put((order, descriptors[0]))
-                case messages.StopJob(run=run):
-                    with self._changed:
-                        self._stopped_run = run
-                        self._changed.notify_all()
-                case messages.ContinueJob(run=run):
-                    with self._changed:
-                        self._continued_run = run
-                        self._changed.notify_all()
+            order = messages.order_decoder.decode(payload)
+            if isinstance(order, messages.StopJob):
+                with self._changed:
+                    self._stopped_runs.add(order.run)
+                    self._changed.notify_all()
+            self._orders.put((order, descriptors))
 
 
 class AudioPipe:
@@ -121,19 +111,19 @@ class LoadReporter:
         self._send = send
         self._clock = clock
         self._began_at: float | None = clock()
-        self._device = ""
+        self._device, self._rows = "", 1
 
     def __call__(self, phase: str, /) -> None:
         """Report that a phase begins, or that a second model is loaded."""
         if phase == LOADED:
-            self.end(self._device)
+            self.end(self._device, rows=self._rows)
         else:
             self._send(messages.LoadPhaseBegun(phase, self._elapsed_s()))
 
-    def end(self, device: str) -> None:
-        """Report that the model is in memory on `device`."""
-        self._device = device
-        self._send(messages.Loaded(device, self._elapsed_s()))
+    def end(self, device: str, *, rows: int) -> None:
+        """Report that the model is in memory on `device`, and takes batches of `rows` windows."""
+        self._device, self._rows = device, rows
+        self._send(messages.Loaded(device, self._elapsed_s(), rows))
         self._began_at = None
 
     def reset(self) -> None:
@@ -148,53 +138,65 @@ class LoadReporter:
 
 
 class ModelProcess:
-    """The server of one host: loads the engine, then decodes its jobs one after the other."""
+    """The server of one host: loads the engine, then decodes batches of the host's jobs."""
 
-    def __init__(self, channel: FdChannel, engine: Engine, decoder: JobDecoder) -> None:
+    def __init__(self, channel: FdChannel, engine: Engine, cutter: WindowCutter) -> None:
         self._channel = channel
         self._engine = engine
-        self._decoder = decoder
+        self._cutter = cutter
+        self._changed = threading.Condition()
+        self._decoder = BatchDecoder(engine, self._send, self._changed)
         self._report_phase = LoadReporter(self._send)
 
     def serve(self) -> None:
-        """Load, then transcribe until the host closes the channel, which ends the process."""
-        inbox = OrderInbox(self._channel)
+        """Load, then follow the orders until the host closes the channel, which ends the process."""
+        inbox = OrderInbox(self._channel, self._changed)
         outlive_parent()  # the inbox detects the parent's death, and ends the engine's children too
         if not self._load():
             return
         while True:
-            order, audio_fd = inbox.wait_for_job()
-            with structlog.contextvars.bound_contextvars(job_id=order.job_id):
-                self._transcribe(order, audio_fd, inbox)
+            match inbox.wait_for_order():
+                case messages.DecodeJob() as order, (audio_fd,):
+                    self._open_run(order, audio_fd, inbox)
+                case messages.StopJob(run=run), _:
+                    self._decoder.stop_run(run)
+                case messages.DecodeBatch(max_rows=max_rows), _:
+                    self._send(self._decoder.decode_batch(max_rows))
+                    self._report_phase.reset()  # in case a second model could not be loaded
 
     def _load(self) -> bool:
         try:
             device = self._engine.load(self._report_phase)
-            self._decoder.prepare()
+            if self._engine.needs_speech:
+                self._cutter.load_vad()
         except ModelUnavailable as error:
             self._send(messages.LoadFailed(str(error)))
             return False
-        self._report_phase.end(device)
+        self._report_phase.end(device, rows=self._engine.batch_windows)
         return True
 
-    def _transcribe(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
-        is_stopped = partial(inbox.is_stopped, order.run)
+    def _open_run(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:
+        is_over = threading.Event()
 
-        def wait_to_continue() -> None:
-            self._send(messages.BatchDecoded(order.run))
-            inbox.wait_to_continue(order.run)
+        def is_stopped() -> bool:
+            return is_over.is_set() or inbox.is_stopped(order.run)
 
-        listener = JobListener(
-            order.run, self._send, is_stopped=is_stopped, wait_to_continue=wait_to_continue
-        )
-        with closing(AudioPipe(audio_fd, is_stopped)) as audio:
-            blocks = read_stored_pcm(audio) if order.has_stored_samples else read_pcm(audio)
-            for report in self._decoder.decode(order, blocks, listener):
-                self._send(report)
-        self._report_phase.reset()  # in case a second model could not be loaded
+        listener = JobListener(order.run, self._send, is_stopped)
+        sound = watch_stops(read_audio(order, audio_fd, is_stopped), listener.is_stopped)
+        windows = self._cutter.cut(order, sound)
+        reader = WindowReader(windows, self._changed, is_over, ahead=self._decoder.max_ahead)
+        self._decoder.open_run(order, reader, listener)
 
     def _send(self, report: messages.Report) -> None:
         self._channel.send(msgspec.json.encode(report))
+
+
+def read_audio(
+    order: messages.DecodeJob, audio_fd: int, is_stopped: Callable[[], bool]
+) -> Iterator[Samples | SeekPoint]:
+    """Yield the sound that came with `order`, and close its descriptor."""
+    with closing(AudioPipe(audio_fd, is_stopped)) as audio:
+        yield from read_stored_pcm(audio) if order.has_stored_samples else read_pcm(audio)
 
 
 def take_over_stdin() -> FdChannel:
@@ -215,5 +217,4 @@ def main() -> None:
     # The hub's client reads it once, at its import. Child processes of an engine read it too.
     os.environ["HF_HUB_CACHE"] = str(settings.hub_cache_dir)
     engine = create_engine(settings)
-    decoder = JobDecoder(engine, window_s=settings.window_s)
-    ModelProcess(channel, engine, decoder).serve()
+    ModelProcess(channel, engine, WindowCutter(window_s=settings.window_s)).serve()

@@ -10,11 +10,9 @@ import soundfile
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, SpeechDetection, TranscriptionRequest
 from tests.support.media_files import CLIPS
-from tests.support.model_reports import find_windows
-from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import Samples, Span, Window
 from worker.model import messages
-from worker.model.decoding import JobDecoder, JobListener
+from worker.model.window_reader import WindowCutter
 
 LIKE_THE_SERVER = SpeechDetection(threshold=0.5, padding_s=0.4, pause_s=0.5)
 
@@ -27,22 +25,14 @@ def speech() -> Samples:
 
 
 def cut(speech: Samples, detection: SpeechDetection | None, *, window_s: float = 30.0) -> list[Window]:
-    engine = RepeatingEngine(batch_windows=1, needs_speech=True)
-    decoder = JobDecoder(engine, window_s=window_s)
-    decoder.prepare()
+    cutter = WindowCutter(window_s=window_s)
+    cutter.load_vad()
     order = messages.DecodeJob(
         1, TranscriptionRequest(speech_detection=detection), Checkpoint(), is_early_text_wanted=False
     )
     received = messages.order_decoder.decode(msgspec.json.encode(order))
     assert isinstance(received, messages.DecodeJob)
-    reports = list(
-        decoder.decode(received, [speech], JobListener(1, lambda _: None, is_stopped=lambda: False))
-    )
-    assert isinstance(reports[-1], messages.JobDecoded)
-    assert [finished.window for finished in find_windows(reports)] == [
-        window.index for window in engine.windows
-    ]
-    return engine.windows
+    return [placed.window for placed in cutter.cut(received, [speech])]
 
 
 def spans(windows: Sequence[Window]) -> list[Span]:

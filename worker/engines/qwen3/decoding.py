@@ -1,4 +1,4 @@
-"""The decoding of a batch of windows: generations, their repairs, and partials meanwhile.
+"""The decoding of a batch of rows: generations, their repairs, and partials meanwhile.
 
 Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
 """
@@ -6,12 +6,14 @@ Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from shared.jobs import TranscriptionRequest
+import structlog
+
+from shared.jobs import FailureCode
 from shared.transcripts import TokenCounts, join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import DecodingListener, Window, raise_if_stopped
+from worker.engines.protocol import Row, RowFailure, Window
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt
 from worker.engines.qwen3.sequence import SequenceRules, SequenceState
 from worker.engines.qwen3.text import clean_context
@@ -21,11 +23,13 @@ _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
 
 Item = TypeVar("Item")
 
+_logger = structlog.get_logger(__name__)
+
 FollowTokens = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
 """A callback that takes new tokens as (number of the prompt, token) in the order of generation.
 
-It returns for each prompt whether its sequence is finished, and ignores tokens of finished sequences. It also
-checks for a stop. So a generator calls it after each step, even without tokens.
+It returns for each prompt whether its sequence is finished, which a stop makes so, and ignores tokens of
+finished sequences. A generator calls it after each step, even without tokens.
 """
 
 
@@ -52,101 +56,52 @@ class TokenGenerator(Protocol):
         """
 
 
-class BatchDecoding:
-    """The decoding of some windows of one upload at once."""
+class JobDecoding:
+    """The rows of one job in a batch: the texts of their parts, and partials meanwhile.
+
+    `parts` are the windows of the rows, or shorter ones in one language each, in order.
+    """
 
     def __init__(
         self,
-        generator: TokenGenerator,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
+        rows: Sequence[Row],
+        parts: Sequence[Window],
+        decode: Callable[[list[int]], str],
         rules: SequenceRules,
     ) -> None:
-        self._generator = generator
-        self._listener = listener
-        self._hint = request.language_hint
-        self._temperature = request.temperature or 0.0
-        forced = QWEN3_LANGUAGE_NAMES[self._hint] if self._hint else None
-        self._sequences = [
-            SequenceState(
-                window,
-                context=clean_context(request.context),
-                language=forced,
-                decode=generator.decode_tokens,
-                rules=rules,
-            )
-            for window in windows
+        request = rows[0].request
+        self.rows = rows
+        self.request = request
+        self.listener = rows[0].listener
+        self.temperature = request.temperature or 0.0
+        self.failure: RowFailure | None = None
+        forced = QWEN3_LANGUAGE_NAMES[request.language_hint] if request.language_hint else None
+        context = clean_context(request.context)
+        self.sequences = [
+            SequenceState(part, context=context, language=forced, decode=decode, rules=rules)
+            for part in parts
         ]
-        # Parts of windows are shorter than windows. So as many of them as there are windows fit into memory.
-        self._max_sequences = len({window.index for window in windows})
-        self._published = {window.index: ("", "") for window in windows}  # all deltas, and the last tail
-        self._previous_language: str | None = None
+        self._published = {part.index: ("", "") for part in parts}  # all deltas, and the last tail
 
-    def decode(self, *, previous_language: str | None) -> list[DecodedPart]:
-        """Return the text of each window, in order.
+    @property
+    def is_over(self) -> bool:
+        """Whether the job needs no more tokens: it has failed or is stopped."""
+        return self.failure is not None or self.listener.is_stopped()
 
-        `previous_language` is the language of text for which the model names none.
-
-        Raises:
-            DecodingStopped: the listener requested a stop.
-            OutOfDeviceMemory: not even half of the windows fit into memory.
-        """
-        self._previous_language = previous_language
-        while waiting := [sequence for sequence in self._sequences if not sequence.is_accepted]:
-            # The repetition penalty holds for a whole generation.
-            avoids_repeats = attrgetter("avoids_repeats")
-            waiting.sort(key=avoids_repeats)
-            for _, sequences in groupby(waiting, key=avoids_repeats):
-                while batch := list(islice(sequences, self._max_sequences)):
-                    run_or_halve(self._generate, batch)
-            self._publish()
+    def collect_parts(self) -> list[DecodedPart]:
+        """Return the text of each part, in order."""
         return [
             DecodedPart(one.window, one.text, language, tuple(one.faults), token_counts=one.token_counts)
-            for one, language in zip(self._sequences, self._find_languages(), strict=True)
+            for one, language in zip(self.sequences, self._find_languages(), strict=True)
         ]
 
-    def _find_languages(self) -> Iterator[str | None]:
-        """Yield the language of each sequence, or the language of the text before it."""
-        previous = self._previous_language
-        for sequence in self._sequences:
-            language = self._hint or language_code(sequence.language) or previous
-            yield language
-            previous = language if sequence.text else previous
-
-    def _generate(self, batch: Sequence[SequenceState]) -> None:
-        def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
-            raise_if_stopped(self._listener)
-            for number, token in tokens:
-                if not sequences[number].is_finished:
-                    sequences[number].push(token)
-            self._publish()
-            return [sequence.is_finished for sequence in sequences]
-
-        raise_if_stopped(self._listener)
-        sequences = [sequence for sequence in batch if not sequence.is_accepted]
-        if not sequences:
-            return
-        options = GenerationOptions(
-            max_new_tokens=max(sequence.tokens_left for sequence in sequences),
-            avoid_repeats=sequences[0].avoids_repeats,
-            temperature=self._temperature,
-        )
-        try:
-            counts = self._generator.generate([sequence.prompt for sequence in sequences], follow, options)
-        finally:  # halves go on from the tokens that came before memory ran out
-            for sequence in sequences:
-                sequence.end_generation()
-        for sequence, prompt_counts in zip(sequences, counts, strict=True):
-            sequence.count_prompt(prompt_counts)
-
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Publish new text. Text after a sequence that is not accepted yet is only a tail.
 
         A delta belongs to the end of the transcript so far, so all text before it must be complete.
         """
         is_first_open = True
-        pairs = zip(self._sequences, self._find_languages(), strict=True)
+        pairs = zip(self.sequences, self._find_languages(), strict=True)
         for index, parts in groupby(pairs, key=lambda pair: pair[0].window.index):
             texts, final = [], []
             for sequence, language in parts:
@@ -158,8 +113,105 @@ class BatchDecoding:
             delta, tail = released[len(published) :], join_texts(texts)[len(released) :]
             if delta or tail != last_tail:
                 first_language = next((language for text, language in final if text), None)
-                self._listener.on_partial(index, delta, tail, first_language)
+                self.listener.on_partial(index, delta, tail, first_language)
                 self._published[index] = (released, tail)
+
+    def _find_languages(self) -> Iterator[str | None]:
+        """Yield the language of each sequence, or the language of the text before it."""
+        previous = self.rows[0].previous_language
+        for sequence in self.sequences:
+            language = self.request.language_hint or language_code(sequence.language) or previous
+            yield language
+            previous = language if sequence.text else previous
+
+
+class _OpenSequence(NamedTuple):
+    """A sequence that needs more tokens, and its job."""
+
+    job: JobDecoding
+    sequence: SequenceState
+
+    @property
+    def options(self) -> tuple[bool, float]:
+        """What the sequences of one call share: the repetition penalty, and the temperature."""
+        return self.sequence.avoids_repeats, self.job.temperature
+
+    @property
+    def needs_tokens(self) -> bool:
+        return not (self.sequence.is_accepted or self.job.is_over)
+
+
+class BatchDecoding:
+    """The decoding of the rows of some jobs at once."""
+
+    def __init__(self, generator: TokenGenerator, jobs: Sequence[JobDecoding]) -> None:
+        self._generator = generator
+        self._jobs = jobs
+        # Parts of windows are shorter than windows. So as many of them as there are rows fit into memory.
+        self._max_sequences = sum(len(job.rows) for job in jobs)
+        self.max_fitting: int | None = None
+        """The most sequences that fit after the device had too little memory; None if it had enough."""
+
+    def decode(self) -> None:
+        """Generate the text of all jobs. A job that fails gets its `failure`, and the others go on."""
+        while waiting := self._find_open():
+            for _, sequences in groupby(waiting, key=attrgetter("options")):
+                while batch := list(islice(sequences, self._max_sequences)):
+                    self._generate_or_halve(batch)
+            for job in self._jobs:
+                job.publish()
+
+    def _find_open(self) -> list[_OpenSequence]:
+        """Return the sequences that need more tokens, those of one call beside each other."""
+        sequences = (_OpenSequence(job, sequence) for job in self._jobs for sequence in job.sequences)
+        return sorted((one for one in sequences if one.needs_tokens), key=attrgetter("options"))
+
+    def _generate_or_halve(self, batch: Sequence[_OpenSequence]) -> None:
+        """Generate all of `batch`, or each half if that fails, so that only the guilty job fails.
+
+        The batch size is an estimate from the memory that was free after loading. Other programs on the GPU
+        or a long context can use that memory.
+        """
+        middle = len(batch) // 2
+        try:
+            self._generate(batch)
+        except Exception as error:  # border: an error fails the job that causes it
+            if not middle:
+                _logger.exception("engine_failed")
+                batch[0].job.failure = RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+                return
+            if isinstance(error, OutOfDeviceMemory):
+                self.max_fitting = min(middle, self.max_fitting or middle)
+        else:
+            return
+        self._generate_or_halve(batch[:middle])
+        self._generate_or_halve(batch[middle:])
+
+    def _generate(self, batch: Sequence[_OpenSequence]) -> None:
+        def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
+            for number, token in tokens:
+                if not opened[number].sequence.is_finished:
+                    opened[number].sequence.push(token)
+            for job in jobs:
+                job.publish()
+            return [one.sequence.is_finished or one.job.is_over for one in opened]
+
+        opened = [one for one in batch if one.needs_tokens]
+        jobs = [job for job in self._jobs if any(one.job is job for one in opened)]
+        if not opened:
+            return
+        options = GenerationOptions(
+            max_new_tokens=max(one.sequence.tokens_left for one in opened),
+            avoid_repeats=opened[0].sequence.avoids_repeats,
+            temperature=opened[0].job.temperature,
+        )
+        try:
+            counts = self._generator.generate([one.sequence.prompt for one in opened], follow, options)
+        finally:  # halves go on from the tokens that came before
+            for one in opened:
+                one.sequence.end_generation()
+        for one, prompt_counts in zip(opened, counts, strict=True):
+            one.sequence.count_prompt(prompt_counts)
 
 
 def run_or_halve(run: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:

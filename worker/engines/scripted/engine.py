@@ -4,9 +4,13 @@ import os
 import signal
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 import numpy as np
@@ -18,9 +22,12 @@ from worker.engines.protocol import (
     DecodingListener,
     ModelUnavailable,
     PhaseReporter,
+    Row,
+    RowOutcome,
     Samples,
     Window,
     raise_if_stopped,
+    settle,
 )
 from worker.settings import WorkerSettings
 
@@ -66,10 +73,10 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ScriptedEngine:
     """The engine `scripted`; `worker.engines.protocol.Engine` describes its methods."""
 
-    batch_windows = 1
     needs_speech = False
 
     def __init__(self, settings: WorkerSettings) -> None:
+        self.batch_windows = max(1, settings.batch_windows)
         self._load_s = settings.scripted_load_s
         misbehaviour = Misbehaviour(settings.scripted_misbehaviour)
         self._behaviour = Behaviour(settings.scripted_speed, misbehaviour)
@@ -85,17 +92,31 @@ class ScriptedEngine:
         time.sleep(self._load_s)
         return "cpu"
 
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,  # noqa: ARG002 - every word is in English
-    ) -> list[WindowTranscript]:
-        """Return the words of the windows, each after the time that its second of audio takes."""
-        behaviour = _override(self._behaviour, request.context)
-        return [_WindowDecoding(window, behaviour, listener).transcribe(request) for window in windows]
+    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """Yield the words of each row after the time that its audio takes; all jobs advance side by side."""
+        jobs = [list(group) for _, group in groupby(rows, key=lambda row: id(row.listener))]
+        if len(jobs) == 1:
+            yield from self._decode_job(rows)
+            return
+        ended: SimpleQueue[tuple[Row, RowOutcome]] = SimpleQueue()
+
+        def decode(job: Sequence[Row]) -> None:
+            for end in self._decode_job(job):
+                ended.put(end)
+
+        with ThreadPoolExecutor(len(jobs), "rows") as pool:
+            for job in jobs:
+                pool.submit(decode, job)
+            for _ in rows:
+                yield ended.get()
+
+    def _decode_job(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        for row in rows:
+            yield row, settle(partial(self._decode, row))
+
+    def _decode(self, row: Row) -> WindowTranscript:
+        behaviour = _override(self._behaviour, row.request.context)
+        return _WindowDecoding(row.window, behaviour, row.listener).transcribe(row.request)
 
 
 class _WindowDecoding:

@@ -4,19 +4,23 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, NamedTuple
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import TranscriptionRequest, WordTimestamps
+from shared.jobs import WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, WindowTranscript, Word, join_segments, separator
 from worker.engines.protocol import (
-    DecodingListener,
     ModelUnavailable,
     PhaseReporter,
+    Row,
+    RowFailure,
+    RowOutcome,
+    RowStopped,
     Window,
     raise_if_stopped,
+    settle,
 )
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
@@ -72,41 +76,30 @@ class WhisperEngine:
             ) from error
         return "cpu"
 
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> Iterator[WindowTranscript]:
-        """Transcribe the windows side by side, and yield each when it and all before it are done."""
-        raise_if_stopped(listener)
+    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """Transcribe the rows side by side, and yield each when it and all before it in its job are done."""
         with ThreadPoolExecutor(self._parallel_windows, "windows") as pool:
-            encode = partial(self._encode, request=request, listener=listener)
-            decodings = _settle_languages(pool.map(encode, windows), previous_language)
-            transcribe = partial(self._transcribe, request=request, listener=listener)
-            # A stop is raised by each window, so that the pool ends soon.
-            for window, segments in zip(windows, pool.map(transcribe, decodings), strict=True):
-                _publish(window, segments, listener)
-                yield WindowTranscript(segments)
+            encoded = pool.map(lambda row: settle(partial(self._encode, row)), rows)
+            settled = list(_settle_languages(zip(rows, encoded, strict=True)))
+            # A stop is raised by each row, so that the pool ends soon.
+            decodings = [
+                (row, pool.submit(settle, partial(self._transcribe, row, found))) for row, found in settled
+            ]
+            for row, outcome in _follow_jobs(decodings):
+                yield row, settle(partial(_publish, row, outcome))
 
-    def _encode(
-        self, window: Window, *, request: TranscriptionRequest, listener: DecodingListener
-    ) -> "_WindowDecoding":
-        raise_if_stopped(listener)
-        encoded = self._model.encode(window.samples, window.pauses)
-        if request.language_hint:
-            return _WindowDecoding(window, encoded, request.language_hint)
+    def _encode(self, row: Row) -> "_Encoded":
+        raise_if_stopped(row.listener)
+        encoded = self._model.encode(row.window.samples, row.window.pauses)
+        if row.request.language_hint:
+            return _Encoded(encoded, row.request.language_hint)
         code, probability = self._model.detect_language(encoded)
-        return _WindowDecoding(
-            window, encoded, _API_CODES.get(code, code), is_sure=probability >= _SURE_PROBABILITY
-        )
+        return _Encoded(encoded, _API_CODES.get(code, code), is_sure=probability >= _SURE_PROBABILITY)
 
-    def _transcribe(
-        self, decoding: "_WindowDecoding", *, request: TranscriptionRequest, listener: DecodingListener
-    ) -> tuple[Segment, ...]:
-        language = decoding.language
+    def _transcribe(self, row: Row, encoded: "_MaybeEncoded") -> RowOutcome:
+        if not isinstance(encoded, _Encoded):
+            return encoded
+        language, request = encoded.language, row.request
         options = DecodingOptions(
             language=_WHISPER_CODES.get(language, language),
             beam_size=self._settings.whisper_beam_size,
@@ -114,50 +107,72 @@ class WhisperEngine:
             prompt=request.context or None,
             temperatures=FALLBACK_TEMPERATURES if request.temperature is None else (request.temperature,),
         )
-        raise_if_stopped(listener)
+        raise_if_stopped(row.listener)
         segments: list[Segment] = []
-        for found in self._model.generate(decoding.encoded, options):
-            raise_if_stopped(listener)
-            segments.append(place_segment(decoding.window, found, language=language, earlier=segments))
-        return tuple(segments)
+        for found in self._model.generate(encoded.window, options):
+            raise_if_stopped(row.listener)
+            segments.append(place_segment(row.window, found, language=language, earlier=segments))
+        return WindowTranscript(tuple(segments))
 
-    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
+    def draft_row(self, row: Row) -> None:
         """Publish a quick guess at the first seconds; see `worker.engines.protocol.DraftingEngine`.
 
         Whisper encodes 30 s whatever the window holds, so the first text of a stream would come late. The
         draft is a loop now and then. So it is only a tail, which the window's own text replaces.
         """
-        raise_if_stopped(listener)
-        hint = request.language_hint
-        beginning = window.samples[: int(_DRAFT_S * SAMPLE_RATE_HZ)]
+        raise_if_stopped(row.listener)
+        hint = row.request.language_hint
+        beginning = row.window.samples[: int(_DRAFT_S * SAMPLE_RATE_HZ)]
         text, code = self._model.draft(beginning, _WHISPER_CODES.get(hint, hint) if hint else None)
         if text:
-            listener.on_partial(window.index, "", text, _API_CODES.get(code, code))
+            row.listener.on_partial(row.window.index, "", text, _API_CODES.get(code, code))
 
 
-class _WindowDecoding(NamedTuple):
+class _Encoded(NamedTuple):
     """An encoded window and its language, which is a guess if not `is_sure`."""
 
-    window: Window
-    encoded: EncodedWindow
+    window: EncodedWindow
     language: str
     is_sure: bool = True
 
 
-def _settle_languages(found: Iterable[_WindowDecoding], previous: str | None) -> list[_WindowDecoding]:
-    """Return the decodings in order; a language that is a guess becomes that of the window before."""
-    settled = []
-    for decoding in found:
-        previous = decoding.language if decoding.is_sure or previous is None else previous
-        settled.append(decoding._replace(language=previous))
-    return settled
+_MaybeEncoded = _Encoded | RowFailure | RowStopped
 
 
-def _publish(window: Window, segments: Sequence[Segment], listener: DecodingListener) -> None:
-    for number, segment in enumerate(segments):
-        raise_if_stopped(listener)
-        gap = separator(join_segments(segments[:number]), segment.text, segment.language)
-        listener.on_partial(window.index, gap + segment.text, "", segment.language)
+def _settle_languages(rows: Iterable[tuple[Row, _MaybeEncoded]]) -> Iterator[tuple[Row, _MaybeEncoded]]:
+    """Yield all rows in order; a language that is a guess becomes that of the row before in its job."""
+    previous: dict[int, str | None] = {}
+    for row, found in rows:
+        known = previous.setdefault(id(row.listener), row.previous_language)
+        if isinstance(found, _Encoded):
+            language = found.language if found.is_sure or known is None else known
+            previous[id(row.listener)] = language
+            yield row, found._replace(language=language)
+        else:
+            yield row, found
+
+
+def _follow_jobs(decodings: Sequence[tuple[Row, Future[RowOutcome]]]) -> Iterator[tuple[Row, RowOutcome]]:
+    """Yield the rows of each job in order, each as soon as it is done."""
+    waiting = dict(enumerate(decodings))
+    for _ in as_completed(decoding for _, decoding in decodings):
+        held: set[int] = set()
+        for number, (row, decoding) in list(waiting.items()):
+            if id(row.listener) in held or not decoding.done():
+                held.add(id(row.listener))
+            else:
+                del waiting[number]
+                yield row, decoding.result()
+
+
+def _publish(row: Row, outcome: RowOutcome) -> RowOutcome:
+    """Publish the segments of a transcript, and return the outcome."""
+    if isinstance(outcome, WindowTranscript):
+        for number, segment in enumerate(outcome.segments):
+            raise_if_stopped(row.listener)
+            gap = separator(join_segments(outcome.segments[:number]), segment.text, segment.language)
+            row.listener.on_partial(row.window.index, gap + segment.text, "", segment.language)
+    return outcome
 
 
 def place_segment(window: Window, found: Any, *, language: str, earlier: Sequence[Segment]) -> Segment:

@@ -6,9 +6,9 @@ from typing import Any, cast
 from shared.capabilities import Capabilities, ModelState, WorkerPresence
 from shared.jobs import Checkpoint, Claim, Directive, Endpoint, Priority, TranscriptionRequest, Upload
 from shared.record.scripts import ScriptCall, ScriptRunner
+from worker.jobs.group import POLL_S
 from worker.jobs.heartbeat import BEAT_INTERVAL_S, Heartbeat
 from worker.jobs.stop_rules import ClaimState
-from worker.jobs.transcription import POLL_S
 from worker.settings import WorkerSettings
 
 CAPABILITIES = Capabilities("e", "m", frozenset(), frozenset())
@@ -61,8 +61,10 @@ class FakeRunner:
 def test_one_beat_renews_all_claims_and_each_gets_its_directive() -> None:
     runner = FakeRunner()
     heartbeat = Heartbeat(cast(ScriptRunner, runner), lambda: PRESENCE, lease_s=1)
-    heartbeat.watched = tuple(ClaimState(make_claim(job_id)) for job_id in ("a", "b"))
+    states = [ClaimState(make_claim(job_id)) for job_id in ("a", "b")]
+    for state in states:
+        heartbeat.watch(state)
     heartbeat._renew_leases()
     (beat,) = runner.calls
     assert beat.arguments["claims"] == [{"job_id": "a", "claim_no": 1}, {"job_id": "b", "claim_no": 1}]
-    assert [state.directive for state in heartbeat.watched] == [Directive.GO_ON, Directive.CANCEL]
+    assert [state.directive for state in states] == [Directive.GO_ON, Directive.CANCEL]

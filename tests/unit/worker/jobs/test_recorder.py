@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from shared.jobs import (
     Checkpoint,
     Claim,
-    Directive,
     Endpoint,
     Failure,
     FailureCode,
@@ -18,9 +16,7 @@ from shared.jobs import (
     TranscriptionRequest,
     Upload,
 )
-from shared.record.claims import Claimant
 from shared.record.scripts import ScriptCall, ScriptRunner
-from shared.transcripts import FinishedWindow
 from tests.support.log_lines import capture_log_lines
 from worker.jobs.recorder import JobRecorder
 from worker.jobs.stop_rules import ClaimState
@@ -36,8 +32,6 @@ CLAIM = Claim(
     attempt=1,
     checkpoint=Checkpoint(),
 )
-
-CLAIMANT = Claimant("w", "e", "m", lease_s=30)
 
 Write = Callable[[JobRecorder], None]
 
@@ -56,7 +50,7 @@ def log_of(write: Write, outcome: str) -> list[dict[str, Any]]:
     """Return the log lines of a write that the record answers with `outcome`, without level."""
     runner = cast(ScriptRunner, FakeRunner(outcome))
     with capture_log_lines() as lines:
-        write(JobRecorder(runner, ClaimState(CLAIM), claimant=CLAIMANT, job_ttl_s=60))
+        write(JobRecorder(runner, ClaimState(CLAIM), job_ttl_s=60))
     return [{key: value for key, value in line.items() if key != "log_level"} for line in lines]
 
 
@@ -71,28 +65,12 @@ class CollectingRunner:
         return call.parse([[], [b"yield"]] if call.name == "claim" else b"go_on")
 
 
-def test_a_window_costs_the_inference_since_the_window_before() -> None:
-    runner, claim = CollectingRunner(), msgspec.structs.replace(CLAIM, inference_ms=500)
-    recorder = JobRecorder(cast(ScriptRunner, runner), ClaimState(claim), claimant=CLAIMANT, job_ttl_s=60)
-    for window, inference_ms in enumerate((700, 1_000)):
-        finished = FinishedWindow((), window=window, resume_sample=16_000)
-        recorder.store_window(finished, inference_ms=inference_ms)
-    assert [call.arguments["cost_ms"] for call in runner.calls] == [200, 300]
-
-
-def test_a_job_yields_when_the_record_directs_it_between_two_batches() -> None:
-    runner, state = CollectingRunner(), ClaimState(CLAIM)
-    recorder = JobRecorder(cast(ScriptRunner, runner), state, claimant=CLAIMANT, job_ttl_s=60)
-    recorder.check_yield()
-    assert state.directive is Directive.YIELD
-
-
 def requeue(recorder: JobRecorder) -> None:
     recorder.requeue("yielded", inference_ms=1)
 
 
 def crash(recorder: JobRecorder) -> None:
-    recorder.report_crash(inference_ms=1)
+    recorder.log_crash(recorder.report_crash(inference_ms=1), inference_ms=1)
 
 
 def fail(recorder: JobRecorder) -> None:

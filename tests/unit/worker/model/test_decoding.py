@@ -1,4 +1,7 @@
-"""An engine's transcript of a window reaches the worker complete, as messages between their processes."""
+"""The rows of a batch belong to many jobs. Each job has its own order, reports, stop and failure."""
+
+import threading
+from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -6,7 +9,8 @@ import pytest
 
 from shared.audio_format import AudioStart
 from shared.events import Partial
-from shared.jobs import Checkpoint, TranscriptionRequest
+from shared.jobs import Checkpoint, Failure, FailureCode, TranscriptionRequest
+from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import (
     FinishedWindow,
     Segment,
@@ -16,32 +20,65 @@ from shared.transcripts import (
     WindowTranscript,
 )
 from tests.support.repeating_engine import RepeatingEngine
-from worker.engines.protocol import DecodingListener, DecodingStopped, Window
+from worker.engines.protocol import DecodingStopped, Row, RowFailure, RowOutcome, RowStopped, Samples
 from worker.model import messages
-from worker.model.decoding import JobDecoder, JobListener
+from worker.model.decoding import BatchDecoder, JobListener
+from worker.model.window_reader import WindowCutter, WindowReader, watch_stops
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
 SEGMENT = Segment(0.0, 1.0, "The tide", "en")
 WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
+SECOND = np.zeros(16_000, np.float32)
 
 
-def decode(transcript: WindowTranscript, *, seconds: int) -> list[messages.Report]:
-    """Return the reports on `seconds` of audio in windows of one second, as they arrive."""
-    decoder = JobDecoder(RepeatingEngine(transcript), window_s=1)
-    listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
-    blocks = [np.zeros(16_000, np.float32)] * seconds
-    return [
-        messages.report_decoder.decode(msgspec.json.encode(report))
-        for report in decoder.decode(ORDER, blocks, listener)
-    ]
+class Bench:
+    """A batch decoder with windows of one second, and the reports that it sent."""
+
+    def __init__(self, engine: RepeatingEngine) -> None:
+        self.sent: list[messages.Report] = []
+        self.stopped: set[int] = set()
+        self._changed = threading.Condition()
+        self._cutter = WindowCutter(window_s=1)
+        self._decoder = BatchDecoder(engine, self.sent.append, self._changed)
+
+    def open(self, order: messages.DecodeJob, sound: Iterable[Samples]) -> None:
+        """Open a run with this sound, and return when its windows are read as far as they are kept."""
+        is_over = threading.Event()
+
+        def is_stopped() -> bool:
+            return order.run in self.stopped or is_over.is_set()
+
+        windows = self._cutter.cut(order, sound)
+        reader = WindowReader(windows, self._changed, is_over, ahead=self._decoder.max_ahead)
+        self._decoder.open_run(order, reader, JobListener(order.run, self.sent.append, is_stopped))
+
+    def decode(self, max_rows: int = 0) -> list[messages.Report]:
+        """Decode a batch, and return the reports on runs, as they arrive at the host."""
+        self.sent.clear()
+        self.last = self._decoder.decode_batch(max_rows)
+        return [messages.report_decoder.decode(msgspec.json.encode(report)) for report in self.sent]
+
+    def decode_all(self) -> list[messages.Report]:
+        """Decode batches until a run ends, and return all reports on runs."""
+        reports: list[messages.Report] = []
+        ends = (messages.JobDecoded, messages.JobFailed, messages.JobStopped)
+        while not any(isinstance(report, ends) for report in reports):
+            reports += self.decode()
+        return reports
+
+
+def order(run: int) -> messages.DecodeJob:
+    return msgspec.structs.replace(ORDER, run=run)
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
 def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_complete: bool) -> None:
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
     transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete, token_counts=counts)
+    bench = Bench(RepeatingEngine(transcript))
+    bench.open(ORDER, [SECOND] * 3)
 
-    *windows, last = decode(transcript, seconds=3)
+    *windows, last = bench.decode_all()
 
     assert windows == [
         messages.WindowDecoded(
@@ -61,11 +98,39 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
     assert last == messages.JobDecoded(7)
 
 
-def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> None:
-    decoder = JobDecoder(RepeatingEngine(WindowTranscript((SEGMENT,))), window_s=1)
-    listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
+class DraftingEngine(RepeatingEngine):
+    """An engine that also makes drafts."""
 
-    first, end = decoder.decode(ORDER, [np.zeros(24_000, np.float32)], listener)
+    def draft_row(self, row: Row) -> None:
+        row.listener.on_partial(row.window.index, "", "draft", "en")
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> None:
+    bench = Bench(DraftingEngine(WindowTranscript((SEGMENT,))))
+    bench.open(msgspec.structs.replace(ORDER, is_early_text_wanted=is_wanted), [SECOND] * 5)
+
+    reports = bench.decode_all()
+
+    drafts = [report for report in reports if isinstance(report, messages.PartialDecoded)]
+    assert drafts == [messages.PartialDecoded(7, Partial(0, "", "draft", "en"))] * is_wanted
+
+
+@pytest.mark.parametrize(("engine", "sizes"), [(RepeatingEngine(), [1, 2, 1]), (DraftingEngine(), [2, 2])])
+def test_early_text_decodes_the_first_window_alone_unless_a_draft_brings_it(
+    engine: RepeatingEngine, sizes: list[int]
+) -> None:
+    bench = Bench(engine)
+    bench.open(msgspec.structs.replace(ORDER, is_early_text_wanted=True), [SECOND] * 4)
+    bench.decode_all()
+    assert list(map(len, engine.batches)) == sizes
+
+
+def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> None:
+    bench = Bench(RepeatingEngine(WindowTranscript((SEGMENT,))))
+    bench.open(ORDER, [np.zeros(24_000, np.float32)])
+
+    first, end = bench.decode_all()
 
     assert isinstance(first, messages.WindowDecoded)
     assert isinstance(end, messages.JobDecoded)
@@ -73,69 +138,129 @@ def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> No
     assert (first.finished.window, end.last.window, end.last.resume_sample) == (0, 1, 24_000)
 
 
-class DraftingEngine(RepeatingEngine):
-    """An engine that also makes drafts."""
-
-    def draft_window(self, window: Window, request: TranscriptionRequest, listener: DecodingListener) -> None:
-        listener.on_partial(window.index, "", "draft", "en")
-
-
-@pytest.mark.parametrize("is_wanted", [True, False])
-def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> None:
-    order = msgspec.structs.replace(ORDER, is_early_text_wanted=is_wanted)
-    decoder = JobDecoder(DraftingEngine(WindowTranscript((SEGMENT,))), window_s=1)
-    listener, sent = listen()
-
-    list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 5, listener))
-
-    assert sent == [messages.PartialDecoded(7, Partial(0, "", "draft", "en"))] * is_wanted
-
-
-@pytest.mark.parametrize(("engine", "batches"), [(RepeatingEngine(), 3), (DraftingEngine(), 2)])
-def test_early_text_decodes_the_first_window_alone_unless_a_draft_brings_it(
-    engine: RepeatingEngine, batches: int
-) -> None:
-    order = msgspec.structs.replace(ORDER, is_early_text_wanted=True)
-    listener, _ = listen()
-    list(JobDecoder(engine, window_s=1).decode(order, [np.zeros(16_000, np.float32)] * 4, listener))
-    assert len(engine.previous_languages) == batches
-
-
-def listen() -> tuple[JobListener, list[messages.Report]]:
-    sent: list[messages.Report] = []
-    return JobListener(ORDER.run, sent.append, is_stopped=lambda: False), sent
-
-
 def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
     engine = RepeatingEngine(WindowTranscript((SEGMENT,)))
-    order = msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de"))
-    decoder = JobDecoder(engine, window_s=1)
-    listener = JobListener(ORDER.run, lambda _: None, is_stopped=lambda: False)
-    list(decoder.decode(order, [np.zeros(16_000, np.float32)] * 4, listener))
-    assert engine.previous_languages == ["de", "en"]
+    bench = Bench(engine)
+    bench.open(msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de")), [SECOND] * 4)
+    bench.decode_all()
+    assert [row.previous_language for batch in engine.batches for row in batch] == ["de", "de", "en", "en"]
 
 
-def test_a_batch_waits_until_all_decoded_windows_are_reported() -> None:
-    heard: list[object] = []
-    decoder = JobDecoder(RepeatingEngine(), window_s=1)
-    listener = JobListener(
-        ORDER.run,
-        lambda _: None,
-        is_stopped=lambda: False,
-        wait_to_continue=lambda: heard.append("asked"),
-    )
-    for report in decoder.decode(ORDER, [np.zeros(16_000, np.float32)] * 5, listener):
-        heard.append(type(report))  # noqa: PERF401 - in between others are appended
-    window, done = messages.WindowDecoded, messages.JobDecoded
-    assert heard == [window, window, "asked", window, window, "asked", window, done]
+def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
+    engine = RepeatingEngine(batch_windows=4)
+    bench = Bench(engine)
+    for run in (1, 2):
+        bench.open(order(run), [SECOND] * 5)
+    bench.open(order(3), [SECOND])
+
+    reports = bench.decode()
+
+    windows = [report.run for report in reports if isinstance(report, messages.WindowDecoded)]
+    assert windows == [1, 1, 2, 3]
+    assert reports[-1] == messages.JobDecoded(3)
+    assert (bench.last.rows, bench.last.jobs, bench.last.audio_s) == (4, 3, 4.0)
 
 
-def test_silence_is_stopped_in_time_and_sends_signs_of_life(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_batch_has_at_most_the_rows_that_were_ordered() -> None:
+    engine = RepeatingEngine(batch_windows=4)
+    bench = Bench(engine)
+    bench.open(order(1), [SECOND] * 5)
+    bench.open(order(2), [SECOND] * 5)
+    bench.decode(max_rows=2)
+    assert [row.window.index for row in engine.batches[0]] == [0, 0]
+
+
+class FaultyEngine(RepeatingEngine):
+    """An engine whose second row of each batch has another outcome."""
+
+    def __init__(self, outcome: RowOutcome) -> None:
+        super().__init__(batch_windows=4)
+        self._outcome = outcome
+
+    def decode(self, row: Row) -> RowOutcome:
+        return self._outcome if row is self.batches[-1][1] else super().decode(row)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "end"),
+    [
+        (
+            RowFailure(FailureCode.ENGINE_ERROR, "broken"),
+            messages.JobFailed(2, FailureCode.ENGINE_ERROR, "broken"),
+        ),
+        (RowStopped(), messages.JobStopped(2)),
+    ],
+)
+def test_a_row_that_fails_or_stops_ends_its_job_alone(outcome: RowOutcome, end: messages.RunReport) -> None:
+    bench = Bench(FaultyEngine(outcome))
+    for run in (1, 2, 3):
+        bench.open(order(run), [SECOND])
+    reports = bench.decode()
+    ends = [report for report in reports if not isinstance(report, messages.WindowDecoded)]
+    assert ends == [messages.JobDecoded(1), end, messages.JobDecoded(3)]
+
+
+class BrokenEngine(RepeatingEngine):
+    """An engine that raises an error in the middle of a batch."""
+
+    def decode_rows(self, rows: Iterable[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        first, *_ = rows
+        yield first, self.decode(first)
+        raise RuntimeError("broken")
+
+
+def test_an_error_of_the_engine_fails_the_jobs_that_have_not_ended() -> None:
+    bench = Bench(BrokenEngine())
+    for run in (1, 2):
+        bench.open(order(run), [SECOND])
+    failure = messages.JobFailed(2, FailureCode.ENGINE_ERROR, "The engine failed: broken")
+    assert bench.decode()[1:] == [messages.JobDecoded(1), failure]
+
+
+def test_a_stopped_job_gets_no_more_rows() -> None:
+    engine = RepeatingEngine()
+    bench = Bench(engine)
+    for run in (1, 2):
+        bench.open(order(run), [SECOND] * 4)
+    bench.decode()
+    bench.stopped.add(1)
+    assert bench.decode()[0] == messages.JobStopped(1)
+    assert [row.window.index for row in engine.batches[-1]] == [1, 2]
+
+
+def fail_after(seconds: int) -> Iterator[Samples]:
+    yield from [SECOND] * seconds
+    raise DecodingFailed(Failure(FailureCode.AUDIO_UNDECODABLE, "damaged"))
+
+
+def test_audio_that_breaks_off_is_decoded_first() -> None:
+    bench = Bench(RepeatingEngine())
+    bench.open(order(1), fail_after(2))
+    reports = bench.decode_all()
+    assert list(map(type, reports)) == [messages.WindowDecoded, messages.JobFailed]
+    assert reports[-1] == messages.JobFailed(1, FailureCode.AUDIO_UNDECODABLE, "damaged")
+
+
+def wait_in_silence(is_free: threading.Event) -> Iterator[Samples]:
+    is_free.wait(30)
+    yield SECOND
+
+
+def test_a_job_in_long_silence_does_not_keep_the_others_waiting() -> None:
+    engine = RepeatingEngine(batch_windows=4)
+    bench = Bench(engine)
+    is_free = threading.Event()
+    bench.open(order(1), wait_in_silence(is_free))
+    bench.open(order(2), [SECOND])
+    assert bench.decode()[-1] == messages.JobDecoded(2)
+    is_free.set()
+    assert bench.decode_all()[-1] == messages.JobDecoded(1)
+
+
+def test_silence_is_stopped_in_time_and_sends_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.model.decoding.ALIVE_INTERVAL_S", 0)
     sent: list[messages.Report] = []
-    listener = JobListener(ORDER.run, sent.append, is_stopped=lambda: len(sent) == 3)
+    listener = JobListener(7, sent.append, lambda: len(sent) == 3)
     with pytest.raises(DecodingStopped):
-        list(listener.watch([np.zeros(16_000, np.float32)] * 10))
-    assert sent == [messages.AudioRead(ORDER.run)] * 3
+        list(watch_stops([SECOND] * 10, listener.is_stopped))
+    assert sent == [messages.AudioRead(7)] * 3

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +14,17 @@ from shared.jobs import Checkpoint, TranscriptionRequest, WordTimestamps
 from shared.transcripts import WindowTranscript, join_segments
 from tests.support.audio import make_tones
 from tests.support.listener import Listener
+from tests.support.rows import decode_windows, open_outcome
 from worker.audio.windows import cut_fixed_windows
-from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Window
+from worker.engines.protocol import (
+    DecodingStopped,
+    ModelUnavailable,
+    Row,
+    RowFailure,
+    RowStopped,
+    Samples,
+    Window,
+)
 from worker.engines.scripted.engine import ScriptedEngine, expected_words
 from worker.settings import WorkerSettings
 
@@ -35,7 +43,7 @@ def decode(
 ) -> list[WindowTranscript]:
     request = TranscriptionRequest(context=json.dumps(context))
     engine = ScriptedEngine(settings or WorkerSettings())
-    return engine.decode_windows(windows, request, listener or Listener())
+    return decode_windows(engine, windows, request, listener or Listener())
 
 
 @given(st.integers(1, 13))
@@ -65,7 +73,7 @@ def test_a_window_has_one_segment_and_a_word_each_second_when_asked() -> None:
     second_window = cut(AUDIO, 5)[1]
     request = TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED)
 
-    (transcript,) = ScriptedEngine(WorkerSettings()).decode_windows([second_window], request, Listener())
+    (transcript,) = decode_windows(ScriptedEngine(WorkerSettings()), [second_window], request, Listener())
 
     (segment,) = transcript.segments
     assert (segment.start_s, segment.end_s, segment.language) == (5.0, 10.0, "en")
@@ -144,11 +152,11 @@ def test_with_a_marker_it_misbehaves_once(tmp_path: Path) -> None:
 def test_a_context_that_is_not_an_object_changes_nothing(context: str | None) -> None:
     request = TranscriptionRequest(context=context)
 
-    assert ScriptedEngine(WorkerSettings()).decode_windows(cut(AUDIO, 30), request, Listener())
+    assert decode_windows(ScriptedEngine(WorkerSettings()), cut(AUDIO, 30), request, Listener())
 
 
 def test_a_context_with_an_unknown_field_is_an_error() -> None:
-    with pytest.raises(msgspec.ValidationError, match="misbehavior"):
+    with pytest.raises(RuntimeError, match="misbehavior"):
         decode(cut(AUDIO, 5), misbehavior="raise")
 
 
@@ -164,3 +172,22 @@ def test_loading_reports_a_phase_and_the_device() -> None:
 
     assert ScriptedEngine(WorkerSettings()).load(phases.append) == "cpu"
     assert phases == ["reading the script"]
+
+
+def test_jobs_of_a_batch_advance_side_by_side_and_end_alone() -> None:
+    engine = ScriptedEngine(WorkerSettings(batch_windows=3))
+    broken = TranscriptionRequest(context='{"misbehaviour": "raise"}')
+    stopped, others = Listener(max_partials=0), Listener()
+    (window,) = cut(AUDIO, 30)
+    rows = [
+        Row(window, broken, Listener()),
+        Row(window, TranscriptionRequest(), stopped),
+        Row(window, TranscriptionRequest(), others),
+    ]
+
+    ends = {id(row): outcome for row, outcome in engine.decode_rows(rows)}
+
+    failure, stop, transcript = (ends[id(row)] for row in rows)
+    assert isinstance(failure, RowFailure)
+    assert stop == RowStopped()
+    assert open_outcome(transcript).segments[0].text == " ".join(expected_words(AUDIO))

@@ -12,7 +12,8 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, SegmentDecoding, Word, join_segments
 from tests.support.listener import Listener
-from worker.engines.protocol import DecodingStopped, Samples, Span, Window
+from tests.support.rows import decode_windows, open_outcome
+from worker.engines.protocol import DecodingStopped, Row, RowStopped, Samples, Span, Window
 from worker.engines.whisper.engine import WhisperEngine
 from worker.engines.whisper.model import DecodingOptions
 from worker.engines.whisper.passes import EncodedWindow
@@ -71,7 +72,8 @@ def decode(
     request: TranscriptionRequest | None = None,
     previous_language: str | None = None,
 ) -> list[tuple[Segment, ...]]:
-    transcripts = make_engine(model).decode_windows(
+    transcripts = decode_windows(
+        make_engine(model),
         windows or [make_window()],
         request or TranscriptionRequest(),
         Listener(),
@@ -130,8 +132,8 @@ def test_the_partials_of_a_window_are_its_text(language: str, texts: list[str]) 
     model = WhisperStandIn([found(number, number + 1, text) for number, text in enumerate(texts)])
     listener = Listener()
 
-    (transcript,) = make_engine(model).decode_windows(
-        [make_window(7)], TranscriptionRequest(language_hint=language), listener
+    (transcript,) = decode_windows(
+        make_engine(model), [make_window(7)], TranscriptionRequest(language_hint=language), listener
     )
 
     assert listener.texts == {7: join_segments(transcript.segments)}
@@ -190,8 +192,11 @@ def test_windows_of_a_batch_are_published_in_order() -> None:
     listener = Listener()
 
     transcripts = list(
-        make_engine(model).decode_windows(
-            [make_window(n) for n in range(3)], TranscriptionRequest(language_hint="en"), listener
+        decode_windows(
+            make_engine(model),
+            [make_window(n) for n in range(3)],
+            TranscriptionRequest(language_hint="en"),
+            listener,
         )
     )
 
@@ -217,11 +222,14 @@ def test_a_window_of_a_batch_is_handed_over_before_later_ones_are_done() -> None
     windows = [make_window(number) for number in range(2)]
     request = TranscriptionRequest(language_hint="en")
 
-    transcripts = iter(make_engine(model).decode_windows(windows, request, Listener()))
+    listener = Listener()
+    outcomes = make_engine(model).decode_rows([Row(window, request, listener) for window in windows])
 
-    assert join_segments(next(transcripts).segments) == "one"
+    _, outcome = next(outcomes)
+    assert join_segments(open_outcome(outcome).segments) == "one"
     model.is_first_taken.set()
-    assert join_segments(next(transcripts).segments) == "two"
+    _, outcome = next(outcomes)
+    assert join_segments(open_outcome(outcome).segments) == "two"
 
 
 def test_the_context_is_the_prompt_of_every_window() -> None:
@@ -238,7 +246,7 @@ def test_a_stop_takes_effect_between_two_segments() -> None:
     listener = Listener(max_partials=1)
 
     with pytest.raises(DecodingStopped):
-        list(make_engine(model).decode_windows([make_window()], TranscriptionRequest(), listener))
+        list(decode_windows(make_engine(model), [make_window()], TranscriptionRequest(), listener))
 
     assert listener.texts == {0: "one"}
 
@@ -248,9 +256,36 @@ def test_a_stop_takes_effect_before_a_window() -> None:
 
     with pytest.raises(DecodingStopped):
         list(
-            make_engine(model).decode_windows(
-                [make_window()], TranscriptionRequest(), Listener(max_partials=0)
+            decode_windows(
+                make_engine(model), [make_window()], TranscriptionRequest(), Listener(max_partials=0)
             )
         )
 
     assert model.options == []
+
+
+def test_rows_of_several_jobs_keep_their_own_languages_and_order() -> None:
+    model = WhisperStandIn([found(0, 1, " eins")], [found(0, 1, " zwei")], [found(0, 1, " one")])
+    model.detected = ("fr", 0.2)  # a guess
+    german, english = Listener(), Listener()
+    rows = [
+        Row(make_window(0), TranscriptionRequest(), german, "de"),
+        Row(make_window(1), TranscriptionRequest(), german, "de"),
+        Row(make_window(0), TranscriptionRequest(), english, "en"),
+    ]
+
+    ends = list(make_engine(model).decode_rows(rows))
+
+    texts = {id(row): join_segments(open_outcome(outcome).segments) for row, outcome in ends}
+    assert [texts[id(row)] for row in rows] == ["eins", "zwei", "one"]
+    assert (german.texts, english.texts) == ({0: "eins", 1: "zwei"}, {0: "one"})
+    assert [options.language for options in model.options] == ["de", "de", "en"]
+
+
+def test_a_stopped_row_does_not_stop_the_rows_of_others() -> None:
+    model = WhisperStandIn([found(0, 1, " one")])
+    stopped, other = Listener(max_partials=0), Listener()
+    rows = [Row(make_window(), TranscriptionRequest(), listener) for listener in (stopped, other)]
+    first, second = (outcome for _, outcome in make_engine(model).decode_rows(rows))
+    assert first == RowStopped()
+    assert join_segments(open_outcome(second).segments) == "one"
