@@ -18,6 +18,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import join_segments
 from tests.bench.line_process import LineProcess, open_line_process
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -120,7 +121,7 @@ def _open_sides() -> dict[Side, Transcribe]:
 def _use_engine(engine: Any) -> Transcribe:
     def transcribe(windows: Sequence[Window], language: str | None) -> Sequence[str]:
         request = TranscriptionRequest(language_hint=language)
-        transcripts = engine.decode_windows(windows, request, _SilentListener())
+        transcripts = decode_windows(engine, windows, request, _SilentListener())
         return [join_segments(one.segments) for one in transcripts]
 
     return transcribe

@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from worker.engines.protocol import Span, Window
+from worker.engines.protocol import Row, Span, Window
 from worker.settings import WorkerSettings
 
 MODULE = "tests.bench.true_size_process"
@@ -51,7 +51,7 @@ class Generated(msgspec.Struct, frozen=True):
     peak_mib: float
 
 
-class _Cut(Exception):
+class _Cut(BaseException):
     """Raised in the callback to end a generation."""
 
 
@@ -124,7 +124,8 @@ def load(checkpoint: str, aligner: str, device: str) -> tuple[Any, Loaded]:
 
 def generate(engine: Any, batch: Batch) -> Generated:
     """Decode one batch of noise up to TOKENS steps."""
-    from worker.engines.qwen3.decoding import BatchDecoding  # noqa: PLC0415
+    from worker.engines.qwen3.decoding import BatchDecoding, JobDecoding  # noqa: PLC0415
+    from worker.engines.qwen3.language_regions import CutWindows  # noqa: PLC0415
     from worker.engines.qwen3.sequence import SequenceRules  # noqa: PLC0415
 
     draw = np.random.default_rng(1)
@@ -135,11 +136,18 @@ def generate(engine: Any, batch: Batch) -> Generated:
     ]
     model = _TimedModel(engine._model)
     request = TranscriptionRequest(language_hint="en")
-    decoding = BatchDecoding(model, windows, request, _Listener(), SequenceRules())
+    listener = _Listener()
+    job = JobDecoding(
+        [Row(window, request, listener) for window in windows],
+        [CutWindows([window]) for window in windows],
+        model.decode_tokens,
+        SequenceRules(),
+    )
+    decoding = BatchDecoding(model, [job])
     reset_peak()
     began = time.perf_counter()
     with suppress(_Cut):
-        decoding.decode(previous_language=None)
+        decoding.decode()
     return Generated(
         model.first_at - began, tuple(model.steps_s), tuple(model.callbacks_s), read_memory_mib("VmHWM")
     )

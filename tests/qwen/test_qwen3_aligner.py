@@ -18,6 +18,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name
 from shared.transcripts import Segment, Word, join_segments
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import SAMPLES, SPOKEN, TINY, WINDOW_S
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -95,7 +96,7 @@ def decode(
     return [
         segment
         for window in windows
-        for transcript in engine.decode_windows([window], request, Listener())
+        for transcript in decode_windows(engine, [window], request, Listener())
         for segment in transcript.segments
     ]
 
@@ -178,8 +179,8 @@ def test_segments_are_sentences_and_the_text_is_as_without_words(engine: Qwen3En
 def test_the_deltas_are_the_text_with_words_as_well(engine: Qwen3Engine) -> None:
     listener = Listener()
 
-    (transcript,) = engine.decode_windows(
-        [take_whole(SAMPLES["en_two"].read()[: 8 * SAMPLE_RATE_HZ])], REQUIRED, listener
+    (transcript,) = decode_windows(
+        engine, [take_whole(SAMPLES["en_two"].read()[: 8 * SAMPLE_RATE_HZ])], REQUIRED, listener
     )
 
     assert len(transcript.segments) > 1
@@ -228,7 +229,7 @@ def test_a_stop_takes_effect_between_text_and_words(engine: Qwen3Engine) -> None
     listener = Listener(longest=len(SAMPLES["en_hello"].text))
 
     with pytest.raises(DecodingStopped):
-        engine.decode_windows([take_whole(SAMPLES["en_hello"].read())], REQUIRED, listener)
+        decode_windows(engine, [take_whole(SAMPLES["en_hello"].read())], REQUIRED, listener)
 
 
 def test_very_short_audio_is_not_an_error() -> None:
@@ -303,6 +304,7 @@ def run_alignment(language: str, text: str) -> list[str]:
 import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest, WordTimestamps
+from tests.support.rows import decode_windows
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.words import make_words
@@ -316,7 +318,7 @@ engine = Qwen3Engine(WorkerSettings(model_id={str(TINY)!r}, aligner_id={str(ALIG
 engine.load(lambda phase: None)
 samples = np.zeros(48000, np.float32)
 window = Window(index=0, spans=(Span(0, 48000),), samples=samples, end_sample=48000)
-engine.decode_windows([window], TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED), Listener())
+decode_windows(engine, [window], TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED), Listener())
 aligner = engine._load_aligner()
 aligner.align(samples, "Hello", "en")
 print(sorted({{"_dynet", "soynlp"}} & sys.modules.keys()))

@@ -10,6 +10,7 @@ import torch
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from tests.support.qwen3_stand_in import Listener
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -79,7 +80,7 @@ def test_a_window_is_convolved_once_for_its_text_and_its_languages(
     blocks = [SAMPLES["en_digits6"].read()]
     (window,) = cut_windows(blocks, SileroVad().open_stream(), config=WindowConfig(window_s=8))
 
-    engine.decode_windows([window], TranscriptionRequest(), Listener())
+    decode_windows(engine, [window], TranscriptionRequest(), Listener())
 
     assert len(window.pauses) > 1
     assert lengths == [len(window.samples)]

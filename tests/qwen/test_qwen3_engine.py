@@ -17,6 +17,7 @@ from qwen_asr.inference.utils import SUPPORTED_LANGUAGES
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, WarningCode, WindowTranscript, join_segments
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, SPOKEN, TINY, WINDOW_S
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -89,7 +90,7 @@ def take_whole(audio: Samples, *, index: int = 0) -> Window:
 def decode_one_by_one(
     engine: Qwen3Engine, windows: Iterable[Window], request: TranscriptionRequest = DETECT
 ) -> list[WindowTranscript]:
-    return [engine.decode_windows([window], request, Listener())[0] for window in windows]
+    return [decode_windows(engine, [window], request, Listener())[0] for window in windows]
 
 
 def segments_of(transcripts: Iterable[WindowTranscript]) -> list[Segment]:
@@ -100,7 +101,7 @@ def decode_sample(engine: Qwen3Engine, name: str, **request: str) -> str:
     """The text of a sample in one window."""
     window = take_whole(SAMPLES[name].read())
     return join_segments(
-        segments_of(engine.decode_windows([window], TranscriptionRequest(**request), Listener()))  # type: ignore[arg-type]
+        segments_of(decode_windows(engine, [window], TranscriptionRequest(**request), Listener()))  # type: ignore[arg-type]
     )
 
 
@@ -133,7 +134,7 @@ def test_audio_without_speech_has_no_text_even_without_speech_detection(
 ) -> None:
     listener = Listener()
 
-    (transcript,) = engine.decode_windows([take_whole(SAMPLES[name].read())], DETECT, listener)
+    (transcript,) = decode_windows(engine, [take_whole(SAMPLES[name].read())], DETECT, listener)
 
     assert (transcript.segments, transcript.warnings, transcript.is_complete) == ((), (), True)
     assert listener.partials == []
@@ -143,7 +144,7 @@ def test_audio_without_speech_has_no_text_even_without_speech_detection(
 def test_very_short_audio_is_not_an_error(engine: Qwen3Engine, length: int) -> None:
     window = take_whole(np.zeros(length, np.float32))
 
-    (transcript,) = engine.decode_windows([window], DETECT, Listener())
+    (transcript,) = decode_windows(engine, [window], DETECT, Listener())
 
     assert (transcript.segments, transcript.warnings, transcript.is_complete) == ((), (), True)
 
@@ -153,7 +154,7 @@ def test_the_deltas_are_the_text(engine: Qwen3Engine, vad: SileroVad, name: str)
     windows = cut(vad, SAMPLES[name].read())
     listener = Listener()
 
-    transcripts = [engine.decode_windows([window], DETECT, listener)[0] for window in windows]
+    transcripts = [decode_windows(engine, [window], DETECT, listener)[0] for window in windows]
 
     texts = {number: join_segments(made.segments) for number, made in enumerate(transcripts) if made.segments}
     assert listener.deltas == texts
@@ -167,7 +168,7 @@ def test_windows_decoded_together_are_as_those_decoded_alone(engine: Qwen3Engine
     ]
     listener = Listener()
 
-    together = engine.decode_windows(windows, DETECT, listener)
+    together = decode_windows(engine, windows, DETECT, listener)
 
     assert together == decode_one_by_one(engine, windows)
     assert [listener.deltas[number] for number in range(len(windows))] == [
@@ -181,7 +182,7 @@ def test_long_audio_of_many_samples_is_exact_in_order_and_place(engine: Qwen3Eng
     audios = [np.concatenate((SAMPLES[name].read(), pause)) for name in names]
     ends_s = np.cumsum([len(audio) for audio in audios]) / SAMPLE_RATE_HZ
 
-    segments = segments_of(engine.decode_windows(cut(vad, np.concatenate(audios)), DETECT, Listener()))
+    segments = segments_of(decode_windows(engine, cut(vad, np.concatenate(audios)), DETECT, Listener()))
 
     assert [segment.text for segment in segments] == [SAMPLES[name].text for name in names]
     assert [segment.language for segment in segments] == [SAMPLES[name].code for name in names]
@@ -194,7 +195,7 @@ def test_a_forced_language_is_the_one_of_the_words(engine: Qwen3Engine) -> None:
     english = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
     window = take_whole(SAMPLES["en_digits3"].read())
-    (transcript,) = engine.decode_windows([window], TranscriptionRequest(language_hint="de"), Listener())
+    (transcript,) = decode_windows(engine, [window], TranscriptionRequest(language_hint="de"), Listener())
 
     (segment,) = transcript.segments
     assert segment.language == "de"
@@ -218,7 +219,7 @@ def test_a_stop_takes_effect_at_the_next_token(engine: Qwen3Engine, asked: int) 
     window = take_whole(SAMPLES["en_fox"].read())
 
     with pytest.raises(DecodingStopped):
-        engine.decode_windows([window], DETECT, listener)
+        decode_windows(engine, [window], DETECT, listener)
 
     assert listener.stop_checks == asked + 1
     assert decode_sample(engine, "en_fox") == SAMPLES["en_fox"].text
@@ -230,9 +231,9 @@ def test_a_text_cut_by_a_small_limit_is_completed(engine: Qwen3Engine, name: str
     window = take_whole(SAMPLES[name].read())
     listener = Listener()
 
-    (transcript,) = tiny_limit.decode_windows([window], DETECT, listener)
+    (transcript,) = decode_windows(tiny_limit, [window], DETECT, listener)
 
-    (whole,) = engine.decode_windows([window], DETECT, Listener())
+    (whole,) = decode_windows(engine, [window], DETECT, Listener())
     assert msgspec.structs.replace(transcript, token_counts=whole.token_counts) == whole
     assert listener.deltas == {0: join_segments(whole.segments)}
 
@@ -241,7 +242,7 @@ def test_a_text_that_stays_truncated_is_warned_of_with_its_time(engine: Qwen3Eng
     tiny_limit = give_rules(engine, SequenceRules(max_new_tokens=3, truncation_repairs=1))
 
     window = take_whole(SAMPLES["en_fox"].read())
-    (transcript,) = tiny_limit.decode_windows([window], DETECT, Listener())
+    (transcript,) = decode_windows(tiny_limit, [window], DETECT, Listener())
 
     assert SAMPLES["en_fox"].text.startswith(join_segments(transcript.segments))
     (warning,) = transcript.warnings
@@ -254,7 +255,7 @@ def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> Non
     loops_soon = give_rules(engine, SequenceRules(loop=LoopRule(min_repeats=2, min_characters=10)))
     listener = Listener()
 
-    (transcript,) = loops_soon.decode_windows([take_whole(SAMPLES["en_repeat"].read())], DETECT, listener)
+    (transcript,) = decode_windows(loops_soon, [take_whole(SAMPLES["en_repeat"].read())], DETECT, listener)
 
     text = join_segments(transcript.segments)
     assert text.startswith("five")
@@ -279,7 +280,7 @@ def test_a_batch_that_does_not_fit_is_decoded_in_halves(
         take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["zh_tea", "de_umlaut"])
     ]
 
-    transcripts = engine.decode_windows(windows, DETECT, Listener())
+    transcripts = decode_windows(engine, windows, DETECT, Listener())
 
     assert [segment.text for segment in segments_of(transcripts)] == [
         "我想喝一杯咖啡。",
@@ -297,7 +298,7 @@ def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: 
     monkeypatch.setattr("os._exit", codes.append)
 
     with pytest.raises(RuntimeError):
-        engine.decode_windows([take_whole(SAMPLES["en_fox"].read())], DETECT, Listener())
+        decode_windows(engine, [take_whole(SAMPLES["en_fox"].read())], DETECT, Listener())
 
     assert codes == [70]
 
@@ -307,8 +308,8 @@ def test_tokens_are_counted_as_the_model_reads_and_generates_them(engine: Qwen3E
     sample, tokenizer = SAMPLES[name], engine._model._processor._processor.tokenizer
     audio = sample.read()
 
-    (transcript,) = engine.decode_windows(
-        [take_whole(audio)], TranscriptionRequest(context="Ada"), Listener()
+    (transcript,) = decode_windows(
+        engine, [take_whole(audio)], TranscriptionRequest(context="Ada"), Listener()
     )
 
     counts = transcript.token_counts
@@ -324,8 +325,8 @@ def test_two_generations_count_the_text_once_and_the_audio_twice(engine: Qwen3En
     window = take_whole(SAMPLES["en_fox"].read())
     two_steps = give_rules(engine, SequenceRules(max_new_tokens=8, truncation_repairs=6))
 
-    (whole,) = engine.decode_windows([window], DETECT, Listener())
-    (repaired,) = two_steps.decode_windows([window], DETECT, Listener())
+    (whole,) = decode_windows(engine, [window], DETECT, Listener())
+    (repaired,) = decode_windows(two_steps, [window], DETECT, Listener())
 
     assert whole.token_counts is not None
     assert repaired.token_counts is not None
@@ -361,7 +362,7 @@ def test_logits_of_a_prompt_are_computed_for_its_last_token_alone(engine: Qwen3E
         take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["en_fox", "zh_tea"])
     ]
 
-    engine.decode_windows(windows, DETECT, Listener())
+    decode_windows(engine, windows, DETECT, Listener())
 
     hook.remove()
     assert shapes[0][:-1] == (2,)
@@ -375,7 +376,7 @@ def test_a_finished_sequence_leaves_its_batch(engine: Qwen3Engine) -> None:
         take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["en_fox", "zh_tea"])
     ]
 
-    transcripts = engine.decode_windows(windows, DETECT, Listener())
+    transcripts = decode_windows(engine, windows, DETECT, Listener())
 
     hook.remove()
     counts = [transcript.token_counts for transcript in transcripts]
@@ -414,6 +415,7 @@ def test_packages_that_recognition_does_not_use_load_at_their_first_use() -> Non
 import sys
 import numpy as np
 from shared.jobs import TranscriptionRequest
+from tests.support.rows import decode_windows
 from worker.engines.protocol import Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.settings import WorkerSettings
@@ -426,7 +428,7 @@ phases = []
 engine = Qwen3Engine(WorkerSettings(model_id={str(TINY)!r}, device="cpu"))
 assert engine.load(phases.append) == "cpu"
 window = Window(index=0, spans=(Span(0, 16000),), samples=np.zeros(16000, np.float32), end_sample=16000)
-engine.decode_windows([window], TranscriptionRequest(), Listener())
+decode_windows(engine, [window], TranscriptionRequest(), Listener())
 print(phases, {{"_dynet", "dynet", "pandas", "scipy", "sklearn"}} & sys.modules.keys())
 import qwen_asr.inference.qwen3_forced_aligner as aligner
 import scipy.signal

@@ -7,6 +7,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import Segment, WarningCode, join_segments, join_texts
 from tests.support.qwen3_stand_in import Listener
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
@@ -86,7 +87,7 @@ def decode(
     engine: Qwen3Engine, windows: list[Window], request: TranscriptionRequest = DETECT
 ) -> tuple[list[Segment], Listener]:
     listener = Listener()
-    transcripts = engine.decode_windows(windows, request, listener)
+    transcripts = decode_windows(engine, windows, request, listener)
     return [segment for transcript in transcripts for segment in transcript.segments], listener
 
 
@@ -128,7 +129,7 @@ def test_a_change_without_a_pause_is_cut_and_warned_of_in_mode_always(
 ) -> None:
     window = make_unbroken(trim(first), np.zeros(int(silence_s * SAMPLE_RATE_HZ), np.float32), trim(second))
 
-    (transcript,) = searching_engine.decode_windows([window], DETECT, Listener())
+    (transcript,) = decode_windows(searching_engine, [window], DETECT, Listener())
 
     languages = [segment.language for segment in transcript.segments]
     assert languages == [SAMPLES[first].code, SAMPLES[second].code]
@@ -151,7 +152,7 @@ def test_speech_of_one_language_without_a_pause_is_not_cut_in_mode_always(
     window = make_unbroken(*(SAMPLES[name].read() for name in names))
 
     found, blind = (
-        side.decode_windows([window], DETECT, Listener())[0] for side in (searching_engine, blind_engine)
+        decode_windows(side, [window], DETECT, Listener())[0] for side in (searching_engine, blind_engine)
     )
 
     assert found == blind
@@ -162,7 +163,7 @@ def test_a_change_without_a_pause_is_neither_cut_nor_warned_of_by_default(
 ) -> None:
     window = make_unbroken(trim("de_umlaut"), trim("zh_tea"))
 
-    found, blind = (side.decode_windows([window], DETECT, Listener())[0] for side in (engine, blind_engine))
+    found, blind = (decode_windows(side, [window], DETECT, Listener())[0] for side in (engine, blind_engine))
 
     assert found == blind
     assert found.warnings == ()

@@ -8,6 +8,7 @@ import torch
 
 from shared.jobs import TranscriptionRequest
 from tests.support.qwen3_stand_in import Listener
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import EXACT, SAMPLES, TINY
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Span, Window
@@ -64,6 +65,6 @@ def test_a_request_chooses_the_temperature(
     monkeypatch.setattr("worker.engines.qwen3.engine.generate_tokens", spy)
     audio = SAMPLES[EXACT[0]].read()
     window = Window(index=0, spans=(Span(0, len(audio)),), samples=audio, end_sample=len(audio))
-    engine.decode_windows([window], TranscriptionRequest(temperature=asked), Listener())
+    decode_windows(engine, [window], TranscriptionRequest(temperature=asked), Listener())
 
     assert set(seen) == {taken}

@@ -11,6 +11,7 @@ from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration,
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from tests.support.vllm_stand_in import Request, VllmStandIn
 from worker.engines.catalog import LanguageChanges
@@ -99,7 +100,7 @@ def test_texts_are_those_of_the_model_also_over_several_generations(
     engine.load(lambda _phase: None)
     listener = Listener()
 
-    transcripts = engine.decode_windows(make_windows(), TranscriptionRequest(), listener)
+    transcripts = decode_windows(engine, make_windows(), TranscriptionRequest(), listener)
 
     segments = [segment for transcript in transcripts for segment in transcript.segments]
     assert [segment.text for segment in segments] == [SAMPLES[name].text for name in NAMES]
@@ -114,7 +115,7 @@ def test_a_forced_language_goes_into_the_prompt(vllm: VllmStandIn) -> None:
     engine.load(lambda _phase: None)
 
     [window, *_] = make_windows()
-    (transcript,) = engine.decode_windows([window], TranscriptionRequest(language_hint="de"), Listener())
+    (transcript,) = decode_windows(engine, [window], TranscriptionRequest(language_hint="de"), Listener())
 
     assert [segment.language for segment in transcript.segments] == ["de"]
     assert engine._model.decode_tokens(vllm.requests[0].prompt_tokens).endswith("language German<asr_text>")

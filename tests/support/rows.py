@@ -1,6 +1,9 @@
-"""Calls of an engine for the windows of one job, for tests of its transcripts."""
+"""Calls of an engine, or of the decoding of Qwen3-ASR, for the windows of one job."""
 
 from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
 
 from shared.jobs import FailureCode, TranscriptionRequest
 from shared.transcripts import WindowTranscript
@@ -15,7 +18,12 @@ from worker.engines.protocol import (
     RowStopped,
     Window,
     WordsUnsupported,
+    raise_if_stopped,
 )
+from worker.engines.qwen3.decoding import BatchDecoding, JobDecoding, TokenGenerator
+from worker.engines.qwen3.language_regions import CutWindows
+from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.transcripts import DecodedPart
 
 ERRORS = {
     FailureCode.WORDS_UNSUPPORTED: WordsUnsupported,
@@ -46,3 +54,20 @@ def open_outcome(outcome: RowOutcome) -> WindowTranscript:
     if isinstance(outcome, RowFailure):
         raise ERRORS.get(outcome.code, RuntimeError)(outcome.message)
     return outcome
+
+
+def decode_parts(
+    generator: TokenGenerator, parts: Sequence[Window], like: Row, rules: SequenceRules
+) -> list[DecodedPart]:
+    """Return the text of the parts of one job `like` this row; parts with one index belong to one window.
+
+    Raises the error that a failure stands for, and DecodingStopped for a stop.
+    """
+    cuts = [CutWindows(list(same)) for _, same in groupby(parts, key=lambda part: part.index)]
+    rows = [msgspec.structs.replace(like, window=cut.parts[0]) for cut in cuts]
+    job = JobDecoding(rows, cuts, generator.decode_tokens, rules)
+    BatchDecoding(generator, [job]).decode()
+    if job.failure:
+        open_outcome(job.failure)
+    raise_if_stopped(like.listener)
+    return job.collect_parts()

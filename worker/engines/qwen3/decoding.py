@@ -6,22 +6,21 @@ Both engines share it: a `TokenGenerator` is the model on torch or on vLLM.
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from shared.jobs import FailureCode
 from shared.transcripts import TokenCounts, join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import Row, RowFailure, Window
+from worker.engines.protocol import Row, RowFailure
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence import SequenceRules, SequenceState
 from worker.engines.qwen3.text import clean_context
 from worker.engines.qwen3.transcripts import DecodedPart
 
 _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
-
-Item = TypeVar("Item")
 
 _logger = structlog.get_logger(__name__)
 
@@ -51,7 +50,7 @@ class TokenGenerator(Protocol):
         Return the text and audio tokens of each prompt, or None if they were not counted.
 
         Raises:
-            DecodingStopped: `follow` raised it.
+            DecodingStopped: `follow` raised it, in language detection.
             OutOfDeviceMemory: the device has too little memory for so many prompts.
         """
 
@@ -59,13 +58,13 @@ class TokenGenerator(Protocol):
 class JobDecoding:
     """The rows of one job in a batch: the texts of their parts, and partials meanwhile.
 
-    `parts` are the windows of the rows, or shorter ones in one language each, in order.
+    `cuts` are the windows of the rows, cut into parts of one language each.
     """
 
     def __init__(
         self,
         rows: Sequence[Row],
-        parts: Sequence[Window],
+        cuts: Sequence[CutWindows],
         decode: Callable[[list[int]], str],
         rules: SequenceRules,
     ) -> None:
@@ -75,6 +74,9 @@ class JobDecoding:
         self.listener = rows[0].listener
         self.temperature = request.temperature or 0.0
         self.failure: RowFailure | None = None
+        self._is_stopped = False
+        self.warnings = {index: found for cut in cuts for index, found in cut.warnings.items()}
+        parts = [part for cut in cuts for part in cut.parts]
         forced = QWEN3_LANGUAGE_NAMES[request.language_hint] if request.language_hint else None
         context = clean_context(request.context)
         self.sequences = [
@@ -85,8 +87,12 @@ class JobDecoding:
 
     @property
     def is_over(self) -> bool:
-        """Whether the job needs no more tokens: it has failed or is stopped."""
-        return self.failure is not None or self.listener.is_stopped()
+        """Whether the job needs no more tokens: it has failed, or was stopped at the last check."""
+        return self.failure is not None or self._is_stopped
+
+    def check_stop(self) -> None:
+        """Look once whether the listener requests a stop."""
+        self._is_stopped = self._is_stopped or self.listener.is_stopped()
 
     def collect_parts(self) -> list[DecodedPart]:
         """Return the text of each part, in order."""
@@ -194,10 +200,13 @@ class BatchDecoding:
                     opened[number].sequence.push(token)
             for job in jobs:
                 job.publish()
+                job.check_stop()
             return [one.sequence.is_finished or one.job.is_over for one in opened]
 
+        jobs = [job for job in self._jobs if any(one.job is job for one in batch)]
+        for job in jobs:
+            job.check_stop()
         opened = [one for one in batch if one.needs_tokens]
-        jobs = [job for job in self._jobs if any(one.job is job for one in opened)]
         if not opened:
             return
         options = GenerationOptions(
@@ -212,25 +221,6 @@ class BatchDecoding:
                 one.sequence.end_generation()
         for one, prompt_counts in zip(opened, counts, strict=True):
             one.sequence.count_prompt(prompt_counts)
-
-
-def run_or_halve(run: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:
-    """Run a generation on all `items` at once, or on each half if the device has too little memory.
-
-    The batch size is an estimate from the memory that was free after loading. Other programs on the GPU or a
-    long context can use that memory.
-
-    Raises:
-        OutOfDeviceMemory: there is only one item, or a half does not fit either.
-    """
-    try:
-        run(items)
-    except OutOfDeviceMemory:
-        middle = len(items) // 2
-        if not middle:
-            raise
-        run(items[:middle])
-        run(items[middle:])
 
 
 def language_code(name: str | None) -> str | None:

@@ -1,20 +1,36 @@
 """The engine `qwen3`: Qwen3-ASR by Qwen's own package on torch, which are imported in `load`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, WindowTranscript
 from worker.engines.catalog import LanguageChanges, find_word_languages
-from worker.engines.protocol import LOADED, DecodingListener, ModelUnavailable, PhaseReporter, Window
+from worker.engines.protocol import (
+    LOADED,
+    ModelUnavailable,
+    PhaseReporter,
+    Row,
+    RowOutcome,
+    raise_if_stopped,
+    settle,
+)
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
-from worker.engines.qwen3.decoding import BatchDecoding, FollowTokens, OutOfDeviceMemory, TokenGenerator
+from worker.engines.qwen3.decoding import (
+    BatchDecoding,
+    FollowTokens,
+    JobDecoding,
+    OutOfDeviceMemory,
+    TokenGenerator,
+)
 from worker.engines.qwen3.encoder import AudioEncoder
 from worker.engines.qwen3.generation import generate_tokens
 from worker.engines.qwen3.language_changes import cut_at_language_changes
+from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 from worker.engines.qwen3.words import WordTimer
@@ -25,6 +41,7 @@ class WindowDecoder:
     """The decoding of windows, which both engines share. Each loads its model in its own way."""
 
     needs_speech = True
+    batch_windows: int
     _model: TokenGenerator  # since `load`
 
     def __init__(self, settings: WorkerSettings, timer: WordTimer, rules: SequenceRules) -> None:
@@ -32,22 +49,54 @@ class WindowDecoder:
         self._timer = timer
         self._rules = rules
 
-    def decode_windows(
-        self,
-        windows: Sequence[Window],
-        request: TranscriptionRequest,
-        listener: DecodingListener,
-        *,
-        previous_language: str | None = None,
-    ) -> list[WindowTranscript]:
-        """Transcribe the windows at once, with a partial for each token."""
-        changes = LanguageChanges.OFF if request.language_hint else self._settings.language_changes
-        cut = cut_at_language_changes(self._model, windows, listener, changes)
-        decoding = BatchDecoding(self._model, cut.parts, request, listener, self._rules)
-        parts = decoding.decode(previous_language=previous_language)
+    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """Transcribe the rows at once, with a partial for each token, and yield them job by job."""
+        cuts = settle(partial(self._cut, rows))
+        if not isinstance(cuts, list):
+            yield from ((row, cuts) for row in rows)
+            return
+        jobs = [
+            JobDecoding(
+                [row for row, _ in job], [cut for _, cut in job], self._model.decode_tokens, self._rules
+            )
+            for job in _group_by_job(zip(rows, cuts, strict=True))
+        ]
+        decoding = BatchDecoding(self._model, jobs)
+        decoding.decode()
+        self._note_memory(decoding.max_fitting)
+        for job in jobs:
+            found = settle(partial(self._compose, job)) if job.failure is None else job.failure
+            outcomes = found if isinstance(found, list) else [found] * len(job.rows)
+            yield from zip(job.rows, outcomes, strict=True)
+
+    def _cut(self, rows: Sequence[Row]) -> list[CutWindows]:
+        changes = [
+            LanguageChanges.OFF if row.request.language_hint else self._settings.language_changes
+            for row in rows
+        ]
+        listeners = list({id(row.listener): row.listener for row in rows}.values())
+        return cut_at_language_changes(
+            self._model,
+            [row.window for row in rows],
+            changes,
+            lambda: all(listener.is_stopped() for listener in listeners),
+        )
+
+    def _compose(self, job: JobDecoding) -> list[WindowTranscript]:
+        raise_if_stopped(job.listener)
         with device.watch_device():
-            parts = self._timer.add_words(parts, request, listener)
-        return compose_transcripts(windows, parts, cut.warnings)
+            parts = self._timer.add_words(job.collect_parts(), job.request, job.listener)
+        return compose_transcripts([row.window for row in job.rows], parts, job.warnings)
+
+    def _note_memory(self, max_fitting: int | None) -> None:
+        """Take smaller batches from now on if the device had too little memory for the last one."""
+        if max_fitting is not None:
+            self.batch_windows = max(1, min(self.batch_windows, max_fitting))
+
+
+def _group_by_job(rows: Iterable[tuple[Row, CutWindows]]) -> Iterator[list[tuple[Row, CutWindows]]]:
+    for _, job in groupby(rows, key=lambda pair: id(pair[0].listener)):
+        yield list(job)
 
 
 class Qwen3Engine(WindowDecoder):

@@ -13,7 +13,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TranscriptWarning, WarningCode
 from worker.audio.window_plan import find_quietest
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import DecodingListener, Window
+from worker.engines.protocol import Window
 from worker.engines.qwen3.decoding import TokenGenerator
 from worker.engines.qwen3.inputs import Clip
 from worker.engines.qwen3.language_detection import LanguageDetector
@@ -48,42 +48,42 @@ _UNCUT = (
 
 
 def cut_at_language_changes(
-    generator: TokenGenerator, windows: Sequence[Window], listener: DecodingListener, changes: LanguageChanges
-) -> CutWindows:
-    """Return the parts of `windows`, cut at the language changes that `changes` searches for.
+    generator: TokenGenerator,
+    windows: Sequence[Window],
+    changes: Sequence[LanguageChanges],
+    is_stopped: Callable[[], bool],
+) -> list[CutWindows]:
+    """Return the parts of each window, cut at the language changes that its value of `changes` searches for.
 
     `pauses` detects the language in the middle of each region, in windows with more than one. `always`
-    detects both ends of long regions and searches between them if they differ.
+    detects both ends of long regions and searches between them if they differ. Clips of all windows are
+    detected at once.
 
     Raises:
-        DecodingStopped: the listener requested a stop.
+        DecodingStopped: `is_stopped` returned true.
         OutOfDeviceMemory: not even one region fits into memory.
     """
-    if changes is LanguageChanges.OFF:
-        return CutWindows(windows)
-    decoded_samples = len(windows) * max(len(window.samples) for window in windows)
-    max_samples = max(_MIN_BATCH_SAMPLES, decoded_samples)
-    detector = LanguageDetector(generator, listener, max_samples=max_samples)
-    found = [_choose_clips(window, changes) for window in windows]
+    found = [_choose_clips(window, chosen) for window, chosen in zip(windows, changes, strict=True)]
     clips = [
         clip.take_middle(window)
         for window, regions in zip(windows, found, strict=True)
         for ends in regions
         for clip in ends
     ]
+    decoded_samples = len(windows) * max(len(window.samples) for window in windows)
+    max_samples = max(_MIN_BATCH_SAMPLES, decoded_samples)
+    detector = LanguageDetector(generator, is_stopped, max_samples=max_samples)
     languages = iter(detector.detect(clips))
-    cuts = [
+    return [
         _cut_window(window, [name_regions(ends, languages) for ends in regions], detector.detect)
         for window, regions in zip(windows, found, strict=True)
     ]
-    return CutWindows(
-        [part for cut in cuts for part in cut.parts],
-        {index: warnings for cut in cuts for index, warnings in cut.warnings.items()},
-    )
 
 
 def _choose_clips(window: Window, changes: LanguageChanges) -> list[tuple[SpeechRegion, ...]]:
     """Return the clips to detect for each region, or an empty list if there can be only one language."""
+    if changes is LanguageChanges.OFF:
+        return []
     is_always = changes is LanguageChanges.ALWAYS
     clips = [find_ends(region) if is_always else (region,) for region in find_regions(window)]
     return clips if sum(map(len, clips)) > 1 else []

@@ -1,11 +1,11 @@
 """The detection of the language of clips: the model generates the name of a language, mostly one token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import DecodingListener, raise_if_stopped
-from worker.engines.qwen3.decoding import TokenGenerator, run_or_halve
+from worker.engines.protocol import DecodingStopped
+from worker.engines.qwen3.decoding import OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.inputs import END_TOKENS, Clip, GenerationOptions, Prompt
 
 # The longest name, if each of its letters were a token.
@@ -20,9 +20,11 @@ class LanguageDetector:
     One batch has at most `max_samples`, with each clip padded to the longest.
     """
 
-    def __init__(self, generator: TokenGenerator, listener: DecodingListener, *, max_samples: int) -> None:
+    def __init__(
+        self, generator: TokenGenerator, is_stopped: Callable[[], bool], *, max_samples: int
+    ) -> None:
         self._generator = generator
-        self._listener = listener
+        self._is_stopped = is_stopped
         self._max_samples = max_samples
 
     def detect(self, clips: Sequence[Clip]) -> list[str | None]:
@@ -31,18 +33,24 @@ class LanguageDetector:
         It is None if the model finds no speech, or names a language that it does not have.
 
         Raises:
-            DecodingStopped: the listener requested a stop.
+            DecodingStopped: `is_stopped` returned true.
             OutOfDeviceMemory: not even half of a batch fits into memory.
         """
         languages: dict[int, str | None] = {}
-
-        def detect(numbers: Sequence[int]) -> None:
-            detected = self._detect([clips[number] for number in numbers])
-            languages.update(zip(numbers, detected, strict=True))
-
         for batch in self._batch_by_length(clips):
-            run_or_halve(detect, batch)
+            detected = self._detect_or_halve([clips[number] for number in batch])
+            languages.update(zip(batch, detected, strict=True))
         return [languages[number] for number in range(len(clips))]
+
+    def _detect_or_halve(self, clips: Sequence[Clip]) -> list[str | None]:
+        """Detect all `clips` at once, or each half if the device has too little memory."""
+        try:
+            return self._detect(clips)
+        except OutOfDeviceMemory:
+            middle = len(clips) // 2
+            if not middle:
+                raise
+        return self._detect_or_halve(clips[:middle]) + self._detect_or_halve(clips[middle:])
 
     def _batch_by_length(self, clips: Sequence[Clip]) -> Iterator[list[int]]:
         """Yield the numbers of `clips` in batches, the shortest first."""
@@ -55,13 +63,17 @@ class LanguageDetector:
         if batch:
             yield batch
 
+    def _raise_if_stopped(self) -> None:
+        if self._is_stopped():
+            raise DecodingStopped
+
     def _detect(self, clips: Sequence[Clip]) -> list[str | None]:
         answers: list[list[int]] = [[] for _ in clips]
         languages: list[str | None] = [None] * len(clips)
         is_finished = [False] * len(clips)
 
         def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
-            raise_if_stopped(self._listener)
+            self._raise_if_stopped()
             for number, token in tokens:
                 if is_finished[number] or token in END_TOKENS:
                     is_finished[number] = True
@@ -72,7 +84,7 @@ class LanguageDetector:
                 is_finished[number] = name in _ANSWERS or not any(map(str.startswith, _ANSWERS, repeat(name)))
             return list(is_finished)
 
-        raise_if_stopped(self._listener)
+        self._raise_if_stopped()
         self._generator.generate(
             [Prompt(clip, "", None, (), is_tag_begun=True) for clip in clips],
             follow,

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, WarningCode, WindowTranscript, join_texts
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, Script, make_window
-from worker.engines.protocol import DecodingStopped
+from tests.support.rows import decode_parts
+from worker.engines.protocol import DecodingStopped, Row
 from worker.engines.qwen3.decoding import (
-    BatchDecoding,
-    OutOfDeviceMemory,
     language_code,
 )
 from worker.engines.qwen3.inputs import Prompt
@@ -31,14 +30,13 @@ def decode(
     request: TranscriptionRequest | None = None,
 ) -> list[WindowTranscript]:
     slices = [make_window(number) for number in range(windows)]
-    decoding = BatchDecoding(
+    parts = decode_parts(
         model,
         slices,
-        request or TranscriptionRequest(),
-        listener or Listener(),
+        Row(slices[0], request or TranscriptionRequest(), listener or Listener(), "fi"),
         rules or SequenceRules(max_new_tokens=1_000),
     )
-    return compose_transcripts(slices, decoding.decode(previous_language="fi"), {})
+    return compose_transcripts(slices, parts, {})
 
 
 def text_of(transcript: WindowTranscript) -> str:
@@ -161,7 +159,7 @@ def test_a_stop_takes_effect_at_the_next_token() -> None:
     with pytest.raises(DecodingStopped):
         decode(ModelStandIn(f"{ENGLISH}{'and so on ' * 3}"), listener=listener)
 
-    assert listener.stop_checks == 41
+    assert listener.stop_checks == 41 + 1  # once more after the batch
 
 
 def test_a_truncated_text_goes_on_from_its_end() -> None:
@@ -264,10 +262,15 @@ def test_a_batch_that_does_not_fit_is_decoded_in_halves() -> None:
     assert model.calls == [[0, 1, 2], [0], [1, 2]]
 
 
-@pytest.mark.parametrize(("windows", "max_sequences"), [(1, 0), (8, 3)])
-def test_a_half_that_does_not_fit_either_is_an_error(windows: int, max_sequences: int) -> None:
-    with pytest.raises(OutOfDeviceMemory):
-        decode(ModelStandIn(*[f"{ENGLISH}Yes."] * windows, max_sequences=max_sequences), windows)
+def test_a_batch_is_halved_until_it_fits() -> None:
+    model = ModelStandIn(*[f"{ENGLISH}Yes."] * 8, max_sequences=3)
+    assert [text_of(transcript) for transcript in decode(model, 8)] == ["Yes."] * 8
+    assert list(map(len, model.calls)) == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_window_that_does_not_fit_alone_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="The engine failed"):
+        decode(ModelStandIn(f"{ENGLISH}Yes.", max_sequences=0))
 
 
 @pytest.mark.parametrize(
@@ -286,9 +289,7 @@ def test_a_later_part_of_a_window_begins_with_what_belongs_between_the_texts() -
     listener = Listener()
     parts = [make_window(number, index=7) for number in range(3)]
 
-    decoded = BatchDecoding(model, parts, TranscriptionRequest(), listener, SequenceRules()).decode(
-        previous_language=None
-    )
+    decoded = decode_parts(model, parts, Row(parts[0], TranscriptionRequest(), listener), SequenceRules())
 
     assert [(part.text, part.language) for part in decoded] == [
         ("Good morning.", "en"),
@@ -303,9 +304,7 @@ def test_parts_are_decoded_by_as_many_at_once_as_there_are_windows() -> None:
     model = ModelStandIn(*[f"{ENGLISH}{word}." for word in ("One", "Two", "Three", "Four", "Five")])
     parts = [make_window(number, index=index) for number, index in enumerate([0, 0, 0, 1, 1])]
 
-    BatchDecoding(model, parts, TranscriptionRequest(), Listener(), SequenceRules()).decode(
-        previous_language=None
-    )
+    decode_parts(model, parts, Row(parts[0], TranscriptionRequest(), Listener()), SequenceRules())
 
     assert model.calls == [[0, 1], [2, 3], [4]]
 
@@ -386,13 +385,14 @@ def test_deltas_of_parts_are_their_joined_texts_whatever_is_repaired(
     texts = [(index, part) for index, parts in enumerate(windows) for part in parts]
     listener = Listener()
 
-    decoded = BatchDecoding(
+    parts = [make_window(number, index=index) for number, (index, _) in enumerate(texts)]
+
+    decoded = decode_parts(
         ModelStandIn(*[speak(*part) for _, part in texts]),
-        [make_window(number, index=index) for number, (index, _) in enumerate(texts)],
-        TranscriptionRequest(context=context, language_hint=hint),
-        listener,
+        parts,
+        Row(parts[0], TranscriptionRequest(context=context, language_hint=hint), listener, "ja"),
         SequenceRules(max_new_tokens=max_new_tokens),
-    ).decode(previous_language="ja")
+    )
 
     for index in range(len(windows)):
         joined = join_texts((part.text, part.language) for part in decoded if part.window.index == index)

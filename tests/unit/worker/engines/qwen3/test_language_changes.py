@@ -7,7 +7,7 @@ import pytest
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import WarningCode
-from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
+from tests.support.qwen3_stand_in import ENGLISH, ModelStandIn
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Samples, Span, Window
 from worker.engines.qwen3.inputs import Clip
@@ -17,7 +17,7 @@ from worker.engines.qwen3.language_changes import (
     find_ends,
     split_region,
 )
-from worker.engines.qwen3.language_regions import SpeechRegion, name_regions
+from worker.engines.qwen3.language_regions import CutWindows, SpeechRegion, name_regions
 
 GERMAN = "language German<asr_text>"
 QUIET = 0.01
@@ -142,11 +142,18 @@ def test_an_end_without_speech_takes_the_language_of_the_other_end(*, silent_fir
     assert read(window, Ear()) == RegionSplit((SpeechRegion(0, len(window.samples), "German"),))
 
 
+def cut_all(model: ModelStandIn, windows: Sequence[Window], changes: LanguageChanges) -> CutWindows:
+    """Return all parts and warnings, cut by one mode."""
+    cuts = cut_at_language_changes(model, windows, [changes] * len(windows), lambda: False)
+    warnings = {index: found for cut in cuts for index, found in cut.warnings.items()}
+    return CutWindows([part for cut in cuts for part in cut.parts], warnings)
+
+
 def test_short_windows_without_pauses_are_not_examined() -> None:
     model = ModelStandIn()
     windows = [make_paused_window(0, make_clip(0)), make_paused_window(1, make_clip(1))]
 
-    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.ALWAYS)
+    cut = cut_all(model, windows, LanguageChanges.ALWAYS)
 
     assert [part.index for part in cut.parts] == [0, 1]
     assert model.calls == []
@@ -158,7 +165,7 @@ def test_both_ends_of_a_long_window_without_pauses_are_examined() -> None:
     mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
     plain = make_paused_window(5, make_clip(2, seconds=6))
 
-    cut = cut_at_language_changes(model, [mixed, plain], Listener(), LanguageChanges.ALWAYS)
+    cut = cut_all(model, [mixed, plain], LanguageChanges.ALWAYS)
 
     assert [part.index for part in cut.parts] == [4, 4, 5]
     assert [len(warnings) for warnings in cut.warnings.values()] == [1, 0]
@@ -171,7 +178,7 @@ def test_mode_pauses_does_not_examine_speech_without_a_pause() -> None:
     mixed = Window(4, (Span(0, len(samples)),), samples, len(samples))
     paused = make_paused_window(5, make_clip(2, seconds=6), make_clip(3, seconds=6))
 
-    cut = cut_at_language_changes(model, [mixed, paused], Listener(), LanguageChanges.PAUSES)
+    cut = cut_all(model, [mixed, paused], LanguageChanges.PAUSES)
 
     assert [part.index for part in cut.parts] == [4, 5, 5]
     assert not any(cut.warnings.values())
@@ -187,7 +194,7 @@ def test_windows_are_cut_where_the_detected_language_changes(changes: LanguageCh
         make_paused_window(6, make_clip(4), make_clip(5)),
     ]
 
-    cut = cut_at_language_changes(model, windows, Listener(), changes)
+    cut = cut_all(model, windows, changes)
 
     assert [(part.index, set(part.samples)) for part in cut.parts] == [
         (4, {0}),
@@ -202,7 +209,7 @@ def test_no_window_is_examined_when_the_search_is_off() -> None:
     model = ModelStandIn()
     windows = [make_paused_window(0, make_clip(0), make_clip(1))]
 
-    cut = cut_at_language_changes(model, windows, Listener(), LanguageChanges.OFF)
+    cut = cut_all(model, windows, LanguageChanges.OFF)
 
     assert cut.parts == windows
     assert model.calls == []

@@ -21,7 +21,7 @@ def make_clip(number: int, *, seconds: float = 2) -> Clip:
 def detect(
     model: ModelStandIn, clips: list[Clip], listener: Listener | None = None, *, max_samples: int = MANY
 ) -> list[str | None]:
-    return LanguageDetector(model, listener or Listener(), max_samples=max_samples).detect(clips)
+    return LanguageDetector(model, (listener or Listener()).is_stopped, max_samples=max_samples).detect(clips)
 
 
 @pytest.mark.parametrize(

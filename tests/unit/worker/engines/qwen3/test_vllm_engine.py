@@ -11,6 +11,7 @@ from scripts.purposes import LOCKS_DIR
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import WindowTranscript
+from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
 from worker.engines.catalog import LanguageChanges
@@ -94,7 +95,7 @@ def decode(
     engine = make_engine(rules)
     engine.load(lambda _phase: None)
     slices = [make_window(number) for number in range(windows)]
-    return engine.decode_windows(slices, request or TranscriptionRequest(), listener or Listener())
+    return decode_windows(engine, slices, request or TranscriptionRequest(), listener or Listener())
 
 
 def text_of(transcript: WindowTranscript) -> str:
@@ -216,7 +217,7 @@ def test_a_window_is_cut_where_its_language_changes(vllm: VllmStandIn) -> None:
     engine = make_engine()
     engine.load(lambda _phase: None)
 
-    (transcript,) = engine.decode_windows([window], TranscriptionRequest(), Listener())
+    (transcript,) = decode_windows(engine, [window], TranscriptionRequest(), Listener())
 
     assert [(segment.text, segment.language) for segment in transcript.segments] == [
         ("Good day.", "en"),
@@ -230,7 +231,7 @@ def test_languages_are_not_detected_when_that_is_turned_off(vllm: VllmStandIn) -
     engine = Qwen3VllmEngine(WorkerSettings(model_id=str(TINY), language_changes=LanguageChanges.OFF))
     engine.load(lambda _phase: None)
 
-    engine.decode_windows([window], TranscriptionRequest(), Listener())
+    decode_windows(engine, [window], TranscriptionRequest(), Listener())
 
     assert len(vllm.requests) == 1
 
@@ -272,7 +273,7 @@ def test_a_text_without_room_in_vllm_is_an_error_not_a_shorter_text(vllm: VllmSt
     vllm.engine._room = 60
 
     with pytest.raises(RuntimeError, match="no room"):
-        engine.decode_windows([make_window(0)], TranscriptionRequest(), Listener())
+        decode_windows(engine, [make_window(0)], TranscriptionRequest(), Listener())
 
 
 def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmStandIn) -> None:
@@ -348,11 +349,11 @@ def test_a_device_that_vllm_is_not_run_on_is_refused(vllm: VllmStandIn, device: 
         make_engine(device=device).load(lambda _phase: None)
 
 
-def test_an_error_not_of_the_device_is_raised_as_it_is(vllm: VllmStandIn) -> None:
+def test_an_error_not_of_the_device_fails_the_job(vllm: VllmStandIn) -> None:
     def refuse(_request: Request) -> list[int]:
         raise ValueError("The prompt is longer than the maximum model length")
 
     vllm.speak = refuse
 
-    with pytest.raises(ValueError, match="maximum model length"):
+    with pytest.raises(RuntimeError, match="maximum model length"):
         decode()
