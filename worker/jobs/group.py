@@ -123,7 +123,8 @@ class Group:
             case messages.LoadFailed(message=message):
                 self._fail_all(message)
             case messages.BatchDecoded():
-                self._on_batch(report)
+                self._note_batch(report)
+                self._on_boundary()
             case _:
                 self._on_run_report(report)
 
@@ -141,7 +142,7 @@ class Group:
             reported.on_report(report, cost_ms=cost_ms)
         self._close_if_over(reported)
 
-    def _on_batch(self, batch: messages.BatchDecoded) -> None:
+    def _note_batch(self, batch: messages.BatchDecoded) -> None:
         if batch.rows:
             self._row_s = batch.took_s / batch.rows
             _logger.info(
@@ -151,7 +152,6 @@ class Group:
                 audio_s=batch.audio_s,
                 took_s=batch.took_s,
             )
-        self._on_boundary()
 
     def _on_boundary(self) -> None:
         """Stop the jobs that have a reason, take companions in, and let the others go on."""
@@ -194,10 +194,14 @@ class Group:
 
     def _wait_for_engine(self) -> None:
         """Wait until the last batch is done. An engine that goes on with dropped jobs is ended."""
-        self._host.end_dropped_jobs()
         deadline = time.monotonic() + self._tools.cancel_grace_s
         while not self._host.is_idle:
-            self._host.receive(POLL_S)
+            if self._host.has_dropped_runs:
+                self._host.end_dropped_jobs()
+                continue
+            report = self._host.receive(POLL_S)
+            if isinstance(report, messages.BatchDecoded):
+                self._note_batch(report)
             if time.monotonic() > deadline:
                 self._host.unload("batch_not_ended")
 

@@ -89,6 +89,11 @@ class ModelHost:
         return self._is_decoding
 
     @property
+    def has_dropped_runs(self) -> bool:
+        """Return whether the engine has not answered the stop of a dropped run yet."""
+        return bool(self._dropped_runs & self._open_runs)
+
+    @property
     def may_start(self) -> bool:
         """Return whether a job may begin: false while the process has died too often."""
         if self.state is not ModelState.DEAD or len(self._restarts) < MAX_RESTARTS:
@@ -179,7 +184,7 @@ class ModelHost:
     def end_dropped_jobs(self) -> None:
         """End a process that goes on with dropped runs. Needs no other job."""
         self.detect_death()
-        if self._dropped_runs & self._open_runs:
+        if self.has_dropped_runs:
             self._end_process(0.0, **self._drop_facts)
             self.state = ModelState.ABSENT
 

@@ -98,6 +98,7 @@ class FakeHost:
         self.state = ModelState.READY
         self.is_idle = True
         self.is_decoding = False
+        self.has_dropped_runs = False
         self.max_rows = max_rows
         self.is_unloaded = False
         self.is_given_up = False
@@ -130,9 +131,11 @@ class FakeHost:
 
     def drop_job(self, run: int, **_facts: object) -> None:
         self.orders.append(("drop", run))
+        self.has_dropped_runs, self.is_idle = True, False
 
     def end_dropped_jobs(self) -> None:
         self.orders.append("end dropped")
+        self.has_dropped_runs, self.is_idle = False, True
 
 
 class FakeMedia:
@@ -321,7 +324,7 @@ def test_the_last_window_is_stored_in_the_step_that_ends_the_job() -> None:
 def test_a_batch_begins_when_all_windows_of_the_last_one_are_stored() -> None:
     host = FakeHost(window(1, 0), window(1, 1), BATCH, window(1, 2), messages.JobDecoded(1))
     worker = run(host)
-    assert host.orders == [("begin", "a"), "decode", "decode", "end dropped"]
+    assert host.orders == [("begin", "a"), "decode", "decode"]
     assert [finished.window for finished in worker.recorders[0].stored] == [0, 1, 2]
 
 
@@ -329,7 +332,7 @@ def test_companions_join_between_two_batches() -> None:
     host = FakeHost(window(1, 0), BATCH, messages.JobDecoded(2), messages.JobDecoded(1))
     worker = Worker(host, FakeRecorder(), FakeRecorder(), companions=[claim_of("b")])
     worker.group.run([claim_of("a")])
-    assert host.orders == [("begin", "a"), "decode", ("begin", "b"), "decode", "end dropped"]
+    assert host.orders == [("begin", "a"), "decode", ("begin", "b"), "decode"]
     assert worker.endings == [["succeeded"], ["succeeded"]]
 
 
@@ -338,7 +341,7 @@ def test_jobs_of_a_cold_model_wait_for_its_load_and_then_get_companions() -> Non
     host.state = ModelState.LOADING
     worker = Worker(host, FakeRecorder(), FakeRecorder(), companions=[claim_of("b")])
     worker.group.run([claim_of("a")])
-    assert host.orders == [("begin", "a"), ("begin", "b"), "decode", "end dropped"]
+    assert host.orders == [("begin", "a"), ("begin", "b"), "decode"]
 
 
 def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
@@ -360,7 +363,7 @@ def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
 def test_a_job_that_yields_does_not_stop_its_companions() -> None:
     host = FakeHost(window(1, 0), BATCH, messages.JobStopped(1), messages.JobDecoded(2))
     worker = run(host, FakeRecorder(Directive.YIELD), FakeRecorder())
-    assert host.orders[-3:] == [("stop", 1), "decode", "end dropped"]
+    assert host.orders[-2:] == [("stop", 1), "decode"]
     assert [ending[0][0] for ending in worker.endings[:1]] == ["yielded"]  # type: ignore[index]
     assert worker.endings[1] == ["succeeded"]
 

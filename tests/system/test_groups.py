@@ -1,0 +1,120 @@
+"""Jobs share the batches of one worker, and each of them has its own text, cancel and faults."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.support.audio import make_tones, spoken_text, write_wav
+from tests.support.server import RealServer, wait_for
+
+ROWS = 8
+CLIP_S = 4
+MakeServer = Callable[..., RealServer]
+Script = dict[str, object]
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> RealServer:
+    """Provide a server whose engine takes eight windows of four seconds at once, with a loaded model."""
+    settings = {"BATCH_WINDOWS": str(ROWS), "WINDOW_S": str(CLIP_S), "LEASE_S": "2"}
+    server = make_server(SCRIPTED_SPEED="8", **settings).start()
+    wait_until_final(server, submit(server, make_clip(0)))
+    return server
+
+
+def make_clip(seed: int, *, seconds: float = CLIP_S) -> npt.NDArray[np.int16]:
+    return make_tones(seconds, seed=seed)
+
+
+def submit(server: RealServer, clip: npt.NDArray[np.int16], **script: object) -> str:
+    """Submit an interactive job with a script for the engine, and return its id."""
+    form = {"priority": "interactive"} | ({"prompt": json.dumps(script)} if script else {})
+    answer = server.client.post("/v1/jobs", files={"file": write_wav(clip)}, data=form)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def read(server: RealServer, job_id: str) -> dict[str, Any]:
+    job: dict[str, Any] = server.client.get(f"/v1/jobs/{job_id}").json()
+    return job
+
+
+def wait_until_final(server: RealServer, job_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        job = read(server, job_id)
+        return job if job["state"] in ("succeeded", "failed", "cancelled") else None
+
+    return wait_for(look, what=f"the end of {job_id}")
+
+
+def read_events(server: RealServer, job_id: str) -> list[str]:
+    log = server.client.get(f"/v1/jobs/{job_id}/events").text
+    return [line.removeprefix("event: ") for line in log.splitlines() if line.startswith("event: ")]
+
+
+def submit_group(server: RealServer, scripts: Sequence[Script]) -> list[str]:
+    """Submit clips while the worker is busy with another job, so that it claims them together."""
+    blocker = submit(server, make_clip(99), speed=2)
+    wait_for(lambda: read(server, blocker)["state"] == "running", what="the claim")
+    return [submit(server, make_clip(seed), **script) for seed, script in enumerate(scripts)]
+
+
+def read_batches(server: RealServer) -> list[str]:
+    """Return the log lines of batches with rows of more than one job."""
+    lines = [line for line in server.log_text().splitlines() if "event=batch_decoded " in line]
+    return [line for line in lines if " jobs=1 " not in line]
+
+
+def test_clips_sent_at_once_share_a_batch_and_have_their_own_texts(server: RealServer) -> None:
+    jobs = submit_group(server, [{}] * ROWS)
+    ended = [wait_until_final(server, job) for job in jobs]
+    texts = [job["transcript"]["text"] for job in ended]
+    assert texts == [spoken_text(make_clip(seed)) for seed in range(ROWS)]
+    assert {job["attempt"] for job in ended} == {1}
+    wait_for(lambda: any(f" jobs={ROWS} " in line for line in read_batches(server)), what="the batch of all")
+
+
+def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(server: RealServer) -> None:
+    slow = {"speed": 1}
+    scripts: list[Script] = [slow, slow, {"misbehaviour": "raise"}, slow]
+    jobs = submit_group(server, scripts)
+    wait_for(lambda: read(server, jobs[1])["state"] == "running", what="the claim")
+    assert server.client.delete(f"/v1/jobs/{jobs[1]}").status_code == 202
+    first, cancelled, failed, last = (wait_until_final(server, job) for job in jobs)
+    assert cancelled["state"] == "cancelled"
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "engine_error")
+    assert [first["transcript"]["text"], last["transcript"]["text"]] == [
+        spoken_text(make_clip(seed)) for seed in (0, 3)
+    ]
+    wait_for(lambda: read_batches(server), what="a batch of several jobs")
+
+
+def test_a_job_that_kills_the_model_process_is_found_and_no_other_is_blamed(server: RealServer) -> None:
+    jobs = submit_group(server, [{}, {"misbehaviour": "die_in_decode"}, {}, {}])
+    first, killer, *others = (wait_until_final(server, job) for job in jobs)
+    assert (killer["state"], killer["error"]["code"]) == ("failed", "engine_crash")
+    for seed, job in zip((0, 2, 3), (first, *others), strict=True):
+        assert job["transcript"]["text"] == spoken_text(make_clip(seed))
+        assert job["attempt"] == 1
+        assert "requeued" in read_events(server, job["id"])
+
+
+def test_a_clip_rides_along_with_a_long_file(server: RealServer) -> None:
+    seconds = 6 * ROWS * CLIP_S
+    answer = server.client.post(
+        "/v1/jobs",
+        files={"file": write_wav(make_clip(7, seconds=seconds))},
+        data={"prompt": json.dumps({"speed": 40})},
+    )
+    file = str(answer.json()["id"])
+    wait_for(lambda: read(server, file)["progress"]["processed_s"] > 0, what="a window of the file")
+    clip = wait_until_final(server, submit(server, make_clip(1)))
+    assert clip["transcript"]["text"] == spoken_text(make_clip(1))
+    assert read(server, file)["state"] == "running"
+    text = wait_until_final(server, file)["transcript"]["text"]
+    assert text == spoken_text(make_clip(7, seconds=seconds))
+    assert "requeued" not in read_events(server, file)
