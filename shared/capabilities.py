@@ -42,7 +42,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 class WorkerPresence(msgspec.Struct, frozen=True):
     """The state that a live worker announces every few seconds.
 
-    The worker holds the jobs `job_ids`. The last batch of its model process had `rows` windows of at most `max_rows`.
+    The worker holds the jobs `job_ids`. The last batch of these had `rows` windows of at most `max_rows`.
     `takes_jobs` is false if the worker is stopping, or if its model process has died too often.
     `load_error` is the reason why the last load of the model failed, at `load_failed_s` since the epoch. The
     next interactive job loads it again, or after UNREADY_S seconds the next batch job.

@@ -34,11 +34,16 @@ class Queued(Event, frozen=True):
 
 
 class Started(Event, frozen=True):
-    """A worker claimed the job, and will transcribe it with this engine and model."""
+    """A worker claimed the job, and will transcribe it with this engine and model.
+
+    The jobs that the worker holds by now use `rows_in_use` of the `max_rows` windows of its next batch.
+    """
 
     attempt: int
     engine: str
     model: str
+    rows_in_use: int = 1
+    max_rows: int = 1
 
 
 class Loading(Event, frozen=True):

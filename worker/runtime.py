@@ -140,7 +140,7 @@ class WorkerRuntime:
             model_state=self._host.state,
             device=self._host.device,
             job_ids=self._heartbeat.job_ids,
-            rows=self._host.rows,
+            rows=self._host.rows if self._heartbeat.job_ids else 0,
             max_rows=self._host.max_rows,
             takes_jobs=self._host.may_start and not self._is_stopping.is_set(),
             load_error=self._host.load_error,

@@ -43,6 +43,12 @@ class HealthBody(Body):
     workers: list[str] = Field(examples=[["ready"]])
     """The state of the model in each live worker: absent, loading, ready, busy or dead."""
 
+    rows_in_use: int = Field(examples=[3])
+    """Windows in the current or last batch of each worker that runs jobs, added up."""
+
+    max_rows: int = Field(examples=[16])
+    """The most windows that all workers decode at once. A worker without a model counts as one."""
+
     queued_jobs: int | None = Field(examples=[2])
     """The number of jobs in the queue; null if Redis does not answer."""
 
@@ -122,6 +128,8 @@ def _describe_health(
         cuda=any(worker.device.startswith("cuda") for worker in workers),
         engine=capabilities.engine if capabilities else None,
         workers=[worker.model_state.value for worker in workers],
+        rows_in_use=sum(worker.rows for worker in workers),
+        max_rows=sum(worker.max_rows for worker in workers),
         queued_jobs=backlog.queued_jobs if backlog else None,
         queued_audio_s=backlog.queued_audio_s if backlog else None,
         backlog_s=round(backlog.wait_s, 1) if backlog and workers else None,

@@ -38,6 +38,12 @@ class StartedBody(Body):
     model: str = Field(examples=["Qwen/Qwen3-ASR-1.7B"])
     """The model of that engine."""
 
+    rows_in_use: int = Field(examples=[3])
+    """Windows of the worker's next batch that its jobs use, this job's included."""
+
+    max_rows: int = Field(examples=[16])
+    """The most windows in a batch of that worker; 1 until its model is loaded."""
+
 
 class LoadingBody(Body):
     """The worker loads the model."""

@@ -29,12 +29,14 @@ class BatchRoom(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a worker's next batch that are free for jobs of each class. A row is one window.
 
     Interactive jobs have as much room as batch jobs, or more. A job needs a row for each `window_s` of its
-    audio, or takes all that are free.
+    audio, or takes all that are free. The batch has `max_rows`, of which the jobs held use `used_rows`.
     """
 
     interactive_rows: int
     batch_rows: int
     window_s: float = 30.0
+    used_rows: int = 0
+    max_rows: int = 1
 
 
 NO_ROOM = BatchRoom(interactive_rows=0, batch_rows=0)
@@ -73,6 +75,8 @@ def claim_jobs(
         "interactive_rows": room.interactive_rows,
         "batch_rows": room.batch_rows,
         "window_ms": to_ms(room.window_s),
+        "used_rows": room.used_rows,
+        "max_rows": room.max_rows,
         "held": [fence(claim) for claim in held],
     }
     return ScriptCall("claim", arguments, _parse_group)

@@ -56,10 +56,12 @@ class WorkerClaims:
 
     def _find_room(self, held: Iterable[Transcription]) -> BatchRoom:
         """Return the free rows. A batch job gives way to interactive jobs, except for one row."""
-        interactive_rows = batch_rows = self._host.max_rows
+        max_rows = interactive_rows = batch_rows = self._host.max_rows
+        used_rows = 0
         for job in held:
             left_s = job.claim.upload.duration_s - job.processed_s
             rows = max(1, math.ceil(left_s / self._window_s))
+            used_rows += rows
             batch_rows -= rows
             interactive_rows -= rows if job.claim.priority is Priority.INTERACTIVE else 1
         # Else a model that does not load would soon fail every job in the queue.
@@ -69,4 +71,6 @@ class WorkerClaims:
             interactive_rows=max(0, interactive_rows),
             batch_rows=max(0, batch_rows),
             window_s=self._window_s,
+            used_rows=min(used_rows, max_rows),
+            max_rows=max_rows,
         )

@@ -12,13 +12,14 @@ end
 -- batch has room. Each job is claimed as if it were the only one. A job that must be alone goes first in its class, has
 -- no companions and is none.
 -- Args: worker_id, engine, model, lease_ms, interactive_rows and batch_rows (rows of the next batch that are free for
--- jobs of that class), window_ms (audio in a row), held (the claims that the worker has, each {job_id, claim_no}),
+-- jobs of that class), used_rows, max_rows (all of them), window_ms (audio in a row), held (the claims that the worker has, each {job_id, claim_no}),
 -- batch_turn_s (0: batch jobs have no turns).
 -- Returns the new claims, and a directive for each one held; no other command returns `yield`. Claims that are not in
 -- `held` are returned again, instead of new ones, since the reply may have been lost.
 function commands.claim(args)
   local worker_id, engine, model = args.worker_id, args.engine, args.model
   local room = {[INTERACTIVE] = args.interactive_rows, [BATCH] = args.batch_rows}
+  local rows_in_use = args.used_rows
   local group, directives, is_known, is_alone_held = {}, {}, {}, false
 
   for i, held in ipairs(args.held) do
@@ -56,7 +57,9 @@ function commands.claim(args)
     if class_of(score) == BATCH then begin_batch_turn() else count_interactive_claim(job_id) end
     redis.call('HSETNX', key(keys.job, job_id), 'started_ms', int(now_ms()))
     record_engine(job_id)
-    publish(job_id, cjson.encode({type = 'started', attempt = attempt(job_id), engine = engine, model = model}))
+    publish(job_id, cjson.encode({
+      type = 'started', attempt = attempt(job_id), engine = engine, model = model,
+      rows_in_use = math.min(rows_in_use, args.max_rows), max_rows = args.max_rows}))
   end
 
   local function grant(job_id)
@@ -87,6 +90,7 @@ function commands.claim(args)
   local function take_rows(job_id, class)
     local rows = 1
     if room[INTERACTIVE] > 1 then rows = math.max(1, math.ceil(audio_left_ms(job_id) / args.window_ms)) end
+    rows_in_use = rows_in_use + rows
     room[BATCH], room[INTERACTIVE] = room[BATCH] - rows, room[INTERACTIVE] - (class == BATCH and 1 or rows)
   end
 
