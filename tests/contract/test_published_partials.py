@@ -12,7 +12,6 @@ from shared.events import AnyEvent, Loading, Partial, Progress, SegmentDone
 from shared.jobs import Claim, Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.claims import Claimant
 from shared.record.readings import LOG_START
 from shared.record.scripts import ScriptCall, ScriptRunner
 from shared.transcripts import FinishedWindow, Segment
@@ -24,9 +23,6 @@ from worker.jobs.stop_rules import ClaimState
 Answer = TypeVar("Answer")
 
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="00", duration_s=9.0)
-
-
-CLAIMANT = Claimant("w", "scripted", "m", lease_s=30)
 
 
 class FailingRunner:
@@ -57,7 +53,7 @@ def claim(runner: ScriptRunner) -> Claim:
 
 def record_with(runner: ScriptRunner, claim: Claim, *fates: str) -> JobRecorder:
     failing = cast("ScriptRunner", FailingRunner(runner, iter(fates)))
-    return JobRecorder(failing, ClaimState(claim), claimant=CLAIMANT, job_ttl_s=60)
+    return JobRecorder(failing, ClaimState(claim), job_ttl_s=60)
 
 
 def read_events(runner: ScriptRunner) -> list[AnyEvent]:
@@ -98,7 +94,7 @@ def test_what_could_not_be_told_of_a_window_ends_with_it(runner: ScriptRunner, c
     recorder = record_with(runner, claim, "answered", "unanswered", "lost", "unanswered", "answered")
     for delta in ("one", " two", " three"):
         recorder.emit(Partial(0, delta))
-    recorder.store_window(finish(0, "one two three"), inference_ms=0)
+    recorder.store_window(finish(0, "one two three"), inference_ms=0, cost_ms=0)
     recorder.emit(Partial(1, "four"))
     recorder.emit(Partial(1, " five"))
     assert [type(event) for event in read_events(runner)[2:]] == [SegmentDone, Progress, Partial, Partial]

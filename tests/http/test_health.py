@@ -24,6 +24,8 @@ def test_with_a_worker_the_server_is_healthy_and_ready(api: httpx.Client, redis_
         "cuda": False,
         "engine": "scripted",
         "workers": ["ready"],
+        "rows_in_use": 0,
+        "max_rows": 1,
         "queued_jobs": 0,
         "queued_audio_s": 0.0,
         "backlog_s": 0.0,

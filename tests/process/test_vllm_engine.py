@@ -52,8 +52,8 @@ def make_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakeH
         host.unload()
 
 
-def begin_job(host: ModelHost, tmp_path: Path) -> None:
-    """Hand over a job with some seconds of speech, by a file in place of the pipe."""
+def begin_job(host: ModelHost, tmp_path: Path) -> int:
+    """Order a batch of a job with some seconds of speech, by a file in place of the pipe; return its run."""
     sample = next(sample for name, sample in SAMPLES.items() if name == "de_digits5")
     pcm = (sample.read() * 32_767).astype("<i2").tobytes()
     path = tmp_path / "audio"
@@ -62,7 +62,9 @@ def begin_job(host: ModelHost, tmp_path: Path) -> None:
         writer.write(pcm)
         writer.end()
     with path.open("rb") as audio:
-        host.begin_job(CLAIM, audio.fileno())
+        run = host.begin_job(CLAIM, audio.fileno())
+    host.decode_batch()
+    return run
 
 
 def family() -> list[psutil.Process]:
@@ -91,10 +93,10 @@ def test_a_job_is_served_and_unloading_ends_the_whole_group(make_host: MakeHost,
 
 def test_a_job_is_stopped_between_two_tokens(make_host: MakeHost, tmp_path: Path) -> None:
     host = make_host(step_s=0.1)
-    begin_job(host, tmp_path)
+    run = begin_job(host, tmp_path)
     receive_until(host, messages.PartialDecoded)
 
-    host.stop_job()
+    host.stop_job(run)
 
     assert isinstance(receive_until(host, messages.JobStopped, messages.JobDecoded)[-1], messages.JobStopped)
 

@@ -18,6 +18,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest, WordTimestamps
 from shared.languages import language_name
 from shared.transcripts import Segment, Word, join_segments
+from tests.support.decoder_driver import DecoderDriver
 from tests.support.rows import decode_windows
 from tests.support.tiny_qwen3 import SAMPLES, SPOKEN, TINY, WINDOW_S
 from worker.audio.vad import SileroVad
@@ -30,7 +31,6 @@ from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.words import find_words
-from worker.model.decoding import JobDecoder, JobListener
 from worker.model.messages import DecodeJob, JobFailed
 from worker.settings import WorkerSettings
 
@@ -214,11 +214,10 @@ def test_a_language_without_word_timestamps_is_refused_where_they_are_required(e
 def test_a_job_in_such_a_language_fails_with_a_code_of_its_own(engine: Qwen3Engine) -> None:
     request = TranscriptionRequest("fi", WordTimestamps.REQUIRED)
     order = DecodeJob(1, request, Checkpoint(), is_early_text_wanted=False)
-    listener = JobListener(1, lambda _report: None, is_stopped=lambda: False)
-    decoder = JobDecoder(engine, window_s=WINDOW_S)
-    decoder.prepare()
+    driver = DecoderDriver(engine, window_s=WINDOW_S)
+    driver.open(order, [SAMPLES["en_hello"].read()])
 
-    (report,) = decoder.decode(order, [SAMPLES["en_hello"].read()], listener)
+    report = driver.decode_all()[-1]
 
     assert isinstance(report, JobFailed)
     assert report.code is FailureCode.WORDS_UNSUPPORTED

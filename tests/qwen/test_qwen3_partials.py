@@ -7,14 +7,14 @@ import pytest
 
 from shared.jobs import Checkpoint, TranscriptionRequest
 from tests.support.audio import write_floats
+from tests.support.decoder_driver import DecoderDriver
 from tests.support.endpoints import transcribe
 from tests.support.model_reports import find_windows
 from tests.support.partial_times import MAX_SHARE, time_stream
 from tests.support.server import RealServer
 from tests.support.tiny_qwen3 import SAMPLES, TINY, WINDOW_S, read_file
 from worker.engines.qwen3.engine import Qwen3Engine
-from worker.model.decoding import JobDecoder, JobListener
-from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded, Report
+from worker.model.messages import DecodeJob, JobDecoded, PartialDecoded
 from worker.partials import PARTIAL_INTERVAL_S
 from worker.settings import WorkerSettings
 
@@ -33,17 +33,14 @@ def test_the_first_text_of_a_minute_comes_within_a_fifth_of_the_time(qwen_server
 def test_the_windows_of_a_batch_share_the_partials_of_one() -> None:
     engine = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cpu", batch_windows=BATCH))
     engine.load(lambda _phase: None)
-    decoder = JobDecoder(engine, window_s=WINDOW_S)
-    decoder.prepare()
-    sent: list[Report] = []
+    driver = DecoderDriver(engine, window_s=WINDOW_S)
+    driver.open(ORDER, [np.pad(SAMPLES["en_fox"].read(), (0, 32_000))] * BATCH)
     began = time.monotonic()
-    listener = JobListener(ORDER.run, sent.append, is_stopped=lambda: False)
 
-    blocks = [np.pad(SAMPLES["en_fox"].read(), (0, 32_000))] * BATCH
-    reports = list(decoder.decode(ORDER, blocks, listener))
+    reports = driver.decode_all()
 
     took_s = time.monotonic() - began
-    partials = [report.partial for report in sent if isinstance(report, PartialDecoded)]
+    partials = [report.partial for report in reports if isinstance(report, PartialDecoded)]
     assert isinstance(reports[-1], JobDecoded)
     assert len(partials) <= 1 + took_s / PARTIAL_INTERVAL_S
     for window in find_windows(reports):

@@ -40,7 +40,8 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Webhooks": ("WEBHOOK_SECRET", "WEBHOOK_TIMEOUT_S", "WEBHOOK_RETRIES_S"),
     "Engine and model": (
         *("ENGINE", "MODEL_ID", "ALIGNER_ID", "MODEL_ALIASES", "HF_HOME", "HF_HUB_CACHE", "DEVICE", "DTYPE"),
-        *("BATCH_WINDOWS", "BATCH_WAIT_MS", "MAX_BATCH_S", "LANGUAGE_CHANGES", "MAX_CONTEXT_BYTES", "VLLM_GPU_MEMORY"),
+        *("BATCH_WINDOWS", "BATCH_WAIT_MS", "MAX_BATCH_S", "LANGUAGE_CHANGES"),
+        *("MAX_CONTEXT_BYTES", "VLLM_GPU_MEMORY"),
         *("WHISPER_MODEL", "WHISPER_BEAM_SIZE", "CPU_THREADS", "WINDOW_S"),
     ),
     "Timeouts": (

@@ -1,7 +1,7 @@
 """Jobs share the batches of one worker, and each of them has its own text, cancel and faults."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tests.support.server import RealServer, wait_for
 ROWS = 8
 CLIP_S = 4
 MakeServer = Callable[..., RealServer]
-Script = dict[str, object]
+Script = Mapping[str, object]
 
 
 @pytest.fixture

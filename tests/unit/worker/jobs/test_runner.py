@@ -1,11 +1,13 @@
 """The thread that runs the jobs survives every error on it."""
 
 import threading
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 
 from shared.capabilities import ModelState
+from shared.jobs import Claim
 from worker.jobs.runner import JobRunner
 from worker.model.host import ModelHost
 
@@ -54,7 +56,7 @@ def test_the_death_of_an_idle_process_is_detected_without_a_job(
     host = MortalHost()
     runner = JobRunner(
         cast(ModelHost, host),
-        lambda: None,
+        lambda: (),
         lambda _: None,
         idle_timeout_s=0,
         is_stopping=threading.Event(),
@@ -71,7 +73,7 @@ def test_an_error_while_unloading_does_not_end_the_worker() -> None:
     host = UnendingHost()
     runner = JobRunner(
         cast(ModelHost, host),
-        lambda: None,
+        lambda: (),
         lambda _: None,
         idle_timeout_s=0.01,
         is_stopping=threading.Event(),
@@ -88,15 +90,16 @@ def test_wake_ups_during_a_check_cost_one_more_check() -> None:
     checks: list[int] = []
     begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
 
-    def claim_next() -> None:
+    def claim_group() -> Sequence[Claim]:
         checks.append(len(checks))
         begun.release()
         may_end.acquire(timeout=30)
+        return ()
 
     host = MortalHost()
     host.state = ModelState.ABSENT
     runner = JobRunner(
-        cast(ModelHost, host), claim_next, lambda _: None, idle_timeout_s=0, is_stopping=threading.Event()
+        cast(ModelHost, host), claim_group, lambda _: None, idle_timeout_s=0, is_stopping=threading.Event()
     )
     runner.start()
     runner.wake()

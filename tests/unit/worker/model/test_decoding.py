@@ -19,52 +19,17 @@ from shared.transcripts import (
     WarningCode,
     WindowTranscript,
 )
+from tests.support.decoder_driver import DecoderDriver
 from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import DecodingStopped, Row, RowFailure, RowOutcome, RowStopped, Samples
 from worker.model import messages
-from worker.model.decoding import BatchDecoder, JobListener
-from worker.model.window_reader import WindowCutter, WindowReader, watch_stops
+from worker.model.decoding import JobListener
+from worker.model.window_reader import watch_stops
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
 SEGMENT = Segment(0.0, 1.0, "The tide", "en")
 WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
 SECOND = np.zeros(16_000, np.float32)
-
-
-class Bench:
-    """A batch decoder with windows of one second, and the reports that it sent."""
-
-    def __init__(self, engine: RepeatingEngine) -> None:
-        self.sent: list[messages.Report] = []
-        self.stopped: set[int] = set()
-        self._changed = threading.Condition()
-        self._cutter = WindowCutter(window_s=1)
-        self._decoder = BatchDecoder(engine, self.sent.append, self._changed)
-
-    def open(self, order: messages.DecodeJob, sound: Iterable[Samples]) -> None:
-        """Open a run with this sound, and return when its windows are read as far as they are kept."""
-        is_over = threading.Event()
-
-        def is_stopped() -> bool:
-            return order.run in self.stopped or is_over.is_set()
-
-        windows = self._cutter.cut(order, sound)
-        reader = WindowReader(windows, self._changed, is_over, ahead=self._decoder.max_ahead)
-        self._decoder.open_run(order, reader, JobListener(order.run, self.sent.append, is_stopped))
-
-    def decode(self, max_rows: int = 0) -> list[messages.Report]:
-        """Decode a batch, and return the reports on runs, as they arrive at the host."""
-        self.sent.clear()
-        self.last = self._decoder.decode_batch(max_rows)
-        return [messages.report_decoder.decode(msgspec.json.encode(report)) for report in self.sent]
-
-    def decode_all(self) -> list[messages.Report]:
-        """Decode batches until a run ends, and return all reports on runs."""
-        reports: list[messages.Report] = []
-        ends = (messages.JobDecoded, messages.JobFailed, messages.JobStopped)
-        while not any(isinstance(report, ends) for report in reports):
-            reports += self.decode()
-        return reports
 
 
 def order(run: int) -> messages.DecodeJob:
@@ -75,7 +40,7 @@ def order(run: int) -> messages.DecodeJob:
 def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_complete: bool) -> None:
     counts = TokenCounts(text_input=9, audio_input=13, output=5)
     transcript = WindowTranscript((SEGMENT,), (WARNING,), is_complete=is_complete, token_counts=counts)
-    bench = Bench(RepeatingEngine(transcript))
+    bench = DecoderDriver(RepeatingEngine(transcript))
     bench.open(ORDER, [SECOND] * 3)
 
     *windows, last = bench.decode_all()
@@ -107,7 +72,7 @@ class DraftingEngine(RepeatingEngine):
 
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> None:
-    bench = Bench(DraftingEngine(WindowTranscript((SEGMENT,))))
+    bench = DecoderDriver(DraftingEngine(WindowTranscript((SEGMENT,))))
     bench.open(msgspec.structs.replace(ORDER, is_early_text_wanted=is_wanted), [SECOND] * 5)
 
     reports = bench.decode_all()
@@ -120,14 +85,14 @@ def test_a_draft_of_the_first_window_is_sent_if_wanted(*, is_wanted: bool) -> No
 def test_early_text_decodes_the_first_window_alone_unless_a_draft_brings_it(
     engine: RepeatingEngine, sizes: list[int]
 ) -> None:
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     bench.open(msgspec.structs.replace(ORDER, is_early_text_wanted=True), [SECOND] * 4)
     bench.decode_all()
     assert list(map(len, engine.batches)) == sizes
 
 
 def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> None:
-    bench = Bench(RepeatingEngine(WindowTranscript((SEGMENT,))))
+    bench = DecoderDriver(RepeatingEngine(WindowTranscript((SEGMENT,))))
     bench.open(ORDER, [np.zeros(24_000, np.float32)])
 
     first, end = bench.decode_all()
@@ -140,7 +105,7 @@ def test_a_window_that_ends_with_the_audio_comes_with_the_end_of_the_job() -> No
 
 def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
     engine = RepeatingEngine(WindowTranscript((SEGMENT,)))
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     bench.open(msgspec.structs.replace(ORDER, checkpoint=Checkpoint(4, 0, "de")), [SECOND] * 4)
     bench.decode_all()
     assert [row.previous_language for batch in engine.batches for row in batch] == ["de", "de", "en", "en"]
@@ -148,7 +113,7 @@ def test_a_resumed_job_has_the_language_of_the_text_before() -> None:
 
 def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
     engine = RepeatingEngine(batch_windows=4)
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     for run in (1, 2):
         bench.open(order(run), [SECOND] * 5)
     bench.open(order(3), [SECOND])
@@ -163,7 +128,7 @@ def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
 
 def test_a_batch_has_at_most_the_rows_that_were_ordered() -> None:
     engine = RepeatingEngine(batch_windows=4)
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     bench.open(order(1), [SECOND] * 5)
     bench.open(order(2), [SECOND] * 5)
     bench.decode(max_rows=2)
@@ -192,7 +157,7 @@ class FaultyEngine(RepeatingEngine):
     ],
 )
 def test_a_row_that_fails_or_stops_ends_its_job_alone(outcome: RowOutcome, end: messages.RunReport) -> None:
-    bench = Bench(FaultyEngine(outcome))
+    bench = DecoderDriver(FaultyEngine(outcome))
     for run in (1, 2, 3):
         bench.open(order(run), [SECOND])
     reports = bench.decode()
@@ -210,7 +175,7 @@ class BrokenEngine(RepeatingEngine):
 
 
 def test_an_error_of_the_engine_fails_the_jobs_that_have_not_ended() -> None:
-    bench = Bench(BrokenEngine())
+    bench = DecoderDriver(BrokenEngine())
     for run in (1, 2):
         bench.open(order(run), [SECOND])
     failure = messages.JobFailed(2, FailureCode.ENGINE_ERROR, "The engine failed: broken")
@@ -219,7 +184,7 @@ def test_an_error_of_the_engine_fails_the_jobs_that_have_not_ended() -> None:
 
 def test_a_stopped_job_gets_no_more_rows() -> None:
     engine = RepeatingEngine()
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     for run in (1, 2):
         bench.open(order(run), [SECOND] * 4)
     bench.decode()
@@ -234,7 +199,7 @@ def fail_after(seconds: int) -> Iterator[Samples]:
 
 
 def test_audio_that_breaks_off_is_decoded_first() -> None:
-    bench = Bench(RepeatingEngine())
+    bench = DecoderDriver(RepeatingEngine())
     bench.open(order(1), fail_after(2))
     reports = bench.decode_all()
     assert list(map(type, reports)) == [messages.WindowDecoded, messages.JobFailed]
@@ -248,7 +213,7 @@ def wait_in_silence(is_free: threading.Event) -> Iterator[Samples]:
 
 def test_a_job_in_long_silence_does_not_keep_the_others_waiting() -> None:
     engine = RepeatingEngine(batch_windows=4)
-    bench = Bench(engine)
+    bench = DecoderDriver(engine)
     is_free = threading.Event()
     bench.open(order(1), wait_in_silence(is_free))
     bench.open(order(2), [SECOND])
