@@ -64,30 +64,8 @@ class WorkerRuntime:
             cancel_grace_s=settings.cancel_grace_ms / 1000,
             stop_grace_s=settings.stop_grace_s,
         )
-        claims = WorkerClaims(
-            self._scripts,
-            Claimant(
-                self._worker_id,
-                self._capabilities.engine,
-                self._capabilities.model,
-                lease_s=settings.lease_s,
-                batch_turn_s=settings.batch_turn_s,
-            ),
-            self._host,
-            window_s=settings.window_s,
-            job_ttl_s=settings.job_ttl_s,
-        )
-        self._group_tools = GroupTools(
-            host=self._host,
-            open_job=self._open_job,
-            close_job=self._close_job,
-            claim_companions=claims.claim_companions,
-            report_crash=claims.report_crash,
-            announce_worker=self._heartbeat.announce,
-            cancel_grace_s=settings.cancel_grace_ms / 1000,
-            batch_wait_s=settings.batch_wait_ms / 1000,
-            max_batch_s=settings.max_batch_s,
-        )
+        claims = self._make_claims()
+        self._group_tools = self._gather_group_tools(claims)
         self.runner = JobRunner(
             self._host,
             claims.claim_group,
@@ -119,6 +97,32 @@ class WorkerRuntime:
         self._heartbeat.stop()
         self._media.stop()
         self._scripts.close()
+
+    def _make_claims(self) -> WorkerClaims:
+        settings = self._settings
+        claimant = Claimant(
+            self._worker_id,
+            self._capabilities.engine,
+            self._capabilities.model,
+            lease_s=settings.lease_s,
+            batch_turn_s=settings.batch_turn_s,
+        )
+        return WorkerClaims(
+            self._scripts, claimant, self._host, window_s=settings.window_s, job_ttl_s=settings.job_ttl_s
+        )
+
+    def _gather_group_tools(self, claims: WorkerClaims) -> GroupTools:
+        return GroupTools(
+            host=self._host,
+            open_job=self._open_job,
+            close_job=self._close_job,
+            claim_companions=claims.claim_companions,
+            report_crash=claims.report_crash,
+            announce_worker=self._heartbeat.announce,
+            cancel_grace_s=self._settings.cancel_grace_ms / 1000,
+            batch_wait_s=self._settings.batch_wait_ms / 1000,
+            max_batch_s=self._settings.max_batch_s,
+        )
 
     def _transcribe(self, claims: Sequence[Claim]) -> None:
         Group(self._group_tools).run(claims)

@@ -65,7 +65,13 @@ def test_a_job_and_its_events_name_the_engine(api: httpx.Client, redis_url: str)
     assert (waiting["engine"], waiting["model"]) == (None, None)
     job = api.get(first).json()
     assert (job["engine"], job["model"]) == ("scripted", "tests/Scripted-0.6B")
-    assert started.json() == {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}
+    assert started.json() == {
+        "attempt": 1,
+        "engine": "scripted",
+        "model": "tests/Scripted-0.6B",
+        "rows_in_use": 1,
+        "max_rows": 1,
+    }
 
 
 def test_the_job_and_its_last_event_warn_of_missing_text(api: httpx.Client, redis_url: str) -> None:

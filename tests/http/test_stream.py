@@ -81,13 +81,22 @@ def test_each_partial_is_sent_while_the_worker_works(api: httpx.Client, redis_ur
         assert list(unnamed)[-1] == {"done": True}
 
 
+STARTED = {
+    "attempt": 1,
+    "engine": "scripted",
+    "model": "tests/Scripted-0.6B",
+    "rows_in_use": 1,
+    "max_rows": 1,
+}
+
+
 def test_named_events_have_the_job_its_position_and_its_progress(api: httpx.Client, redis_url: str) -> None:
     with ScriptedWorker(redis_url, SCRIPT) as worker:
         _, named = read_stream(api)
     assert named[:5] == [
         ("job", {"id": worker.claims[0].job_id}),
         ("queued", {"position": 0, "eta_s": None}),
-        ("started", {"attempt": 1, "engine": "scripted", "model": "tests/Scripted-0.6B"}),
+        ("started", STARTED),
         ("loading", {"phase": "weights", "elapsed_s": 0.5}),
         ("progress", {"processed_s": 0.0, "duration_s": 2.0}),
     ]

@@ -14,7 +14,7 @@ from shared.jobs import Checkpoint, Claim, Endpoint, Priority, TranscriptionRequ
 from tests.support.model_reports import receive_until
 from tests.support.server import wait_for
 from worker.model import messages
-from worker.model.host import ModelHost, ModelProcessDied, make_order
+from worker.model.host import ModelHost, ModelProcessDied
 
 STAND_IN = Path(__file__).with_name("stand_in_model_process.py")
 UPLOAD = Upload("a", "a.wav", size_bytes=1, sha256="", duration_s=1.0)
@@ -116,7 +116,7 @@ def test_early_text_is_wanted_for_a_stream_of_long_audio_from_its_start(
     claim = msgspec.structs.replace(
         CLAIM, endpoint=endpoint, upload=upload, checkpoint=Checkpoint(windows=windows)
     )
-    assert make_order(1, claim).is_early_text_wanted is is_wanted
+    assert messages.make_order(1, claim).is_early_text_wanted is is_wanted
 
 
 def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:
@@ -218,8 +218,8 @@ def test_detection_does_not_disturb_a_waiting_process_or_its_next_job(make_host:
 
 
 def hears_nothing(host: ModelHost) -> bool:
-    assert host._channel is not None
-    return not host._channel.is_readable(0)
+    assert host._child is not None
+    return not host._child.is_readable(0)
 
 
 @pytest.mark.parametrize("behaviour", ["die_in_load", "die_in_job"])

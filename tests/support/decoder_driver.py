@@ -7,7 +7,8 @@ import msgspec
 
 from worker.engines.protocol import Engine, Samples
 from worker.model import messages
-from worker.model.decoding import BatchDecoder, JobListener
+from worker.model.decoding import BatchDecoder
+from worker.model.open_run import JobListener
 from worker.model.window_reader import WindowCutter, WindowReader
 
 _ENDS = (messages.JobDecoded, messages.JobFailed, messages.JobStopped)

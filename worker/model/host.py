@@ -10,10 +10,6 @@ The model has a process of its own because only the end of a process returns all
 
 import contextlib
 import itertools
-import os
-import signal
-import socket
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,19 +18,13 @@ import msgspec
 import structlog
 
 from shared.capabilities import UNREADY_S, ModelState
-from shared.fd_channel import FdChannel
-from shared.jobs import Claim, Endpoint
+from shared.jobs import Claim
 from worker.model import messages
-
-EXIT_GRACE_S = 2.0
-"""Seconds for a model process to exit after its channel is closed. Then it is killed."""
+from worker.model.child import EXIT_GRACE_S, ModelChild
 
 MAX_RESTARTS = 3
 RESTART_PERIOD_S = 60.0
 """The restarts allowed within RESTART_PERIOD_S seconds. After more deaths the worker claims no job."""
-
-EARLY_TEXT_FROM_S = 10.0
-"""Seconds of audio from which early text is worth its time. The text of shorter audio comes soon."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -57,8 +47,7 @@ class ModelHost:
         self._environment = environment or {}
         self._clock = clock
         self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: FdChannel | None = None
+        self._child: ModelChild | None = None
         self._runs = itertools.count(1)
         self._open_runs: set[int] = set()  # begun and not ended, dropped ones included
         self._dropped_runs: set[int] = set()
@@ -115,13 +104,13 @@ class ModelHost:
             ModelProcessDied: the process ended before it received the job.
         """
         self.detect_death()
-        if self._channel is None:
+        if self._child is None:
             self._start_process()
         elif self.state is ModelState.READY:
             self.state = ModelState.BUSY
         run = next(self._runs)
         self._open_runs.add(run)
-        order = make_order(run, claim)
+        order = messages.make_order(run, claim)
         self._send(msgspec.structs.replace(order, has_stored_samples=has_stored_samples), audio_fd)
         return run
 
@@ -139,7 +128,7 @@ class ModelHost:
 
         Late reports about earlier jobs are dropped.
         """
-        while self._is_unneeded and self._channel is not None and self._channel.is_readable(0):
+        while self._is_unneeded and self._child is not None and self._child.is_readable(0):
             with contextlib.suppress(ModelProcessDied):
                 self.receive(0)
 
@@ -154,14 +143,13 @@ class ModelHost:
         Raises:
             ModelProcessDied: the process died.
         """
-        if self._channel is None:
+        if self._child is None:
             raise ModelProcessDied
-        if not self._channel.is_readable(timeout_s):
+        if not self._child.is_readable(timeout_s):
             return None
-        message = self._channel.receive()
-        if message is None:
+        report = self._child.receive()
+        if report is None:
             raise self._on_death()
-        report = messages.report_decoder.decode(message[0])
         awaited = self._open_runs - self._dropped_runs
         self._update_state(report)
         is_late = isinstance(report, messages.RunMessage) and report.run not in awaited
@@ -228,70 +216,32 @@ class ModelHost:
         if self.state is ModelState.DEAD:
             self._restarts.append(self._clock())
         self._started_at = self._clock()
-        ours, theirs = socket.socketpair()
         self.state = ModelState.LOADING
-        self._channel = FdChannel(ours)
-        with theirs:
-            # It leads its own process group, so that its children can be killed with it.
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=theirs.fileno(),
-                env=os.environ | self._environment,
-                start_new_session=True,
-            )
-        _logger.info("model_process_started", pid=self._process.pid)
+        self._child = ModelChild(self._command, self._environment)
+        _logger.info("model_process_started", pid=self._child.pid)
 
     def _send(self, order: messages.Order, *descriptors: int) -> None:
-        if self._channel is None:
+        if self._child is None:
             raise ModelProcessDied
         try:
-            self._channel.send(msgspec.json.encode(order), descriptors)
+            self._child.send(order, descriptors)
         except OSError as error:
             raise self._on_death() from error
 
     def _on_death(self) -> ModelProcessDied:
-        process = self._process
+        child = self._child
         self._end_process(0.0, reason="died")
         self.state = ModelState.DEAD
-        code, pid = (process.returncode, process.pid) if process else (None, None)
+        code, pid = (child.exit_code, child.pid) if child else (None, None)
         _logger.error("model_process_died", exit_code=code, pid=pid)
         return ModelProcessDied(f"the model process ended with code {code}")
 
     def _end_process(self, grace_s: float, **facts: object) -> None:
-        process, channel = self._process, self._channel
-        self._process = self._channel = None
+        child, self._child = self._child, None
         self._open_runs.clear()
         self._dropped_runs.clear()
         self.rows = 0
         self._is_decoding = False
-        if process is None or channel is None:
-            return
-        channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if grace_s > 0:
-                process.wait(grace_s)
-        end_group(process)
-        _logger.info("model_process_ended", pid=process.pid, **facts)
-
-
-def make_order(run: int, claim: Claim) -> messages.DecodeJob:
-    """Return the order to transcribe `claim`."""
-    # `stream=true` of the sync endpoint sends final text only. The events of a job may have no reader.
-    is_early_text_wanted = (
-        claim.endpoint is Endpoint.STREAM
-        and claim.checkpoint.windows == 0
-        and claim.upload.duration_s >= EARLY_TEXT_FROM_S
-    )
-    return messages.DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, job_id=claim.job_id)
-
-
-def end_group(leader: subprocess.Popen[bytes]) -> None:
-    """Kill a process group, and wait until no process is left that could hold memory of the device."""
-    deadline = time.monotonic() + EXIT_GRACE_S
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader.pid, signal.SIGKILL)
-        leader.wait()
-        while time.monotonic() < deadline:
-            os.killpg(leader.pid, 0)
-            time.sleep(0.005)
-    leader.wait()
+        if child is not None:
+            child.end(grace_s)
+            _logger.info("model_process_ended", pid=child.pid, **facts)

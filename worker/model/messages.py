@@ -3,8 +3,11 @@
 import msgspec
 
 from shared.events import Partial
-from shared.jobs import Checkpoint, FailureCode, TranscriptionRequest
+from shared.jobs import Checkpoint, Claim, Endpoint, FailureCode, TranscriptionRequest
 from shared.transcripts import FinishedWindow
+
+EARLY_TEXT_FROM_S = 10.0
+"""Seconds of audio from which early text is worth its time. The text of shorter audio comes soon."""
 
 
 class RunMessage(msgspec.Struct, frozen=True, tag=True):
@@ -44,6 +47,17 @@ class DecodeBatch(msgspec.Struct, frozen=True, tag=True):
 
 
 Order = DecodeJob | StopJob | DecodeBatch
+
+
+def make_order(run: int, claim: Claim) -> DecodeJob:
+    """Return the order to transcribe `claim`."""
+    # `stream=true` of the sync endpoint sends final text only. The events of a job may have no reader.
+    is_early_text_wanted = (
+        claim.endpoint is Endpoint.STREAM
+        and claim.checkpoint.windows == 0
+        and claim.upload.duration_s >= EARLY_TEXT_FROM_S
+    )
+    return DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, job_id=claim.job_id)
 
 
 # From the process to the host.

@@ -24,7 +24,8 @@ from shared.parent_death import outlive_parent
 from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable, Samples
 from worker.engines.registry import create_engine
 from worker.model import messages
-from worker.model.decoding import BatchDecoder, JobListener, SendReport
+from worker.model.decoding import BatchDecoder
+from worker.model.open_run import JobListener, SendReport
 from worker.model.window_reader import WindowCutter, WindowReader, watch_stops
 from worker.settings import WorkerSettings
 

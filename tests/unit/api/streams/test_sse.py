@@ -31,8 +31,8 @@ def test_a_frame_without_a_name_is_data_alone() -> None:
     [
         (events.Queued(3, 1.5), {"position": 3, "eta_s": 1.5}),
         (
-            events.Started(1, "whisper", "base"),
-            {"attempt": 1, "engine": "whisper", "model": "base"},
+            events.Started(1, "whisper", "base", rows_in_use=3, max_rows=4),
+            {"attempt": 1, "engine": "whisper", "model": "base", "rows_in_use": 3, "max_rows": 4},
         ),
         (events.Loading("weights", 1.5), {"phase": "weights", "elapsed_s": 1.5}),
         (

@@ -23,7 +23,7 @@ from tests.support.decoder_driver import DecoderDriver
 from tests.support.repeating_engine import RepeatingEngine
 from worker.engines.protocol import DecodingStopped, Row, RowFailure, RowOutcome, RowStopped, Samples
 from worker.model import messages
-from worker.model.decoding import JobListener
+from worker.model.open_run import JobListener
 from worker.model.window_reader import watch_stops
 
 ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_text_wanted=False)
