@@ -223,7 +223,7 @@ def test_a_job_in_long_silence_does_not_keep_the_others_waiting() -> None:
 
 
 def test_silence_is_stopped_in_time_and_sends_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.model.decoding.ALIVE_INTERVAL_S", 0)
+    monkeypatch.setattr("worker.model.open_run.ALIVE_INTERVAL_S", 0)
     sent: list[messages.Report] = []
     listener = JobListener(7, sent.append, lambda: len(sent) == 3)
     with pytest.raises(DecodingStopped):
