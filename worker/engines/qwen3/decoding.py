@@ -74,7 +74,8 @@ class JobDecoding:
         self.listener = rows[0].listener
         self.temperature = request.temperature or 0.0
         self.failure: RowFailure | None = None
-        self._is_stopped = False
+        self.is_stopped = False
+        """Whether the listener requested a stop, at the last check."""
         self.warnings = {index: found for cut in cuts for index, found in cut.warnings.items()}
         parts = [part for cut in cuts for part in cut.parts]
         forced = QWEN3_LANGUAGE_NAMES[request.language_hint] if request.language_hint else None
@@ -88,11 +89,11 @@ class JobDecoding:
     @property
     def is_over(self) -> bool:
         """Whether the job needs no more tokens: it has failed, or was stopped at the last check."""
-        return self.failure is not None or self._is_stopped
+        return self.failure is not None or self.is_stopped
 
     def check_stop(self) -> None:
         """Look once whether the listener requests a stop."""
-        self._is_stopped = self._is_stopped or self.listener.is_stopped()
+        self.is_stopped = self.is_stopped or self.listener.is_stopped()
 
     def collect_parts(self) -> list[DecodedPart]:
         """Return the text of each part, in order."""

@@ -15,6 +15,7 @@ from worker.engines.protocol import (
     PhaseReporter,
     Row,
     RowOutcome,
+    RowStopped,
     raise_if_stopped,
     settle,
 )
@@ -65,7 +66,7 @@ class WindowDecoder:
         decoding.decode()
         self._note_memory(decoding.max_fitting)
         for job in jobs:
-            found = settle(partial(self._compose, job)) if job.failure is None else job.failure
+            found = job.failure or (RowStopped() if job.is_stopped else settle(partial(self._compose, job)))
             outcomes = found if isinstance(found, list) else [found] * len(job.rows)
             yield from zip(job.rows, outcomes, strict=True)
 
