@@ -66,9 +66,13 @@ class WindowDecoder:
         decoding.decode()
         self._note_memory(decoding.max_fitting)
         for job in jobs:
-            found = job.failure or (RowStopped() if job.is_stopped else settle(partial(self._compose, job)))
-            outcomes = found if isinstance(found, list) else [found] * len(job.rows)
-            yield from zip(job.rows, outcomes, strict=True)
+            yield from zip(job.rows, self._find_outcomes(job), strict=True)
+
+    def _find_outcomes(self, job: JobDecoding) -> Sequence[RowOutcome]:
+        if job.failure or job.is_stopped:
+            return [job.failure or RowStopped()] * len(job.rows)
+        composed = settle(partial(self._compose, job))
+        return composed if isinstance(composed, list) else [composed] * len(job.rows)
 
     def _cut(self, rows: Sequence[Row]) -> list[CutWindows]:
         changes = [
