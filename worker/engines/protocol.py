@@ -199,6 +199,9 @@ class Engine(Protocol):
 
         Rows with the same listener are consecutive windows of one job, in order, and end in this order. The
         text of a row does not depend on its neighbours. A row that fails or is stopped ends alone.
+
+        An outcome voids the partials of all windows of its job. So deltas of the next window may come before
+        the outcome only if none follow after it.
         """
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -94,25 +94,20 @@ class ScriptedEngine:
 
     def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
         """Yield the words of each row after the time that its audio takes; all jobs advance side by side."""
-        jobs = [list(group) for _, group in groupby(rows, key=lambda row: id(row.listener))]
-        if len(jobs) == 1:
-            yield from self._decode_job(rows)
-            return
+        jobs = {key: iter(list(job)) for key, job in groupby(rows, key=lambda row: id(row.listener))}
         ended: SimpleQueue[tuple[Row, RowOutcome]] = SimpleQueue()
 
-        def decode(job: Sequence[Row]) -> None:
-            for end in self._decode_job(job):
-                ended.put(end)
+        def decode(row: Row) -> None:
+            ended.put((row, settle(partial(self._decode, row))))
 
         with ThreadPoolExecutor(len(jobs), "rows") as pool:
-            for job in jobs:
-                pool.submit(decode, job)
+            for job in jobs.values():
+                pool.submit(decode, next(job))
             for _ in rows:
-                yield ended.get()
-
-    def _decode_job(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
-        for row in rows:
-            yield row, settle(partial(self._decode, row))
+                row, outcome = ended.get()
+                yield row, outcome
+                for following in islice(jobs[id(row.listener)], 1):  # its partials may come only now
+                    pool.submit(decode, following)
 
     def _decode(self, row: Row) -> WindowTranscript:
         behaviour = _override(self._behaviour, row.request.context)

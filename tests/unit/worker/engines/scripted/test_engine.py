@@ -1,6 +1,7 @@
 """The scripted engine derives its text from the audio, however it is cut, and misbehaves on request."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,28 @@ def test_jobs_of_a_batch_advance_side_by_side_and_end_alone() -> None:
     assert isinstance(failure, RowFailure)
     assert stop == RowStopped()
     assert open_outcome(transcript).segments[0].text == " ".join(expected_words(AUDIO))
+
+
+class SecondWindowListener(Listener):
+    """A listener that notes the first partial of the second window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_second = threading.Event()
+
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        super().on_partial(window, delta, tail, language)
+        if window == 1:
+            self.has_second.set()
+
+
+def test_a_window_has_no_partials_before_the_row_of_the_window_before_was_taken() -> None:
+    listener, request = SecondWindowListener(), TranscriptionRequest()
+    first, second, _ = cut(AUDIO, 5)
+    rows = [Row(first, request, listener), Row(second, request, listener), Row(first, request, Listener())]
+
+    for row, _ in ScriptedEngine(WorkerSettings(batch_windows=3)).decode_rows(rows):
+        if row is rows[0]:
+            assert not listener.has_second.wait(0.1)
+
+    assert listener.has_second.is_set()
