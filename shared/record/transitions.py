@@ -111,14 +111,18 @@ def finish_job(
     return ScriptCall("finish", arguments, bytes.decode)
 
 
-def report_engine_crash(crashed: Sequence[tuple[Claim, int]], *, ttl_s: float) -> ScriptCall[tuple[str, ...]]:
+def report_engine_crash(
+    crashed: Sequence[tuple[Claim, int]], *, had_others: bool = False, ttl_s: float
+) -> ScriptCall[tuple[str, ...]]:
     """running → queued, or failed(engine_crash) at the limit, for all jobs that were in the model process.
 
-    Each claim comes with the inference time of its job so far, in ms. Returns `requeued`, `failed`,
-    `cancelled` or `stale` for each. Only a job that was alone is counted. Others are claimed alone next.
+    Each claim comes with the inference time of its job so far, in ms. The process `had_others` if the engine
+    was also at work on jobs whose claims had ended. Returns `requeued`, `failed`, `cancelled` or `stale` for
+    each claim. Only a job that was alone is counted. Others are claimed alone next.
     """
     arguments = {
         "claims": [{**fence(claim), "inference_ms": inference_ms} for claim, inference_ms in crashed],
+        "had_others": had_others,
         "limit": MAX_ENGINE_CRASHES,
         "failure": to_json(_ENGINE_CRASH),
         "ttl_ms": to_ms(ttl_s),

@@ -280,6 +280,15 @@ def test_a_job_that_was_taken_from_a_group_counts_as_a_companion_of_its_crash(qu
     assert queue.read("b").attempt == 1
 
 
+def test_a_crash_is_not_counted_if_the_process_was_also_at_work_on_another_job(queue: Queue) -> None:
+    queue.submit("a", "b")
+    (claim,) = queue.claim(1)
+    call = transitions.report_engine_crash([(claim, 0)], had_others=True, ttl_s=TTL_S)
+    assert queue.run(call) == ("requeued",)
+    assert queue.read("a").attempt == 1
+    assert names(queue.claim(8)) == ["a"]
+
+
 def test_cancelled_jobs_of_a_crashed_group_are_cancelled(queue: Queue) -> None:
     queue.submit("a", "b")
     group = queue.claim(2)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.chaos.injection import find_model_processes
 from tests.support.audio import make_tones, spoken_text, write_wav
 from tests.support.server import RealServer, wait_for
 
@@ -101,6 +102,23 @@ def test_a_job_that_kills_the_model_process_is_found_and_no_other_is_blamed(serv
         assert job["transcript"]["text"] == spoken_text(make_clip(seed))
         assert job["attempt"] == 1
         assert "requeued" in read_events(server, job["id"])
+    lines = [line for line in server.log_text().splitlines() if "job_requeued reason=engine_crash" in line]
+    assert {job for job in jobs if any(f"job_id={job}" in line for line in lines)} == set(jobs)
+
+
+def test_a_job_is_not_blamed_for_a_crash_while_the_engine_ignores_the_stop_of_another(
+    server: RealServer,
+) -> None:
+    scripts: list[Script] = [{"misbehaviour": "ignore_stop", "speed": 0.5}, {"speed": 0.5}]
+    stubborn, innocent = submit_group(server, scripts)
+    wait_for(lambda: read(server, stubborn)["state"] == "running", what="the claim")
+    assert server.client.delete(f"/v1/jobs/{stubborn}").status_code == 202
+    assert wait_until_final(server, stubborn)["state"] == "cancelled"
+    for model in find_model_processes(server.worker.pid):
+        model.kill()
+    ended = wait_until_final(server, innocent)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+    assert "requeued" in read_events(server, innocent)
 
 
 def test_a_clip_rides_along_with_a_long_file(server: RealServer) -> None:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+import structlog
+
 from shared.jobs import Claim, Priority
 from shared.record.claims import BatchRoom, Claimant, claim_jobs
 from shared.record.scripts import ScriptRunner
@@ -47,12 +49,15 @@ class WorkerClaims:
         return group.claims
 
     def report_crash(self, jobs: Sequence[Transcription]) -> None:
-        """Report the death of the model process to the record, for all jobs in it."""
+        """Report the death of the model process to the record, for all jobs in it that are not over."""
         crashed = [(job.claim, job.rules.clocks.inference_ms) for job in jobs]
-        call = report_engine_crash(crashed, ttl_s=self._job_ttl_s)
+        call = report_engine_crash(
+            crashed, had_others=self._host.ended_with_dropped_runs, ttl_s=self._job_ttl_s
+        )
         outcomes = run_with_retries(self._runner, call)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            job.note_crash(outcome)
+            with structlog.contextvars.bound_contextvars(job_id=job.claim.job_id):
+                job.note_crash(outcome)
 
     def _find_room(self, held: Iterable[Transcription]) -> BatchRoom:
         """Return the free rows. A batch job gives way to interactive jobs, except for one row."""

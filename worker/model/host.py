@@ -53,6 +53,8 @@ class ModelHost:
         self._dropped_runs: set[int] = set()
         self._drop_facts: dict[str, str | int] = {}  # about the last dropped run
         self._is_decoding = False
+        self.ended_with_dropped_runs = False
+        """Whether the engine was still at work on dropped runs when the last process ended."""
         self._started_at = 0.0
         self._loads = 0
         self._unready_until = 0.0
@@ -238,6 +240,7 @@ class ModelHost:
 
     def _end_process(self, grace_s: float, **facts: object) -> None:
         child, self._child = self._child, None
+        self.ended_with_dropped_runs = self.has_dropped_runs
         self._open_runs.clear()
         self._dropped_runs.clear()
         self.rows = 0

@@ -143,16 +143,18 @@ function commands.yield(args)
 end
 
 -- running -> queued | failed, for each job of the group that was in a model process when it died. Only a job without
--- companions is counted. Args: claims (each {job_id, claim_no, inference_ms}), limit, and for the limit failure (JSON
--- text) and ttl_ms. Returns `requeued`, `failed`, `cancelled` or `stale` for each claim.
+-- companions is counted. Args: claims (each {job_id, claim_no, inference_ms}), had_others (the engine was also at
+-- work on jobs whose claims had ended), limit, and for the limit failure (JSON text) and ttl_ms. Returns `requeued`, `failed`,
+-- `cancelled` or `stale` for each claim.
 function commands.crash(args)
   local outcomes = {}
+  -- A stale claim counts as a companion: its job was in the process, too.
+  local is_group = args.had_others or #args.claims > 1
   for i, claim in ipairs(args.claims) do
     outcomes[i] = 'stale'
     if holds_claim(claim) then
       record_inference(claim.job_id, claim.inference_ms)
-      -- A stale claim counts as a companion: its job was in the process, too.
-      outcomes[i] = #args.claims > 1 and requeue_alone(claim.job_id, 'engine_crash')
+      outcomes[i] = is_group and requeue_alone(claim.job_id, 'engine_crash')
         or requeue_or_fail(claim.job_id, 'engine_crashes', 'engine_crash', args)
     end
   end
