@@ -136,3 +136,17 @@ def test_a_clip_rides_along_with_a_long_file(server: RealServer) -> None:
     text = wait_until_final(server, file)["transcript"]["text"]
     assert text == spoken_text(make_clip(7, seconds=seconds))
     assert "requeued" not in read_events(server, file)
+
+
+def test_a_job_that_times_out_does_not_use_up_the_time_of_its_companions(make_server: MakeServer) -> None:
+    limits = {"REQUEST_TIMEOUT": "4", "JOB_TIMEOUT_FACTOR": "0.1"}
+    server = make_server(BATCH_WINDOWS="2", WINDOW_S=str(CLIP_S), SCRIPTED_SPEED="40", **limits).start()
+    wait_until_final(server, submit(server, make_clip(0)))
+    blocker = submit(server, make_clip(99), speed=2)
+    wait_for(lambda: read(server, blocker)["state"] == "running", what="the claim")
+    recording = make_clip(1, seconds=3 * CLIP_S)
+    file = str(server.client.post("/v1/jobs", files={"file": write_wav(recording)}).json()["id"])
+    endless = wait_until_final(server, submit(server, make_clip(0), speed=0.01))
+    assert endless["error"]["code"] == "timeout"
+    assert wait_until_final(server, file)["transcript"]["text"] == spoken_text(recording)
+    wait_for(lambda: read_batches(server), what="a batch of both")

@@ -25,19 +25,35 @@ class JobClocks:
         self._used_s = claim.inference_ms / 1000
         self._clock = clock
         self._inferring_since: float | None = None
+        self._is_resting = False
         self._alive_at = clock()
 
     def begin_inference(self) -> None:
         """Register a sign of life of the engine, which decodes from now on if it did not before."""
         self._alive_at = self._clock()
-        if self._inferring_since is None:
+        if self._inferring_since is None and not self._is_resting:
             self._inferring_since = self._alive_at
 
     def begin_loading(self) -> None:
         """Stop counting inference: the engine loads the first model, or a second one during the job."""
+        self._stop_inference()
+        self._is_resting = False
+        self._alive_at = self._clock()
+
+    def rest(self) -> None:
+        """Stop counting inference: the engine decodes only other jobs until the end of the batch."""
+        self._stop_inference()
+        self._is_resting = True
+
+    def end_rest(self) -> None:
+        """Count inference again if the job was resting: the next batch begins."""
+        if self._is_resting:
+            self._is_resting = False
+            self.begin_inference()
+
+    def _stop_inference(self) -> None:
         self._used_s = self._inference_s
         self._inferring_since = None
-        self._alive_at = self._clock()
 
     @contextmanager
     def excuse_outage(self) -> Iterator[None]:
@@ -54,8 +70,8 @@ class JobClocks:
 
     @property
     def is_inferring(self) -> bool:
-        """Return whether the model is in memory and at work."""
-        return self._inferring_since is not None
+        """Return whether the model is in memory and at work, for this job or its companions."""
+        return self._inferring_since is not None or self._is_resting
 
     @property
     def inference_ms(self) -> int:

@@ -178,6 +178,8 @@ class Group:
     def _decode_batch(self) -> None:
         """Begin a batch that takes at most about MAX_BATCH_S, at the speed of the last one."""
         self._window_at = time.monotonic()
+        for job in self._jobs.values():
+            job.rules.clocks.end_rest()
         max_rows = 0
         if self._row_s and self._tools.max_batch_s:
             max_rows = max(len(self._jobs), int(self._tools.max_batch_s / self._row_s))

@@ -95,9 +95,11 @@ class Transcription:
         match report:
             case messages.PartialDecoded(partial=partial):
                 self._recorder.emit(partial)
-            case messages.WindowDecoded(finished=finished):
+            case messages.WindowDecoded(finished=finished, is_last_row=is_last_row):
                 self.processed_s = finished.resume_sample / SAMPLE_RATE_HZ
                 self._recorder.store_window(finished, inference_ms=self._clocks.inference_ms, cost_ms=cost_ms)
+                if is_last_row:
+                    self._clocks.rest()
             case messages.JobDecoded(last=last):
                 self._succeed(last, cost_ms=cost_ms)
             case messages.JobFailed(code=code, message=message):

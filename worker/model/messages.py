@@ -97,9 +97,10 @@ class PartialDecoded(RunMessage, frozen=True):
 
 
 class WindowDecoded(RunMessage, frozen=True):
-    """A window is final."""
+    """A window is final. After `is_last_row` the rest of the batch has only rows of other runs."""
 
     finished: FinishedWindow
+    is_last_row: bool = False
 
 
 class BatchDecoded(msgspec.Struct, frozen=True, tag=True):

@@ -112,7 +112,7 @@ class OpenRun:
         )
         if placed.window.is_last:
             return messages.JobDecoded(self.order.run, finished)
-        return messages.WindowDecoded(self.order.run, finished)
+        return messages.WindowDecoded(self.order.run, finished, is_last_row=not self._in_batch)
 
     def _make_row(self, placed: PlacedWindow) -> Row:
         return Row(placed.window, self.order.request, self.listener, self._language)

@@ -46,6 +46,28 @@ def make_claim(endpoint: Endpoint, duration_s: float = 1.0) -> Claim:
     )
 
 
+def test_the_rest_of_a_batch_without_rows_of_the_job_does_not_count_as_inference(
+    time: Time, clocks: JobClocks
+) -> None:
+    clocks.begin_inference()
+    time.now += 10
+    clocks.rest()
+    time.now += 15
+    clocks.begin_inference()  # a companion shows that the engine is alive
+    time.now += 15
+    assert (clocks.inference_ms, clocks.is_inferring, clocks.is_stalled) == (10_000, True, False)
+    clocks.end_rest()
+    time.now += 5
+    assert (clocks.inference_ms, clocks.is_inferring) == (15_000, True)
+
+
+def test_a_job_that_rests_notices_that_the_engine_is_stalled(time: Time, clocks: JobClocks) -> None:
+    clocks.begin_inference()
+    clocks.rest()
+    time.now += 21
+    assert clocks.is_stalled
+
+
 def test_loading_does_not_count_as_inference_whenever_it_happens(time: Time, clocks: JobClocks) -> None:
     time.now += 40
     assert (clocks.inference_ms, clocks.is_inferring) == (0, False)

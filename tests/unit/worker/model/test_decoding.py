@@ -57,6 +57,7 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
                 resume_sample=end,
                 audio_start=AudioStart(end),
             ),
+            is_last_row=index > 0,  # of batches of two rows
         )
         for index, end in enumerate((16_000, 32_000, 48_000))
     ]
@@ -120,8 +121,13 @@ def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
 
     reports = bench.decode()
 
-    windows = [report.run for report in reports if isinstance(report, messages.WindowDecoded)]
-    assert windows == [1, 1, 2, 3]
+    windows = [report for report in reports if isinstance(report, messages.WindowDecoded)]
+    assert [(report.run, report.is_last_row) for report in windows] == [
+        (1, False),
+        (1, True),
+        (2, True),
+        (3, True),
+    ]
     assert reports[-1] == messages.JobDecoded(3)
     assert (bench.last.rows, bench.last.jobs, bench.last.audio_s) == (4, 3, 4.0)
 
