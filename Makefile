@@ -65,7 +65,7 @@ fuzz: ## send damaged audio to a separate server; SECONDS=60 SEED=1, REPORT=file
 	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) \
 		$(if $(REPORT),--report $(REPORT))
 
-chaos: ## kill, freeze and disconnect a server under load, and count the harm; JOBS, FAULTS, SEED, ENGINE, LEASE_S, REPORT
+chaos: ## kill, freeze and disconnect a server under load, and count the harm; JOBS, FAULTS, SEED, ROWS, ENGINE, LEASE_S, REPORT
 	@$(SETUP) dev
 	@exec $(BIN)/python -m tests.chaos
 

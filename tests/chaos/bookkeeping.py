@@ -5,17 +5,21 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from tests.chaos.mix import Endpoint
+from tests.chaos.mix import Ending, Endpoint
 
 
 @dataclass(frozen=True)
 class Submit:
-    """A submit with all its repetitions; `expected` is the text of a correct answer."""
+    """A submit with all its repetitions; `expected` is the text of a correct answer.
+
+    `ending` is the end of the job that its request leads to.
+    """
 
     number: int
     endpoint: Endpoint
     key: str
     expected: str
+    ending: Ending = Ending.SUCCEEDED
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Books:
     answers: dict[str, list[str]] = field(default_factory=dict)  # the texts that clients got
     beginnings: dict[str, list[str]] = field(default_factory=dict)  # the texts of incomplete streams
     stream_errors: list[tuple[str, str]] = field(default_factory=list)  # jobs and error codes
+    cancelled: set[str] = field(default_factory=set)  # jobs whose cancel the server has confirmed
+    deleted: set[str] = field(default_factory=set)  # jobs that had ended before a cancel, which deleted them
     unfinished: set[str] = field(default_factory=set)  # accepted, and not yet seen as final
     waiting: set[str] = field(default_factory=set)  # keys without a known job
     held_requests: int = 0  # open synchronous calls and streams
@@ -68,6 +74,11 @@ class Books:
     def record_beginning(self, job_id: str, text: str) -> None:
         """Record the beginning of a text that the client got from an incomplete stream."""
         self.beginnings.setdefault(job_id, []).append(text)
+
+    def record_deleted(self, job_id: str) -> None:
+        """Record that a cancel came after the end of the job, and deleted it."""
+        self.deleted.add(job_id)
+        self.record_final({job_id} & self.unfinished)
 
     def record_final(self, job_ids: set[str]) -> None:
         """Record that these unfinished jobs are final."""

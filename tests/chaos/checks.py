@@ -1,6 +1,7 @@
 """The checks: the outcome of each job, the events of each listener, and the cost of each fault."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -8,9 +9,12 @@ from itertools import pairwise
 from tests.chaos.faults import FaultKind
 from tests.chaos.injection import Injected
 from tests.chaos.listeners import FINAL, Trace
+from tests.chaos.mix import Ending
 from tests.chaos.records import LoggedEvent, Record
 
-COSTS_AN_ATTEMPT = frozenset({"worker_lost", "engine_crash"})
+FREES_KEY = frozenset({Ending.CRASH, Ending.CANCELLED, Ending.TIMEOUT})
+"""The ends after which a repeated request becomes another job."""
+
 NEW_CLAIM = FINAL | {"started"}
 PROGRESSING = NEW_CLAIM | {"progress"}
 
@@ -20,7 +24,7 @@ class Harm(StrEnum):
 
     LOST = "lost"  # it was accepted, but has no record
     STUCK = "stuck"  # it is not final
-    FAILED = "failed"  # it is final, but did not succeed
+    FAILED = "failed"  # it is final, but its request leads to another end
     DOUBLED = "doubled"  # it became final more than once
     UNREPORTED = "unreported"  # it is final, but has no final event
     WRONG = "wrong"  # its transcript is not that of its audio
@@ -29,6 +33,8 @@ class Harm(StrEnum):
 @dataclass(frozen=True)
 class JobFacts:
     """One accepted job: the expected text, its record, and the text that the api returns.
+
+    `endings` are the ends that its request may lead to.
 
     `answers` are the texts that its client got during the run. `beginnings` come from streams that broke, or
     whose client disconnected.
@@ -39,6 +45,7 @@ class JobFacts:
     text: str | None
     answers: tuple[str, ...] = ()
     beginnings: tuple[str, ...] = ()
+    endings: Collection[str] = (Ending.SUCCEEDED,)
 
     @property
     def is_wrong(self) -> bool:
@@ -67,9 +74,9 @@ def find_harm(facts: JobFacts) -> set[Harm]:
         return {Harm.STUCK}
     finals = count_final_events(record)
     harm = {Harm.DOUBLED} if finals > 1 else set[Harm]() if finals else {Harm.UNREPORTED}
-    if record.state != "succeeded":
+    if record.ending not in facts.endings:
         return harm | {Harm.FAILED}
-    return harm | {Harm.WRONG} if facts.is_wrong else harm
+    return harm | {Harm.WRONG} if record.state == "succeeded" and facts.is_wrong else harm
 
 
 def count_final_events(record: Record) -> int:
@@ -99,8 +106,23 @@ def count_extra_attempts(record: Record) -> int:
     return record.worker_losses + record.engine_crashes
 
 
+def count_renewed(records: Iterable[Record]) -> int:
+    """Return how often a request was repeated after its job had ended so that its key was free.
+
+    Each such repeat becomes another job, with a file of the same name.
+    """
+    by_file: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda one: one.events[0].at_ms):
+        by_file[record.file_name].append(record)
+    return sum(
+        earlier.ending in FREES_KEY and earlier.events[-1].at_ms <= later.events[0].at_ms
+        for same in by_file.values()
+        for earlier, later in pairwise(same)
+    )
+
+
 def share_out_attempts(records: Mapping[str, Record], faults: Sequence[Injected]) -> list[int]:
-    """Return the extra attempts that each fault caused.
+    """Return the extra attempts that each fault caused. A group that is lost costs its jobs no attempt.
 
     An attempt counts for the last fault that hit the worker of this job, once per fault. The lease may end
     after the next fault. Without such a fault, the attempt counts for the last fault of all.
@@ -110,14 +132,25 @@ def share_out_attempts(records: Mapping[str, Record], faults: Sequence[Injected]
         unblamed = {
             index for index, one in enumerate(faults) if one.fault.is_at_worker and job_id in one.job_ids
         }
-        for event in record.events:
-            if event.type == "requeued" and event.reason in COSTS_AN_ATTEMPT:
-                before = [index for index, fault in enumerate(faults) if fault.began_ms <= event.at_ms]
-                likely = [index for index in before if index in unblamed] or before
-                unblamed -= set(likely[-1:])
-                for index in likely[-1:]:
-                    costs[index] += 1
+        for event in _find_counted(record):
+            before = [index for index, fault in enumerate(faults) if fault.began_ms <= event.at_ms]
+            likely = [index for index in before if index in unblamed] or before
+            unblamed -= set(likely[-1:])
+            for index in likely[-1:]:
+                costs[index] += 1
     return costs
+
+
+def _find_counted(record: Record) -> Iterable[LoggedEvent]:
+    """Yield each return to the queue after which the number of the attempt is higher."""
+    attempt, requeued = 1, None
+    for event in record.events:
+        if event.type == "requeued":
+            requeued = event
+        elif event.type == "started":
+            if requeued is not None and event.attempt > attempt:
+                yield requeued
+            attempt, requeued = event.attempt, None
 
 
 def measure_recovery_s(fault: Injected, records: Mapping[str, Record]) -> float | None:
@@ -135,12 +168,12 @@ def measure_recovery_s(fault: Injected, records: Mapping[str, Record]) -> float 
 def measure_notice_s(
     fault: Injected, next_ms: float, lease_s: float, records: Mapping[str, Record]
 ) -> float | None:
-    """Return the time from the kill of a worker to the requeue of its job, without a fault between."""
+    """Return the time from the kill of a worker until its jobs are queued again, without a fault between."""
     if fault.fault.kind is not FaultKind.KILL_WORKER or next_ms < fault.began_ms + (lease_s + 2) * 1000:
         return None
-    requeued = frozenset({"requeued"})
     hit = [records[job_id].events for job_id in fault.job_ids if job_id in records]
-    found = [_first_after(events, fault, requeued) for events in hit]
+    lost = [[event for event in events if event.reason == "worker_lost"] for events in hit]
+    found = [_first_after(events, fault, frozenset({"requeued"})) for events in lost]
     return max((one for one in found if one is not None), default=None)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from tests.chaos.bookkeeping import Books, Submit
 from tests.chaos.clips import SPEECH_FILES, Clip, Clips, SpeechClips
 from tests.chaos.endpoints import Reply, ask
 from tests.chaos.listeners import FINAL, Trace, follow_to_end
-from tests.chaos.mix import Endpoint, draw_endpoint
+from tests.chaos.mix import Ending, Endpoint, draw_endpoint
 from tests.chaos.waiting import wait_until
 
 CLIENTS = 32
@@ -64,13 +65,25 @@ class Pace:
 
 
 class Clients:
-    """The clients of a run, which submit all jobs in order, each to the endpoint drawn for it."""
+    """The clients of a run, which submit all jobs in order, each to the endpoint drawn for it.
 
-    def __init__(self, http: httpx.AsyncClient, clips: Clips, books: Books, *, seed: int) -> None:
+    Those that must not succeed go to `/v1/jobs`.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        clips: Clips,
+        books: Books,
+        *,
+        seed: int,
+        doomed: Mapping[int, Ending] | None = None,
+    ) -> None:
         self._http = http
         self._clips = clips
         self._books = books
         self._seed = seed
+        self._doomed = doomed or {}
         self.replays = False  # whether the server honours Idempotency-Key
         self.traces: list[Trace] = []  # the events of clients whose stream broke
 
@@ -105,7 +118,9 @@ class Clients:
     async def _submit_in_turn(self, numbers: Iterator[int], pace: Pace) -> None:
         for number in numbers:
             await wait_until(partial(pace.may_submit, number - 1))
-            submit, clip = self._make_submit(number, draw_endpoint(self._seed, number))
+            is_doomed = number in self._doomed
+            endpoint = Endpoint.JOBS if is_doomed else draw_endpoint(self._seed, number)
+            submit, clip = self._make_submit(number, endpoint)
             self._books.waiting.add(submit.key)
             try:
                 async with asyncio.timeout(GIVE_UP_AFTER_S):
@@ -127,8 +142,26 @@ class Clients:
             self._books.longest_wait_s = max(self._books.longest_wait_s, time.monotonic() - began_s)
         if submit.endpoint.is_streamed and reply.text is None and reply.job_id is not None:
             await self._continue_by_id(submit, reply)
-        if self.replays and submit.number % REPEATED_EVERY == 0:
+        if submit.ending is Ending.CANCELLED and reply.job_id is not None:
+            await self._cancel_when_running(reply.job_id)
+        if self.replays and submit.number % REPEATED_EVERY == 0 and submit.ending is Ending.SUCCEEDED:
             await self._ask(submit, clip)
+
+    async def _cancel_when_running(self, job_id: str) -> None:
+        """Cancel the job while it is running; repeat that until the server has confirmed it."""
+        while job_id not in self._books.cancelled | self._books.deleted:
+            with suppress(httpx.TransportError):
+                answer = await self._http.get(f"/v1/jobs/{job_id}")
+                state = answer.json()["state"] if answer.status_code == httpx.codes.OK else ""
+                if state in FINAL:
+                    return
+                if state == "running":
+                    answer = await self._http.delete(f"/v1/jobs/{job_id}")
+                    if answer.status_code in (httpx.codes.OK, httpx.codes.ACCEPTED):
+                        self._books.cancelled.add(job_id)
+                if answer.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+                    self._books.record_deleted(job_id)
+            await asyncio.sleep(POLL_S)
 
     async def _ask(self, submit: Submit, clip: Clip, *, disconnects_early: bool = False) -> Reply:
         self._books.held_requests += submit.endpoint is not Endpoint.JOBS
@@ -178,4 +211,5 @@ class Clients:
 
     def _make_submit(self, number: int, endpoint: Endpoint, *, run: str = "run") -> tuple[Submit, Clip]:
         clip = self._clips.make(number, endpoint)
-        return Submit(number, endpoint, f"chaos-{self._seed}-{run}-{endpoint}-{number}", clip.text), clip
+        key = f"chaos-{self._seed}-{run}-{endpoint}-{number}"
+        return Submit(number, endpoint, key, clip.text, clip.ending), clip

@@ -14,8 +14,9 @@ from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
 from cli.up.readiness import check_api, check_redis, wait_until
 from cli.up.redis_server import redis_command, socket_url
-from tests.chaos.clips import WINDOW_S
+from tests.chaos.clips import TIMEOUT_S, WINDOW_S
 from tests.chaos.faults import WORKERS
+from tests.chaos.groups import GroupLog
 from tests.chaos.proxy import RedisProxy
 from tests.chaos.settings import ChaosSettings
 
@@ -127,17 +128,27 @@ class ServerEnvironment:
         """The ends of parts that no fault caused."""
         return [end for part in self.parts.values() for end in part.unexpected_ends]
 
+    def read_groups(self) -> GroupLog:
+        """Return what the workers have logged about groups."""
+        groups = GroupLog()
+        for name in WORKERS:
+            with self._find_log(name).open() as lines:
+                groups.add_worker(lines)
+        return groups
+
+    def _find_log(self, name: str) -> Path:
+        return self._folder / "logs" / f"{name}.log"
+
     def _run(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], inherited: Sequence[int] = ()
     ) -> None:
-        log = self._folder / "logs" / f"{name}.log"
         plan = PartPlan(
             name=name,
             command=command,
             environment=environment,
             stop_within_s=STOP_WITHIN_S,
             inherited=tuple(inherited),
-            on_line=partial(_append_line, log),
+            on_line=partial(_append_line, self._find_log(name)),
         )
         self.parts[name] = RunningPart(Part(plan))
 
@@ -149,10 +160,17 @@ class ServerEnvironment:
             "ENGINE": self._settings.engine,
             "LEASE_S": f"{self._settings.lease_s:g}",
             "HEARTBEAT_S": "2",
-            "CPU_THREADS": "1",
+            "CPU_THREADS": str(min(self._settings.rows, 2)),
             "PYTHONUNBUFFERED": "1",
-            **({"WINDOW_S": f"{WINDOW_S:g}"} if self._settings.engine == "scripted" else {}),
+            **(self._script() if self._settings.engine == "scripted" else {}),
+        }
+
+    def _script(self) -> Mapping[str, str]:
+        return {
+            "WINDOW_S": f"{WINDOW_S:g}",
             "SCRIPTED_SPEED": SCRIPTED_SPEED,
+            "BATCH_WINDOWS": str(self._settings.rows),
+            "REQUEST_TIMEOUT": f"{TIMEOUT_S:g}",
         }
 
     @staticmethod

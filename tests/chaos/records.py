@@ -15,6 +15,7 @@ from shared.record.keys import KEY_PREFIX
 from tests.chaos.listeners import FINAL
 
 BATCH = 200
+FIELDS = ("state", "worker_losses", "engine_crashes", "failure", "new_job")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class LoggedEvent:
     event_id: str
     type: str
     reason: str = ""
+    attempt: int = 0  # of `started`
 
     @property
     def at_ms(self) -> int:
@@ -39,6 +41,13 @@ class Record:
     worker_losses: int
     engine_crashes: int
     events: tuple[LoggedEvent, ...]
+    failure_code: str = ""
+    file_name: str = ""
+
+    @property
+    def ending(self) -> str:
+        """The state, or the code of the failure."""
+        return self.failure_code or self.state
 
 
 class RecordReader:
@@ -92,13 +101,9 @@ class RecordReader:
     async def read_records(self, job_ids: Iterable[str]) -> dict[str, Record]:
         """Return the existing records of these jobs."""
         wanted = list(job_ids)
-        hashes = await self._ask("HMGET", wanted, "state", "worker_losses", "engine_crashes")
+        hashes = await self._ask("HMGET", wanted, *FIELDS)
         logs = dict(await self._ask("XRANGE", wanted, "-", "+", kind="log"))
-        return {
-            job_id: Record(state, int(losses), int(crashes), tuple(_read_event(*one) for one in logs[job_id]))
-            for job_id, (state, losses, crashes) in hashes
-            if state
-        }
+        return {job_id: _read_record(fields, logs[job_id]) for job_id, fields in hashes if fields[0]}
 
     async def close(self) -> None:
         """Close the connection."""
@@ -121,6 +126,15 @@ class RecordReader:
             return list(await pipeline.execute())
 
 
+def _read_record(fields: Sequence[str], log: Iterable[tuple[str, dict[str, str]]]) -> Record:
+    state, losses, crashes, failure, new_job = fields
+    events = tuple(_read_event(*one) for one in log)
+    code = json.loads(failure)["code"] if failure else ""
+    return Record(state, int(losses), int(crashes), events, code, json.loads(new_job)["upload"]["filename"])
+
+
 def _read_event(event_id: str, fields: dict[str, str]) -> LoggedEvent:
     event = json.loads(fields["event"])
-    return LoggedEvent(event_id, str(event["type"]), str(event.get("reason", "")))
+    return LoggedEvent(
+        event_id, str(event["type"]), str(event.get("reason", "")), int(event.get("attempt", 0))
+    )

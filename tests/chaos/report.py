@@ -1,48 +1,19 @@
 """The report: each figure and its goal, the cost of each kind of fault, and the refusals that clients got."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos import checks
 from tests.chaos.bookkeeping import Books
-from tests.chaos.checks import Harm, JobFacts
+from tests.chaos.checks import Harm
 from tests.chaos.clients import RETRY_RULE
+from tests.chaos.evidence import NOTHING, Evidence, Figure, at_most, zero
 from tests.chaos.faults import FaultKind
-from tests.chaos.injection import Injected
-from tests.chaos.listeners import Trace
+from tests.chaos.group_figures import measure_groups
 from tests.chaos.mix import MIX
-from tests.chaos.records import Record
-from tests.chaos.settings import ChaosSettings
 
 MODEL_GONE_WITHIN_S = 1.0
 NOTICED_WITHIN_S = 2.0  # beside the lease
-NOTHING = "–"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All facts at the end of a run; `records` has every job, accepted or not."""
-
-    settings: ChaosSettings
-    books: Books
-    faults: Sequence[Injected]
-    facts: Mapping[str, JobFacts]
-    records: Mapping[str, Record]
-    traces: Sequence[Trace]
-    unexpected_ends: Sequence[str]
-    replays: bool
-    took_s: float
-    disk: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the outcome; `is_met` is None without a measurement or a goal."""
-
-    name: str
-    here: str
-    goal: str = NOTHING
-    is_met: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +33,12 @@ class Report:
 def write_report(evidence: Evidence) -> Report:
     """Check the evidence and return the report."""
     problems = _list_problems(evidence)
-    figures = [*_count_jobs(evidence), *_measure_faults(evidence), *_count_answers(evidence)]
+    figures = [
+        *_count_jobs(evidence),
+        *measure_groups(evidence),
+        *_measure_faults(evidence),
+        *_count_answers(evidence),
+    ]
     parts = [
         _head(evidence),
         _tabulate_figures(figures),
@@ -79,17 +55,17 @@ def _count_jobs(evidence: Evidence) -> list[Figure]:
     books = evidence.books
     harm = [found for facts in evidence.facts.values() for found in checks.find_harm(facts)]
     listened = [problem for problem in _list_gaps(evidence) if problem]
-    extra = sum(map(checks.count_extra_attempts, evidence.records.values()))
+    extra = sum(map(checks.count_extra_attempts, evidence.innocents.values()))
     resumed = sum(trace.resumed for trace in evidence.traces)
     return [
         Figure("jobs", f"{len(books.accepted)} ({_count_probes(books)} as probes)"),
         Figure("jobs by endpoint", _count_by_endpoint(books)),
-        _zero("submits without an answer", books.given_up),
-        *(_zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
-        _zero("stream errors that the record does not explain", len(_list_unexplained(evidence))),
+        zero("submits without an answer", books.given_up),
+        *(zero(f"jobs {kind}", harm.count(kind)) for kind in Harm),
+        zero("stream errors that the record does not explain", len(_list_unexplained(evidence))),
         _second_jobs(evidence),
         Figure("listeners", f"{len(evidence.traces)}, resumed {resumed} times"),
-        _zero("gaps and reorderings in their events", len(listened)),
+        zero("gaps and reorderings in their events", len(listened)),
         Figure("extra attempts", str(extra)),
     ]
 
@@ -105,16 +81,17 @@ def _count_by_endpoint(books: Books) -> str:
 
 
 def _second_jobs(evidence: Evidence) -> Figure:
-    second = len(evidence.records.keys() - evidence.books.accepted.keys()) + evidence.books.second_jobs
+    unknown = evidence.records.keys() - evidence.books.accepted.keys()
+    second = len(unknown) + evidence.books.second_jobs - checks.count_renewed(evidence.records.values())
     name = "duplicate jobs of repeated submits"
     if evidence.replays:
-        return _zero(name, second)
+        return zero(name, second)
     return Figure(name, str(second), "not counted: the server does not honour Idempotency-Key")
 
 
 def _measure_faults(evidence: Evidence) -> list[Figure]:
     faults, lease_s = evidence.faults, evidence.settings.lease_s
-    costs = checks.share_out_attempts(evidence.records, faults)
+    costs = checks.share_out_attempts(evidence.innocents, faults)
     kills = [cost for fault, cost in zip(faults, costs, strict=True) if fault.fault.kind.is_kill]
     gone_s = [fault.model_gone_s for fault in faults if fault.model_gone_s is not None]
     ends_ms = [*(fault.began_ms for fault in faults[1:]), float("inf")]
@@ -124,10 +101,10 @@ def _measure_faults(evidence: Evidence) -> list[Figure]:
     ]
     noticed_s = [one for one in noticed if one is not None]
     return [
-        _at_most("most extra attempts after one kill of a worker or model process", kills, 1, "{:.0f}"),
-        _at_most("dead worker noticed after, s", noticed_s, lease_s + NOTICED_WITHIN_S, "{:.2f}"),
-        _at_most("model process gone after its worker, s", gone_s, MODEL_GONE_WITHIN_S, "{:.3f}"),
-        _zero("parts that ended unexpectedly", len(evidence.unexpected_ends)),
+        at_most("most extra attempts after one kill of a worker or model process", kills, 1, "{:.0f}"),
+        at_most("dead worker noticed after, s", noticed_s, lease_s + NOTICED_WITHIN_S, "{:.2f}"),
+        at_most("model process gone after its worker, s", gone_s, MODEL_GONE_WITHIN_S, "{:.3f}"),
+        zero("parts that ended unexpectedly", len(evidence.unexpected_ends)),
     ]
 
 
@@ -137,20 +114,10 @@ def _count_answers(evidence: Evidence) -> list[Figure]:
     return [
         Figure("requests that were refused or cut, then repeated", str(books.retries)),
         Figure("requests answered from an earlier job", str(books.replayed)),
-        _zero("answers with 500", unforeseen),
+        zero("answers with 500", unforeseen),
         Figure("most repeats of one request", str(books.most_retries)),
         Figure("longest time until a repeated request was answered, s", f"{books.longest_wait_s:.1f}"),
     ]
-
-
-def _zero(name: str, count: int) -> Figure:
-    return Figure(name, str(count), "0", is_met=count == 0)
-
-
-def _at_most(name: str, values: Sequence[float], limit: float, shape: str) -> Figure:
-    if not values:
-        return Figure(name, "not measured", f"≤ {limit:g}")
-    return Figure(name, shape.format(max(values)), f"≤ {limit:g}", is_met=max(values) <= limit)
 
 
 def _list_gaps(evidence: Evidence) -> Iterable[str]:
@@ -182,7 +149,8 @@ def _head(evidence: Evidence) -> str:
     settings = evidence.settings
     return (
         f"JOBS={settings.jobs} FAULTS={settings.faults} SEED={settings.seed} POOL={settings.pool} "
-        f"ENGINE={settings.engine} LEASE_S={settings.lease_s:g}: {evidence.took_s / 60:.1f} minutes, "
+        f"ENGINE={settings.engine} LEASE_S={settings.lease_s:g} ROWS={settings.rows} "
+        f"DOOMED={settings.doomed}: {evidence.took_s / 60:.1f} minutes, "
         f"2 workers, 1 api, Redis with appendonly everysec; disk full by {evidence.disk}."
     )
 
@@ -198,7 +166,7 @@ def _tabulate_endpoints(evidence: Evidence) -> str:
     rows = []
     for endpoint in MIX:
         facts = [
-            evidence.facts[job_id] for job_id, submit in books.accepted.items() if submit.endpoint is endpoint
+            facts for job_id, facts in evidence.facts.items() if books.accepted[job_id].endpoint is endpoint
         ]
         answers = sum(len(one.answers) for one in facts)
         harmed = sum(bool(checks.find_harm(one)) for one in facts)
@@ -213,7 +181,7 @@ def _tabulate_endpoints(evidence: Evidence) -> str:
 
 
 def _tabulate_faults(evidence: Evidence) -> str:
-    costs = checks.share_out_attempts(evidence.records, evidence.faults)
+    costs = checks.share_out_attempts(evidence.innocents, evidence.faults)
     rows = []
     for kind in FaultKind:
         injected = [

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from tests.chaos.clients import Clients, Pace
 from tests.chaos.clips import SPEECH_FILES, Clips, NoiseClips, SpeechClips
 from tests.chaos.disk import SmallDisk
 from tests.chaos.environment import ServerEnvironment
+from tests.chaos.evidence import Evidence
 from tests.chaos.faults import draw_faults
 from tests.chaos.injection import Injected, Injector
 from tests.chaos.listeners import Listeners
-from tests.chaos.mix import MIX, Endpoint
+from tests.chaos.mix import MIX, Ending, Endpoint, draw_doomed
 from tests.chaos.records import Record, RecordReader
-from tests.chaos.report import Evidence, Report, write_report
+from tests.chaos.report import Report, write_report
 from tests.chaos.settings import ChaosSettings
 from tests.chaos.waiting import wait_until
 
@@ -54,8 +55,10 @@ class ChaosRun:
         self._show = show
         self._records = RecordReader(environment.redis_url)
         self._books = Books(settings.jobs)
-        self._clips: Clips = NoiseClips(settings.seed) if settings.engine == "scripted" else SpeechClips()
-        self._clients = Clients(http, self._clips, self._books, seed=settings.seed)
+        is_scripted = settings.engine == "scripted"
+        doomed = draw_doomed(settings.seed, settings.jobs, settings.doomed) if is_scripted else {}
+        self._clips: Clips = NoiseClips(settings.seed, doomed) if is_scripted else SpeechClips()
+        self._clients = Clients(http, self._clips, self._books, seed=settings.seed, doomed=doomed)
         self._listeners = Listeners(http, self._books)
         self._injector = Injector(
             environment, self._records, disk, is_front_busy=lambda: self._books.held_requests > 0
@@ -150,6 +153,7 @@ class ChaosRun:
             records=records,
             traces=[*self._listeners.traces.values(), *self._clients.traces],
             unexpected_ends=self._environment.unexpected_ends,
+            groups=self._environment.read_groups(),
             replays=self._clients.replays,
             took_s=took_s,
             disk=self._disk,
@@ -162,10 +166,19 @@ class ChaosRun:
             async with at_once:
                 text, answers = await self._read_text(job_id), self._books.answers.get(job_id, ())
                 beginnings = tuple(self._books.beginnings.get(job_id, ()))
-                record = records.get(job_id)
-                return job_id, JobFacts(submit.expected, record, text, tuple(answers), beginnings)
+                record, endings = records.get(job_id), self._list_endings(job_id, submit)
+                facts = JobFacts(submit.expected, record, text, tuple(answers), beginnings, endings)
+                return job_id, facts
 
-        return dict(await asyncio.gather(*(gather(*one) for one in self._books.accepted.items())))
+        books = self._books
+        kept = [one for one in books.accepted.items() if one[0] not in books.deleted]
+        return dict(await asyncio.gather(*(gather(*one) for one in kept)))
+
+    def _list_endings(self, job_id: str, submit: Submit) -> Sequence[Ending]:
+        """Return the ends that a job may have: without a confirmed cancel, the job may be too slow first."""
+        if submit.ending is Ending.CANCELLED and job_id not in self._books.cancelled:
+            return Ending.CANCELLED, Ending.TIMEOUT
+        return (submit.ending,)
 
     async def _read_text(self, job_id: str) -> str | None:
         for _ in range(READ_ATTEMPTS):  # the last fault may still have effects

@@ -32,6 +32,12 @@ class ChaosSettings(BaseSettings):
     seed: NonNegativeInt = 1
     """The seed of the audio and the faults."""
 
+    rows: PositiveInt = 8
+    """The windows in a batch of a worker. With `whisper`, any number above 1 means its own choice, 4."""
+
+    doomed: NonNegativeInt = 3
+    """The number of jobs that must not succeed, of each kind; see `Ending`. Only `scripted` has them."""
+
     pool: Literal["solo"] = "solo"
     """Celery's pool in the workers. Only `solo` exists: a worker runs one job at a time, with its model in a
     separate process. Celery's own processes or threads would only add parts that can be lost."""

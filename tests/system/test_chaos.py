@@ -11,7 +11,7 @@ import pytest
 from scripts.purposes import REPOSITORY
 from tests.chaos.checks import Harm
 from tests.chaos.faults import FaultKind
-from tests.chaos.mix import Endpoint
+from tests.chaos.mix import DOOMED, Endpoint
 
 
 @pytest.mark.full
@@ -40,6 +40,8 @@ def test_no_fault_costs_a_job(tmp_path: Path) -> None:
     }
     assert sum(by_endpoint.values()) >= 300
     assert all(by_endpoint[endpoint] >= 20 for endpoint in Endpoint)
+    for ending in DOOMED:
+        assert re.search(r"\| [1-3] of 3 \|", rows[f"jobs that ended by {ending}, with companions"])
     unexplained = "stream errors that the record does not explain"
     assert rows[unexplained].startswith(f"| {unexplained} | 0 | 0 | met")
 

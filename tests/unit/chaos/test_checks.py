@@ -5,6 +5,7 @@ import pytest
 from tests.chaos.checks import (
     Harm,
     JobFacts,
+    count_renewed,
     explains_break,
     find_gaps,
     find_harm,
@@ -15,21 +16,29 @@ from tests.chaos.checks import (
 from tests.chaos.faults import Fault, FaultKind
 from tests.chaos.injection import Injected
 from tests.chaos.listeners import Trace
+from tests.chaos.mix import Ending
 from tests.chaos.records import LoggedEvent, Record
 
 LEASE_S = 3.0
 
 
-def record(*events: str, state: str = "succeeded") -> Record:
-    """A record whose log has these events, as `type@ms` or `type@ms/reason`."""
-    logged = []
+def record(*events: str, state: str = "succeeded", code: str = "") -> Record:
+    """A record whose log has these events, as `type@ms` or `type@ms/reason`.
+
+    Each loss and crash counts, unless its reason ends with `in a group`.
+    """
+    logged: list[LoggedEvent] = []
+    attempt = 1
     for number, event in enumerate(events):
         name, _, rest = event.partition("@")
         at_ms, _, reason = rest.partition("/")
-        logged.append(LoggedEvent(f"{at_ms or number}-{number}", name, reason))
+        attempt += reason in ("worker_lost", "engine_crash")
+        logged.append(
+            LoggedEvent(f"{at_ms or number}-{number}", name, reason.removesuffix(" in a group"), attempt)
+        )
     losses = sum(event.reason == "worker_lost" for event in logged)
     crashes = sum(event.reason == "engine_crash" for event in logged)
-    return Record(state, losses, crashes, tuple(logged))
+    return Record(state, losses, crashes, tuple(logged), code)
 
 
 def injected(kind: FaultKind, began_ms: int, *job_ids: str, target: str = "worker-1") -> Injected:
@@ -38,6 +47,7 @@ def injected(kind: FaultKind, began_ms: int, *job_ids: str, target: str = "worke
 
 GOOD = record("queued", "started", "segment", "progress", "succeeded")
 BEGUN_AGAIN = record("queued", "started", "requeued@2/worker_lost", "started", "segment", "succeeded")
+CRASHED = record("queued", "started", "failed", state="failed", code="engine_crash")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +59,10 @@ BEGUN_AGAIN = record("queued", "started", "requeued@2/worker_lost", "started", "
         (JobFacts("a b", None, None), {Harm.LOST}),
         (JobFacts("a b", record("queued", state="queued"), None), {Harm.STUCK}),
         (JobFacts("a b", record("failed", state="failed"), None), {Harm.FAILED}),
+        (JobFacts("a b", CRASHED, None), {Harm.FAILED}),
+        (JobFacts("a b", CRASHED, None, endings=(Ending.CRASH,)), set()),
+        (JobFacts("a b", CRASHED, None, endings=(Ending.CANCELLED, Ending.TIMEOUT)), {Harm.FAILED}),
+        (JobFacts("a b", GOOD, "a b", endings=(Ending.CRASH,)), {Harm.FAILED}),
         (JobFacts("a b", GOOD, "a b", ("a b", "a b")), set()),
         (JobFacts("a b", GOOD, "a b", ("a b", "a")), {Harm.WRONG}),
         (JobFacts("a b", GOOD, "a b", (), ("", "a", "a b")), set()),
@@ -119,9 +133,10 @@ def test_an_attempt_counts_for_the_kill_that_hit_the_job_despite_a_fault_between
         injected(FaultKind.KILL_REDIS, 2_000, "a", "b", target="redis"),
     ]
     records = {
-        "a": record("started@900", "requeued@4000/worker_lost", "succeeded@5000"),
-        "b": record("started@900", "requeued@4000/worker_lost", "succeeded@5000"),
-        "c": record("started@2900", "requeued@4000/worker_stopping", "succeeded@5000"),
+        "a": record("started@900", "requeued@4000/worker_lost", "started@4100", "succeeded@5000"),
+        "b": record("started@900", "requeued@4000/worker_lost", "started@4100", "succeeded@5000"),
+        "c": record("started@2900", "requeued@4000/worker_stopping", "started@4100", "succeeded@5000"),
+        "d": record("started@900", "requeued@4000/worker_lost in a group", "started@4100", "succeeded@5000"),
     }
     assert share_out_attempts(records, faults) == [1, 1]
 
@@ -131,7 +146,8 @@ def test_a_second_loss_of_the_same_job_is_not_put_down_to_the_same_kill() -> Non
         injected(FaultKind.KILL_WORKER, 1_000, "a"),
         injected(FaultKind.STOP_REDIS, 6_000, target="redis"),
     ]
-    records = {"a": record("requeued@4000/worker_lost", "requeued@9000/worker_lost")}
+    lost_twice = ("requeued@4000/worker_lost", "started@4100", "requeued@9000/worker_lost", "started@9100")
+    records = {"a": record(*lost_twice)}
     assert share_out_attempts(records, faults) == [1, 1]
 
 
@@ -159,3 +175,11 @@ def test_the_loss_of_a_worker_is_noticed_when_its_job_goes_back() -> None:
     records = {"a": record("started@900", "requeued@4200/worker_lost", "started@4300")}
     assert measure_notice_s(fault, float("inf"), LEASE_S, records) == 3.2
     assert measure_notice_s(fault, 2_000, LEASE_S, records) is None
+
+
+def test_a_request_whose_job_has_ended_badly_may_become_another_job() -> None:
+    later = record("queued@3000", "succeeded@4000")
+    assert count_renewed([later, record("queued@1000", "failed@2000", code="engine_crash")]) == 1
+    assert count_renewed([later, record("queued@1000", "failed@3500", code="engine_crash")]) == 0
+    assert count_renewed([later, record("queued@1000", "failed@2000", code="engine_error")]) == 0
+    assert count_renewed([later, record("queued@1000", "succeeded@2000")]) == 0

@@ -12,7 +12,7 @@ from tests.chaos.bookkeeping import Books
 from tests.chaos.clients import Clients, Pace
 from tests.chaos.clips import Clip
 from tests.chaos.endpoints import URLS
-from tests.chaos.mix import MIX, Endpoint, draw_endpoint
+from tests.chaos.mix import MIX, Ending, Endpoint, draw_endpoint
 
 JOB = "/v1/jobs/one"
 DONE = 'data: {"text": "a b", "is_final": true}\n\ndata: {"done": true}\n\n'
@@ -30,8 +30,11 @@ Answer = Callable[[], httpx.Response]
 class OneClip:
     """The same clip for every number."""
 
+    def __init__(self, ending: Ending = Ending.SUCCEEDED) -> None:
+        self._ending = ending
+
     def make(self, number: int, _endpoint: Endpoint) -> Clip:
-        return Clip(f"{number}.wav", b"audio", "a b")
+        return Clip(f"{number}.wav", b"audio", "a b", ending=self._ending)
 
 
 class CutStream(httpx.AsyncByteStream):
@@ -83,13 +86,16 @@ def _brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def run_one(
-    endpoint: Endpoint, server: Server, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: Ending = Ending.SUCCEEDED,
 ) -> tuple[Books, Clients]:
     """Let one job go through `endpoint`."""
     monkeypatch.setattr(clients, "draw_endpoint", lambda _seed, _number: endpoint)
     books = Books(1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://server") as http:
-        asking = Clients(http, OneClip(), books, seed=1)
+        asking = Clients(http, OneClip(ending), books, seed=1)
         await asking.run(Pace(1, 0, books))
     return books, asking
 
@@ -226,3 +232,28 @@ def test_endpoints_are_drawn_from_the_seed_in_their_shares() -> None:
     assert endpoints == [draw_endpoint(7, number) for number in range(2_000)]
     assert endpoints != [draw_endpoint(8, number) for number in range(2_000)]
     assert all(abs(endpoints.count(endpoint) / 2_000 - share) < 0.05 for endpoint, share in MIX.items())
+
+
+def show_state(state: str, status: int = 200) -> Answer:
+    return lambda: httpx.Response(status, json={"id": "one", "state": state})
+
+
+@pytest.mark.parametrize(
+    ("answers", "cancelled", "deleted"),
+    [
+        ([show_state("queued"), cut, show_state("running"), show_state("running", 202)], {"one"}, set()),
+        ([show_state("running"), cut, show_state("running"), show_state("queued")], {"one"}, set()),
+        ([show_state("running"), lambda: httpx.Response(204)], set(), {"one"}),
+        ([show_state("running"), cut, lambda: refuse(404, "job_not_found")], set(), {"one"}),
+        ([show_state("running"), cut, show_state("cancelled")], set(), set()),
+    ],
+)
+async def test_a_job_is_cancelled_once_it_is_running_until_that_is_confirmed(
+    answers: list[Answer], cancelled: set[str], deleted: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = json.dumps({"id": "one", "state": "queued"})
+    server = Server({URLS[Endpoint.JOBS]: [lambda: httpx.Response(202, text=accepted)], JOB: answers})
+    books, _ = await run_one(Endpoint.JOBS, server, monkeypatch, Ending.CANCELLED)
+    assert books.cancelled == cancelled
+    assert books.deleted == deleted
+    assert server.asked[JOB] == len(answers) or len(answers) == 1
