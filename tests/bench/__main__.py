@@ -39,6 +39,7 @@ from tests.bench.report import (
     write_findings,
 )
 from tests.bench.resume_cost import measure_resumes
+from tests.bench.rows import measure_rows
 from tests.bench.settings import BenchSettings, Subject
 from tests.bench.speech import describe_source
 from tests.bench.sync_calls import measure_sync
@@ -58,6 +59,7 @@ _MEASUREMENTS: Mapping[Subject, Callable[[BenchSettings, Path], Awaitable[Findin
     Subject.REST: measure_rest,
     Subject.COLD: measure_cold,
     Subject.QWEN: measure_qwen,
+    Subject.ROWS: measure_rows,
     Subject.UPLOAD: measure_upload,
     Subject.RESUME: measure_resumes,
     Subject.CANCEL: measure_cancels,

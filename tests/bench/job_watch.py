@@ -71,14 +71,16 @@ async def wait_for_kind(server: BenchServer, job_id: str, kind: type[AnyEvent]) 
     return await wait_for_event(server, job_id, lambda event: isinstance(event, kind))
 
 
-async def wait_for_state(server: BenchServer, job_id: str, state: str) -> float:
-    """Return when a client that polls every LOOK_EVERY_S saw this state, in seconds as in `time.time`."""
+async def wait_for_state(
+    server: BenchServer, job_id: str, state: str, *, every_s: float = LOOK_EVERY_S
+) -> float:
+    """Return when a client that polls every `every_s` saw this state, in seconds as in `time.time`."""
     async with asyncio.timeout(GIVE_UP_S):
         while True:
             answer = await server.http.get(f"/v1/jobs/{job_id}")
             if answer.status_code == httpx.codes.OK and answer.json()["state"] == state:
                 return time.time()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(every_s)
 
 
 def _see(logged: LoggedEvent) -> Seen:

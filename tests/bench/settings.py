@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Subject(StrEnum):
-    """The subjects of rows, each measured on new servers, in this order."""
+    """The subjects, each measured on new servers, in this order."""
 
     SYNC = "sync"  # the overhead of a synchronous call, without the engine
     JOBS = "jobs"  # jobs per second through the whole path
@@ -22,6 +22,7 @@ class Subject(StrEnum):
     REST = "rest"  # memory without work
     COLD = "cold"  # the first job on a cold worker
     QWEN = "qwen"  # the Qwen engine beside Qwen's own package
+    ROWS = "rows"  # rows of many jobs share batches
     UPLOAD = "upload"  # one large upload
     RESUME = "resume"  # a long job that resumes often
     CANCEL = "cancel"  # running jobs are cancelled
@@ -56,6 +57,9 @@ class Scale:
     listeners: tuple[int, ...]
     events: int
     windows: tuple[int, ...]  # of a batch of the Qwen engine
+    rows_at_once: tuple[int, ...]  # clips that share batches
+    steady_s: float  # of a stream of clips
+    file_beside_clips_s: int
     gpu_windows: tuple[int, ...]  # of a batch in `make bench-gpu`
     resumed_hours: float
     resumes: int
@@ -83,6 +87,9 @@ FULL = Scale(
     listeners=(500, 5_000),
     events=6_000,
     windows=(1, 4, 16),
+    rows_at_once=(16, 64, 256),
+    steady_s=30.0,
+    file_beside_clips_s=3_600,
     gpu_windows=(1, 8, 32),
     resumed_hours=10,
     resumes=100,
@@ -104,6 +111,9 @@ QUICK = Scale(
     listeners=(200, 500),  # more than the warm-up has, so that each takes new memory
     events=200,
     windows=(1, 16),
+    rows_at_once=(4, 16),
+    steady_s=3.0,
+    file_beside_clips_s=1_200,
     gpu_windows=(1, 8),
     resumed_hours=0.25,
     resumes=3,
