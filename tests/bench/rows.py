@@ -15,7 +15,7 @@ from tests.support.qwen_server import SETTINGS
 TITLE = "Rows of many jobs in a batch"
 NOTES = (
     "Clips are concurrent calls of `POST /v1/audio/transcriptions`, each on a connection of its own. The "
-    "model is loaded. First, clips of 2 to 5 s in three languages are sent at once to the miniature of "
+    "model is loaded. First, clips of 2 to 4 s in three languages are sent at once to the miniature of "
     f"Qwen3-ASR, with {MAX_WINDOWS} rows in a batch and one thread of the CPU. The counterparts are the "
     "`transcribe` of Qwen's package and the engine itself, on the same clips in a process beside the server. "
     "The time outside batches is what the log of the worker does not count as batches. Then clips arrive by "

@@ -12,12 +12,12 @@ from tests.bench.settings import Scale
 from tests.bench.worker_log import Batch, WorkerLog
 from tests.support.tiny_qwen3 import read_file
 
-NAMES = ("en_digits3", "en_fox", "zh_tea", "en_hello", "de_umlaut", "en_repeat", "zh_digits4")
-"""Samples with one window each."""
+NAMES = ("en_digits3", "zh_tea", "en_hello", "de_umlaut", "en_repeat", "zh_digits4")
+"""Samples that are shorter than a window. A worker counts longer ones as two rows when it claims them."""
 
 GOAL = Goal(1.25, Comparison.RATIO)
 MAX_CAPACITY_CLIPS = 64
-CLIPS_OF_ALL_ROUNDS = 128
+CLIPS_OF_ALL_ROUNDS = 64
 SERVER, BATCHES, SINGLE = "this server", f"qwen_asr in batches of {MAX_WINDOWS}", "qwen_asr one by one"
 ENGINE = "one batch of the engine"
 
