@@ -90,23 +90,31 @@ def succeed_after(
         **fence(claim),
         "state": JobState.SUCCEEDED,
         "ttl_ms": to_ms(ttl_s),
+        "inference_ms": inference_ms,
         "last_window": {**window, "progress": progress},
     }
     return ScriptCall("finish", arguments, bytes.decode)
 
 
 def finish_job(
-    claim: Claim, state: JobState, *, ttl_s: float, failure: Failure | None = None
+    claim: Claim,
+    state: JobState,
+    *,
+    ttl_s: float,
+    inference_ms: int = 0,
+    failure: Failure | None = None,
 ) -> ScriptCall[str]:
-    """running → a final state; a failed job has a `failure`.
+    """running → a final state; a failed job has a `failure`. Finished windows are kept in any case.
 
-    Returns `finished`, `already`, `cancelled` or `stale`; safe to repeat.
+    `inference_ms` is the inference time of the job, under all claims. Returns `finished`, `already`,
+    `cancelled` or `stale`; safe to repeat.
     """
     arguments = {
         **fence(claim),
         "state": state,
         "failure": to_json(failure) if failure else None,
         "ttl_ms": to_ms(ttl_s),
+        "inference_ms": inference_ms,
     }
     return ScriptCall("finish", arguments, bytes.decode)
 

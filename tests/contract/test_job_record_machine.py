@@ -206,15 +206,16 @@ class RecordMachine(RuleBasedStateMachine):
         assert list(answer) == self._model.crash([*map(_of, claims)])
 
     @precondition(lambda self: self._claims)
-    @rule(pick=picks, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
-    def finish(self, pick: int, state: JobState) -> None:
+    @rule(
+        pick=picks,
+        state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]),
+        took_ms=picks,
+    )
+    def finish(self, pick: int, state: JobState, took_ms: int) -> None:
         claim = self._pick(pick)
-        calls = {
-            JobState.SUCCEEDED: transitions.finish_job(claim, JobState.SUCCEEDED, ttl_s=TTL_S),
-            JobState.FAILED: transitions.finish_job(claim, JobState.FAILED, failure=FAILURE, ttl_s=TTL_S),
-            JobState.CANCELLED: transitions.finish_job(claim, JobState.CANCELLED, ttl_s=TTL_S),
-        }
-        assert self._run(calls[state]) == self._model.finish(_of(claim), state)
+        failure = FAILURE if state is JobState.FAILED else None
+        call = transitions.finish_job(claim, state, inference_ms=took_ms, failure=failure, ttl_s=TTL_S)
+        assert self._run(call) == self._model.finish(_of(claim), state, took_ms)
 
     @precondition(lambda self: self._claims)
     @rule(pick=picks)
@@ -341,7 +342,7 @@ class RecordMachine(RuleBasedStateMachine):
             assert job.state in (JobState.RUNNING, JobState.CANCELLED)
         assert job.position == (queue.index(job_id) if job_id in queue else None)
         assert [segment.text for segment in job.segments] == [str(n) for n in range(expected.windows)]
-        assert job.processed_s == expected.processed_s
+        assert (job.processed_s, job.inference_ms) == (expected.processed_s, expected.inference_ms)
         assert self._place_of(job_id) == expected.place
         finals = [logged.event.is_final for logged in page.events]
         assert sum(finals) == int(job.state.is_final)

@@ -103,4 +103,6 @@ def test_a_request_out_of_time_is_answered_504_and_its_generation_stopped(
 
     assert answer.status_code == 504, answer.text
     assert answer.json()["error"]["code"] == "timeout"
+    job = server.client.get(f"/v1/jobs/{answer.headers['x-job-id']}").json()
+    assert job["timings"]["inference_s"] >= 5
     see_model_free_again(server, model)

@@ -199,13 +199,14 @@ class RecordModel:
             job.losses += 1
         return self._queue_again_or_fail(job, is_at_limit=job.losses >= MAX_WORKER_LOSSES)
 
-    def finish(self, claim: ModelClaim, state: JobState) -> str:
+    def finish(self, claim: ModelClaim, state: JobState, inference_ms: int) -> str:
         """What the end of a job is answered."""
         job = self.jobs.get(claim.job_id)
         if job and job.state.is_final and job.claim_no == claim.claim_no:
             return "cancelled" if job.state is JobState.CANCELLED else "already"
         if self.holder(claim) is None or job is None:
             return "stale"
+        job.inference_ms = max(job.inference_ms, inference_ms)
         self._release(job, JobState.CANCELLED if job.is_cancelled else state)
         return "cancelled" if job.state is JobState.CANCELLED else "finished"
 

@@ -70,9 +70,12 @@ class JobRecorder:
         )
         self._log_outcome(self._run_with_retries(call), state=JobState.SUCCEEDED)
 
-    def end(self, state: JobState, failure: Failure | None = None) -> None:
-        """End the job in a final state, a failed one with its failure."""
-        call = transitions.finish_job(self._claim, state, failure=failure, ttl_s=self._job_ttl_s)
+    def end(self, state: JobState, failure: Failure | None = None, *, inference_ms: int) -> None:
+        """End the job in a final state, with the inference time so far. A failed job has a failure."""
+        self._inference_ms = inference_ms
+        call = transitions.finish_job(
+            self._claim, state, inference_ms=inference_ms, failure=failure, ttl_s=self._job_ttl_s
+        )
         cause = {"code": failure.code, "reason": failure.message} if failure else {}
         self._log_outcome(self._run_with_retries(call), state=state, **cause)
 

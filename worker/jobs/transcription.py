@@ -131,7 +131,7 @@ class Transcription:
     def fail(self, code: FailureCode, message: str) -> None:
         """End the job as failed."""
         self.is_over = True
-        self._recorder.end(JobState.FAILED, Failure(code, message))
+        self._record_end(JobState.FAILED, Failure(code, message))
         self._tools.audio.delete_samples(self.claim)
 
     def note_crash(self, outcome: str) -> None:
@@ -162,7 +162,7 @@ class Transcription:
             case StopReason.STALE:
                 _logger.warning("claim_lost")
             case StopReason.CANCELLED:
-                self._recorder.end(JobState.CANCELLED)
+                self._record_end(JobState.CANCELLED)
             case StopReason.TIMED_OUT:
                 limit_s, setting = self._clocks.limit_s, self._clocks.limit_setting
                 message = (
@@ -184,8 +184,11 @@ class Transcription:
             duration_s = self.claim.upload.duration_s
             if self.processed_s < duration_s:  # silence follows the last window
                 self._recorder.emit(Progress(processed_s=duration_s, duration_s=duration_s))
-            self._recorder.end(JobState.SUCCEEDED)
+            self._record_end(JobState.SUCCEEDED)
         self._tools.audio.delete_samples(self.claim)
+
+    def _record_end(self, state: JobState, failure: Failure | None = None) -> None:
+        self._recorder.end(state, failure, inference_ms=self._clocks.inference_ms)
 
     def _requeue(self, reason: str) -> None:
         self._recorder.requeue(reason, inference_ms=self._clocks.inference_ms)

@@ -162,7 +162,8 @@ function commands.crash(args)
 end
 
 -- running -> a final state; a job that is to be cancelled ends as `cancelled`. Args: job_id, claim_no, state, failure
--- (JSON text, of a failed job), ttl_ms, last_window (the arguments of `keep_window`, if a window is not kept yet).
+-- (JSON text, of a failed job), ttl_ms, inference_ms, last_window (the arguments of `keep_window`, if a window is not
+-- kept yet).
 -- Returns `finished`, `already` (this claim finished it before), `cancelled` (now or before) or `stale`.
 function commands.finish(args)
   local state, claim_no = get(args.job_id, 'state', 'claim_no')
@@ -170,6 +171,7 @@ function commands.finish(args)
     return state == 'cancelled' and 'cancelled' or 'already'
   end
   if not holds_claim(args) then return 'stale' end
+  record_inference(args.job_id, args.inference_ms)
   if args.last_window then keep_window(args.last_window) end
   if close_if_cancelled(args.job_id) then return 'cancelled' end
   close(args.job_id, args.state, args.ttl_ms, args.failure)

@@ -56,6 +56,7 @@ class FakeRecorder:
         self.endings: list[object] = []
         self.stored: list[FinishedWindow] = []
         self.inference_ms: list[int] = []
+        self.ended_ms = 0
         self.state: ClaimState
         self._directive = directive
 
@@ -71,8 +72,9 @@ class FakeRecorder:
     def emit(self, event: object) -> None:
         pass
 
-    def end(self, state: JobState, failure: Failure | None = None) -> None:
+    def end(self, state: JobState, failure: Failure | None = None, *, inference_ms: int) -> None:
         self.endings.append(failure.code if failure else state)
+        self.ended_ms = inference_ms
 
     def report_crash(self, *, inference_ms: int) -> str:
         return "crashed"
@@ -377,6 +379,24 @@ def test_a_cancelled_job_that_the_engine_does_not_stop_is_dropped_and_the_others
     assert worker.endings == [["cancelled"], ["succeeded"]]
     assert host.orders[-3:] == [("stop", 1), ("drop", 1), "end dropped"]
     assert not host.is_unloaded
+
+
+def test_a_job_out_of_time_is_dropped_and_its_inference_time_recorded() -> None:
+    host = FakeHost(window(1, 0), *[None] * 100)
+    worker = run(host, make_clocks=lambda claim: clocks_of(claim, Clock(), inference_s=5, used_ms=500))
+    (recorder,) = worker.recorders
+    assert recorder.endings == [FailureCode.TIMEOUT]
+    assert [finished.window for finished in recorder.stored] == [0]
+    assert recorder.ended_ms > 5_000
+
+
+@pytest.mark.parametrize(
+    "report", [messages.JobFailed(1, FailureCode.ENGINE_ERROR, "broken"), messages.JobDecoded(1)]
+)
+def test_the_end_of_a_job_records_its_inference_time(report: messages.Report) -> None:
+    host = FakeHost(report)
+    worker = run(host, make_clocks=lambda claim: clocks_of(claim, Clock(), used_ms=500))
+    assert worker.recorders[0].ended_ms > 500
 
 
 def test_a_stalled_engine_loses_its_process_and_crashes_all_its_jobs() -> None:

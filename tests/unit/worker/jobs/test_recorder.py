@@ -74,15 +74,15 @@ def crash(recorder: JobRecorder) -> None:
 
 
 def fail(recorder: JobRecorder) -> None:
-    recorder.end(JobState.FAILED, Failure(FailureCode.ENGINE_ERROR, "It broke."))
+    recorder.end(JobState.FAILED, Failure(FailureCode.ENGINE_ERROR, "It broke."), inference_ms=1)
 
 
 def succeed(recorder: JobRecorder) -> None:
-    recorder.end(JobState.SUCCEEDED)
+    recorder.end(JobState.SUCCEEDED, inference_ms=1)
 
 
 def cancel(recorder: JobRecorder) -> None:
-    recorder.end(JobState.CANCELLED)
+    recorder.end(JobState.CANCELLED, inference_ms=1)
 
 
 @pytest.mark.parametrize(("write", "reason"), [(requeue, "yielded"), (crash, "engine_crash")])
@@ -101,7 +101,7 @@ def test_a_job_that_goes_on_is_logged_as_requeued(write: Write, reason: str) -> 
     ],
 )
 def test_a_final_job_is_logged_as_ended(write: Write, outcome: str, fields: dict[str, str]) -> None:
-    amounts = {"duration_s": 9.0, "inference_s": 0.001 if write in (crash, requeue) else 0.0}
+    amounts = {"duration_s": 9.0, "inference_s": 0.001}
     assert log_of(write, outcome) == [{"event": "job_ended"} | amounts | fields]
 
 
