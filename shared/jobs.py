@@ -181,7 +181,8 @@ class Job(NewJob, frozen=True, kw_only=True):
     `eta_s` is the estimate of the seconds until it is done; None if there is no estimate. `model_state`
     belongs to the worker that runs the job. For a queued job it is the most advanced state of any worker.
     `inference_ms` is the time of inference so far. `is_cancel_requested` marks a running job that will be
-    cancelled.
+    cancelled. In every state, the segments and warnings are those of the finished windows. `is_complete` is
+    false if speech may be missing from them, and for a job that has not succeeded.
     """
 
     state: JobState

@@ -136,34 +136,34 @@ class JobGone(ServerError):
 class JobUnfinished(ServerError):
     """The job has not ended, so it has no transcript yet."""
 
-    def __init__(self, job_id: str, state: JobState) -> None:
+    def __init__(self, job_id: str, state: JobState, offer: str = "") -> None:
         super().__init__(
             f"The job is {state} and has no transcript yet. Follow /v1/jobs/{job_id}/events until it "
-            "succeeds."
+            f"succeeds.{offer}"
         )
 
 
 class JobFailed(ServerError):
     """The job failed, so it has no transcript; the answer has the code of its `failure`."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(f"The job failed and has no transcript: {failure.message}")
+    def __init__(self, failure: Failure, offer: str = "") -> None:
+        super().__init__(f"The job failed and has no transcript: {failure.message}{offer}")
         self.failure = failure
 
 
 class TranscriptionFailed(ServerError):
     """The job failed while a client waited for it; the answer has the code of its `failure`."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
+    def __init__(self, failure: Failure, offer: str = "") -> None:
+        super().__init__(f"{failure.message}{offer}")
         self.failure = failure
 
 
 class TranscriptionCancelled(ServerError):
     """The job was cancelled, so it has no transcript."""
 
-    def __init__(self) -> None:
-        super().__init__("The transcription was cancelled before it was complete.")
+    def __init__(self, offer: str = "") -> None:
+        super().__init__(f"The transcription was cancelled before it was complete.{offer}")
 
 
 class SyncWaitOver(ServerError):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from shared.jobs import Job, JobState
+from shared.jobs import Job
 
 LONG_CHARACTERS = 1_000
 """Threads render longer texts; shorter ones take the event loop some milliseconds."""
@@ -34,7 +34,4 @@ class RenderingThreads:
 
 
 def _is_long(job: Job) -> bool:
-    # Only succeeded jobs have a transcript. Polling other jobs must not wait for a thread.
-    if job.state is not JobState.SUCCEEDED:
-        return False
     return sum(len(segment.text) for segment in job.segments) > LONG_CHARACTERS

@@ -29,7 +29,7 @@ class RenderedTranscript(NamedTuple):
 def render_transcript(
     job: Job, shape: ResponseFormat, granularities: Collection[Granularity] = ()
 ) -> RenderedTranscript:
-    """Render the transcript of a succeeded job; only `verbose_json` uses `granularities`."""
+    """Render the transcript of a job so far; only `verbose_json` uses `granularities`."""
     match shape:
         case ResponseFormat.JSON:
             return RenderedTranscript(render_answer(job).model_dump_json(exclude_unset=True), JSON)

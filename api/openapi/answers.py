@@ -101,7 +101,9 @@ def describe_transcript() -> dict[int | str, dict[str, Any]]:
     """Return the response with the transcript of a job."""
     description = (
         f"The transcript as `POST /v1/audio/transcriptions` returns it: {_FORMATS}. Word timestamps require "
-        "that the job was submitted with `return_timestamps` or `timestamp_granularities[]=word`."
+        "that the job was submitted with `return_timestamps` or `timestamp_granularities[]=word`. With "
+        "`partial=true`, a job that has not succeeded answers with the transcript of its finished windows; "
+        "`duration` and `usage` are those of the whole audio."
     )
     return {200: {"description": description, "content": _PLAIN_TEXT, "headers": _TRANSCRIPT_HEADERS}}
 

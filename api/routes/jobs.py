@@ -95,9 +95,23 @@ async def read_transcript(
     shape: Annotated[
         ResponseFormat, Query(alias="format", description="The format of the answer.", examples=["srt"])
     ] = ResponseFormat.JSON,
+    *,
+    is_partial: Annotated[
+        bool,
+        Query(
+            alias="partial",
+            description="Whether to get the transcript of the finished windows if the job has not succeeded.",
+            examples=[True],
+        ),
+    ] = False,
 ) -> Response:
-    """Get the transcript of a job that has succeeded. Nothing is transcribed again."""
-    check_success(job, is_awaited=False)
+    """Get the transcript of a job that has succeeded. Nothing is transcribed again.
+
+    With `partial=true`, a job in any other state answers with the transcript of its finished windows, and
+    `complete` is false. It is empty if no window is finished.
+    """
+    if not is_partial:
+        check_success(job, is_awaited=False)
     with_words = job.request.word_timestamps is WordTimestamps.REQUIRED
     body, media_type = await services.rendering.render(
         job, lambda job: render_transcript(job, shape, choose_granularities(with_words=with_words))
@@ -119,7 +133,10 @@ async def read_transcript(
     },
 )
 async def delete_one_job(request: Request, job_id: JobId, services: ServicesDep) -> Response:
-    """Cancel a job that is not final, or delete a final job. Both delete its audio."""
+    """Cancel a job that is not final, or delete a final job. Both delete its audio.
+
+    The text that a cancelled job has so far is kept like any other: until it is deleted or JOB_TTL_S is over.
+    """
     state = find_state(request.scope)
     call = cancel_job(job_id, ttl_s=services.settings.job_ttl_s, owner=state.api_key.owner)
     was = require_found(job_id, await services.runner.run(call))
@@ -155,8 +172,11 @@ async def _read_existing(services: Services, job_id: str) -> Job:
 async def _answer_job(
     services: Services, job: Job, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    # FastAPI would encode the body on the event loop, and a long transcript would block that.
-    body = await services.rendering.render(job, _encode_job)
+    if job.state is JobState.SUCCEEDED:
+        # FastAPI would encode the body on the event loop, and a long transcript would block that.
+        body = await services.rendering.render(job, _encode_job)
+    else:
+        body = _encode_job(job)  # without a transcript: polling must not wait for a thread
     return Response(body, status, headers, media_type=JSON)
 
 

@@ -19,7 +19,7 @@ class ProgressBody(Body):
     """The progress of a job."""
 
     processed_s: float = Field(examples=[30.0])
-    """Seconds of audio that are finished."""
+    """Seconds of audio that are finished, also of a job that failed or was cancelled."""
 
     duration_s: float = Field(examples=[95.3])
     """Seconds of audio in all."""
@@ -130,7 +130,7 @@ class JobBody(ListedJobBody):
     """The attempts so far to deliver the webhook, the oldest first."""
 
     transcript: TranscriptBody | None
-    """The transcript; null unless the job succeeded."""
+    """The transcript; null unless the job succeeded. `/transcript?partial=true` has finished windows."""
 
 
 class JobList(Body):

@@ -30,7 +30,8 @@ class _Answer(Body):
     """The usage of the request."""
 
     complete: bool = Field(examples=[True])
-    """Whether the text has all speech. If not, `warnings` list the times where some may be missing."""
+    """Whether the text has all speech. If not, `warnings` list the times where some may be missing, or the
+    job has not succeeded."""
 
     engine: str = Field(examples=["qwen3"])
     """The engine that transcribed the audio."""

@@ -90,16 +90,27 @@ def check_success(job: Job, *, is_awaited: bool) -> None:
     """Raise the reason why a job has no transcript, if it has none.
 
     A failure is the answer to the request that submitted the job and awaits it. To a later request for the
-    transcript it is a conflict with the state of the job.
+    transcript it is a conflict with the state of the job. The message names the way to finished windows.
 
     Raises:
         TranscriptionFailed, JobFailed: the job has failed, and is awaited or not.
         TranscriptionCancelled: the job was cancelled.
         ServerStopping, JobUnfinished: the job is not final, and is awaited or not.
     """
+    offer = _offer_partial(job)
     if job.failure is not None:
-        raise tree.TranscriptionFailed(job.failure) if is_awaited else tree.JobFailed(job.failure)
+        error = tree.TranscriptionFailed if is_awaited else tree.JobFailed
+        raise error(job.failure, offer)
     if job.state is JobState.CANCELLED:
-        raise tree.TranscriptionCancelled
+        raise tree.TranscriptionCancelled(offer)
     if not job.state.is_final:
-        raise tree.ServerStopping(job.job_id) if is_awaited else tree.JobUnfinished(job.job_id, job.state)
+        if is_awaited:
+            raise tree.ServerStopping(job.job_id)
+        raise tree.JobUnfinished(job.job_id, job.state, offer)
+
+
+def _offer_partial(job: Job) -> str:
+    if not job.processed_s:
+        return ""
+    url = f"/v1/jobs/{job.job_id}/transcript?partial=true"
+    return f" The transcript of its first {job.processed_s:g} s is at {url}."

@@ -165,7 +165,7 @@ def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) ->
         is_cancel_requested=state is JobState.RUNNING and "cancel" in fields,
         engine=fields.get("engine"),
         model=fields.get("model"),
-        is_complete="incomplete" not in fields,
+        is_complete=state is JobState.SUCCEEDED and "incomplete" not in fields,
         token_counts=_parse_counts(fields),
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from api.formats import rendering
 from api.formats.rendering_threads import LONG_CHARACTERS
+from shared.jobs import Failure, FailureCode
 from shared.transcripts import Segment, Transcript, compose_transcript
 from tests.support.audio import make_tones, write_wav
 from tests.support.scripted_worker import Script, ScriptedWorker
@@ -29,12 +30,12 @@ class HeldRendering:
     def __init__(self, compose: Callable[..., Transcript]) -> None:
         self._compose = compose
         self.is_on = threading.Event()
-        self.has_begun = threading.Event()
+        self.has_begun = threading.Semaphore(0)
         self.go_on = threading.Event()
 
     def compose(self, *given: Any, **named: Any) -> Transcript:
         if self.is_on.is_set():
-            self.has_begun.set()
+            self.has_begun.release()
             self.go_on.wait(WITHIN_S)
         return self._compose(*given, **named)
 
@@ -79,7 +80,7 @@ def test_others_are_answered_while_a_long_transcript_is_rendered(
         location = submit_and_wait(api).headers["location"]
         held.is_on.set()
         asked = threads.submit(ask, api, location)
-        assert held.has_begun.wait(WITHIN_S)
+        assert held.has_begun.acquire(timeout=WITHIN_S)
         try:
             assert api.get("/health", timeout=WITHIN_S / 2).status_code == 200
             assert not asked.done()
@@ -87,3 +88,21 @@ def test_others_are_answered_while_a_long_transcript_is_rendered(
             held.go_on.set()
         assert asked.result().status_code == 200
         assert "word word" in asked.result().text
+
+
+def test_jobs_that_failed_are_polled_while_all_threads_render_long_transcripts(
+    api: httpx.Client, redis_url: str, held: HeldRendering
+) -> None:
+    with ScriptedWorker(redis_url, SCRIPT):
+        location = submit_and_wait(api).headers["location"]
+    with ScriptedWorker(redis_url, Script(SCRIPT.segments, failure=Failure(FailureCode.TIMEOUT, "late"))):
+        failed = submit_and_wait(api).headers["location"]
+    held.is_on.set()
+    with ThreadPoolExecutor() as threads:
+        asked = [threads.submit(read_as("json"), api, location) for _ in range(2)]
+        try:
+            assert all(held.has_begun.acquire(timeout=WITHIN_S) for _ in asked)
+            assert api.get(failed, timeout=WITHIN_S / 2).json()["state"] == "failed"
+        finally:
+            held.go_on.set()
+        assert [answer.result().status_code for answer in asked] == [200, 200]

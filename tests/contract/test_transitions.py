@@ -178,8 +178,42 @@ def test_a_window_finished_twice_is_kept_once(run: Run) -> None:
     job = read(run, "a")
     assert [segment.text for segment in job.segments] == ["hello"]
     assert job.warnings == (WARNING,)
-    assert job.is_complete
     assert job.processed_s == 1.0
+
+
+@pytest.mark.parametrize(
+    ("state", "failure"),
+    [
+        (JobState.SUCCEEDED, None),
+        (JobState.FAILED, Failure(FailureCode.TIMEOUT, "It took too long.")),
+        (JobState.CANCELLED, None),
+    ],
+)
+def test_finished_windows_and_inference_time_are_kept_at_every_end(
+    run: Run, state: JobState, failure: Failure | None
+) -> None:
+    submit(run, "a")
+    held = claim(run)
+    run(transitions.finish_window(held, first_window(), inference_ms=7))
+    run(transitions.emit_event(held, Partial(window=1, delta="void")))
+    assert not read(run, "a").is_complete
+    run(transitions.finish_job(held, state, failure=failure, inference_ms=9, ttl_s=TTL_S))
+    job = read(run, "a")
+    assert (job.segments, job.warnings) == (first_window().segments, (WARNING,))
+    assert (job.processed_s, job.inference_ms) == (1.0, 9)
+    assert job.is_complete is (state is JobState.SUCCEEDED)
+    assert Partial(window=1, delta="void") not in events_of(run, "a")
+
+
+def test_finished_windows_are_kept_of_a_job_that_is_cancelled_in_the_queue(run: Run) -> None:
+    submit(run, "a")
+    held = claim(run)
+    run(transitions.finish_window(held, first_window()))
+    run(transitions.yield_job(held, reason="yielded", inference_ms=9))
+    run(transitions.cancel_job("a", ttl_s=TTL_S))
+    job = read(run, "a")
+    assert (job.state, job.inference_ms) == (JobState.CANCELLED, 9)
+    assert job.segments == first_window().segments
 
 
 def test_speech_missing_from_one_window_is_said_of_the_job_whatever_comes_after(run: Run) -> None:

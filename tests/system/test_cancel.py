@@ -76,6 +76,17 @@ def test_a_cancel_keeps_the_model_while_the_engine_waits_for_a_slow_decoder(serv
     assert model_of(server) == model
 
 
+def test_a_cancelled_job_keeps_its_finished_windows_and_says_how_far_it_came(server: RealServer) -> None:
+    location = submit_slow(server)
+    wait_for(lambda: server.client.get(location).json()["progress"]["processed_s"], what="a window")
+    cancel(server, location)
+    job = server.client.get(location).json()
+    assert job["timings"]["inference_s"] > 0
+    partial = server.client.get(f"{location}/transcript", params={"partial": "true"}).json()
+    assert partial["text"]
+    assert partial["complete"] is False
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("behaviour", ["hang", "ignore_stop"])
 def test_an_engine_that_ignores_a_stop_is_ended_and_its_reload_is_timed(

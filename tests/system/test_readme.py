@@ -28,6 +28,7 @@ COMMAND_BLOCKS = {
     "stream -F file=@tests": ["event: job", "event: started", '"is_final":true', 'data: {"done":true}'],
     "stream=true": ['"type":"transcript.text.delta"', '"type":"transcript.text.done"', "data: [DONE]"],
     "stream-token": ["event: queued", "event: succeeded"],
+    "partial=true": ["WEBVTT"],
     "Last-Event-ID: $LAST": ["event: segment", "event: succeeded"],
     "Idempotency-Key": ["idempotent-replayed: true"],
     "token_urlsafe": ["sha256:d4b4d0f92fd311f6fd889fe1e61c41f4a08c58bf0a2f59cbfb898c4f145ad8c4"],

@@ -37,8 +37,8 @@ def find_thread(_job: Job) -> int:
 
 @pytest.mark.parametrize(
     ("job", "is_aside"),
-    [(SHORT, False), (LONG, True), (msgspec.structs.replace(LONG, state=JobState.RUNNING), False)],
-    ids=["short", "long", "without a transcript yet"],
+    [(SHORT, False), (LONG, True), (msgspec.structs.replace(LONG, state=JobState.RUNNING), True)],
+    ids=["short", "long", "long and unfinished"],
 )
 async def test_long_transcripts_alone_are_rendered_by_another_thread(job: Job, *, is_aside: bool) -> None:
     assert (await RenderingThreads().render(job, find_thread) != threading.get_ident()) is is_aside
