@@ -1,11 +1,14 @@
 """The engine encodes audio as Qwen's package does, and convolves a window once for all of its clips."""
 
 import gc
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
@@ -16,10 +19,14 @@ from worker.audio.vad import SileroVad
 from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.protocol import Samples
+from worker.engines.qwen3.aligner import load_aligner
+from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.encoder import AudioEncoder
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.inputs import Clip, take_all
 from worker.settings import WorkerSettings
+
+BLOCK_S = 8
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,17 @@ def engine() -> Qwen3Engine:
 @pytest.fixture
 def encoder(engine: Qwen3Engine) -> AudioEncoder:
     return engine._model._encoder
+
+
+def encode_whole_and_in_blocks(tower: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The vectors of 12 s of noise by `tower`, from one pass and from a pass for each 8 s of features."""
+    features = torch.from_numpy(np.random.default_rng(1).standard_normal((128, 1200), dtype=np.float32))
+
+    def encode(part: torch.Tensor) -> torch.Tensor:
+        return tower(part, feature_lens=torch.tensor([part.shape[1]])).last_hidden_state  # type: ignore[no-any-return]
+
+    with torch.inference_mode():
+        return encode(features), torch.cat([encode(part) for part in features.split(100 * BLOCK_S, dim=1)])
 
 
 @pytest.mark.parametrize("name", ["en_digits3", "zh_tea", "en_long20"])
@@ -48,6 +66,41 @@ def test_a_window_is_encoded_as_by_qwens_package(
         ).last_hidden_state
 
     assert torch.equal(encoded, expected)
+
+
+@pytest.mark.parametrize("rest_s", [4, 12])
+def test_audio_is_encoded_in_blocks_of_8_seconds_that_do_not_see_each_other(
+    encoder: AudioEncoder, rest_s: int
+) -> None:
+    samples = SAMPLES["en_long20"].read()[: (BLOCK_S + rest_s) * SAMPLE_RATE_HZ]
+    bounds = [*range(0, len(samples), BLOCK_S * SAMPLE_RATE_HZ), len(samples)]
+    clips = [Clip(samples, start, end) for start, end in pairwise(bounds)]
+
+    with torch.inference_mode():
+        (whole,) = encoder.encode([take_all(samples)])
+        blocks = [encoder.encode([clip])[0] for clip in clips]
+
+    torch.testing.assert_close(whole, torch.cat(blocks), atol=1e-4, rtol=1e-4)
+
+
+def test_the_aligner_encodes_audio_in_blocks_too() -> None:
+    tower = load_aligner(
+        str(TINY / "aligner"), Placement("cpu", torch.float32)
+    )._aligner.model.thinker.audio_tower
+
+    whole, blocks = encode_whole_and_in_blocks(tower)
+
+    torch.testing.assert_close(whole, blocks, atol=1e-4, rtol=1e-4)
+
+
+def test_qwens_package_still_leaves_out_the_mask_of_blocks() -> None:
+    tower = Qwen3ASRForConditionalGeneration.from_pretrained(str(TINY / "checkpoint")).thinker.audio_tower
+
+    whole, blocks = encode_whole_and_in_blocks(tower)
+
+    assert not torch.allclose(whole, blocks, atol=0.1), (
+        "remove `keep_blocks_apart` of worker/engines/qwen3/encoder.py"
+    )
 
 
 def test_clips_that_share_a_pass_do_not_see_each_other(encoder: AudioEncoder) -> None:

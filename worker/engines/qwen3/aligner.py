@@ -10,7 +10,7 @@ from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.inputs import load_processor, pad_samples
-from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, place_weights
+from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, load_model, place_weights
 from worker.engines.qwen3.words import AlignedUnit
 
 _FOLDER = "aligner"  # in a folder that holds more than the model
@@ -27,16 +27,11 @@ class Qwen3Aligner:
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         from qwen_asr import Qwen3ForcedAligner
-        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
         from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
 
         # Assembled from parts, because its own `from_pretrained` sets the flag that `load_processor` clears.
         self._aligner: Any = Qwen3ForcedAligner(
-            Qwen3ASRForConditionalGeneration.from_pretrained(
-                str(folder), dtype=placement.dtype, device_map=placement.device
-            ).eval(),
-            load_processor(folder),
-            Qwen3ForceAlignProcessor(),
+            load_model(folder, placement), load_processor(folder), Qwen3ForceAlignProcessor()
         )
 
     def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:

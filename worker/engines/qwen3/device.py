@@ -16,6 +16,9 @@ from worker.engines.protocol import ModelUnavailable
 
 DEVICE_LOST_EXIT_CODE = 70
 
+SDPA = "sdpa"
+"""transformers' name of the attention of torch itself."""
+
 _GIB = 1 << 30
 
 # Needed beside the weights: the device's context, and the buffers for one window of 30 s.
@@ -91,7 +94,7 @@ def choose_dtype(torch: Any, wanted: str, device: str) -> Any:
 def choose_attention(torch: Any, placement: Placement) -> str:
     """Return transformers' name of the attention: flash-attention if it is installed and runs, else SDPA."""
     is_fit = placement.dtype in {torch.bfloat16, torch.float16} and _is_ampere(torch, placement.device)
-    return "flash_attention_2" if is_fit and find_spec("flash_attn") is not None else "sdpa"
+    return "flash_attention_2" if is_fit and find_spec("flash_attn") is not None else SDPA
 
 
 def choose_batch_windows(torch: Any, device: str) -> int:

@@ -1,4 +1,4 @@
-"""Qwen's audio encoder: convolutions over seconds of audio, then layers in which a clip sees all of itself.
+"""Qwen's audio encoder: convolutions over seconds of audio, then layers with attention in blocks of 8 s.
 
 The convolutions see a tenth of a second to each side. So those of a window also serve its clips, whose
 languages are detected before the window is decoded, and the repairs of its text. Only the layers run anew.
@@ -19,14 +19,13 @@ _VECTOR_FRAMES = 8
 
 
 class AudioEncoder:
-    """Qwen's encoder `tower`, and the convolved samples that still exist."""
+    """Qwen's encoder `tower`, which keeps its blocks apart, and the convolved samples that still exist."""
 
-    def __init__(self, tower: Any, processor: PromptProcessor, *, is_flash: bool) -> None:
+    def __init__(self, tower: Any, processor: PromptProcessor) -> None:
         self._tower = tower
         self._chunk_frames: int = 2 * tower.n_window
         self._chunk_vectors: int = -(-self._chunk_frames // _VECTOR_FRAMES)
         self._processor = processor
-        self._is_flash = is_flash
         self._convolved: dict[int, Any] = {}
 
     def encode(self, clips: Sequence[Clip]) -> list[Any]:
@@ -78,16 +77,15 @@ class AudioEncoder:
         return whole * self._chunk_vectors + (rest + _VECTOR_FRAMES // 2) // _VECTOR_FRAMES
 
     def _attend(self, clips: Sequence[Any]) -> tuple[Any, ...]:
-        """Run the layers over some clips at once; each sees only itself."""
+        """Run the layers over some clips at once."""
         import torch
 
         tower = self._tower
         lengths = [len(clip) for clip in clips]
         hidden = torch.cat([clip + self._read_positions(clip) for clip in clips])
         blocks = torch.tensor(self._find_blocks(lengths), dtype=torch.int32, device=hidden.device)
-        mask = None if self._is_flash or len(clips) == 1 else _mask_others(lengths, hidden)
         for layer in tower.layers:
-            hidden = layer(hidden, blocks, attention_mask=mask)[0]
+            hidden = layer(hidden, blocks)[0]
         projected = tower.proj2(tower.act(tower.proj1(tower.ln_post(hidden))))
         return projected.split(lengths)  # type: ignore[no-any-return]
 
@@ -98,7 +96,7 @@ class AudioEncoder:
         return table.repeat(chunks, 1)[: len(clip)]
 
     def _find_blocks(self, lengths: Sequence[int]) -> list[int]:
-        """Return the bounds of the blocks that flash-attention keeps apart, 8 s or less each."""
+        """Return the bounds of the blocks, of which each sees only itself: 8 s or less of one clip."""
         block = self._chunk_vectors * (self._tower.n_window_infer // self._chunk_frames)
         ends = [0, *accumulate(lengths)]
         return [start for first, last in pairwise(ends) for start in range(first, last, block)] + ends[-1:]
@@ -116,10 +114,25 @@ def _share_passes(clips: Sequence[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def _mask_others(lengths: Sequence[int], hidden: Any) -> Any:
-    """Return a mask of shape (1, 1, vectors, vectors): True where both vectors are of one clip."""
+def keep_blocks_apart(tower: Any) -> None:
+    """Give each layer of `tower` the mask that Qwen's package leaves out with SDPA.
+
+    The layers get the bounds of the blocks, but only flash-attention reads them. vLLM keeps to them as well.
+    """
+    for layer in tower.layers:
+        layer.register_forward_pre_hook(_add_block_mask, with_kwargs=True)
+
+
+def _add_block_mask(_layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    hidden, bounds = inputs
+    if len(bounds) == 2:  # noqa: PLR2004 - the start and the end of a single block
+        return inputs, options
+    return inputs, options | {"attention_mask": _mask_other_blocks(len(hidden), bounds)}
+
+
+def _mask_other_blocks(vectors: int, bounds: Any) -> Any:
+    """Return a mask of shape (1, 1, vectors, vectors): True where both vectors are in one block."""
     import torch
 
-    numbers = torch.arange(len(lengths), device=hidden.device)
-    owners = numbers.repeat_interleave(torch.tensor(lengths, device=hidden.device))
-    return (owners[:, None] == owners[None, :])[None, None]
+    blocks = torch.bucketize(torch.arange(vectors, device=bounds.device), bounds, right=True)
+    return (blocks[:, None] == blocks[None, :])[None, None]

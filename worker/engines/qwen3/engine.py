@@ -147,17 +147,10 @@ class Qwen3Model:
     """The model on its device, and its processor: a `worker.engines.qwen3.decoding.TokenGenerator`."""
 
     def __init__(self, folder: Path, placement: device.Placement) -> None:
-        import torch
-        from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
-
-        attention = device.choose_attention(torch, placement)
-        model = Qwen3ASRForConditionalGeneration.from_pretrained(
-            str(folder), dtype=placement.dtype, device_map=placement.device, attn_implementation=attention
-        ).eval()
-        self._thinker: Any = model.thinker
+        self._thinker: Any = loading.load_model(folder, placement).thinker
         self.placement = placement
         self._processor = inputs.PromptProcessor(folder)
-        self._encoder = AudioEncoder(model.thinker.audio_tower, self._processor, is_flash=attention != "sdpa")
+        self._encoder = AudioEncoder(self._thinker.audio_tower, self._processor)
         self.decode_tokens = self._processor.decode
 
     def generate(

@@ -14,13 +14,16 @@ from typing import Any, TypeVar, cast
 from worker.engines.model_hub import fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.device import (
+    SDPA,
     DeviceTooSmall,
     Placement,
     check_free_memory,
+    choose_attention,
     describe_shortage,
     end_if_lost,
     is_out_of_memory,
 )
+from worker.engines.qwen3.encoder import keep_blocks_apart
 
 CONFIG_NAME = "config.json"
 _CHECKPOINT_FOLDER = "checkpoint"  # in a folder that holds more than the model
@@ -125,6 +128,20 @@ def _fetch_from_hub(model_id: str, setting: str) -> Path:
 def measure_weights(folder: Path) -> int:
     """Return the size of the weights in `folder`, in bytes as they are stored."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def load_model(folder: Path, placement: Placement) -> Any:
+    """Return Qwen's model in `folder`, an aligner as well, on its device."""
+    import torch
+    from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
+
+    attention = choose_attention(torch, placement)
+    model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
+        str(folder), dtype=placement.dtype, device_map=placement.device, attn_implementation=attention
+    )
+    if attention == SDPA:
+        keep_blocks_apart(model.thinker.audio_tower)
+    return model.eval()
 
 
 def place_weights(
