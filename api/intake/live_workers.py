@@ -84,6 +84,5 @@ def _describe(name: str, owner: str) -> ModelBody:
 
 def _name_owner(capabilities: Capabilities) -> str:
     """Return the owner in a hub name such as `Qwen/Qwen3-ASR-0.6B`; for other names, the engine."""
-    owner, slash, name = capabilities.model.partition("/")
-    is_hub_name = slash and name and "/" not in name and owner.strip(".~")
-    return owner if is_hub_name else capabilities.engine
+    owner, slash, _ = capabilities.model.partition("/")
+    return owner if slash else capabilities.engine

@@ -4,6 +4,7 @@ Settings and heartbeats need these before anything is loaded; `registry` has the
 """
 
 from enum import StrEnum
+from pathlib import Path
 
 from shared.capabilities import Capabilities
 
@@ -68,13 +69,24 @@ def describe_capabilities(
         case EngineName.QWEN3 | EngineName.QWEN3_VLLM:
             languages = frozenset(QWEN3_LANGUAGE_NAMES)
             words = find_word_languages(aligner_id) if engine is EngineName.QWEN3 else frozenset()
-            return Capabilities(engine, model_id, languages, words, max_context_bytes=max_context_bytes)
+            model = name_model(model_id)
+            return Capabilities(engine, model, languages, words, max_context_bytes=max_context_bytes)
         case EngineName.WHISPER:
-            return Capabilities(
-                engine, whisper_model or "whisper-base", WHISPER_LANGUAGES, word_languages=WHISPER_LANGUAGES
-            )
+            model = name_model(whisper_model or "whisper-base")
+            return Capabilities(engine, model, WHISPER_LANGUAGES, word_languages=WHISPER_LANGUAGES)
         case EngineName.SCRIPTED:
             return Capabilities(engine, "scripted", SCRIPTED_LANGUAGES, word_languages=SCRIPTED_LANGUAGES)
+
+
+def name_model(model_id: str) -> str:
+    """Return the name that clients see of a model: a path of this machine is shown as the folder's name."""
+    return Path(model_id).resolve().name if names_folder(model_id) else model_id
+
+
+def names_folder(model_id: str) -> bool:
+    """Return whether `model_id` is a folder or would be one, and not a name on the hub."""
+    folder = Path(model_id)
+    return folder.is_dir() or folder.is_absolute() or model_id.startswith(".")
 
 
 def find_word_languages(aligner_id: str) -> frozenset[str]:

@@ -85,6 +85,19 @@ def test_qwen3_is_described_as_the_model_that_it_loads() -> None:
     assert described.word_languages == QWEN3_WORD_LANGUAGES
 
 
+@pytest.mark.parametrize("engine", [EngineName.QWEN3, EngineName.QWEN3_VLLM, EngineName.WHISPER])
+def test_a_model_in_a_folder_is_described_by_the_name_of_the_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineName
+) -> None:
+    (tmp_path / "lab" / "qwen").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    folders = ["lab/qwen", "./lab/qwen/", str(tmp_path / "lab" / "qwen"), "/nowhere/qwen"]
+
+    described = [describe_capabilities(engine, whisper_model=folder, model_id=folder) for folder in folders]
+
+    assert [capabilities.model for capabilities in described] == ["qwen"] * len(folders)
+
+
 def test_without_an_aligner_qwen3_offers_no_word_timestamps() -> None:
     described = describe_capabilities(EngineName.QWEN3, whisper_model="", model_id="lab/qwen", aligner_id="")
 
