@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -132,6 +132,7 @@ class VllmStandIn:
         self.step_s = 0.0
         self.hides_end = False
         self.architectures = {ARCHITECTURE}
+        self.generation = 9  # the major compute capability of the GPU
         self.start_error: Exception | None = None
         self.options: dict[str, Any] = {}
         self.engine: EngineStandIn | None = None
@@ -158,7 +159,13 @@ class VllmStandIn:
         vllm.__version__ = "0.14.0-stub"
         sampling: Any = ModuleType("vllm.sampling_params")
         sampling.RequestOutputKind = RequestOutputKind
-        return {"vllm": vllm, "vllm.sampling_params": sampling}
+        platforms: Any = ModuleType("vllm.platforms")
+        platforms.current_platform = self
+        return {"vllm": vllm, "vllm.sampling_params": sampling, "vllm.platforms": platforms}
+
+    def get_device_capability(self) -> Any:
+        """Return the compute capability of the GPU, as vLLM's platform does."""
+        return SimpleNamespace(major=self.generation, minor=0)
 
 
 class ProcessorStandIn:

@@ -1,7 +1,9 @@
 """The engine `qwen3-vllm`: Qwen3-ASR on vLLM, which is imported in `load`."""
 
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from shared.audio_format import SAMPLE_RATE_HZ
@@ -31,6 +33,16 @@ _VLLM_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
+# Folders beside the weights, which outlive a container. Without them, each load compiles kernels anew.
+_VLLM_CACHES = {
+    "VLLM_CACHE_ROOT": "vllm",
+    "TRITON_CACHE_DIR": "triton",
+    "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
+}
+# From this compute capability on (Ampere), GPUs compute in bfloat16.
+_AMPERE = 8
+# The major compute capability of B200 and B300.
+_BLACKWELL = 10
 
 
 class Qwen3VllmEngine(WindowDecoder):
@@ -46,7 +58,7 @@ class Qwen3VllmEngine(WindowDecoder):
         """Import vLLM, find or download the weights, and start vLLM's process with them."""
         _check_device(self._settings.device)
         report_phase("importing libraries")
-        _import_vllm()
+        _import_vllm(self._settings.models_dir)
         report_phase("finding weights")
         folder = find_qwen3_weights(self._settings.model_id)
         report_phase("starting vLLM")
@@ -64,8 +76,10 @@ class Qwen3VllmEngine(WindowDecoder):
         """Return the options of vLLM that depend on the settings; the longest window and context fit."""
         settings = self._settings
         window_tokens = count_window_tokens(settings.window_s, self._rules)
-        return {
-            "dtype": settings.dtype,
+        generation = _read_generation()
+        return _choose_attention(generation) | {
+            # Otherwise vLLM looks for the format in a file that it does not find, and waits 2 s.
+            "dtype": settings.dtype if settings.dtype != "auto" else _choose_dtype(generation),
             "gpu_memory_utilization": settings.vllm_gpu_memory,
             "max_model_len": _FRAME_TOKENS + settings.max_context_bytes + window_tokens,
             "max_num_seqs": _MAX_REQUESTS,
@@ -92,9 +106,29 @@ def _check_device(device: str) -> None:
         )
 
 
-def _import_vllm() -> None:
-    """Import vLLM and Qwen's package, which registers its model with vLLM."""
-    for name, setting in _VLLM_ENVIRONMENT.items():
+def _read_generation() -> int:
+    """Return the major compute capability of the first GPU; 0 if vLLM finds none."""
+    from vllm.platforms import current_platform
+
+    capability = current_platform.get_device_capability()
+    return capability.major if capability else 0
+
+
+def _choose_dtype(generation: int) -> str:
+    return "bfloat16" if generation >= _AMPERE else "float16"
+
+
+def _choose_attention(generation: int) -> dict[str, Any]:
+    """Return the option for FlashAttention where vLLM would take FlashInfer, which needs CUDA's compiler."""
+    if generation != _BLACKWELL or shutil.which("nvcc"):
+        return {}
+    return {"attention_config": {"backend": "FLASH_ATTN"}}
+
+
+def _import_vllm(models_dir: Path) -> None:
+    """Import vLLM and Qwen's package, which registers its model with vLLM; `models_dir` keeps kernels."""
+    caches = {name: str(models_dir.resolve() / folder) for name, folder in _VLLM_CACHES.items()}
+    for name, setting in (_VLLM_ENVIRONMENT | caches).items():
         os.environ.setdefault(name, setting)
     defer_nagisa()
     try:

@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,7 +20,13 @@ from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Span, Window, WordsUnsupported
 from worker.engines.qwen3.inputs import GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.sequence import SequenceRules
-from worker.engines.qwen3.vllm_engine import REQUIREMENTS, Qwen3VllmEngine, count_window_tokens
+from worker.engines.qwen3.vllm_engine import (
+    _VLLM_CACHES,
+    _VLLM_ENVIRONMENT,
+    REQUIREMENTS,
+    Qwen3VllmEngine,
+    count_window_tokens,
+)
 from worker.settings import WorkerSettings
 
 ENGLISH = "language English<asr_text>"
@@ -71,7 +79,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
     stand_in = VllmStandIn(speak(f"{ENGLISH}Hello there."))
     for name, module in (stand_in.make_modules() | make_qwen_modules()).items():
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("VLLM_WORKER_MULTIPROC_METHOD", "VLLM_NO_USAGE_STATS", "VLLM_LOGGING_LEVEL"):
+    for name in (*_VLLM_ENVIRONMENT, *_VLLM_CACHES):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     yield stand_in
@@ -303,6 +311,52 @@ def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmSta
     assert vllm.options["max_model_len"] >= most + WorkerSettings().max_context_bytes
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_compiled_kernels_are_kept_beside_the_weights_unless_a_setting_names_another_folder(
+    vllm: VllmStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/elsewhere")
+
+    Qwen3VllmEngine(WorkerSettings(model_id=str(TINY), data_dir=tmp_path)).load(lambda _phase: None)
+
+    assert os.environ["VLLM_CACHE_ROOT"] == str(tmp_path / "models" / "vllm")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "models" / "torchinductor")
+    assert os.environ["TRITON_CACHE_DIR"] == "/elsewhere"
+    assert vllm.options["model"]
+
+
+@pytest.mark.parametrize(
+    ("generation", "wanted", "dtype"),
+    [(7, "auto", "float16"), (8, "auto", "bfloat16"), (12, "auto", "bfloat16"), (9, "float32", "float32")],
+)
+def test_vllm_need_not_look_for_the_format_of_numbers(
+    vllm: VllmStandIn, generation: int, wanted: Literal["auto", "float32"], dtype: str
+) -> None:
+    vllm.generation = generation
+
+    Qwen3VllmEngine(WorkerSettings(model_id=str(TINY), dtype=wanted)).load(lambda _phase: None)
+
+    assert vllm.options["dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    ("generation", "compiler", "backend"),
+    [(7, None, None), (9, None, None), (10, None, "FLASH_ATTN"), (10, "nvcc", None), (12, None, None)],
+)
+def test_flash_attention_is_asked_for_only_where_vllm_would_need_a_compiler(
+    vllm: VllmStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    generation: int,
+    compiler: str | None,
+    backend: str | None,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: compiler)
+    vllm.generation = generation
+
+    make_engine().load(lambda _phase: None)
+
+    assert vllm.options.get("attention_config") == ({"backend": backend} if backend else None)
 
 
 def test_there_is_room_for_the_tokens_of_all_repairs() -> None:
