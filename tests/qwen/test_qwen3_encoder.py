@@ -46,7 +46,7 @@ def encode_whole_and_in_blocks(tower: Any) -> tuple[torch.Tensor, torch.Tensor]:
     features = torch.from_numpy(np.random.default_rng(1).standard_normal((128, 1200), dtype=np.float32))
 
     def encode(part: torch.Tensor) -> torch.Tensor:
-        return tower(part, feature_lens=torch.tensor([part.shape[1]])).last_hidden_state  # type: ignore[no-any-return]
+        return tower(part, feature_lens=torch.tensor([part.shape[1]])).last_hidden_state
 
     with torch.inference_mode():
         return encode(features), torch.cat([encode(part) for part in features.split(100 * BLOCK_S, dim=1)])
