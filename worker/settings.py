@@ -40,7 +40,8 @@ class WorkerSettings(SharedSettings):
 
     engine: EngineName | Literal["auto"] = "auto"
     """The engine: `qwen3`, `qwen3-vllm`, `whisper`, `scripted` (for tests) or `auto`. `auto` is decided
-    once at the start: `qwen3` if there is an NVIDIA device and its packages are installed, else `whisper`."""
+    once at the start: `qwen3` if it can use an NVIDIA device here and its packages are installed, else
+    `whisper`."""
 
     idle_timeout: NonNegativeFloat = 120.0
     """Seconds without a job until the model process ends, which frees all its memory. 0 means never."""
@@ -77,7 +78,8 @@ class WorkerSettings(SharedSettings):
     """Seconds of audio in the longest window, the slice of audio that is decoded at once."""
 
     model_id: str = "Qwen/Qwen3-ASR-0.6B"
-    """`qwen3` and `qwen3-vllm`: the model, as a name on the hub or a local folder."""
+    """`qwen3` and `qwen3-vllm`: the model, as a name on the hub or a local folder. Clients see the
+    name, and of a folder only its last part."""
 
     aligner_id: str = DEFAULT_ALIGNER_ID
     """`qwen3`: the model for word timestamps, as a name on the hub or a local folder. It is loaded on the
@@ -98,9 +100,9 @@ class WorkerSettings(SharedSettings):
     `qwen3-vllm` always runs on the first CUDA device."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`qwen3`: the number format. `auto` is `bfloat16` on a GPU of compute capability 8.0 or more,
-    `float16` on an older one, and `float32` elsewhere. With `qwen3-vllm`, `auto` leaves the choice to
-    vLLM."""
+    """`qwen3` and `qwen3-vllm`: the number format. `auto` is `bfloat16` on a GPU of compute capability 8.0 or
+    more, `float16` on an older one, and `float32` elsewhere. On a CPU without AVX-512, `bfloat16` halves the
+    memory and takes many times as long."""
 
     batch_windows: NonNegativeInt = 0
     """Windows decoded at once. With `qwen3`, 0 means as many as free GPU memory allows, and one on the

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from shared.engine_choice import choose_engine_for_machine, count_nvidia_devices
+from shared.engine_choice import choose_engine_for_machine, find_nvidia_devices
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QWEN_ENGINES = ("qwen3", "qwen3-vllm")
@@ -57,7 +57,7 @@ def find_purpose(engine: str) -> str:
         return "qwen-vllm"
     if engine != "qwen3":
         return "base"
-    return "qwen-cuda" if count_nvidia_devices() else "qwen-cpu"
+    return "qwen-cuda" if find_nvidia_devices().count else "qwen-cpu"
 
 
 def describe_download(model_id: str) -> str | None:

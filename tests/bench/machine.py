@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from scripts.purposes import REPOSITORY
-from shared.engine_choice import count_nvidia_devices
+from shared.engine_choice import find_nvidia_devices
 
 BUSY_SHARE = 0.1
 """From this share of all cores on, the report warns that other work disturbed the figures."""
@@ -51,7 +51,7 @@ def watch_other_work() -> float:
 def describe_machine() -> str:
     """Return a short description of the machine."""
     cores, memory_gb = os.cpu_count() or 1, psutil.virtual_memory().total / 1e9
-    gpus = count_nvidia_devices()
+    gpus = find_nvidia_devices().count
     gpu = f"{gpus} NVIDIA GPU" if gpus else "no GPU"
     system = f"{platform.system()} {platform.machine()}"
     return f"{cores} cores ({_read_processor()}), {memory_gb:.0f} GB of memory, {gpu}, {system}"

@@ -201,6 +201,20 @@ def test_the_aligner_is_loaded_once_and_only_when_words_are_wanted() -> None:
     assert phases[-2:] == ["loading aligner", "loaded"]
 
 
+def test_batches_are_chosen_again_when_the_aligner_has_taken_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitting = [9, 4]
+    monkeypatch.setattr("worker.engines.qwen3.device.choose_batch_windows", lambda *_: fitting.pop(0))
+    engine = Qwen3Engine(WorkerSettings(model_id=str(TINY), device="cpu"))
+    engine.load(lambda _phase: None)
+    assert engine.batch_windows == 9
+
+    decode(engine, [take_whole(SAMPLES["en_hello"].read())])
+
+    assert engine.batch_windows == 4
+
+
 def test_a_language_without_word_timestamps_is_refused_where_they_are_required(engine: Qwen3Engine) -> None:
     # The miniature cannot speak Finnish: told to, it writes English words under that name.
     window = take_whole(SAMPLES["en_hello"].read())
@@ -266,11 +280,14 @@ def test_without_weights_only_required_words_fail(tmp_path: Path, files: str) ->
         decode(engine, [window])
 
 
-def test_too_little_device_memory_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_too_little_device_memory_is_reported_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError]
+) -> None:
     aligner = load_aligner(str(ALIGNER), CPU)
 
     def run_out_of_memory(*_inputs: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        raise kind("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(aligner._aligner, "align", run_out_of_memory)
     with pytest.raises(OutOfDeviceMemory, match=r"word timestamps.*2\.00 GiB.*lower WINDOW_S"):

@@ -264,15 +264,23 @@ def test_a_loop_is_cut_tried_once_more_and_warned_of(engine: Qwen3Engine) -> Non
     assert listener.deltas == {0: text}
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_a_batch_that_does_not_fit_is_decoded_in_halves(
-    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
     batches = []
 
     def run_out_of_memory(thinker: Any, sequences: Sequence[PreparedSequence], *others: Any) -> None:
         batches.append(len(sequences))
         if len(sequences) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise error
         generate_tokens(thinker, sequences, *others)
 
     monkeypatch.setattr("worker.engines.qwen3.engine.generate_tokens", run_out_of_memory)

@@ -7,18 +7,35 @@ import pytest
 
 from cli.up import bootstrap
 from shared import engine_choice
-from shared.engine_choice import choose_engine_for_machine, choose_installed_engine, count_nvidia_devices
+from shared.engine_choice import (
+    NvidiaDevices,
+    choose_engine_for_machine,
+    choose_installed_engine,
+    find_nvidia_devices,
+)
 from worker.settings import WorkerSettings
 
 FAILURE = 999
 
 
 class StandInDriver:
-    """A stand-in for NVIDIA's management library with `devices`, or with a broken driver."""
+    """A stand-in for NVIDIA's management library with `devices`, or with a broken driver.
 
-    def __init__(self, devices: int, *, is_broken: bool = False) -> None:
+    `capabilities` are those of the devices; the library cannot read those that are missing.
+    """
+
+    def __init__(
+        self,
+        devices: int,
+        *,
+        is_broken: bool = False,
+        cuda_version: int = 13_000,
+        capabilities: tuple[tuple[int, int], ...] = ((9, 0), (9, 0)),
+    ) -> None:
         self.devices = devices
         self.is_broken = is_broken
+        self.cuda_version = cuda_version
+        self.capabilities = capabilities
         self.is_open = False
 
     def nvmlInit_v2(self) -> int:  # noqa: N802 - a name of the library
@@ -28,6 +45,25 @@ class StandInDriver:
     def nvmlDeviceGetCount_v2(self, count: object) -> int:  # noqa: N802 - a name of the library
         assert self.is_open
         ctypes.cast(count, ctypes.POINTER(ctypes.c_uint))[0] = self.devices  # type: ignore[arg-type]
+        return 0
+
+    def nvmlSystemGetCudaDriverVersion_v2(self, version: object) -> int:  # noqa: N802 - a name of the library
+        assert self.is_open
+        ctypes.cast(version, ctypes.POINTER(ctypes.c_int))[0] = self.cuda_version  # type: ignore[arg-type]
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index: int, device: object) -> int:  # noqa: N802 - a name of the library
+        assert self.is_open
+        ctypes.cast(device, ctypes.POINTER(ctypes.c_void_p))[0] = index + 1  # type: ignore[arg-type]
+        return 0 if index < len(self.capabilities) else FAILURE
+
+    def nvmlDeviceGetCudaComputeCapability(  # noqa: N802 - a name of the library
+        self, device: ctypes.c_void_p, major: object, minor: object
+    ) -> int:
+        assert self.is_open
+        assert device.value
+        for number, written in zip(self.capabilities[device.value - 1], (major, minor), strict=True):
+            ctypes.cast(written, ctypes.POINTER(ctypes.c_int))[0] = number  # type: ignore[arg-type]
         return 0
 
     def nvmlShutdown(self) -> int:  # noqa: N802 - a name of the library
@@ -47,12 +83,46 @@ def install_driver(monkeypatch: pytest.MonkeyPatch, driver: StandInDriver | None
     monkeypatch.setattr(ctypes, "CDLL", load)
 
 
-def test_devices_are_counted_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = StandInDriver(2)
+def test_devices_are_described_and_the_library_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = StandInDriver(2, cuda_version=12_040, capabilities=((6, 1), (8, 9)))
     install_driver(monkeypatch, driver)
 
-    assert count_nvidia_devices() == 2
+    assert find_nvidia_devices() == NvidiaDevices(2, cuda_version=(12, 4), capability=(8, 9))
     assert not driver.is_open
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [
+        (StandInDriver(1, cuda_version=12_080), "driver is for CUDA 12.8: torch needs driver 580 or newer"),
+        (StandInDriver(1, capabilities=((7, 0),)), "compute capability 7.0: torch needs 7.5 or newer"),
+    ],
+)
+def test_a_device_that_torch_cannot_use_leaves_whisper_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, driver: StandInDriver, reason: str
+) -> None:
+    install_driver(monkeypatch, driver)
+
+    choice = choose_engine_for_machine()
+
+    assert choice.engine == "whisper"
+    assert choice.reason.startswith("NVIDIA devices found: 1, but ")
+    assert choice.reason.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    "driver",
+    [
+        StandInDriver(1, cuda_version=0, capabilities=()),
+        StandInDriver(2, capabilities=((6, 1), (7, 5))),
+        StandInDriver(1, cuda_version=13_020),
+    ],
+    ids=["it reports only the number", "one device is new enough", "newer driver"],
+)
+def test_nothing_speaks_against_other_devices(monkeypatch: pytest.MonkeyPatch, driver: StandInDriver) -> None:
+    install_driver(monkeypatch, driver)
+
+    assert choose_engine_for_machine().engine == "qwen3"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3.decoding import OutOfDeviceMemory
-from worker.engines.qwen3.device import Placement
+from worker.engines.qwen3.device import Placement, is_out_of_memory
 from worker.engines.qwen3.inputs import load_processor, pad_samples
 from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, load_model, place_weights
 from worker.engines.qwen3.words import AlignedUnit
@@ -47,7 +47,9 @@ class Qwen3Aligner:
         name = QWEN3_LANGUAGE_NAMES[language]
         try:
             (aligned,) = self._aligner.align(audio, text, name)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             message = f"the device has too little memory for word timestamps ({error}); lower WINDOW_S"
         except ImportError as error:
             raise ModelUnavailable(

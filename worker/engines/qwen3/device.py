@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from shared.engine_choice import NEEDED_DRIVER, find_nvidia_devices
 from worker.engines.protocol import ModelUnavailable
+from worker.engines.qwen3.host_memory import HostMemory, read_host_memory
 
 DEVICE_LOST_EXIT_CODE = 70
 
@@ -21,10 +23,10 @@ SDPA = "sdpa"
 
 _GIB = 1 << 30
 
-# Needed beside the weights: the device's context, and the buffers for one window of 30 s.
-_WORKING_BYTES = _GIB
 # The most that a window of 30 s takes, by arithmetic: the attention scores of its prompt, and its cache.
 _WINDOW_BYTES = _GIB // 2
+# Needed on a GPU beside the weights: the device's context, and the buffers for one window.
+_WORKING_BYTES = _GIB
 _MAX_BATCH_WINDOWS = 16
 
 # From this compute capability on (Ampere), GPUs compute in bfloat16 natively, and flash-attention runs.
@@ -43,7 +45,15 @@ _DEVICE_ERROR_TEXTS = (
     "cusolver error",
     "device-side assert",
 )
-_LESS_MEMORY = "Free memory there, choose a smaller MODEL_ID, or set DEVICE=cpu."
+# The marks of errors that mean too little memory, also those of CUDA that torch does not tell apart.
+_MEMORY_ERROR_TEXTS = (
+    "out of memory",
+    "can't allocate memory",  # on the CPU
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+)
 
 _logger = structlog.get_logger(__name__)
 
@@ -63,12 +73,14 @@ def choose_device(torch: Any, wanted: str) -> str:
     """Return the device that DEVICE=`wanted` means on this machine, such as `cuda:0`.
 
     Raises:
-        ModelUnavailable: this machine has no such device.
+        ModelUnavailable: this machine has no such device, or torch does not support it or its driver.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not gpus and (wanted == "auto" or wanted.startswith("cuda")):
+        _check_driver(torch)
     has_mps = torch.backends.mps.is_available()
     if wanted == "auto":
-        return "cuda:0" if gpus else "mps" if has_mps else "cpu"
+        return _check_capability(torch, "cuda:0") if gpus else "mps" if has_mps else "cpu"
     if wanted.startswith("cuda"):
         number = int(wanted.partition(":")[2] or 0)
         if number >= gpus:
@@ -76,14 +88,51 @@ def choose_device(torch: Any, wanted: str) -> str:
                 f"DEVICE={wanted}: torch {torch.__version__} finds {gpus} CUDA devices here. "
                 "Check the driver and that torch is a CUDA build, or set DEVICE=cpu."
             )
-        return f"cuda:{number}"
+        return _check_capability(torch, f"cuda:{number}")
     if wanted == "mps" and not has_mps:
         raise ModelUnavailable("DEVICE=mps: torch finds no Metal device here. Set DEVICE=cpu.")
     return wanted
 
 
+def _check_driver(torch: Any) -> None:
+    """Check that torch does not miss a device only because its driver is older than torch's CUDA.
+
+    Raises:
+        ModelUnavailable: it is older.
+    """
+    if not torch.version.cuda:
+        return
+    driver = find_nvidia_devices().cuda_version
+    if (0, 0) < driver < (int(torch.version.cuda.partition(".")[0]), 0):
+        raise ModelUnavailable(
+            f"The NVIDIA driver is for CUDA {driver[0]}.{driver[1]}. torch {torch.__version__} needs CUDA "
+            f"{torch.version.cuda} ({NEEDED_DRIVER}). Install that, or set ENGINE=qwen3-vllm, which has "
+            "CUDA 12.8, or DEVICE=cpu."
+        )
+
+
+def _check_capability(torch: Any, device: str) -> str:
+    """Return `device` if torch has kernels for its compute capability.
+
+    Raises:
+        ModelUnavailable: the device is older than all that torch was built for.
+    """
+    # Such as sm_75; a letter after the number means one generation alone.
+    built = [name.removeprefix("sm_") for name in torch.cuda.get_arch_list() if name.startswith("sm_")]
+    oldest = min((divmod(int(name.rstrip("abcdefgh")), 10) for name in built), default=(0, 0))
+    capability = torch.cuda.get_device_capability(device)
+    if capability < oldest:
+        raise ModelUnavailable(
+            f"{device} has compute capability {capability[0]}.{capability[1]}, and torch {torch.__version__} "
+            f"needs {oldest[0]}.{oldest[1]} or newer. Set ENGINE=qwen3-vllm, which needs 7.0, or DEVICE=cpu."
+        )
+    return device
+
+
 def choose_dtype(torch: Any, wanted: str, device: str) -> Any:
     """Return the torch dtype that DTYPE=`wanted` means on `device`."""
+    if wanted == "bfloat16" and device == "cpu" and not _computes_bfloat16(torch):
+        _logger.warning("dtype_slow", dtype=wanted, device=device, advice="set DTYPE=float32")
     if wanted != "auto":
         return getattr(torch, wanted)
     if not device.startswith("cuda"):
@@ -99,10 +148,16 @@ def choose_attention(torch: Any, placement: Placement) -> str:
 
 def choose_batch_windows(torch: Any, device: str) -> int:
     """Return how many windows to decode at once, from the memory that is free with the model loaded."""
-    if not device.startswith("cuda"):
+    memory = _read_memory(torch, device)
+    if memory is None or not device.startswith("cuda"):
         return 1
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(_MAX_BATCH_WINDOWS, int(free) // _WINDOW_BYTES))
+    return max(1, min(_MAX_BATCH_WINDOWS, memory.free_bytes // _WINDOW_BYTES))
+
+
+def _computes_bfloat16(torch: Any) -> bool:
+    # Without AVX-512, a prompt takes about 14 times as long as in float32.
+    mkldnn = torch.ops.mkldnn
+    return torch.backends.mkldnn.is_available() and bool(mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
 def _is_ampere(torch: Any, device: str) -> bool:
@@ -111,42 +166,61 @@ def _is_ampere(torch: Any, device: str) -> bool:
 
 
 def check_free_memory(torch: Any, device: str, weights_bytes: int) -> None:
-    """Check that the weights and the work on one window fit on a GPU; other devices are not checked.
+    """Check that the weights and the work on one window fit on a device whose memory is known.
 
     Raises:
         DeviceTooSmall: the free memory of `device` is too small.
     """
-    if not device.startswith("cuda"):
-        return
-    free, total = torch.cuda.mem_get_info(device)
-    if free < weights_bytes + _WORKING_BYTES:
-        raise DeviceTooSmall(_compare_memory(device, free, total, weights_bytes))
+    memory = _read_memory(torch, device)
+    if memory and memory.free_bytes < _add_work(device, weights_bytes):
+        raise DeviceTooSmall(_compare_memory(device, memory, weights_bytes))
 
 
 def describe_shortage(torch: Any, device: str, weights_bytes: int, reason: str) -> DeviceTooSmall:
     """Return the error for memory that ran out while weights were loaded; that memory is free again."""
-    figures = _LESS_MEMORY
-    if device.startswith("cuda"):
-        with suppress(RuntimeError):  # this call takes memory as well
-            free, total = torch.cuda.mem_get_info(device)
-            figures = _compare_memory(device, free, total, weights_bytes)
+    figures = _name_remedy(device)
+    with suppress(RuntimeError):  # this call takes memory as well
+        if memory := _read_memory(torch, device):
+            figures = _compare_memory(device, memory, weights_bytes)
     return DeviceTooSmall(f"{device} ran out of memory while the model was loaded ({reason}). {figures}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` means that the device has too little memory."""
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or any(sign in text for sign in _MEMORY_ERROR_TEXTS)
 
 
-def _compare_memory(device: str, free: int, total: int, weights_bytes: int) -> str:
+def _read_memory(torch: Any, device: str) -> HostMemory | None:
+    """Return the memory of a GPU, or of this machine for its CPU; None if it is not known."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # what torch keeps for later tensors would count as used
+        free, total = torch.cuda.mem_get_info(device)
+        return HostMemory(free, total)
+    return read_host_memory() if device == "cpu" else None
+
+
+def _add_work(device: str, weights_bytes: int) -> int:
+    return weights_bytes + (_WINDOW_BYTES if device == "cpu" else _WORKING_BYTES)
+
+
+def _compare_memory(device: str, memory: HostMemory, weights_bytes: int) -> str:
+    free, total = memory.free_bytes / _GIB, memory.total_bytes / _GIB
     return (
-        f"{device} has {free / _GIB:.1f} GiB of {total / _GIB:.1f} GiB free, and the model needs about "
-        f"{(weights_bytes + _WORKING_BYTES) / _GIB:.1f} GiB. {_LESS_MEMORY}"
+        f"{device} has {free:.1f} GiB of {total:.1f} GiB free, and the model needs about "
+        f"{_add_work(device, weights_bytes) / _GIB:.1f} GiB. {_name_remedy(device)}"
     )
+
+
+def _name_remedy(device: str) -> str:
+    setting = "ENGINE=whisper" if device == "cpu" else "DEVICE=cpu"
+    return f"Free memory there, choose a smaller MODEL_ID, or set {setting}."
 
 
 def is_device_lost(error: BaseException) -> bool:
     """Return whether nothing works on the GPU any more in this process after `error`."""
+    if is_out_of_memory(error):
+        return False
     text = str(error)
     return type(error).__name__ == _DEVICE_ERROR_TYPE or any(sign in text for sign in _DEVICE_ERROR_TEXTS)
 

@@ -94,7 +94,7 @@ class WindowDecoder:
         return compose_transcripts([row.window for row in job.rows], parts, job.warnings)
 
     def _note_memory(self, max_fitting: int | None) -> None:
-        """Take smaller batches from now on if the device had too little memory for the last one."""
+        """Take smaller batches from now on if the device has too little memory for more."""
         if max_fitting is not None:
             self.batch_windows = max(1, min(self.batch_windows, max_fitting))
 
@@ -138,7 +138,10 @@ class Qwen3Engine(WindowDecoder):
     def _load_aligner(self) -> Qwen3Aligner:
         self._report_phase("loading aligner")
         aligner_id = choose_aligner(self._settings.aligner_id, self._settings.model_id)
-        aligner = load_aligner(aligner_id, self._model.placement)
+        placement = self._model.placement
+        aligner = load_aligner(aligner_id, placement)
+        if not self._settings.batch_windows:
+            self._note_memory(device.choose_batch_windows(_import_torch(), placement.device))
         self._report_phase(LOADED)
         return aligner
 
@@ -163,7 +166,9 @@ class Qwen3Model:
             with device.watch_device(), torch.inference_mode():
                 sequences = self._prepare(prompts)
                 generate_tokens(self._thinker, sequences, follow, options)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not device.is_out_of_memory(error):
+                raise
             message = (
                 f"the device has too little memory for {len(prompts)} windows at once ({error}); "
                 "lower BATCH_WINDOWS, WINDOW_S or MAX_CONTEXT_BYTES"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
+from worker.engines.catalog import names_folder
 from worker.engines.model_hub import fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.device import (
@@ -101,7 +102,7 @@ def find_qwen3_weights(
     for candidate in (folder, folder / _CHECKPOINT_FOLDER):
         if (candidate / CONFIG_NAME).is_file():
             return candidate
-    if folder.is_dir() or folder.is_absolute() or model_id.startswith("."):
+    if names_folder(model_id):
         raise ModelUnavailable(
             f"{setting}={model_id}: there is no {CONFIG_NAME} in this folder. "
             f"Set {setting} to the folder of a model, or to a name on the hub such as {example}."
