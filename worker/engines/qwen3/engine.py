@@ -132,7 +132,7 @@ class Qwen3Engine(WindowDecoder):
             )
         self._model = loading.place_weights(torch, folder, placement, Qwen3Model, _refuse)
         if not self._settings.batch_windows:
-            self.batch_windows = device.choose_batch_windows(torch, device_name)
+            self.batch_windows = device.choose_batch_windows(torch, placement)
         return device_name
 
     def _load_aligner(self) -> Qwen3Aligner:
@@ -141,7 +141,7 @@ class Qwen3Engine(WindowDecoder):
         placement = self._model.placement
         aligner = load_aligner(aligner_id, placement)
         if not self._settings.batch_windows:
-            self._note_memory(device.choose_batch_windows(_import_torch(), placement.device))
+            self._note_memory(device.choose_batch_windows(_import_torch(), placement))
         self._report_phase(LOADED)
         return aligner
 

@@ -25,6 +25,7 @@ from worker.engines.qwen3.device import (
 from worker.engines.qwen3.host_memory import HostMemory
 
 GIB = 1 << 30
+HALF = Placement("cuda:0", SimpleNamespace(itemsize=2))
 
 
 @dataclass(frozen=True)
@@ -218,15 +219,23 @@ def test_with_enough_memory_or_without_a_figure_nothing_is_refused(
 def test_memory_that_torch_keeps_for_later_tensors_counts_as_free() -> None:
     check_free_memory(make_torch(free=4 * GIB, kept=3 * GIB), "cuda:0", 2 * GIB)
 
-    assert choose_batch_windows(make_torch(free=4 * GIB, kept=3 * GIB), "cuda:0") == 8
+    assert choose_batch_windows(make_torch(free=4 * GIB, kept=3 * GIB), HALF) == 8
 
 
 @pytest.mark.parametrize(
-    ("device", "free", "windows"),
-    [("cuda:0", 3 * GIB, 6), ("cuda:0", 80 * GIB, 16), ("cuda:0", 0, 1), ("cpu", 80 * GIB, 1)],
+    ("placement", "free", "windows"),
+    [
+        (HALF, 3 * GIB, 6),
+        (HALF, 80 * GIB, 16),
+        (HALF, 0, 1),
+        (Placement("cuda:0", SimpleNamespace(itemsize=4)), 3 * GIB, 3),
+        (Placement("cpu", SimpleNamespace(itemsize=4)), 80 * GIB, 1),
+    ],
 )
-def test_free_gpu_memory_decides_how_many_windows_go_at_once(device: str, free: int, windows: int) -> None:
-    assert choose_batch_windows(make_torch(free=free), device) == windows
+def test_free_gpu_memory_decides_how_many_windows_go_at_once(
+    placement: Placement, free: int, windows: int
+) -> None:
+    assert choose_batch_windows(make_torch(free=free), placement) == windows
 
 
 @pytest.mark.parametrize(
