@@ -8,8 +8,7 @@ which is decoded and answered.
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,39 +50,53 @@ class Generated(msgspec.Struct, frozen=True):
     peak_mib: float
 
 
-class _Cut(BaseException):
-    """Raised in the callback to end a generation."""
+class _TimedGeneration:
+    """A generation that times its pushes."""
+
+    def __init__(self, generation: Any) -> None:
+        self._generation = generation
+        self.pushed_s = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generation, name)
+
+    def push(self, token: int) -> None:
+        """Take the next token."""
+        began = time.perf_counter()
+        self._generation.push(token)
+        self.pushed_s += time.perf_counter() - began
 
 
 class _TimedModel:
-    """A token generator that times another one, and ends its generation after TOKENS steps."""
+    """A token generator that times the steps of another one, without the work on their tokens."""
+
+    joins_generations = False
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self.decode_tokens = model.decode_tokens
-        self.first_at = 0.0
-        self.steps_s: list[float] = []
-        self.callbacks_s: list[float] = []
+        self._open: dict[int, _TimedGeneration] = {}
+        self.step_s = 0.0
 
-    def generate(self, prompts: Sequence[Any], follow: Callable[..., Sequence[bool]], options: Any) -> Any:
-        """Generate with the real callback."""
-        last_at: float | None = None
+    def start(self, generations: Sequence[Any]) -> None:
+        """Open these generations."""
+        started = {id(generation): _TimedGeneration(generation) for generation in generations}
+        self._open |= started
+        self._model.start(list(started.values()))
 
-        def timed(tokens: Any) -> Sequence[bool]:
-            nonlocal last_at
-            began = time.perf_counter()
-            if last_at is None:
-                self.first_at = began
-            else:
-                self.steps_s.append(began - last_at)
-            last_at = began
-            finished = follow(tokens)
-            self.callbacks_s.append(time.perf_counter() - began)
-            if len(self.callbacks_s) >= TOKENS:
-                raise _Cut
-            return finished
+    def step(self) -> None:
+        """Continue the open generations."""
+        pushed_s, began = self._count_pushes_s(), time.perf_counter()
+        self._model.step()
+        self.step_s = time.perf_counter() - began - (self._count_pushes_s() - pushed_s)
 
-        return self._model.generate(prompts, timed, options)
+    def drop(self, generations: Sequence[Any]) -> None:
+        """Continue these generations no more."""
+        known = map(id, generations)
+        self._model.drop([self._open.pop(number) for number in known if number in self._open])
+
+    def _count_pushes_s(self) -> float:
+        return sum(generation.pushed_s for generation in self._open.values())
 
 
 class _Listener:
@@ -124,9 +137,10 @@ def load(checkpoint: str, aligner: str, device: str) -> tuple[Any, Loaded]:
 
 def generate(engine: Any, batch: Batch) -> Generated:
     """Decode one batch of noise up to TOKENS steps."""
-    from worker.engines.qwen3.decoding import BatchDecoding, JobDecoding  # noqa: PLC0415
+    from worker.engines.qwen3.decoding import RowDecoding  # noqa: PLC0415
     from worker.engines.qwen3.language_regions import CutWindows  # noqa: PLC0415
     from worker.engines.qwen3.sequence import SequenceRules  # noqa: PLC0415
+    from worker.engines.qwen3.session import DecodingSession  # noqa: PLC0415
 
     draw = np.random.default_rng(1)
     length = round(batch.window_s * SAMPLE_RATE_HZ)
@@ -137,20 +151,24 @@ def generate(engine: Any, batch: Batch) -> Generated:
     model = _TimedModel(engine._model)
     request = TranscriptionRequest(language_hint="en")
     listener = _Listener()
-    job = JobDecoding(
-        [Row(window, request, listener) for window in windows],
-        [CutWindows([window]) for window in windows],
-        model.decode_tokens,
-        SequenceRules(),
+    session = DecodingSession(model, max_sequences=batch.rows)
+    rules = SequenceRules()
+    session.add(
+        [
+            RowDecoding(Row(window, request, listener), CutWindows([window]), model.decode_tokens, rules)
+            for window in windows
+        ]
     )
-    decoding = BatchDecoding(model, [job])
     reset_peak()
-    began = time.perf_counter()
-    with suppress(_Cut):
-        decoding.decode()
-    return Generated(
-        model.first_at - began, tuple(model.steps_s), tuple(model.callbacks_s), read_memory_mib("VmHWM")
-    )
+    steps_s, model_s = [], []
+    for _ in range(TOKENS):
+        began = time.perf_counter()
+        session.advance()
+        steps_s.append(time.perf_counter() - began)
+        model_s.append(model.step_s)
+    session.close()
+    callbacks_s = tuple(whole - part for whole, part in zip(steps_s, model_s, strict=True))
+    return Generated(model_s[0], tuple(steps_s[1:]), callbacks_s, read_memory_mib("VmHWM"))
 
 
 def serve_lines(checkpoint: str, aligner: str, device: str) -> None:

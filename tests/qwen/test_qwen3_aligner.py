@@ -27,9 +27,9 @@ from worker.audio.windows import cut_windows
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_WORD_LANGUAGES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window, WordsUnsupported
 from worker.engines.qwen3.aligner import load_aligner
-from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.device import Placement
 from worker.engines.qwen3.engine import Qwen3Engine
+from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 from worker.engines.qwen3.words import find_words
 from worker.model.messages import DecodeJob, JobFailed
 from worker.settings import WorkerSettings

@@ -3,7 +3,7 @@
 import difflib
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ from worker.audio.windows import cut_windows
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
-from worker.engines.qwen3.generation import generate_tokens
-from worker.engines.qwen3.inputs import PreparedSequence
+from worker.engines.qwen3.generation import GenerationBatch
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.text import LoopRule
 from worker.settings import WorkerSettings
@@ -277,13 +276,14 @@ def test_a_batch_that_does_not_fit_is_decoded_in_halves(
 ) -> None:
     batches = []
 
-    def run_out_of_memory(thinker: Any, sequences: Sequence[PreparedSequence], *others: Any) -> None:
-        batches.append(len(sequences))
-        if len(sequences) > 1:
+    def read_prompts(batch: GenerationBatch) -> Any:
+        batches.append(len(batch.generations))
+        if len(batch.generations) > 1:
             raise error
-        generate_tokens(thinker, sequences, *others)
+        return read_few_prompts(batch)
 
-    monkeypatch.setattr("worker.engines.qwen3.engine.generate_tokens", run_out_of_memory)
+    read_few_prompts = GenerationBatch._read_prompts
+    monkeypatch.setattr(GenerationBatch, "_read_prompts", read_prompts)
     windows = [
         take_whole(SAMPLES[name].read(), index=place) for place, name in enumerate(["zh_tea", "de_umlaut"])
     ]
@@ -301,7 +301,7 @@ def test_an_error_of_the_gpu_ends_the_process(engine: Qwen3Engine, monkeypatch: 
     def lose_the_device(*_inputs: Any) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("worker.engines.qwen3.engine.generate_tokens", lose_the_device)
+    monkeypatch.setattr(GenerationBatch, "_read_prompts", lose_the_device)
     codes: list[int] = []
     monkeypatch.setattr("os._exit", codes.append)
 

@@ -1,14 +1,15 @@
 """A stand-in for the model of Qwen3-ASR that generates scripted texts, and a listener of its partials."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.transcripts import TokenCounts
 from worker.engines.protocol import Span, Window
-from worker.engines.qwen3.decoding import FollowTokens, OutOfDeviceMemory
-from worker.engines.qwen3.inputs import GenerationOptions, Prompt
+from worker.engines.qwen3.inputs import Prompt
+from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory
 
 END = 151_645
 ENGLISH = "language English<asr_text>"
@@ -20,42 +21,55 @@ Script = Callable[[Prompt, bool], str]
 class ModelStandIn:
     """A model that generates its scripts byte by byte; the first sample of a window is its number."""
 
-    def __init__(self, *scripts: str | Script, max_sequences: int = 100, is_counting: bool = False) -> None:
+    def __init__(
+        self, *scripts: str | Script, max_sequences: int = 100, is_counting: bool = False, joins: bool = False
+    ) -> None:
         self.calls: list[list[int]] = []
         self.contexts: list[str] = []
         self.temperatures: list[float] = []
+        self.joins_generations = joins
         self._scripts = scripts
         self._most_rows = max_sequences
         self._is_counting = is_counting
+        self._open: dict[int, tuple[Generation, Iterator[int]]] = {}
 
     def decode_tokens(self, tokens: list[int]) -> str:
         """The text of `tokens`, which are bytes."""
         return bytes(tokens).decode("utf-8", errors="replace")
 
-    def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
-    ) -> list[TokenCounts | None]:
+    def start(self, generations: Sequence[Generation]) -> None:
         """Go on with the script of each prompt."""
-        self.temperatures.append(options.temperature)
+        prompts = [generation.prompt for generation in generations]
+        self.temperatures.append(generations[0].options.temperature)
         self.calls.append([int(prompt.audio.read()[0]) for prompt in prompts])
         self.contexts += [prompt.context for prompt in prompts]
-        if len(prompts) > self._most_rows:
+        if len(self._open) + len(prompts) > self._most_rows:
+            self._open.clear()
             raise OutOfDeviceMemory
-        texts = [self._continue(prompt, avoid_repeats=options.avoid_repeats) for prompt in prompts]
-        for step in range(options.max_new_tokens):
-            tokens = [text[step] if step < len(text) else END for text in texts]
-            if all(follow(list(enumerate(tokens)))):
-                break
-        return [self._count(prompt) for prompt in prompts]
+        for generation, prompt in zip(generations, prompts, strict=True):
+            text = self._continue(prompt, avoid_repeats=generation.options.avoid_repeats)
+            self._open[id(generation)] = generation, chain(text, repeat(END))
+            if self._is_counting:
+                generation.count_prompt(_count(prompt))
 
-    def _count(self, prompt: Prompt) -> TokenCounts | None:
-        """A token of audio for each second, if it counts."""
-        if not self._is_counting:
-            return None
-        return TokenCounts(
-            text_input=len(prompt.context) + len(prompt.generated),
-            audio_input=len(prompt.audio) // SAMPLE_RATE_HZ,
-        )
+    def step(self) -> None:
+        """Push the next token of each."""
+        for generation, text in self._open.values():
+            generation.push(next(text))
+        self.drop([generation for generation in self._list_open() if generation.is_finished])
+
+    @property
+    def open_generations(self) -> int:
+        """The number of generations that are continued."""
+        return len(self._open)
+
+    def _list_open(self) -> list[Generation]:
+        return [generation for generation, _ in self._open.values()]
+
+    def drop(self, generations: Sequence[Generation]) -> None:
+        """Forget these."""
+        for generation in generations:
+            self._open.pop(id(generation), None)
 
     def _continue(self, prompt: Prompt, *, avoid_repeats: bool) -> bytes:
         script = self._scripts[int(prompt.audio.read()[0])]
@@ -63,6 +77,14 @@ class ModelStandIn:
         spoken = text.partition("<asr_text>")[2] if prompt.language else text
         spoken = spoken.removeprefix("language") if prompt.is_tag_begun else spoken
         return spoken.encode()[len(prompt.generated) :]
+
+
+def _count(prompt: Prompt) -> TokenCounts:
+    """A token of audio for each second."""
+    return TokenCounts(
+        text_input=len(prompt.context) + len(prompt.generated),
+        audio_input=len(prompt.audio) // SAMPLE_RATE_HZ,
+    )
 
 
 class Listener:

@@ -18,11 +18,12 @@ from worker.engines.protocol import (
     RowStopped,
     Window,
     WordsUnsupported,
-    raise_if_stopped,
 )
-from worker.engines.qwen3.decoding import BatchDecoding, JobDecoding, TokenGenerator
+from worker.engines.qwen3.decoding import RowDecoding
 from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.session import DecodingSession
+from worker.engines.qwen3.token_generator import TokenGenerator
 from worker.engines.qwen3.transcripts import DecodedPart
 
 ERRORS = {
@@ -64,10 +65,17 @@ def decode_parts(
     Raises the error that a failure stands for, and DecodingStopped for a stop.
     """
     cuts = [CutWindows(list(same)) for _, same in groupby(parts, key=lambda part: part.index)]
+    session = DecodingSession(generator, max_sequences=len(cuts))
     rows = [msgspec.structs.replace(like, window=cut.parts[0]) for cut in cuts]
-    job = JobDecoding(rows, cuts, generator.decode_tokens, rules)
-    BatchDecoding(generator, [job]).decode()
-    if job.failure:
-        open_outcome(job.failure)
-    raise_if_stopped(like.listener)
-    return job.collect_parts()
+    decoded = [
+        RowDecoding(row, cut, generator.decode_tokens, rules) for row, cut in zip(rows, cuts, strict=True)
+    ]
+    session.add(decoded)
+    found: list[DecodedPart] = []
+    while session.has_rows:
+        for done in session.advance():
+            if not isinstance(done.found, list):
+                open_outcome(done.found)
+            else:
+                found += done.found
+    return found

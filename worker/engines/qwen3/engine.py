@@ -1,13 +1,12 @@
 """The engine `qwen3`: Qwen3-ASR by Qwen's own package on torch, which are imported in `load`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from shared.transcripts import TokenCounts, WindowTranscript
+from shared.transcripts import WindowTranscript
 from worker.engines.catalog import LanguageChanges, find_word_languages
 from worker.engines.protocol import (
     LOADED,
@@ -15,25 +14,20 @@ from worker.engines.protocol import (
     PhaseReporter,
     Row,
     RowOutcome,
-    RowStopped,
     raise_if_stopped,
     settle,
 )
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
-from worker.engines.qwen3.decoding import (
-    BatchDecoding,
-    FollowTokens,
-    JobDecoding,
-    OutOfDeviceMemory,
-    TokenGenerator,
-)
+from worker.engines.qwen3.decoding import DoneRow, RowDecoding
 from worker.engines.qwen3.encoder import AudioEncoder
-from worker.engines.qwen3.generation import generate_tokens
+from worker.engines.qwen3.generation import GenerationBatch
 from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
-from worker.engines.qwen3.transcripts import compose_transcripts
+from worker.engines.qwen3.session import DecodingSession
+from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory, TokenGenerator
+from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts
 from worker.engines.qwen3.words import WordTimer
 from worker.settings import WorkerSettings
 
@@ -51,28 +45,23 @@ class WindowDecoder:
         self._rules = rules
 
     def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
-        """Transcribe the rows at once, with a partial for each token, and yield them job by job."""
+        """Transcribe the rows at once, with a partial for each token."""
         cuts = settle(partial(self._cut, rows))
         if not isinstance(cuts, list):
             yield from ((row, cuts) for row in rows)
             return
-        jobs = [
-            JobDecoding(
-                [row for row, _ in job], [cut for _, cut in job], self._model.decode_tokens, self._rules
-            )
-            for job in _group_by_job(zip(rows, cuts, strict=True))
-        ]
-        decoding = BatchDecoding(self._model, jobs)
-        decoding.decode()
-        self._note_memory(decoding.max_fitting)
-        for job in jobs:
-            yield from zip(job.rows, self._find_outcomes(job), strict=True)
+        session = DecodingSession(self._model, max_sequences=len(rows))
+        try:
+            session.add([self._open(row, cut) for row, cut in zip(rows, cuts, strict=True)])
+            while session.has_rows:
+                for done in session.advance():
+                    yield done.row.row, self._compose(done)
+        finally:
+            session.close()
+            self._note_memory(session.max_fitting)
 
-    def _find_outcomes(self, job: JobDecoding) -> Sequence[RowOutcome]:
-        if job.failure or job.is_stopped:
-            return [job.failure or RowStopped()] * len(job.rows)
-        composed = settle(partial(self._compose, job))
-        return composed if isinstance(composed, list) else [composed] * len(job.rows)
+    def _open(self, row: Row, cut: CutWindows) -> RowDecoding:
+        return RowDecoding(row, cut, self._model.decode_tokens, self._rules)
 
     def _cut(self, rows: Sequence[Row]) -> list[CutWindows]:
         changes = [
@@ -87,21 +76,24 @@ class WindowDecoder:
             lambda: all(listener.is_stopped() for listener in listeners),
         )
 
-    def _compose(self, job: JobDecoding) -> list[WindowTranscript]:
-        raise_if_stopped(job.listener)
+    def _compose(self, done: DoneRow) -> RowOutcome:
+        """Return the transcript of a row, or the reason why it has none."""
+        if not isinstance(done.found, list):
+            return done.found
+        return settle(partial(self._compose_transcript, done.row, done.found))
+
+    def _compose_transcript(self, decoded: RowDecoding, found: Sequence[DecodedPart]) -> WindowTranscript:
+        row = decoded.row
+        raise_if_stopped(row.listener)
         with device.watch_device():
-            parts = self._timer.add_words(job.collect_parts(), job.request, job.listener)
-        return compose_transcripts([row.window for row in job.rows], parts, job.warnings)
+            parts = self._timer.add_words(found, row.request, row.listener)
+        (transcript,) = compose_transcripts([row.window], parts, decoded.warnings)
+        return transcript
 
     def _note_memory(self, max_fitting: int | None) -> None:
         """Take smaller batches from now on if the device has too little memory for more."""
         if max_fitting is not None:
             self.batch_windows = max(1, min(self.batch_windows, max_fitting))
-
-
-def _group_by_job(rows: Iterable[tuple[Row, CutWindows]]) -> Iterator[list[tuple[Row, CutWindows]]]:
-    for _, job in groupby(rows, key=lambda pair: id(pair[0].listener)):
-        yield list(job)
 
 
 class Qwen3Engine(WindowDecoder):
@@ -147,7 +139,9 @@ class Qwen3Engine(WindowDecoder):
 
 
 class Qwen3Model:
-    """The model on its device, and its processor: a `worker.engines.qwen3.decoding.TokenGenerator`."""
+    """The model on its device, and its processor: a `token_generator.TokenGenerator`."""
+
+    joins_generations = False
 
     def __init__(self, folder: Path, placement: device.Placement) -> None:
         self._thinker: Any = loading.load_model(folder, placement).thinker
@@ -155,29 +149,49 @@ class Qwen3Model:
         self._processor = inputs.PromptProcessor(folder)
         self._encoder = AudioEncoder(self._thinker.audio_tower, self._processor)
         self.decode_tokens = self._processor.decode
+        self._batches: list[GenerationBatch] = []
 
-    def generate(
-        self, prompts: Sequence[inputs.Prompt], follow: FollowTokens, options: inputs.GenerationOptions
-    ) -> Sequence[TokenCounts]:
-        """Continue all `prompts` at once; end this process if its GPU is lost."""
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Open these generations; the next step reads their prompts."""
+        self._batches.append(GenerationBatch(self._thinker, generations, self._prepare))
+
+    def step(self) -> None:
+        """Continue the open generations; end this process if its GPU is lost."""
         import torch
 
+        count = sum(len(batch.generations) for batch in self._batches)
         try:
             with device.watch_device(), torch.inference_mode():
-                sequences = self._prepare(prompts)
-                generate_tokens(self._thinker, sequences, follow, options)
+                for batch in self._batches:
+                    batch.step()
         except RuntimeError as error:
             if not device.is_out_of_memory(error):
+                self._batches.clear()
                 raise
             message = (
-                f"the device has too little memory for {len(prompts)} windows at once ({error}); "
+                f"the device has too little memory for {count} windows at once ({error}); "
                 "lower BATCH_WINDOWS, WINDOW_S or MAX_CONTEXT_BYTES"
             )
+        except Exception:
+            self._batches.clear()
+            raise
         else:
-            return [sequence.token_counts for sequence in sequences]
+            self._forget_finished()
+            return
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
+        self._batches.clear()
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
+
+    def drop(self, generations: Sequence[Generation]) -> None:
+        """Continue these generations no more."""
+        dropped = set(map(id, generations))
+        for batch in self._batches:
+            batch.drop(dropped)
+        self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        self._batches = [batch for batch in self._batches if batch.generations]
 
     def _prepare(self, prompts: Sequence[inputs.Prompt]) -> list[inputs.PreparedSequence]:
         encoded = self._encoder.encode([prompt.audio for prompt in prompts])

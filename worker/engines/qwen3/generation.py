@@ -4,83 +4,97 @@ transformers' `generate` takes as long for its own work at each step as a small 
 sequences also leave the batch as soon as they are finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from worker.engines.qwen3.decoding import FollowTokens
-from worker.engines.qwen3.inputs import AUDIO_TOKEN, GenerationOptions, PreparedSequence, pad_tokens
+from worker.engines.qwen3.inputs import AUDIO_TOKEN, GenerationOptions, PreparedSequence, Prompt, pad_tokens
+from worker.engines.qwen3.token_generator import Generation
+
+Prepare = Callable[[Sequence[Prompt]], Sequence[PreparedSequence]]
+"""A call that encodes the audio of prompts."""
 
 
-def generate_tokens(
-    thinker: Any, sequences: Sequence[PreparedSequence], follow: FollowTokens, options: GenerationOptions
-) -> None:
-    """Continue all `sequences` at once by Qwen's `thinker`, and call `follow` at each step."""
-    batch = _Batch(thinker, sequences)
-    logits = batch.read_prompts(sequences)
-    for _ in range(options.max_new_tokens):
-        tokens = _choose_tokens(logits, batch.tokens, options)
-        is_finished = follow(list(zip(batch.numbers, tokens, strict=True)))
-        rows = [row for row, number in enumerate(batch.numbers) if not is_finished[number]]
-        if not rows:
-            return
-        batch.keep(rows)
-        logits = batch.read_tokens([tokens[row] for row in rows])
+class GenerationBatch:
+    """Generations of one kind that Qwen's `thinker` continues together, with its memory of their tokens.
 
-
-class _Batch:
-    """The sequences that are not finished, with what the model remembers of their tokens.
-
-    `numbers` are their places in the whole batch. Shorter ones are padded on the left.
+    `generations` are those that need more tokens. Shorter ones are padded on the left.
     """
 
-    def __init__(self, thinker: Any, sequences: Sequence[PreparedSequence]) -> None:
+    # Since the first step, which reads the prompts:
+    _last: list[int]
+    _cache: Any
+    _mask: Any
+    _positions: Any
+
+    def __init__(self, thinker: Any, generations: Sequence[Generation], prepare: Prepare) -> None:
+        self.generations = list(generations)
+        self._options = generations[0].options
+        self._thinker = thinker
+        self._prepare = prepare
+        attention = thinker.model.config._attn_implementation  # noqa: SLF001 - its only name
+        self._is_flash = attention == "flash_attention_2"
+        self._tokens: Any = None  # until the first step
+
+    def step(self) -> None:
+        """Push a token to each generation."""
+        logits = self._read_prompts() if self._tokens is None else self._read_tokens()
+        self._last = _choose_tokens(logits, self._tokens, self._options)
+        for generation, token in zip(self.generations, self._last, strict=True):
+            generation.push(token)
+        self._keep([row for row, generation in enumerate(self.generations) if not generation.is_finished])
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """Continue the generations no more whose `id` is in `numbers`."""
+        self._keep([row for row, generation in enumerate(self.generations) if id(generation) not in numbers])
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        """Go on with these `rows` only."""
+        if len(rows) == len(self.generations):
+            return
+        self.generations = [self.generations[row] for row in rows]
+        if not rows or self._tokens is None:
+            return
+        self._last = [self._last[row] for row in rows]
+        self._tokens, self._positions = self._tokens[rows], self._positions[rows]
+        self._mask = None if self._mask is None else self._mask[rows]
+        self._cache.batch_select_indices(rows)
+
+    def _read_prompts(self) -> Any:
+        """Return the logits after the prompts, of shape (generations, vocabulary)."""
         import torch
         from qwen_asr.core.transformers_backend.modeling_qwen3_asr import DynamicCache
 
-        self.numbers = list(range(len(sequences)))
-        self._thinker = thinker
-        attention = thinker.model.config._attn_implementation  # noqa: SLF001 - its only name
-        self._is_flash = attention == "flash_attention_2"
-        self._cache: Any = DynamicCache(config=thinker.model.config)
+        thinker = self._thinker
+        sequences = self._prepare([generation.prompt for generation in self.generations])
         padded = pad_tokens([sequence.tokens for sequence in sequences])
-        self.tokens: Any = torch.from_numpy(padded.tokens).to(thinker.device)
+        self._tokens = torch.from_numpy(padded.tokens).to(thinker.device)
         mask = torch.from_numpy(padded.mask).to(thinker.device)
-        self._mask: Any = None if padded.mask.all() else mask
-        self._positions: Any = (mask.cumsum(-1) - 1).clamp(min=0)
-
-    def read_prompts(self, sequences: Sequence[PreparedSequence]) -> Any:
-        """Return the logits after the prompts, of shape (sequences, vocabulary)."""
-        import torch
-
-        vectors = self._thinker.model.embed_tokens(self.tokens)
+        self._mask = None if padded.mask.all() else mask
+        self._positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        self._cache = DynamicCache(config=thinker.model.config)
+        vectors = thinker.model.embed_tokens(self._tokens)
         audio = torch.cat([sequence.audio for sequence in sequences])
-        places = (self.tokens == AUDIO_TOKEN).unsqueeze(-1)
-        return self._read(vectors.masked_scatter(places, audio.to(vectors)))
+        places = (self._tokens == AUDIO_TOKEN).unsqueeze(-1)
+        logits = self._read(vectors.masked_scatter(places, audio.to(vectors)))
+        for generation, sequence in zip(self.generations, sequences, strict=True):
+            generation.count_prompt(sequence.token_counts)
+        return logits
 
-    def read_tokens(self, tokens: Sequence[int]) -> Any:
-        """Return the logits after another token of each sequence."""
+    def _read_tokens(self) -> Any:
+        """Return the logits after the last token of each generation."""
         import torch
 
-        new = torch.tensor(tokens, device=self.tokens.device).unsqueeze(-1)
-        self.tokens = torch.cat((self.tokens, new), dim=-1)
+        new = torch.tensor(self._last, device=self._tokens.device).unsqueeze(-1)
+        self._tokens = torch.cat((self._tokens, new), dim=-1)
         self._positions = self._positions[:, -1:] + 1
         if self._mask is not None:
             self._mask = torch.cat((self._mask, torch.ones_like(new)), dim=-1)
         return self._read(self._thinker.model.embed_tokens(new))
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these `rows` of the sequences only."""
-        if len(rows) == len(self.numbers):
-            return
-        self.numbers = [self.numbers[row] for row in rows]
-        self.tokens, self._positions = self.tokens[rows], self._positions[rows]
-        self._mask = None if self._mask is None else self._mask[rows]
-        self._cache.batch_select_indices(rows)
-
     def _read(self, vectors: Any) -> Any:
         import torch
 
-        length = self.tokens.shape[1]
+        length = self._tokens.shape[1]
         read = self._thinker.model(
             inputs_embeds=vectors,
             attention_mask=self._find_seen(vectors.shape[1]),

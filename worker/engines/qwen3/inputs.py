@@ -72,6 +72,11 @@ class GenerationOptions(msgspec.Struct, frozen=True):
     temperature: float = 0.0
 
     @property
+    def kind(self) -> tuple[bool, float]:
+        """What generations of one call on torch share: all but the number of tokens."""
+        return self.avoid_repeats, self.temperature
+
+    @property
     def repetition_penalty(self) -> float:
         """The penalty for tokens that came before."""
         return _REPETITION_PENALTY if self.avoid_repeats else 1.0

@@ -14,7 +14,6 @@ from shared.transcripts import TranscriptWarning, WarningCode
 from worker.audio.window_plan import find_quietest
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Window
-from worker.engines.qwen3.decoding import TokenGenerator
 from worker.engines.qwen3.inputs import Clip
 from worker.engines.qwen3.language_detection import LanguageDetector
 from worker.engines.qwen3.language_regions import (
@@ -26,6 +25,7 @@ from worker.engines.qwen3.language_regions import (
     find_regions,
     name_regions,
 )
+from worker.engines.qwen3.token_generator import TokenGenerator
 
 DetectLanguages = Callable[[Sequence[Clip]], Sequence[str | None]]
 """A call that returns Qwen's name of the language in each clip, None without speech."""

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
+from shared.transcripts import TokenCounts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingStopped
-from worker.engines.qwen3.decoding import OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.inputs import END_TOKENS, Clip, GenerationOptions, Prompt
+from worker.engines.qwen3.token_generator import OutOfDeviceMemory, TokenGenerator
 
 # The longest name, if each of its letters were a token.
 _MAX_NAME_TOKENS = 16
@@ -68,26 +69,44 @@ class LanguageDetector:
             raise DecodingStopped
 
     def _detect(self, clips: Sequence[Clip]) -> list[str | None]:
-        answers: list[list[int]] = [[] for _ in clips]
-        languages: list[str | None] = [None] * len(clips)
-        is_finished = [False] * len(clips)
-
-        def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
-            self._raise_if_stopped()
-            for number, token in tokens:
-                if is_finished[number] or token in END_TOKENS:
-                    is_finished[number] = True
-                    continue
-                answers[number].append(token)
-                name = self._generator.decode_tokens(answers[number]).strip().lower()
-                languages[number] = _ANSWERS.get(name)
-                is_finished[number] = name in _ANSWERS or not any(map(str.startswith, _ANSWERS, repeat(name)))
-            return list(is_finished)
-
         self._raise_if_stopped()
-        self._generator.generate(
-            [Prompt(clip, "", None, (), is_tag_begun=True) for clip in clips],
-            follow,
-            GenerationOptions(_MAX_NAME_TOKENS),
-        )
-        return languages
+        answers = [_Answer(clip, self._generator.decode_tokens) for clip in clips]
+        self._generator.start(answers)
+        try:
+            while not all(answer.is_finished for answer in answers):
+                self._generator.step()
+                self._raise_if_stopped()
+        finally:
+            self._generator.drop(answers)
+        return [answer.language for answer in answers]
+
+
+class _Answer:
+    """The generation of the name of a language: a `token_generator.Generation`."""
+
+    options = GenerationOptions(_MAX_NAME_TOKENS)
+
+    def __init__(self, clip: Clip, decode: Callable[[list[int]], str]) -> None:
+        self.prompt = Prompt(clip, "", None, (), is_tag_begun=True)
+        self.language: str | None = None
+        self.is_finished = False
+        self._decode = decode
+        self._tokens: list[int] = []
+
+    def push(self, token: int) -> None:
+        """Take the next token."""
+        if token in END_TOKENS:
+            self.is_finished = True
+            return
+        self._tokens.append(token)
+        name = self._decode(self._tokens).strip().lower()
+        self.language = _ANSWERS.get(name)
+        is_no_name = not any(map(str.startswith, _ANSWERS, repeat(name)))
+        self.is_finished = name in _ANSWERS or is_no_name or len(self._tokens) == _MAX_NAME_TOKENS
+
+    def count_prompt(self, counts: TokenCounts) -> None:
+        """Ignore the tokens, which no client asked for."""
+
+    def fail(self, message: str) -> None:  # noqa: ARG002 - as in the protocol
+        """Name no language."""
+        self.is_finished = True

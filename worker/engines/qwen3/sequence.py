@@ -11,14 +11,17 @@ from enum import StrEnum
 import msgspec
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, sum_counts
+from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import Window
-from worker.engines.qwen3.inputs import END_TOKENS, Prompt, take_all
+from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.text import (
     EchoFinder,
     LanguageTag,
     LoopRule,
     TokenText,
+    clean_context,
     find_first_repeat,
     find_language_tag,
     find_loop,
@@ -58,24 +61,32 @@ class FinishReason(StrEnum):
     REPETITION = "repetition"  # the text began to repeat itself
     STUCK = "stuck"  # it repeated itself after the repair as well; the rest is given up
     CONTEXT_ECHO = "context_echo"  # the text began to repeat the context
+    FAILED = "failed"  # the generator could not go on
 
 
 class SequenceState:
-    """The decoding of one window. Its final text begins with every value that `released` ever had."""
+    """The decoding of one window, or of a part of one: a `token_generator.Generation`, and its repairs.
+
+    The final text begins with every value that `released` ever had.
+    """
 
     def __init__(
         self,
         window: Window,
+        request: TranscriptionRequest,
         *,
-        context: str,
-        language: str | None,
         decode: Callable[[list[int]], str],
         rules: SequenceRules,
     ) -> None:
+        hint = request.language_hint
+        language = QWEN3_LANGUAGE_NAMES[hint] if hint else None
+        context = clean_context(request.context)
         self.window = window
         self.faults: list[FinishReason] = []  # the lasting ones, which become warnings
+        self.failure = ""
         self.is_accepted = False
-        self.avoids_repeats = False
+        self._avoids_repeats = False
+        self._temperature = request.temperature or 0.0
         self._context = context
         self._forced_language = language
         self._rules = rules
@@ -85,9 +96,9 @@ class SequenceState:
         self._finish_reason: FinishReason | None = None
         self._released_to = 0
         self._max_tokens = rules.count_max_tokens(len(window.samples))
-        self.tokens_left = self._max_tokens
+        self._tokens_left = self._max_tokens
         self._repairs = 0
-        self._prompt_counts: list[TokenCounts | None] = []  # one for each generation
+        self._prompt_counts: list[TokenCounts] = []  # one for each generation, if they are counted
         self._pushed = 0
 
     @property
@@ -95,6 +106,11 @@ class SequenceState:
         """The prompt of the next generation."""
         audio = take_all(self.window.samples)
         return Prompt(audio, self._context, self._forced_language, tuple(self._output.tokens))
+
+    @property
+    def options(self) -> GenerationOptions:
+        """The options of the next generation."""
+        return GenerationOptions(self._tokens_left, self._avoids_repeats, self._temperature)
 
     @property
     def token_counts(self) -> TokenCounts | None:
@@ -141,16 +157,20 @@ class SequenceState:
             self._finish_reason = FinishReason.STOP if self.is_accepted else FinishReason.CONTEXT_ECHO
             return
         self._output.push(token)
-        self.tokens_left -= 1
+        self._tokens_left -= 1
         self._tag = self._tag or find_language_tag(self._output.text)
         self._finish_reason = self._find_fault()
         if self._finish_reason is None and self._tag is not None:
             boundary = self._output.find_boundary(self._count_final())
             self._released_to = max(self._released_to, self._text_start, boundary)
 
-    def count_prompt(self, counts: TokenCounts | None) -> None:
-        """Add the tokens of a generation's prompt; None if they were not counted."""
+    def count_prompt(self, counts: TokenCounts) -> None:
+        """Add the tokens of a generation's prompt."""
         self._prompt_counts.append(counts)
+
+    def fail(self, message: str) -> None:
+        """Finish the generation without a text."""
+        self.failure, self._finish_reason = message, FinishReason.FAILED
 
     def end_generation(self) -> None:
         """Accept the text after a generation, or prepare the sequence for another one."""
@@ -188,7 +208,7 @@ class SequenceState:
             return FinishReason.CONTEXT_ECHO
         if find_loop(self._text, self._rules.loop):
             return FinishReason.REPETITION
-        return FinishReason.LENGTH if self.tokens_left == 0 else None
+        return FinishReason.LENGTH if self._tokens_left == 0 else None
 
     def _repair_truncation(self) -> None:
         """Go on from the text so far with twice as many tokens, or accept it with a warning.
@@ -199,7 +219,7 @@ class SequenceState:
             self._accept_with(FinishReason.LENGTH)
             return
         self._repairs += 1
-        self.tokens_left = self._max_tokens << self._repairs
+        self._tokens_left = self._max_tokens << self._repairs
 
     def _repair_repetition(self) -> None:
         """Cut the repeats and go on once with a repetition penalty; a second repetition ends the text.
@@ -207,18 +227,18 @@ class SequenceState:
         The penalty harms text that repeats itself for good reason, so no window begins with it.
         """
         self._cut_loop()
-        if self.avoids_repeats:
+        if self._avoids_repeats:
             self.faults.remove(FinishReason.REPETITION)
             self._accept_with(FinishReason.STUCK)
             return
-        self.avoids_repeats = True
+        self._avoids_repeats = True
         self.faults.append(FinishReason.REPETITION)
-        self.tokens_left = max(self.tokens_left, self._max_tokens)
+        self._tokens_left = max(self._tokens_left, self._max_tokens)
 
     def _repair_echo(self) -> None:
         """Cut back to what was released, and go on without the context."""
         self._output.cut(self._released_to)
-        self._context, self.tokens_left = "", self._max_tokens
+        self._context, self._tokens_left = "", self._max_tokens
         forced = self._forced_language
         self._tag = LanguageTag(forced, 0) if forced else find_language_tag(self._output.text)
         self.faults.append(FinishReason.CONTEXT_ECHO)

@@ -1,4 +1,4 @@
-"""vLLM with the model: generations as requests, whose tokens are followed step by step.
+"""vLLM with the model: generations are requests, which it continues step by step.
 
 We step vLLM's engine ourselves, because `generate` returns only after decoding finishes. So streaming, stops
 and repairs in `decoding` are the same as on torch. Only this module and `vllm_engine` import vLLM.
@@ -6,17 +6,16 @@ and repairs in `decoding` are the same as on torch. Only this module and `vllm_e
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from shared.transcripts import TokenCounts
-from worker.engines.qwen3.decoding import FollowTokens
 from worker.engines.qwen3.device import watch_device
-from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt, PromptProcessor, pad_samples
+from worker.engines.qwen3.inputs import END_TOKENS, PromptProcessor, pad_samples
+from worker.engines.qwen3.token_generator import Generation
 
 ENGINE_LOST_EXIT_CODE = 71
 
@@ -26,7 +25,9 @@ _logger = structlog.get_logger(__name__)
 
 
 class VllmModel:
-    """vLLM with the model in a process of its own: a `worker.engines.qwen3.decoding.TokenGenerator`."""
+    """vLLM with the model in a process of its own: a `token_generator.TokenGenerator`."""
+
+    joins_generations = True
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         from vllm import LLM
@@ -40,27 +41,40 @@ class VllmModel:
             **options,
         ).llm_engine
         self._request_ids = itertools.count(1)
+        self._open: dict[str, Generation] = {}  # by their requests
 
-    def generate(
-        self, prompts: Sequence[Prompt], follow: FollowTokens, options: GenerationOptions
-    ) -> Sequence[TokenCounts | None]:
-        """Continue all `prompts` at once, without counts; end this process if vLLM or its GPU is lost."""
-        requests: dict[str, int] = {}  # the number of the prompt for each request
-        with watch_device(), _watch_engine():
-            try:
-                for number, prompt in enumerate(prompts):
-                    requests[self._add_request(prompt, options)] = number
-                self._follow_requests(requests, follow, max_new_tokens=options.max_new_tokens)
-            finally:
-                self._abort(list(requests))
-        return [None] * len(prompts)
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Open these generations; end this process if vLLM is lost."""
+        with self._watch():
+            for generation in generations:
+                try:
+                    self._add_request(generation)
+                except ValueError as error:  # as of a prompt that is too long
+                    generation.fail(f"The engine failed: {error}")
 
-    def _add_request(self, prompt: Prompt, options: GenerationOptions) -> str:
-        """Make vLLM continue `prompt`, and return the id of the request."""
+    def step(self) -> None:
+        """Wait for new tokens of the open generations; end this process if vLLM or its GPU is lost."""
+        if not self._open:  # vLLM would wait for ever
+            return
+        with self._watch():
+            for output in self._engine.step():
+                if output.request_id in self._open:  # a late output of an aborted request is ignored
+                    _push_tokens(self._open[output.request_id], output.outputs[0])
+            self._abort(name for name, generation in self._open.items() if generation.is_finished)
+
+    def drop(self, generations: Sequence[Generation]) -> None:
+        """Continue these generations no more."""
+        dropped = set(map(id, generations))
+        with self._watch():
+            self._abort(name for name, generation in self._open.items() if id(generation) in dropped)
+
+    def _add_request(self, generation: Generation) -> None:
+        """Make vLLM continue the prompt."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         request_id = str(next(self._request_ids))
+        prompt, options = generation.prompt, generation.options
         self._engine.add_request(
             request_id,
             {
@@ -76,47 +90,36 @@ class VllmModel:
                 output_kind=RequestOutputKind.DELTA,
             ),
         )
-        return request_id
+        self._open[request_id] = generation
 
-    def _abort(self, request_ids: Sequence[str]) -> None:
+    def _abort(self, request_ids: Iterable[str]) -> None:
         """End requests; vLLM ignores those that have ended already."""
-        if request_ids:
-            self._engine.abort_request(list(request_ids))
+        aborted = list(request_ids)
+        for request_id in aborted:
+            del self._open[request_id]
+        if aborted:
+            self._engine.abort_request(aborted)
 
-    def _follow_requests(
-        self, requests: dict[str, int], follow: FollowTokens, *, max_new_tokens: int
-    ) -> None:
-        """Step until no sequence needs more tokens; remove requests from `requests` as they finish.
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Abort all requests after an error, or end this process if vLLM or its GPU is lost."""
+        with watch_device(), _watch_engine():
+            try:
+                yield
+            except Exception:
+                self._abort(self._open)
+                raise
 
-        Raises:
-            RuntimeError: vLLM ended a request whose sequence needs more tokens.
-        """
-        tokens_left = dict.fromkeys(requests, max_new_tokens)
-        while requests:
-            tokens: list[tuple[int, int]] = []
-            ended: set[str] = set()
-            for request_id, new in self._step(requests):
-                tokens += [(requests[request_id], token) for token in _read_tokens(new)]
-                tokens_left[request_id] -= len(new.token_ids)
-                if new.finish_reason is not None:
-                    ended.add(request_id)
-            is_finished = follow(tokens)
-            if any(tokens_left[name] > 0 and not is_finished[requests[name]] for name in ended):
-                raise RuntimeError(
-                    "vLLM has no room for the whole text of a window; shorten the prompt, or lower WINDOW_S"
-                )
-            done = [name for name, number in requests.items() if is_finished[number] or name in ended]
-            self._abort(done)
-            for request_id in done:
-                del requests[request_id]
 
-    def _step(self, requests: Mapping[str, int]) -> list[tuple[str, Any]]:
-        """Wait for new tokens, and return vLLM's CompletionOutput for each request that has some."""
-        return [
-            (output.request_id, output.outputs[0])
-            for output in self._engine.step()
-            if output.request_id in requests  # a late output of an aborted request is ignored
-        ]
+def _push_tokens(generation: Generation, output: Any) -> None:
+    """Push what vLLM's CompletionOutput has for a request."""
+    for token in _read_tokens(output):
+        if not generation.is_finished:
+            generation.push(token)
+    if output.finish_reason is not None and not generation.is_finished:
+        generation.fail(
+            "vLLM has no room for the whole text of a window; shorten the prompt, or lower WINDOW_S"
+        )
 
 
 def _read_tokens(output: Any) -> list[int]:

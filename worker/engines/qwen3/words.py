@@ -25,7 +25,7 @@ from worker.engines.protocol import (
     WordsUnsupported,
     raise_if_stopped,
 )
-from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 from worker.engines.qwen3.transcripts import DecodedPart, find_bounds_s
 
 _MIN_WORD_S = 0.02

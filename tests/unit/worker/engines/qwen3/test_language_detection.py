@@ -6,9 +6,9 @@ import pytest
 from shared.audio_format import SAMPLE_RATE_HZ
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn
 from worker.engines.protocol import DecodingStopped
-from worker.engines.qwen3.decoding import OutOfDeviceMemory
 from worker.engines.qwen3.inputs import Clip, take_all
 from worker.engines.qwen3.language_detection import LanguageDetector
+from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 
 GERMAN = "language German<asr_text>"
 MANY = 1_000 * SAMPLE_RATE_HZ

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,6 @@ from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Span, Window, WordsUnsupported
-from worker.engines.qwen3.inputs import GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import (
     _VLLM_CACHES,
@@ -282,21 +281,6 @@ def test_a_text_without_room_in_vllm_is_an_error_not_a_shorter_text(vllm: VllmSt
 
     with pytest.raises(RuntimeError, match="no room"):
         decode_windows(engine, [make_window(0)], TranscriptionRequest(), Listener())
-
-
-def test_a_generation_ends_with_its_tokens_even_if_more_are_wanted(vllm: VllmStandIn) -> None:
-    engine = make_engine()
-    engine.load(lambda _phase: None)
-    followed: list[int] = []
-
-    def follow(tokens: Sequence[tuple[int, int]]) -> list[bool]:
-        followed.extend(token for _, token in tokens)
-        return [False]
-
-    prompt = Prompt(take_all(make_window(0).samples), "", None, ())
-    engine._model.generate([prompt], follow, GenerationOptions(max_new_tokens=5))
-
-    assert bytes(followed) == ENGLISH[:5].encode()
 
 
 def test_vllm_gets_its_share_of_memory_and_starts_processes_afresh(vllm: VllmStandIn) -> None:

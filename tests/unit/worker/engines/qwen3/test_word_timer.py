@@ -17,7 +17,7 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
-from worker.engines.qwen3.decoding import OutOfDeviceMemory
+from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts
 from worker.engines.qwen3.words import AlignedUnit, WordTimer
 
