@@ -55,6 +55,7 @@ class WorkerRuntime:
         # The model process must load the engine that is published, even if `auto` would differ by then.
         self._host = ModelHost(command, environment={"ENGINE": engine})
         self._is_stopping = threading.Event()
+        self._is_group_woken = threading.Event()
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
         self._sweeper = Sweeper(self._scripts, celery, settings)
         self._media = create_media_service(settings)
@@ -73,7 +74,7 @@ class WorkerRuntime:
             idle_timeout_s=settings.idle_timeout,
             is_stopping=self._is_stopping,
         )
-        self._listener = QueueListener(settings.redis_url, self.runner.wake)
+        self._listener = QueueListener(settings.redis_url, self._wake)
 
     def start(self) -> None:
         """Start to claim jobs, by wake-ups, tickets and polls."""
@@ -119,10 +120,15 @@ class WorkerRuntime:
             claim_companions=claims.claim_companions,
             report_crash=claims.report_crash,
             announce_worker=self._heartbeat.announce,
+            is_woken=self._is_group_woken,
             cancel_grace_s=self._settings.cancel_grace_ms / 1000,
             batch_wait_s=self._settings.batch_wait_ms / 1000,
             max_batch_s=self._settings.max_batch_s,
         )
+
+    def _wake(self) -> None:
+        self._is_group_woken.set()
+        self.runner.wake()
 
     def _transcribe(self, claims: Sequence[Claim]) -> None:
         Group(self._group_tools).run(claims)

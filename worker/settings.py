@@ -106,7 +106,7 @@ class WorkerSettings(SharedSettings):
 
     batch_windows: NonNegativeInt = 0
     """Windows decoded at once. With `qwen3`, 0 means as many as free GPU memory allows, and one on the
-    CPU. With `qwen3-vllm`, 0 means 16."""
+    CPU. With `qwen3-vllm`, 0 means 64; vLLM itself waits with windows for which it has no memory."""
 
     batch_wait_ms: NonNegativeFloat = 0.0
     """Milliseconds that a worker waits for more jobs before the first batch of a group. 0 takes what is
@@ -114,7 +114,8 @@ class WorkerSettings(SharedSettings):
 
     max_batch_s: NonNegativeFloat = 10.0
     """Seconds that a batch may take, by the speed of the batch before it. So an interactive job waits no
-    longer for a batch of a long file. Each job has one window in a batch at least. 0 means no limit."""
+    longer for a batch of a long file. Each job has one window in a batch at least. 0 means no limit.
+    `qwen3-vllm` ignores it: there, jobs join a running batch."""
 
     language_changes: LanguageChanges = LanguageChanges.PAUSES
     """`qwen3` and `qwen3-vllm`: where a window is cut when its language changes: `pauses`, `always` or `off`.
@@ -143,6 +144,9 @@ class WorkerSettings(SharedSettings):
 
     scripted_speed: NonNegativeFloat = 0.0
     """`scripted`: seconds of audio transcribed per second. 0 means at once."""
+
+    scripted_joins_rows: bool = False
+    """`scripted`: whether rows join a running batch, as on `qwen3-vllm`."""
 
     scripted_load_s: NonNegativeFloat = 0.0
     """`scripted`: seconds that loading takes."""

@@ -11,11 +11,11 @@ from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration,
 
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest
-from tests.support.rows import decode_windows
+from tests.support.rows import decode_windows, open_outcome
 from tests.support.tiny_qwen3 import SAMPLES, TINY
 from tests.support.vllm_stand_in import Request, VllmStandIn
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import Span, Window
+from worker.engines.protocol import Row, Span, Window
 from worker.engines.qwen3.inputs import END_TOKENS
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import Qwen3VllmEngine
@@ -119,3 +119,19 @@ def test_a_forced_language_goes_into_the_prompt(vllm: VllmStandIn) -> None:
 
     assert [segment.language for segment in transcript.segments] == ["de"]
     assert engine._model.decode_tokens(vllm.requests[0].prompt_tokens).endswith("language German<asr_text>")
+
+
+def test_texts_are_the_same_when_windows_join_one_by_one(vllm: VllmStandIn) -> None:
+    engine = Qwen3VllmEngine(WorkerSettings(model_id=str(TINY)))
+    engine.load(lambda _phase: None)
+    rows = [Row(window, TranscriptionRequest(), Listener()) for window in make_windows()]
+    waiting = list(enumerate(rows))[1:]
+
+    def take_more(_free_rows: int) -> list[Row]:
+        is_due = waiting and vllm.steps > 4 * waiting[0][0]
+        return [waiting.pop(0)[1]] if is_due else []
+
+    outcomes = {row.window.index: outcome for row, outcome in engine.decode_rows(rows[:1], take_more)}
+
+    texts = [open_outcome(outcomes[number]).segments[0].text for number in range(len(NAMES))]
+    assert texts == [SAMPLES[name].text for name in NAMES]

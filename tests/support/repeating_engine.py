@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from shared.transcripts import WindowTranscript
-from worker.engines.protocol import PhaseReporter, Row, RowOutcome
+from worker.engines.protocol import PhaseReporter, Row, RowOutcome, TakeRows, take_no_rows
 
 NOTHING = WindowTranscript(())
 
@@ -16,6 +16,7 @@ class RepeatingEngine:
     ) -> None:
         self.batch_windows = batch_windows
         self.needs_speech = needs_speech
+        self.joins_rows = False
         self.batches: list[Sequence[Row]] = []
         self._transcript = transcript
 
@@ -24,7 +25,9 @@ class RepeatingEngine:
         report_phase("nothing to load")
         return "cpu"
 
-    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         """The transcript, as often as there are rows."""
         self.batches.append(rows)
         for row in rows:

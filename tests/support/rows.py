@@ -72,7 +72,7 @@ def decode_parts(
     ]
     session.add(decoded)
     found: list[DecodedPart] = []
-    while session.has_rows:
+    while session.rows:
         for done in session.advance():
             if not isinstance(done.found, list):
                 open_outcome(done.found)

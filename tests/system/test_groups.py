@@ -18,12 +18,31 @@ MakeServer = Callable[..., RealServer]
 Script = Mapping[str, object]
 
 
-@pytest.fixture
-def server(make_server: MakeServer) -> RealServer:
-    """Provide a server whose engine takes eight windows of four seconds at once, with a loaded model."""
+def start_server(make_server: MakeServer, *, joins_rows: bool) -> RealServer:
+    """Return a server whose engine takes eight windows of four seconds at once, with a loaded model."""
     settings = {"BATCH_WINDOWS": str(ROWS), "WINDOW_S": str(CLIP_S), "LEASE_S": "2"}
+    settings["SCRIPTED_JOINS_ROWS"] = str(joins_rows)
     server = make_server(SCRIPTED_SPEED="8", **settings).start()
     wait_until_final(server, submit(server, make_clip(0)))
+    return server
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> RealServer:
+    """Provide a server with fixed batches."""
+    return start_server(make_server, joins_rows=False)
+
+
+@pytest.fixture
+def joining_server(make_server: MakeServer) -> RealServer:
+    """Provide a server whose rows join a running batch."""
+    return start_server(make_server, joins_rows=True)
+
+
+@pytest.fixture(params=["server", "joining_server"])
+def any_server(request: pytest.FixtureRequest) -> RealServer:
+    """Provide a server of each kind."""
+    server: RealServer = request.getfixturevalue(request.param)
     return server
 
 
@@ -79,7 +98,8 @@ def test_clips_sent_at_once_share_a_batch_and_have_their_own_texts(server: RealS
     wait_for(lambda: any(f" jobs={ROWS} " in line for line in read_batches(server)), what="the batch of all")
 
 
-def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(server: RealServer) -> None:
+def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(any_server: RealServer) -> None:
+    server = any_server
     slow = {"speed": 1}
     scripts: list[Script] = [slow, slow, {"misbehaviour": "raise"}, slow]
     jobs = submit_group(server, scripts)
@@ -94,7 +114,8 @@ def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(server: RealSer
     wait_for(lambda: read_batches(server), what="a batch of several jobs")
 
 
-def test_a_job_that_kills_the_model_process_is_found_and_no_other_is_blamed(server: RealServer) -> None:
+def test_a_job_that_kills_the_model_process_is_found_and_no_other_is_blamed(any_server: RealServer) -> None:
+    server = any_server
     jobs = submit_group(server, [{}, {"misbehaviour": "die_in_decode"}, {}, {}])
     first, killer, *others = (wait_until_final(server, job) for job in jobs)
     assert (killer["state"], killer["error"]["code"]) == ("failed", "engine_crash")
@@ -123,12 +144,7 @@ def test_a_job_is_not_blamed_for_a_crash_while_the_engine_ignores_the_stop_of_an
 
 def test_a_clip_rides_along_with_a_long_file(server: RealServer) -> None:
     seconds = 6 * ROWS * CLIP_S
-    answer = server.client.post(
-        "/v1/jobs",
-        files={"file": write_wav(make_clip(7, seconds=seconds))},
-        data={"prompt": json.dumps({"speed": 40})},
-    )
-    file = str(answer.json()["id"])
+    file = submit_file(server, seconds=seconds)
     wait_for(lambda: read(server, file)["progress"]["processed_s"] > 0, what="a window of the file")
     clip = wait_until_final(server, submit(server, make_clip(1)))
     assert clip["transcript"]["text"] == spoken_text(make_clip(1))
@@ -150,3 +166,34 @@ def test_a_job_that_times_out_does_not_use_up_the_time_of_its_companions(make_se
     assert endless["error"]["code"] == "timeout"
     assert wait_until_final(server, file)["transcript"]["text"] == spoken_text(recording)
     wait_for(lambda: read_batches(server), what="a batch of both")
+
+
+def submit_file(server: RealServer, *, seconds: float) -> str:
+    """Submit a file as a batch job that takes a tenth of a second for each window, and return its id."""
+    answer = server.client.post(
+        "/v1/jobs",
+        files={"file": write_wav(make_clip(7, seconds=seconds))},
+        data={"prompt": json.dumps({"speed": 40})},
+    )
+    return str(answer.json()["id"])
+
+
+def count_batches(server: RealServer) -> int:
+    return server.log_text().count("event=batch_decoded ")
+
+
+def test_a_clip_joins_the_running_batch_of_a_long_file(joining_server: RealServer) -> None:
+    server, seconds = joining_server, 6 * ROWS * CLIP_S
+    wait_for(lambda: count_batches(server) == 1, what="the end of the first batch")
+    file = submit_file(server, seconds=seconds)
+    wait_for(lambda: read(server, file)["progress"]["processed_s"] > 0, what="a window of the file")
+
+    clip = wait_until_final(server, submit(server, make_clip(1)))
+
+    assert clip["transcript"]["text"] == spoken_text(make_clip(1))
+    assert read(server, file)["state"] == "running"
+    assert count_batches(server) == 1
+    text = wait_until_final(server, file)["transcript"]["text"]
+    assert text == spoken_text(make_clip(7, seconds=seconds))
+    assert "requeued" not in read_events(server, file)
+    wait_for(lambda: " jobs=2 " in "".join(read_batches(server)), what="the end of the batch of both")

@@ -116,8 +116,8 @@ class DecodingListener(Protocol):
 class Row(msgspec.Struct, frozen=True):
     """One window of one job in a batch, with the job's request and listener.
 
-    `previous_language` is the language of the job's speech before this batch. It is used for text whose own
-    language is in doubt.
+    `previous_language` is the language of the job's speech before the rows that are in decoding. It is used
+    for text whose own language is in doubt.
     """
 
     window: Window
@@ -138,6 +138,14 @@ class RowStopped(msgspec.Struct, frozen=True):
 
 
 RowOutcome = WindowTranscript | RowFailure | RowStopped
+
+TakeRows = Callable[[int], Sequence[Row]]
+"""A callback that returns at most so many further rows, without waiting for any. It may be called with 0."""
+
+
+def take_no_rows(_free_rows: int) -> Sequence[Row]:
+    """Return no rows: the batch is fixed."""
+    return ()
 
 
 class DecodingStopped(Exception):
@@ -184,6 +192,10 @@ class Engine(Protocol):
         """The most rows that `decode_rows` takes at once; at least 1."""
 
     @property
+    def joins_rows(self) -> bool:
+        """Whether more rows join those in decoding (true), or batches are fixed (false)."""
+
+    @property
     def needs_speech(self) -> bool:
         """Whether windows are cut from speech that the VAD found (true) or at fixed lengths (false)."""
 
@@ -194,7 +206,9 @@ class Engine(Protocol):
             ModelUnavailable: the weights are missing or cannot be loaded.
         """
 
-    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         """Transcribe the rows of one or more jobs, and yield the outcome of each row as soon as it is known.
 
         Rows with the same listener are consecutive windows of one job, in order, and end in this order. The
@@ -202,6 +216,9 @@ class Engine(Protocol):
 
         An outcome voids the partials of all windows of its job. So deltas of the next window may come before
         the outcome only if none follow after it.
+
+        An engine that `joins_rows` calls `take_more` at each step with the number of rows that are free, and
+        decodes what it returns too. It is done when no row is in decoding, and `take_more` returned none.
         """
 
 

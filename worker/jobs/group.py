@@ -1,5 +1,6 @@
 """The group of jobs that a worker holds: their rows share the batches of one model process."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +16,8 @@ from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
 
 POLL_S = 0.05
-"""Seconds between two checks of the stop rules while the model process is silent."""
+"""Seconds between two checks of the stop rules while the model process is silent, and between two claims of
+companions for a running batch."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -25,7 +27,8 @@ class GroupTools:
     """The collaborators of every group of a worker, and its times in seconds.
 
     `open_job` returns the transcription of a claim, whose lease is renewed until `close_job`.
-    `claim_companions` claims jobs for the next batch beside the jobs held, and applies yields to these.
+    `claim_companions` claims jobs for the next batch beside the jobs held, and applies yields to these. If
+    rows can join a batch, it is also called during the batch: when windows are done, or `is_woken` is set.
     `report_crash` reports the death of the model process with all jobs in it. `announce_worker` publishes the
     worker's state at once. These three may raise QueueUnavailable.
     """
@@ -36,6 +39,7 @@ class GroupTools:
     claim_companions: Callable[[Sequence[Transcription]], Sequence[Claim]]
     report_crash: Callable[[Sequence[Transcription]], None]
     announce_worker: Callable[[], None]
+    is_woken: threading.Event
     cancel_grace_s: float
     batch_wait_s: float
     max_batch_s: float
@@ -45,7 +49,7 @@ class Group:
     """The work on some claims and their companions. `run` returns when no job is left.
 
     gathering --decode_batch--> decoding --BatchDecoded--> gathering. Jobs of a cold model wait in its
-    process; gathering then begins with `Loaded`.
+    process; gathering then begins with `Loaded`. If the engine joins rows, jobs come and go during a batch.
     """
 
     def __init__(self, tools: GroupTools) -> None:
@@ -53,7 +57,8 @@ class Group:
         self._host = tools.host
         self._jobs: dict[int, Transcription] = {}  # by their run
         self._row_s = 0.0  # the time that a row of the last batch took
-        self._window_at = 0.0
+        self._window_at = self._claimed_at = 0.0
+        self._has_free_rows = False  # whether windows are done since the last claim
 
     def run(self, claims: Sequence[Claim]) -> None:
         """Transcribe the jobs, and record how each of them ended."""
@@ -108,6 +113,7 @@ class Group:
             with _naming(job):
                 job.apply_stop_rules()
             self._close_if_over(job)
+        self._claim_during_batch()
         if any(job.rules.find_reason() is StopReason.STALLED for job in self._jobs.values()):
             _logger.error("engine_stalled")
             self._host.give_up()
@@ -125,7 +131,7 @@ class Group:
             case messages.BatchDecoded():
                 self._note_batch(report)
                 self._on_boundary()
-            case _:
+            case messages.RunMessage():
                 self._on_run_report(report)
 
     def _on_run_report(self, report: messages.RunReport) -> None:
@@ -138,6 +144,7 @@ class Group:
         cost_ms = round((now - self._window_at) * 1000)
         if isinstance(report, messages.WindowDecoded | messages.JobDecoded):
             self._window_at = now
+            self._has_free_rows = True
         with _naming(reported):
             reported.on_report(report, cost_ms=cost_ms)
         self._close_if_over(reported)
@@ -145,12 +152,9 @@ class Group:
     def _note_batch(self, batch: messages.BatchDecoded) -> None:
         if batch.rows:
             self._row_s = batch.took_s / batch.rows
+            rows = f"{batch.rows}/{batch.max_rows}"
             _logger.info(
-                "batch_decoded",
-                rows=f"{batch.rows}/{batch.max_rows}",
-                jobs=batch.jobs,
-                audio_s=batch.audio_s,
-                took_s=batch.took_s,
+                "batch_decoded", rows=rows, jobs=batch.jobs, audio_s=batch.audio_s, took_s=batch.took_s
             )
 
     def _on_boundary(self) -> None:
@@ -167,7 +171,17 @@ class Group:
                 job.stop_at_boundary()
         return not all(job.is_stopping for job in self._jobs.values())
 
+    def _claim_during_batch(self) -> None:
+        """Let companions join the batch, if the engine can and rows may be free or jobs have come."""
+        is_due = self._has_free_rows or self._tools.is_woken.is_set()
+        is_joining = is_due and self._host.joins_rows and self._host.is_decoding
+        goes_on = not all(job.is_stopping for job in self._jobs.values())
+        if is_joining and goes_on and time.monotonic() - self._claimed_at >= POLL_S:
+            self._claim_companions()
+
     def _claim_companions(self) -> None:
+        self._tools.is_woken.clear()  # before the claim: a later wake-up means a job that it may miss
+        self._has_free_rows, self._claimed_at = False, time.monotonic()
         try:
             claims = self._tools.claim_companions(list(self._jobs.values()))
         except QueueUnavailable:
@@ -176,12 +190,12 @@ class Group:
             self._begin(claims)
 
     def _decode_batch(self) -> None:
-        """Begin a batch that takes at most about MAX_BATCH_S, at the speed of the last one."""
+        """Begin a batch. A fixed one takes at most about MAX_BATCH_S, at the speed of the last one."""
         self._window_at = time.monotonic()
         for job in self._jobs.values():
             job.rules.clocks.end_rest()
         max_rows = 0
-        if self._row_s and self._tools.max_batch_s:
+        if self._row_s and self._tools.max_batch_s and not self._host.joins_rows:
             max_rows = max(len(self._jobs), int(self._tools.max_batch_s / self._row_s))
         self._host.decode_batch(max_rows)
 

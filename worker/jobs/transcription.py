@@ -120,8 +120,8 @@ class Transcription:
         reason = self.rules.find_reason()
         if reason is None or reason is StopReason.STALLED:
             return
-        if self._note_stop(reason) and reason is not StopReason.STOPPING:  # then it finishes its windows
-            self._host.stop_job(self.run)
+        if self._note_stop(reason):
+            self._host.stop_job(self.run, finishes_windows=reason.is_at_boundary)
         # Waiting for an engine that loads would gain nothing.
         is_hopeless = reason is StopReason.STOPPING and not self._clocks.is_inferring
         grace_s = self._tools.stop_grace_s if reason.is_at_boundary else self._tools.cancel_grace_s

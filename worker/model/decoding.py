@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -16,7 +17,6 @@ from worker.engines.protocol import (
     DraftingEngine,
     Engine,
     Row,
-    RowFailure,
     RowOutcome,
 )
 from worker.model import messages
@@ -32,10 +32,41 @@ _END_PATIENCE_S = 0.02
 _logger = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class PendingOrders:
+    """The orders that arrive during a batch. `changed` is notified of each."""
+
+    is_waiting: Callable[[], bool]
+    follow_next: Callable[[], None]
+
+    def follow(self) -> None:
+        """Follow the orders that are here."""
+        while self.is_waiting():
+            self.follow_next()
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """The amounts that were decoded since the host ordered the batch, and the orders that came since."""
+
+    orders: PendingOrders
+    rows: int = 0
+    jobs: int = 0
+    samples: int = 0
+
+    def count(self, runs: Iterable[OpenRun], rows: Sequence[Row]) -> None:
+        """Count these rows, and the jobs that are new in the batch."""
+        for run in runs:
+            self.jobs += run.last_batch is not self
+            run.last_batch = self
+        self.rows += len(rows)
+        self.samples += sum(len(row.window.samples) for row in rows)
+
+
 class BatchDecoder:
     """The open runs, and the batches of their rows.
 
-    `changed` guards the readers of all runs. It is notified of their windows, and of stops.
+    `changed` guards the readers of all runs. It is notified of their windows, and of orders.
     """
 
     def __init__(self, engine: Engine, send: SendReport, changed: threading.Condition) -> None:
@@ -50,44 +81,56 @@ class BatchDecoder:
         return max(2, self._engine.batch_windows // (len(self._runs) + 1))
 
     def open_run(self, order: messages.DecodeJob, reader: WindowReader, listener: JobListener) -> None:
-        """Let the next batches have rows of this job."""
+        """Let the engine have rows of this job."""
         can_draft = isinstance(self._engine, DraftingEngine)
         self._runs[order.run] = OpenRun(order, reader, listener, can_draft=can_draft)
 
     def stop_run(self, number: int) -> None:
-        """Drop a run between two batches, and report it as stopped, unless it has ended already."""
+        """Give the engine no more rows of a run, and report it as stopped when it has none in decoding."""
         if (run := self._runs.get(number)) is not None:
-            self._end(run, messages.JobStopped(number))
+            run.is_leaving = True
+            if not run.in_decoding:
+                self._end(run, messages.JobStopped(number))
 
-    def decode_batch(self, max_rows: int) -> messages.BatchDecoded:
+    def decode_batch(self, max_rows: int, orders: PendingOrders) -> messages.BatchDecoded:
         """Decode one batch, and report its windows and all runs that end. `max_rows` of 0 is no limit."""
         began_at = time.monotonic()
+        batch = _Batch(orders)
         limit = min(max_rows or self._engine.batch_windows, self._engine.batch_windows)
-        self._wait_for_any()
+        self._wait_for_any(orders)
         self._draft()
-        self._wait_for_windows(limit)
+        if not self._engine.joins_rows:
+            self._wait_for_windows(limit)
         self._end_finished_runs()
-        batch = self._take_rows(limit)
-        rows = [row for rows in batch.values() for row in rows]
+        rows = self._take_rows(batch, limit)
         if rows:
-            with _log_jobs(batch):
-                self._decode(rows, {id(run.listener): run for run in batch})
+            self._decode(rows, batch)
             self._wait_for_ends()
             self._end_finished_runs()
+            _name_jobs()
         return messages.BatchDecoded(
-            rows=len(rows),
-            jobs=len(batch),
-            audio_s=round(sum(len(row.window.samples) for row in rows) / SAMPLE_RATE_HZ, 3),
+            rows=batch.rows,
+            jobs=batch.jobs,
+            audio_s=round(batch.samples / SAMPLE_RATE_HZ, 3),
             took_s=round(time.monotonic() - began_at, 3),
             max_rows=self._engine.batch_windows,
         )
 
-    def _wait_for_any(self) -> None:
-        """Wait until the batch has something to do."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._runs or any(run.is_answered for run in self._runs.values())
-            )
+    def _wait_for_any(self, orders: PendingOrders) -> None:
+        """Wait until the batch has something to do. Meanwhile jobs may begin, if rows can join."""
+
+        def is_joined() -> bool:
+            return self._engine.joins_rows and orders.is_waiting()
+
+        def is_any_answered() -> bool:
+            return not self._runs or any(run.is_answered for run in self._runs.values())
+
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: is_joined() or is_any_answered())
+            if not is_joined():
+                return
+            orders.follow()
 
     def _wait_for_windows(self, limit: int) -> None:
         """Wait until the batch is full, or until no new window comes for READ_PATIENCE_S."""
@@ -109,17 +152,33 @@ class BatchDecoder:
     def _count_ready(self) -> int:
         return sum(run.ready for run in self._runs.values())
 
-    def _take_rows(self, limit: int) -> dict[OpenRun, list[Row]]:
-        """Return the rows of the batch: one of each run in order of arrival, then more of each in turn."""
+    def _take_more(self, batch: _Batch, free_rows: int) -> list[Row]:
+        """Let jobs begin and leave during the batch, and return at most so many rows that are ready."""
+        batch.orders.follow()
+        self._end_finished_runs()
+        return self._take_rows(batch, free_rows)
+
+    def _take_rows(self, batch: _Batch, limit: int) -> list[Row]:
+        """Return at most `limit` rows: one of each run without rows in decoding, then more of each in turn.
+
+        If rows can join, some stay free for runs that begin later.
+        """
         with self._changed:
-            runs = [run for run in self._runs.values() if run.ready][:limit]
-            spare = limit - len(runs)
-            batch = {}
-            for run in runs:
-                extra = min(spare, run.ready - 1)
-                spare -= extra
-                batch[run] = run.take_rows(1 + extra)
-            return batch
+            ready = {run: run.ready for run in self._runs.values() if run.ready}
+            counts = dict.fromkeys([run for run in ready if not run.in_decoding][:limit], 1)
+            spare = limit - len(counts) - (self._engine.batch_windows // 8 if self._engine.joins_rows else 0)
+            for run, windows in ready.items():
+                more = min(spare, windows - counts.get(run, 0))
+                if more > 0:
+                    counts[run] = counts.get(run, 0) + more
+                    spare -= more
+            rows = [row for run, count in counts.items() for row in run.take_rows(count)]
+        if rows:
+            batch.count(counts, rows)
+            _name_jobs([run.order.job_id for run in self._runs.values() if run.in_decoding])
+            if self._engine.joins_rows:
+                self._send(messages.RowsJoined(sum(run.in_decoding for run in self._runs.values())))
+        return rows
 
     def _draft(self) -> None:
         """Publish drafts of first windows, before further ones are read."""
@@ -131,26 +190,26 @@ class BatchDecoder:
                 with suppress(DecodingStopped):
                     self._engine.draft_row(run.peek_row())
 
-    def _decode(self, rows: Sequence[Row], runs: dict[int, OpenRun]) -> None:
+    def _decode(self, rows: Sequence[Row], batch: _Batch) -> None:
         try:
-            for row, outcome in self._engine.decode_rows(rows):
-                self._settle(runs[id(row.listener)], outcome)
+            for row, outcome in self._engine.decode_rows(rows, partial(self._take_more, batch)):
+                self._settle(row, outcome)
         except Exception as error:  # border: an error of the engine fails its jobs, not the process
             _logger.exception("engine_failed")
-            failure = RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
-            for run in runs.values():
-                self._settle(run, failure)
+            for run in [run for run in self._runs.values() if run.in_decoding]:
+                message = f"The engine failed: {error}"
+                self._end(run, messages.JobFailed(run.order.run, FailureCode.ENGINE_ERROR, message))
 
-    def _settle(self, run: OpenRun, outcome: RowOutcome) -> None:
-        """Report the outcome of the next row of `run`, unless the run has ended with an earlier row."""
-        number = run.order.run
-        if number not in self._runs:
+    def _settle(self, row: Row, outcome: RowOutcome) -> None:
+        """Report the outcome of the next row of a run, unless the run has ended with an earlier row."""
+        run = next((run for run in self._runs.values() if run.listener is row.listener), None)
+        if run is None:
             return
         if not isinstance(outcome, WindowTranscript):
-            self._end(run, describe_end(number, outcome))
+            self._end(run, describe_end(run.order.run, outcome))
             return
         run.listener.discard_partials()
-        report = run.finish_window(outcome)
+        report = run.finish_window(outcome, joins_rows=self._engine.joins_rows)
         if isinstance(report, messages.JobDecoded):
             self._end(run, report)
             return
@@ -164,8 +223,9 @@ class BatchDecoder:
             self._changed.wait_for(lambda: all(run.is_answered for run in runs), _END_PATIENCE_S)
 
     def _end_finished_runs(self) -> None:
+        """End the runs without a window left. The engine stops those with windows in decoding."""
         for run in list(self._runs.values()):
-            if (end := run.find_end()) is not None:
+            if not run.in_decoding and (end := run.find_end()) is not None:
                 self._end(run, end)
 
     def _end(self, run: OpenRun, report: messages.RunReport) -> None:
@@ -175,10 +235,10 @@ class BatchDecoder:
         self._send(report)
 
 
-@contextmanager
-def _log_jobs(runs: Iterable[OpenRun]) -> Iterator[None]:
-    """Name the jobs of a batch in all lines that are logged within the block."""
-    names = [run.order.job_id for run in runs]
-    names_by_field = {"job_id": names[0]} if len(names) == 1 else {"job_ids": ",".join(names)}
-    with structlog.contextvars.bound_contextvars(**names_by_field):
-        yield
+def _name_jobs(names: Sequence[str] = ()) -> None:
+    """Name the jobs in decoding in all lines that are logged from now on."""
+    structlog.contextvars.unbind_contextvars("job_id", "job_ids")
+    if len(names) == 1:
+        structlog.contextvars.bind_contextvars(job_id=names[0])
+    elif names:
+        structlog.contextvars.bind_contextvars(job_ids=",".join(names))

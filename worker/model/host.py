@@ -52,7 +52,8 @@ class ModelHost:
         self._open_runs: set[int] = set()  # begun and not ended, dropped ones included
         self._dropped_runs: set[int] = set()
         self._drop_facts: dict[str, str | int] = {}  # about the last dropped run
-        self._is_decoding = False
+        self.is_decoding = False
+        """Whether a batch has not been reported as done."""
         self.ended_with_dropped_runs = False
         """Whether the engine was still at work on dropped runs when the last process ended."""
         self._started_at = 0.0
@@ -62,8 +63,10 @@ class ModelHost:
         self.device = ""
         self.max_rows = 1
         """The most windows of a batch, as far as a model process has reported it."""
+        self.joins_rows = False
+        """Whether jobs may begin during a batch, as far as a model process has reported it."""
         self.rows = 0
-        """The windows of the last batch; 0 without a process."""
+        """The windows in decoding, or those of the last batch; 0 without a process."""
         self.load_error = ""
         """The reason why the last load failed; empty after one that succeeded."""
         self.load_failed_s = 0.0
@@ -73,11 +76,6 @@ class ModelHost:
     def is_idle(self) -> bool:
         """Return whether no engine is at work: there is no process, or it waits for a job."""
         return self.state in (ModelState.ABSENT, ModelState.READY, ModelState.DEAD)
-
-    @property
-    def is_decoding(self) -> bool:
-        """Return whether a batch has not been reported as done."""
-        return self._is_decoding
 
     @property
     def has_dropped_runs(self) -> bool:
@@ -121,7 +119,7 @@ class ModelHost:
 
         Needs jobs that have begun, and a last batch that is done.
         """
-        self._is_decoding = True
+        self.is_decoding = True
         with contextlib.suppress(ModelProcessDied):  # the next `receive` raises it
             self._send(messages.DecodeBatch(max_rows))
 
@@ -157,10 +155,13 @@ class ModelHost:
         is_late = isinstance(report, messages.RunMessage) and report.run not in awaited
         return None if is_late else report
 
-    def stop_job(self, run: int) -> None:
-        """Request that the engine stops this run. It answers JobStopped, unless it is too busy."""
+    def stop_job(self, run: int, *, finishes_windows: bool = False) -> None:
+        """Request that the engine stops this run, now or when its windows in decoding are done.
+
+        It answers JobStopped, unless it is too busy. The run may also end in another way before.
+        """
         with contextlib.suppress(ModelProcessDied):
-            self._send(messages.StopJob(run))
+            self._send(messages.StopJob(run, finishes_windows))
 
     def drop_job(self, run: int, **facts: str | int) -> None:
         """Stop this run, and drop all further reports on it. The others go on.
@@ -190,8 +191,8 @@ class ModelHost:
 
     def _update_state(self, report: messages.Report) -> None:
         match report:
-            case messages.Loaded(device=device, rows=rows):
-                self.device, self.max_rows, self.load_error = device, rows, ""
+            case messages.Loaded(device=device, rows=rows, joins_rows=joins_rows):
+                self.device, self.max_rows, self.joins_rows, self.load_error = device, rows, joins_rows, ""
                 if self.state is ModelState.LOADING:  # and not busy, with a second model loaded
                     self.state, self._unready_until = ModelState.BUSY, 0.0
                     self._loads += 1
@@ -204,21 +205,22 @@ class ModelHost:
             case messages.JobDecoded(run=run) | messages.JobFailed(run=run) | messages.JobStopped(run=run):
                 self._open_runs.discard(run)
                 self._become_ready()
+            case messages.RowsJoined(rows=rows):
+                self.rows = rows
             case messages.BatchDecoded(rows=rows, max_rows=max_rows):
-                self.rows, self.max_rows, self._is_decoding = rows, max_rows, False
+                self.rows, self.max_rows, self.is_decoding = min(rows, max_rows), max_rows, False
                 self._become_ready()
             case _:
                 pass
 
     def _become_ready(self) -> None:
-        if self.state is ModelState.BUSY and not self._open_runs and not self._is_decoding:
+        if self.state is ModelState.BUSY and not self._open_runs and not self.is_decoding:
             self.state = ModelState.READY
 
     def _start_process(self) -> None:
         if self.state is ModelState.DEAD:
             self._restarts.append(self._clock())
-        self._started_at = self._clock()
-        self.state = ModelState.LOADING
+        self._started_at, self.state = self._clock(), ModelState.LOADING
         self._child = ModelChild(self._command, self._environment)
         _logger.info("model_process_started", pid=self._child.pid)
 
@@ -241,10 +243,8 @@ class ModelHost:
     def _end_process(self, grace_s: float, **facts: object) -> None:
         child, self._child = self._child, None
         self.ended_with_dropped_runs = self.has_dropped_runs
-        self._open_runs.clear()
-        self._dropped_runs.clear()
-        self.rows = 0
-        self._is_decoding = False
+        self._open_runs, self._dropped_runs = set(), set()
+        self.rows, self.is_decoding = 0, False
         if child is not None:
             child.end(grace_s)
             _logger.info("model_process_ended", pid=child.pid, **facts)

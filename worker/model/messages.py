@@ -34,13 +34,20 @@ class DecodeJob(RunMessage, frozen=True):
 
 
 class StopJob(RunMessage, frozen=True):
-    """Stop this run as soon as the engine can. Between two batches it stops without loss."""
+    """Stop this run as soon as the engine can, or when its windows in decoding are done.
+
+    Between two batches it stops without loss. A batch of an engine whose batches are fixed is finished first
+    if it `finishes_windows`.
+    """
+
+    finishes_windows: bool = False
 
 
 class DecodeBatch(msgspec.Struct, frozen=True, tag=True):
     """Decode one batch of the jobs sent so far: a row of each job, and more up to `max_rows`.
 
-    A `max_rows` of 0 means as many as the engine takes.
+    A `max_rows` of 0 means as many as the engine takes. If the engine joins rows, jobs that are sent later
+    join the batch, which lasts until no job has a window.
     """
 
     max_rows: int = 0
@@ -76,12 +83,13 @@ class LoadPhaseBegun(msgspec.Struct, frozen=True, tag=True):
 class Loaded(msgspec.Struct, frozen=True, tag=True):
     """The model, or a second one, is in memory on `device`, `elapsed_s` after the start of loading.
 
-    A batch has at most `rows` windows.
+    At most `rows` windows are decoded at once. If the engine `joins_rows`, jobs may begin during a batch.
     """
 
     device: str
     elapsed_s: float
     rows: int = 1
+    joins_rows: bool = False
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
@@ -101,6 +109,12 @@ class WindowDecoded(RunMessage, frozen=True):
 
     finished: FinishedWindow
     is_last_row: bool = False
+
+
+class RowsJoined(msgspec.Struct, frozen=True, tag=True):
+    """More windows entered a batch that rows can join. It has `rows` windows in decoding now."""
+
+    rows: int
 
 
 class BatchDecoded(msgspec.Struct, frozen=True, tag=True):
@@ -140,7 +154,7 @@ class JobFailed(RunMessage, frozen=True):
 
 
 RunReport = PartialDecoded | WindowDecoded | AudioRead | JobDecoded | JobStopped | JobFailed
-Report = LoadPhaseBegun | Loaded | LoadFailed | BatchDecoded | RunReport
+Report = LoadPhaseBegun | Loaded | LoadFailed | RowsJoined | BatchDecoded | RunReport
 
 order_decoder: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 report_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

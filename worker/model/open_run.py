@@ -1,6 +1,7 @@
 """One job in the model process, from its order to its last report."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -60,15 +61,25 @@ class OpenRun:
         self._is_first_alone = order.is_early_text_wanted and not can_draft
         self._reader = reader
         self._language = order.checkpoint.language
-        self._in_batch: list[PlacedWindow] = []
+        self._in_decoding: deque[PlacedWindow] = deque()
+        self.is_leaving = False
+        """Whether the run stops when its windows in decoding are done."""
+        self.last_batch: object = None
+        """The last batch with rows of this run."""
         self.is_slow = False
         """Whether the last batch began without waiting for a window of this run."""
 
     @property
+    def in_decoding(self) -> int:
+        """The number of windows that the engine decodes now."""
+        return len(self._in_decoding)
+
+    @property
     def ready(self) -> int:
-        """The number of windows that the next batch may have."""
-        limit = 0 if self.listener.is_stopped() else 1 if self._is_first_alone else self._reader.ready
-        return min(self._reader.ready, limit)
+        """The number of windows that the engine may take."""
+        if self.is_leaving or self.listener.is_stopped():
+            return 0
+        return min(self._reader.ready, 1 if self._is_first_alone else self._reader.ready)
 
     @property
     def is_answered(self) -> bool:
@@ -86,8 +97,10 @@ class OpenRun:
         run, cause = self.order.run, self._reader.cause
         if self.listener.is_stopped():
             return messages.JobStopped(run)
-        if self._in_batch or self._reader.ready or not self._reader.is_ended:
+        if self._in_decoding:
             return None
+        if self._reader.ready or not self._reader.is_ended:
+            return messages.JobStopped(run) if self.is_leaving else None
         return describe_end(run, cause) if cause else messages.JobDecoded(run)
 
     def peek_row(self) -> Row:
@@ -97,12 +110,18 @@ class OpenRun:
     def take_rows(self, count: int) -> list[Row]:
         """Return the next rows."""
         self._is_first_alone = False
-        self._in_batch = [self._reader.take() for _ in range(count)]
-        return [self._make_row(placed) for placed in self._in_batch]
+        taken = [self._reader.take() for _ in range(count)]
+        self._in_decoding += taken
+        return [self._make_row(placed) for placed in taken]
 
-    def finish_window(self, transcript: WindowTranscript) -> messages.WindowDecoded | messages.JobDecoded:
-        """Return the report on the next window of the batch. The last one comes with the end of the job."""
-        placed = self._in_batch.pop(0)
+    def finish_window(
+        self, transcript: WindowTranscript, *, joins_rows: bool
+    ) -> messages.WindowDecoded | messages.JobDecoded:
+        """Return the report on the next window in decoding. The last one comes with the end of the job.
+
+        A run has no more rows in its batch once none is in decoding, unless the engine `joins_rows`.
+        """
+        placed = self._in_decoding.popleft()
         self._language = main_language(transcript.segments) or self._language
         finished = FinishedWindow(
             **msgspec.structs.asdict(transcript),
@@ -112,7 +131,8 @@ class OpenRun:
         )
         if placed.window.is_last:
             return messages.JobDecoded(self.order.run, finished)
-        return messages.WindowDecoded(self.order.run, finished, is_last_row=not self._in_batch)
+        is_last_row = not (self._in_decoding or joins_rows)
+        return messages.WindowDecoded(self.order.run, finished, is_last_row)
 
     def _make_row(self, placed: PlacedWindow) -> Row:
         return Row(placed.window, self.order.request, self.listener, self._language)

@@ -24,7 +24,7 @@ from shared.parent_death import outlive_parent
 from worker.engines.protocol import LOADED, DecodingStopped, Engine, ModelUnavailable, Samples
 from worker.engines.registry import create_engine
 from worker.model import messages
-from worker.model.decoding import BatchDecoder
+from worker.model.decoding import BatchDecoder, PendingOrders
 from worker.model.open_run import JobListener, SendReport
 from worker.model.window_reader import WindowCutter, WindowReader, watch_stops
 from worker.settings import WorkerSettings
@@ -39,12 +39,17 @@ class OrderInbox:
     """A thread that receives orders, so that a stop is known while the engine is at work."""
 
     def __init__(self, channel: FdChannel, changed: threading.Condition) -> None:
-        """Notify `changed` of each stop."""
+        """Notify `changed` of each order."""
         self._channel = channel
         self._changed = changed
         self._orders: queue.SimpleQueue[tuple[messages.Order, Sequence[int]]] = queue.SimpleQueue()
         self._stopped_runs: set[int] = set()
         threading.Thread(target=self._receive_orders, name="orders", daemon=True).start()
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether the next order is here."""
+        return not self._orders.empty()
 
     def wait_for_order(self) -> tuple[messages.Order, Sequence[int]]:
         """Return the next order and the descriptors that came with it."""
@@ -66,11 +71,11 @@ class OrderInbox:
         while (message := self._channel.receive()) is not None:
             payload, descriptors = message
             order = messages.order_decoder.decode(payload)
-            if isinstance(order, messages.StopJob):
-                with self._changed:
+            with self._changed:
+                if isinstance(order, messages.StopJob) and not order.finishes_windows:
                     self._stopped_runs.add(order.run)
-                    self._changed.notify_all()
-            self._orders.put((order, descriptors))
+                self._orders.put((order, descriptors))
+                self._changed.notify_all()
 
 
 class AudioPipe:
@@ -112,19 +117,19 @@ class LoadReporter:
         self._send = send
         self._clock = clock
         self._began_at: float | None = clock()
-        self._device, self._rows = "", 1
+        self._device, self._rows, self._joins_rows = "", 1, False
 
     def __call__(self, phase: str, /) -> None:
         """Report that a phase begins, or that a second model is loaded."""
         if phase == LOADED:
-            self.end(self._device, rows=self._rows)
+            self.end(self._device, rows=self._rows, joins_rows=self._joins_rows)
         else:
             self._send(messages.LoadPhaseBegun(phase, self._elapsed_s()))
 
-    def end(self, device: str, *, rows: int) -> None:
-        """Report that the model is in memory on `device`, and takes batches of `rows` windows."""
-        self._device, self._rows = device, rows
-        self._send(messages.Loaded(device, self._elapsed_s(), rows))
+    def end(self, device: str, *, rows: int, joins_rows: bool = False) -> None:
+        """Report that the model is in memory on `device`, and takes `rows` windows at once."""
+        self._device, self._rows, self._joins_rows = device, rows, joins_rows
+        self._send(messages.Loaded(device, self._elapsed_s(), rows, joins_rows))
         self._began_at = None
 
     def reset(self) -> None:
@@ -156,14 +161,21 @@ class ModelProcess:
         if not self._load():
             return
         while True:
-            match inbox.wait_for_order():
-                case messages.DecodeJob() as order, (audio_fd,):
-                    self._open_run(order, audio_fd, inbox)
-                case messages.StopJob(run=run), _:
-                    self._decoder.stop_run(run)
-                case messages.DecodeBatch(max_rows=max_rows), _:
-                    self._send(self._decoder.decode_batch(max_rows))
-                    self._report_phase.reset()  # in case a second model could not be loaded
+            self._follow_order(inbox)
+
+    def _follow_order(self, inbox: OrderInbox) -> None:
+        """Wait for the next order, and follow it. Jobs that join a batch are ordered while it is decoded."""
+        match inbox.wait_for_order():
+            case messages.DecodeJob() as order, (audio_fd,):
+                self._open_run(order, audio_fd, inbox)
+            case messages.StopJob(run=run), _:
+                self._decoder.stop_run(run)
+            case messages.DecodeBatch(max_rows=max_rows), _:
+                orders = PendingOrders(
+                    is_waiting=lambda: inbox.has_orders, follow_next=lambda: self._follow_order(inbox)
+                )
+                self._send(self._decoder.decode_batch(max_rows, orders))
+                self._report_phase.reset()  # in case a second model could not be loaded
 
     def _load(self) -> bool:
         try:
@@ -173,7 +185,7 @@ class ModelProcess:
         except ModelUnavailable as error:
             self._send(messages.LoadFailed(str(error)))
             return False
-        self._report_phase.end(device, rows=self._engine.batch_windows)
+        self._report_phase.end(device, rows=self._engine.batch_windows, joins_rows=self._engine.joins_rows)
         return True
 
     def _open_run(self, order: messages.DecodeJob, audio_fd: int, inbox: OrderInbox) -> None:

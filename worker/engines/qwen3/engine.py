@@ -14,8 +14,10 @@ from worker.engines.protocol import (
     PhaseReporter,
     Row,
     RowOutcome,
+    TakeRows,
     raise_if_stopped,
     settle,
+    take_no_rows,
 )
 from worker.engines.qwen3 import device, inputs, loading
 from worker.engines.qwen3.aligner import Qwen3Aligner, choose_aligner, load_aligner
@@ -36,6 +38,7 @@ class WindowDecoder:
     """The decoding of windows, which both engines share. Each loads its model in its own way."""
 
     needs_speech = True
+    joins_rows = False
     batch_windows: int
     _model: TokenGenerator  # since `load`
 
@@ -44,33 +47,41 @@ class WindowDecoder:
         self._timer = timer
         self._rules = rules
 
-    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         """Transcribe the rows at once, with a partial for each token."""
-        cuts = settle(partial(self._cut, rows))
-        if not isinstance(cuts, list):
-            yield from ((row, cuts) for row in rows)
-            return
         session = DecodingSession(self._model, max_sequences=len(rows))
         try:
-            session.add([self._open(row, cut) for row, cut in zip(rows, cuts, strict=True)])
-            while session.has_rows:
+            yield from self._add(session, rows)
+            while session.rows:
                 for done in session.advance():
                     yield done.row.row, self._compose(done)
+                if self.joins_rows:
+                    yield from self._add(session, take_more(max(0, self.batch_windows - session.rows)))
         finally:
             session.close()
             self._note_memory(session.max_fitting)
 
-    def _open(self, row: Row, cut: CutWindows) -> RowDecoding:
-        return RowDecoding(row, cut, self._model.decode_tokens, self._rules)
+    def _add(self, session: DecodingSession, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+        """Cut the rows at language changes while others are decoded, and let the session decode them too."""
+        if not rows:
+            return
+        cuts = settle(partial(self._cut, session, rows))
+        if not isinstance(cuts, list):
+            yield from ((row, cuts) for row in rows)
+            return
+        decode = self._model.decode_tokens
+        session.add([RowDecoding(row, cut, decode, self._rules) for row, cut in zip(rows, cuts, strict=True)])
 
-    def _cut(self, rows: Sequence[Row]) -> list[CutWindows]:
+    def _cut(self, generator: TokenGenerator, rows: Sequence[Row]) -> list[CutWindows]:
         changes = [
             LanguageChanges.OFF if row.request.language_hint else self._settings.language_changes
             for row in rows
         ]
         listeners = list({id(row.listener): row.listener for row in rows}.values())
         return cut_at_language_changes(
-            self._model,
+            generator,
             [row.window for row in rows],
             changes,
             lambda: all(listener.is_stopped() for listener in listeners),

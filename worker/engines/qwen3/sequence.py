@@ -6,7 +6,6 @@ back. The text is therefore the same with and without streaming.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
@@ -15,6 +14,7 @@ from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, sum_counts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import Window
+from worker.engines.qwen3.finish_reason import FinishReason
 from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.text import (
     EchoFinder,
@@ -51,17 +51,6 @@ class SequenceRules(msgspec.Struct, frozen=True):
 
 
 DEFAULT_RULES = SequenceRules()
-
-
-class FinishReason(StrEnum):
-    """Why a generation ended for a sequence."""
-
-    STOP = "stop"  # an end token
-    LENGTH = "length"  # no tokens left
-    REPETITION = "repetition"  # the text began to repeat itself
-    STUCK = "stuck"  # it repeated itself after the repair as well; the rest is given up
-    CONTEXT_ECHO = "context_echo"  # the text began to repeat the context
-    FAILED = "failed"  # the generator could not go on
 
 
 class SequenceState:

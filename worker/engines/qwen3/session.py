@@ -3,7 +3,8 @@
 Both engines share it. The model is a `TokenGenerator`, on torch or on vLLM.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import structlog
@@ -12,7 +13,7 @@ from shared.jobs import FailureCode
 from worker.engines.protocol import RowFailure
 from worker.engines.qwen3.decoding import DoneRow, JobDecoding, RowDecoding
 from worker.engines.qwen3.sequence import SequenceState
-from worker.engines.qwen3.token_generator import OutOfDeviceMemory, TokenGenerator
+from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory, TokenGenerator
 
 _logger = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ class DecodingSession:
 
     A sequence: waiting --start--> open --its generation is finished--> accepted, or waiting for its repair.
     `max_sequences` are open at once, unless the generator joins them.
+
+    A session is a `TokenGenerator` too: its steps continue all rows beside the generations of a caller.
     """
 
     def __init__(self, generator: TokenGenerator, *, max_sequences: int) -> None:
@@ -43,13 +46,16 @@ class DecodingSession:
         self._retried: list[list[_OpenSequence]] = []
         """Batches to start alone after an error, the next one last."""
         self._open: list[_OpenSequence] = []
+        self._has_ended = False  # whether a generation has, since rows were taken out
+        self.joins_generations = generator.joins_generations
+        self.decode_tokens = generator.decode_tokens
         self.max_fitting: int | None = None
         """The most sequences that fit after the device had too little memory; None if it had enough."""
 
     @property
-    def has_rows(self) -> bool:
-        """Whether a row is not done."""
-        return bool(self._jobs)
+    def rows(self) -> int:
+        """The number of rows that are not done."""
+        return sum(len(job.rows) for job in self._jobs.values())
 
     def add(self, rows: Sequence[RowDecoding]) -> None:
         """Decode these rows too. Those of one job are in order."""
@@ -62,17 +68,38 @@ class DecodingSession:
 
     def advance(self) -> list[DoneRow]:
         """Start what waits, generate a token of each open sequence, and return the rows that are done."""
-        self._step(self._choose_batch())
+        batch = self._choose_batch()
+        self._open += batch
+        with suppress(Exception):  # border: sequences were prepared to go on, or their job has failed
+            if batch:
+                self.start([one.sequence for one in batch])
+            if self._open:
+                self.step()
+        is_any_over = any(job.is_over for job in self._jobs.values())
+        return self._take_done() if self._has_ended or is_any_over or not self._open else []
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Open these generations; see `TokenGenerator`."""
+        with self._retrying():
+            self._generator.start(generations)
+
+    def step(self) -> None:
+        """Continue what is open, and publish new text of the rows; see `TokenGenerator`."""
+        with self._retrying():
+            self._generator.step()
         ended = [one for one in self._open if one.sequence.is_finished]
         if ended:
+            self._has_ended = True
             self._open = [one for one in self._open if not one.sequence.is_finished]
             for one in ended:
                 self._end_generation(one)
         for job in self._jobs.values():
             job.publish()
             job.check_stop()
-        is_any_over = any(job.is_over for job in self._jobs.values())
-        return self._take_done() if ended or is_any_over or not self._open else []
+
+    def drop(self, generations: Sequence[Generation]) -> None:
+        """Continue these generations no more; see `TokenGenerator`."""
+        self._generator.drop(generations)
 
     def close(self) -> None:
         """Drop what is open."""
@@ -96,21 +123,22 @@ class DecodingSession:
         self._waiting = [one for one in waiting if one not in batch]
         return batch
 
-    def _step(self, batch: Sequence[_OpenSequence]) -> None:
-        self._open += batch
+    @contextmanager
+    def _retrying(self) -> Iterator[None]:
+        """After an error, which drops all generations, prepare the open sequences to go on."""
         try:
-            if batch:
-                self._generator.start([one.sequence for one in batch])
-            if self._open:
-                self._generator.step()
-        except Exception as error:  # border: an error fails the job that causes it
+            yield
+        except Exception as error:
             failed, self._open = self._open, []
             if len(failed) == 1:
                 _logger.exception("engine_failed")
-            self._retry(failed, error)
+                failed[0].job.failure = RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
+            elif failed:
+                self._retry_halves(failed, is_memory_short=isinstance(error, OutOfDeviceMemory))
+            raise
 
-    def _retry(self, batch: list[_OpenSequence], error: Exception) -> None:
-        """Let each half of `batch` go on alone from the tokens so far. One alone is the cause of the error.
+    def _retry_halves(self, batch: list[_OpenSequence], *, is_memory_short: bool) -> None:
+        """Let each half of `batch` go on alone, from the tokens so far.
 
         The batch size is an estimate from the memory that was free after loading. Other programs on the GPU
         or a long context can use that memory.
@@ -118,10 +146,7 @@ class DecodingSession:
         for one in batch:
             one.sequence.end_generation()
         middle = len(batch) // 2
-        if not middle:
-            batch[0].job.failure = RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")
-            return
-        if isinstance(error, OutOfDeviceMemory):
+        if is_memory_short:
             self.max_fitting = min(middle, self.max_fitting or middle)
         self._retried += [batch[middle:], batch[:middle]]
 
@@ -134,6 +159,7 @@ class DecodingSession:
             self._waiting.append(one)
 
     def _take_done(self) -> list[DoneRow]:
+        self._has_ended = False
         over = [one for one in self._open if one.job.is_over]
         if over:
             self._generator.drop([one.sequence for one in over])

@@ -16,7 +16,7 @@ from shared.transcripts import (
     sum_counts,
 )
 from worker.engines.protocol import Window
-from worker.engines.qwen3.sequence import FinishReason
+from worker.engines.qwen3.finish_reason import FinishReason
 
 _FAULTS = {
     FinishReason.LENGTH: (

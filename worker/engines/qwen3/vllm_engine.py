@@ -18,9 +18,10 @@ from worker.settings import WorkerSettings
 REQUIREMENTS = "requirements/qwen-vllm.txt"
 
 _ARCHITECTURE = "Qwen3ASRForConditionalGeneration"
-_BATCH_WINDOWS = 16
-# At once: language detection takes a window in pieces. vLLM queues further requests.
-_MAX_REQUESTS = 64
+_BATCH_WINDOWS = 64
+# vLLM continues so many requests at once, for each row and the clips whose language is detected. It queues
+# further ones, and keeps within its memory.
+_REQUESTS_PER_ROW = 2
 
 _AUDIO_TOKENS_PER_S = 13
 # The frame around the client's context, of which each byte may be a token.
@@ -48,6 +49,7 @@ _BLACKWELL = 10
 class Qwen3VllmEngine(WindowDecoder):
     """The engine `qwen3-vllm`; `worker.engines.protocol.Engine` describes its methods."""
 
+    joins_rows = True
     _model: VllmModel
 
     def __init__(self, settings: WorkerSettings, *, rules: SequenceRules = DEFAULT_RULES) -> None:
@@ -82,7 +84,7 @@ class Qwen3VllmEngine(WindowDecoder):
             "dtype": settings.dtype if settings.dtype != "auto" else _choose_dtype(generation),
             "gpu_memory_utilization": settings.vllm_gpu_memory,
             "max_model_len": _FRAME_TOKENS + settings.max_context_bytes + window_tokens,
-            "max_num_seqs": _MAX_REQUESTS,
+            "max_num_seqs": _REQUESTS_PER_ROW * self.batch_windows,
         }
 
 

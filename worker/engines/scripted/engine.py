@@ -4,13 +4,14 @@ import os
 import signal
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
-from itertools import groupby, islice
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import msgspec
 import numpy as np
@@ -25,9 +26,11 @@ from worker.engines.protocol import (
     Row,
     RowOutcome,
     Samples,
+    TakeRows,
     Window,
     raise_if_stopped,
     settle,
+    take_no_rows,
 )
 from worker.settings import WorkerSettings
 
@@ -77,6 +80,7 @@ class ScriptedEngine:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.batch_windows = max(1, settings.batch_windows)
+        self.joins_rows = settings.scripted_joins_rows
         self._load_s = settings.scripted_load_s
         misbehaviour = Misbehaviour(settings.scripted_misbehaviour)
         self._behaviour = Behaviour(settings.scripted_speed, misbehaviour)
@@ -92,22 +96,35 @@ class ScriptedEngine:
         time.sleep(self._load_s)
         return "cpu"
 
-    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         """Yield the words of each row after the time that its audio takes; all jobs advance side by side."""
-        jobs = {key: iter(list(job)) for key, job in groupby(rows, key=lambda row: id(row.listener))}
         ended: SimpleQueue[tuple[Row, RowOutcome]] = SimpleQueue()
+        waiting: dict[int, deque[Row]] = {}  # by job: its partials may come only after its last outcome
 
         def decode(row: Row) -> None:
             ended.put((row, settle(partial(self._decode, row))))
 
-        with ThreadPoolExecutor(len(jobs), "rows") as pool:
-            for job in jobs.values():
-                pool.submit(decode, next(job))
-            for _ in rows:
-                row, outcome = ended.get()
-                yield row, outcome
-                for following in islice(jobs[id(row.listener)], 1):  # its partials may come only now
-                    pool.submit(decode, following)
+        in_decoding = 0
+        with ThreadPoolExecutor(max(len(rows), self.batch_windows), "rows") as pool:
+            while rows or in_decoding:
+                in_decoding += len(rows)
+                for row in rows:
+                    if id(row.listener) in waiting:
+                        waiting[id(row.listener)].append(row)
+                    else:
+                        waiting[id(row.listener)] = deque()
+                        pool.submit(decode, row)
+                with suppress(Empty):
+                    row, outcome = ended.get(timeout=_POLL_S if self.joins_rows else None)
+                    yield row, outcome
+                    in_decoding -= 1
+                    if following := waiting[id(row.listener)]:
+                        pool.submit(decode, following.popleft())
+                    else:
+                        del waiting[id(row.listener)]
+                rows = take_more(max(0, self.batch_windows - in_decoding)) if self.joins_rows else ()
 
     def _decode(self, row: Row) -> WindowTranscript:
         behaviour = _override(self._behaviour, row.request.context)

@@ -18,9 +18,11 @@ from worker.engines.protocol import (
     RowFailure,
     RowOutcome,
     RowStopped,
+    TakeRows,
     Window,
     raise_if_stopped,
     settle,
+    take_no_rows,
 )
 from worker.engines.whisper.model import (
     FALLBACK_TEMPERATURES,
@@ -49,6 +51,7 @@ class WhisperEngine:
     """The engine `whisper`; `worker.engines.protocol.Engine` describes its methods."""
 
     needs_speech = True
+    joins_rows = False
     _parallel_windows = 1  # until `load`
     _model: WhisperModel  # since `load`
 
@@ -76,7 +79,11 @@ class WhisperEngine:
             ) from error
         return "cpu"
 
-    def decode_rows(self, rows: Sequence[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self,
+        rows: Sequence[Row],
+        take_more: TakeRows = take_no_rows,  # noqa: ARG002 - its batches are fixed
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         """Transcribe the rows side by side, and yield each when it and all before it in its job are done."""
         with ThreadPoolExecutor(self._parallel_windows, "windows") as pool:
             encoded = pool.map(lambda row: settle(partial(self._encode, row)), rows)

@@ -102,6 +102,7 @@ class FakeHost:
         self.is_decoding = False
         self.has_dropped_runs = False
         self.max_rows = max_rows
+        self.joins_rows = False
         self.is_unloaded = False
         self.is_given_up = False
         self.orders: list[object] = []
@@ -117,6 +118,7 @@ class FakeHost:
         report = self._reports.pop(0)
         if isinstance(report, Exception):
             raise report
+        self.is_decoding = self.is_decoding and not isinstance(report, messages.BatchDecoded)
         return report
 
     def unload(self, reason: str = "idle", **_facts: object) -> None:
@@ -126,10 +128,11 @@ class FakeHost:
         self.is_given_up = True
 
     def decode_batch(self, max_rows: int) -> None:
+        self.is_decoding = True
         self.orders.append("decode")
 
-    def stop_job(self, run: int) -> None:
-        self.orders.append(("stop", run))
+    def stop_job(self, run: int, *, finishes_windows: bool = False) -> None:
+        self.orders.append(("finish" if finishes_windows else "stop", run))
 
     def drop_job(self, run: int, **_facts: object) -> None:
         self.orders.append(("drop", run))
@@ -187,7 +190,9 @@ class Worker:
         self.recorders = list(recorders)
         self.open: list[str] = []
         self.crashed: list[list[str]] = []
+        self.claim_calls = 0
         self.is_announced = False
+        self.is_woken = threading.Event()
         self._make_clocks = make_clocks or (lambda claim: clocks_of(claim, lambda: 0.0))
         self._companions = list(companions)
         self._tools = JobTools(
@@ -210,6 +215,7 @@ class Worker:
                 claim_companions=self._claim_companions,
                 report_crash=self._report_crash,
                 announce_worker=self._announce,
+                is_woken=self.is_woken,
                 cancel_grace_s=0,
                 batch_wait_s=0,
                 max_batch_s=10,
@@ -221,6 +227,10 @@ class Worker:
         """The endings of each job."""
         return [recorder.endings for recorder in self.recorders]
 
+    def submit(self, claims: Sequence[Claim]) -> None:
+        """Let the next call claim these jobs."""
+        self._companions += claims
+
     def _open_job(self, claim: Claim) -> Transcription:
         recorder = next(self._waiting)
         if not hasattr(recorder, "state"):
@@ -230,6 +240,7 @@ class Worker:
         return Transcription(claim, self._tools, cast(JobRecorder, recorder), rules)
 
     def _claim_companions(self, held: Sequence[Transcription]) -> Sequence[Claim]:
+        self.claim_calls += 1
         claims, self._companions = self._companions, []
         return claims
 
@@ -336,6 +347,75 @@ def test_companions_join_between_two_batches() -> None:
     worker.group.run([claim_of("a")])
     assert host.orders == [("begin", "a"), "decode", ("begin", "b"), "decode"]
     assert worker.endings == [["succeeded"], ["succeeded"]]
+
+
+def run_joining(host: FakeHost, *recorders: FakeRecorder, companions: Sequence[Claim]) -> Worker:
+    """Run job `a` on an engine that joins rows, with companions that come after its first window."""
+    host.joins_rows = True
+    worker = Worker(host, *recorders)
+    receive = host.receive
+
+    def receive_and_submit(timeout_s: float) -> messages.Report | None:
+        report = receive(timeout_s)
+        if isinstance(report, messages.WindowDecoded) and report.finished.window == 0:
+            worker.submit(companions)
+        return report
+
+    host.receive = receive_and_submit  # type: ignore[method-assign]
+    worker.group.run([claim_of("a")])
+    assert worker.open == []
+    return worker
+
+
+def test_companions_join_a_running_batch_if_the_engine_joins_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.jobs.group.POLL_S", 0)
+    host = FakeHost(window(1, 0), None, messages.JobDecoded(2), messages.JobDecoded(1))
+    worker = run_joining(host, FakeRecorder(), FakeRecorder(), companions=[claim_of("b")])
+    assert host.orders == [("begin", "a"), "decode", ("begin", "b")]
+    assert worker.endings == [["succeeded"], ["succeeded"]]
+
+
+def test_a_wake_up_makes_a_group_claim_during_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.jobs.group.POLL_S", 0)
+    host = FakeHost(None, None, messages.JobDecoded(2), messages.JobDecoded(1))
+    host.joins_rows = True
+    worker = Worker(host, FakeRecorder(), FakeRecorder())
+    decode = host.decode_batch
+
+    def decode_and_wake(max_rows: int) -> None:
+        decode(max_rows)
+        worker.submit([claim_of("b")])
+        worker.is_woken.set()
+
+    host.decode_batch = decode_and_wake  # type: ignore[method-assign]
+    worker.group.run([claim_of("a")])
+    assert host.orders == [("begin", "a"), "decode", ("begin", "b")]
+    assert not worker.is_woken.is_set()
+
+
+def test_claims_during_a_batch_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.jobs.group.POLL_S", 3600)
+    monkeypatch.setattr("time.monotonic", lambda: 5000.0)
+    host = FakeHost(*[window(1, index) for index in range(5)], messages.JobDecoded(1))
+    worker = run_joining(host, FakeRecorder(), companions=())
+    assert worker.claim_calls == 1
+
+
+def test_a_fixed_batch_gets_no_companions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.jobs.group.POLL_S", 0)
+    host = FakeHost(window(1, 0), messages.JobDecoded(1))
+    worker = Worker(host, FakeRecorder(), companions=[claim_of("b")])
+    worker.group.run([claim_of("a")])
+    assert host.orders == [("begin", "a"), "decode"]
+
+
+def test_a_job_that_yields_during_a_joined_batch_finishes_its_windows_in_decoding() -> None:
+    host = FakeHost(window(1, 0), window(1, 1), messages.JobStopped(1))
+    worker = run_joining(host, FakeRecorder(Directive.YIELD), companions=())
+    assert host.orders == [("begin", "a"), "decode", ("finish", 1)]
+    (recorder,) = worker.recorders
+    assert [finished.window for finished in recorder.stored] == [0, 1]
+    assert [cast(tuple[str, int], ending)[0] for ending in recorder.endings] == ["yielded"]
 
 
 def test_jobs_of_a_cold_model_wait_for_its_load_and_then_get_companions() -> None:

@@ -1,7 +1,8 @@
 """The rows of a batch belong to many jobs. Each job has its own order, reports, stop and failure."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -21,7 +22,16 @@ from shared.transcripts import (
 )
 from tests.support.decoder_driver import DecoderDriver
 from tests.support.repeating_engine import RepeatingEngine
-from worker.engines.protocol import DecodingStopped, Row, RowFailure, RowOutcome, RowStopped, Samples
+from worker.engines.protocol import (
+    DecodingStopped,
+    Row,
+    RowFailure,
+    RowOutcome,
+    RowStopped,
+    Samples,
+    TakeRows,
+    take_no_rows,
+)
 from worker.model import messages
 from worker.model.open_run import JobListener
 from worker.model.window_reader import watch_stops
@@ -174,7 +184,9 @@ def test_a_row_that_fails_or_stops_ends_its_job_alone(outcome: RowOutcome, end: 
 class BrokenEngine(RepeatingEngine):
     """An engine that raises an error in the middle of a batch."""
 
-    def decode_rows(self, rows: Iterable[Row]) -> Iterator[tuple[Row, RowOutcome]]:
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
         first, *_ = rows
         yield first, self.decode(first)
         raise RuntimeError("broken")
@@ -235,3 +247,121 @@ def test_silence_is_stopped_in_time_and_sends_signs_of_life(monkeypatch: pytest.
     with pytest.raises(DecodingStopped):
         list(watch_stops([SECOND] * 10, listener.is_stopped))
     assert sent == [messages.AudioRead(7)] * 3
+
+
+class JoiningEngine(RepeatingEngine):
+    """An engine that decodes one row after the other, and records the rows that join."""
+
+    def __init__(self, *, batch_windows: int = 4) -> None:
+        super().__init__(batch_windows=batch_windows)
+        self.joins_rows = True
+        self.joined: list[tuple[int, int]] = []
+        """The number of samples and the index of each window that joined."""
+        self.after_row: Callable[[int], None] = lambda _count: None
+        self.wait: Callable[[], None] = lambda: None
+
+    def decode_rows(
+        self, rows: Sequence[Row], take_more: TakeRows = take_no_rows
+    ) -> Iterator[tuple[Row, RowOutcome]]:
+        in_decoding, count = deque(rows), 0
+        while in_decoding:
+            row = in_decoding.popleft()
+            yield row, self.decode(row)
+            count += 1
+            self.after_row(count)
+            self.wait()
+            joined = take_more(self.batch_windows - len(in_decoding))
+            self.joined += [(len(one.window.samples), one.window.index) for one in joined]
+            in_decoding += joined
+            assert len(in_decoding) <= self.batch_windows
+
+
+def open_joining(engine: JoiningEngine, *windows: int) -> DecoderDriver:
+    """Open runs 1, 2 … with so many windows. Before each call of `take_more`, their readers are ahead."""
+    bench = DecoderDriver(engine)
+    for run, count in enumerate(windows, start=1):
+        bench.open(order(run), [SECOND] * count)
+    bench.wait_for_readers()
+    engine.wait = bench.wait_for_readers
+    return bench
+
+
+def read_runs(reports: Sequence[messages.Report]) -> list[int]:
+    """Return the run of each finished window."""
+    finished = (messages.WindowDecoded, messages.JobDecoded)
+    return [report.run for report in reports if isinstance(report, finished)]
+
+
+def test_further_windows_join_a_batch_which_lasts_until_no_job_has_one() -> None:
+    engine = JoiningEngine()
+    bench = open_joining(engine, 9)
+
+    reports = bench.decode()
+
+    assert [index for _, index in engine.joined] == [4, 5, 6, 7, 8]
+    assert reports[-1] == messages.JobDecoded(1)
+    assert (bench.last.rows, bench.last.jobs, bench.last.audio_s) == (9, 1, 9.0)
+    assert [report.rows for report in bench.sent if isinstance(report, messages.RowsJoined)] == [4] * 6
+
+
+def test_a_job_that_begins_during_a_batch_takes_the_next_free_row() -> None:
+    engine = JoiningEngine()
+    bench = open_joining(engine, 12)
+
+    def open_clip() -> None:
+        bench.open(order(2), [SECOND])
+        bench.wait_for_readers()
+
+    def begin(count: int) -> None:
+        if count == 1:
+            bench.pending.append(open_clip)
+
+    engine.after_row = begin
+    runs = read_runs(bench.decode())
+
+    assert runs.index(2) == 4  # after the row that was free, and three more in decoding
+    assert runs[-1] == 1
+
+
+def test_some_rows_stay_free_for_jobs_that_begin_later() -> None:
+    engine = JoiningEngine(batch_windows=16)
+    bench = open_joining(engine, 40)
+
+    reports = bench.decode()
+
+    in_decoding = [report.rows for report in bench.sent if isinstance(report, messages.RowsJoined)]
+    assert set(in_decoding) == {14}
+    assert reports[-1] == messages.JobDecoded(1)
+
+
+def test_a_job_that_leaves_during_a_batch_finishes_its_windows_in_decoding() -> None:
+    engine = JoiningEngine()
+    bench = open_joining(engine, 12, 6)
+
+    def leave(count: int) -> None:
+        if count == 1:
+            bench.pending.append(lambda: bench.stop_after_windows(1))
+
+    engine.after_row = leave
+    reports = bench.decode()
+
+    passing = (messages.WindowDecoded, messages.RowsJoined)
+    ends = [report for report in reports if not isinstance(report, passing)]
+    assert ends == [messages.JobStopped(1), messages.JobDecoded(2)]
+    assert read_runs(reports) == [1, 1, 1, *[2] * 7]
+
+
+def test_a_job_that_leaves_without_windows_in_decoding_ends_at_once() -> None:
+    engine = JoiningEngine()
+    bench = DecoderDriver(engine)
+    is_free = threading.Event()
+    bench.open(order(1), wait_in_silence(is_free))
+    bench.open(order(2), [SECOND] * 2)
+    bench.pending.append(lambda: bench.stop_after_windows(1))
+
+    reports = bench.decode()
+    while not isinstance(reports[-1], messages.JobDecoded):
+        reports += bench.decode()
+
+    assert reports[0] == messages.JobStopped(1)
+    is_free.set()

@@ -28,7 +28,7 @@ def make_row(
 
 def advance(session: DecodingSession) -> Iterator[list[tuple[int, str]]]:
     """Yield the windows and texts of the rows that are done at each step with some."""
-    while session.has_rows:
+    while session.rows:
         done = session.advance()
         if done:
             yield [(one.row.row.window.index, read(one.found)) for one in done]
@@ -48,7 +48,7 @@ def test_the_row_of_a_job_is_done_while_a_longer_one_goes_on() -> None:
     steps = advance(session)
 
     assert next(steps) == [(1, "Yes.")]
-    assert session.has_rows
+    assert session.rows
     assert list(steps) == [[(0, STORY)]]
 
 
@@ -121,7 +121,7 @@ def test_an_error_fails_the_job_that_causes_it_and_costs_the_others_no_text(
     session = DecodingSession(model, max_sequences=5)
     session.add([make_row(model, number, Listener()) for number in range(5)])
     found: dict[int, object] = {}
-    while session.has_rows:
+    while session.rows:
         found |= {one.row.row.window.index: one.found for one in session.advance()}
 
     assert found.pop(0) == RowFailure(FailureCode.ENGINE_ERROR, message)

@@ -13,11 +13,19 @@ from scripts.purposes import LOCKS_DIR
 from shared.audio_format import SAMPLE_RATE_HZ
 from shared.jobs import TranscriptionRequest, WordTimestamps
 from shared.transcripts import WindowTranscript
-from tests.support.rows import decode_windows
+from tests.support.rows import decode_windows, open_outcome
 from tests.support.tiny_qwen3 import TINY
 from tests.support.vllm_stand_in import END, Request, RequestOutputKind, VllmStandIn, make_qwen_modules
 from worker.engines.catalog import LanguageChanges
-from worker.engines.protocol import DecodingStopped, ModelUnavailable, Span, Window, WordsUnsupported
+from worker.engines.protocol import (
+    DecodingStopped,
+    ModelUnavailable,
+    Row,
+    RowFailure,
+    Span,
+    Window,
+    WordsUnsupported,
+)
 from worker.engines.qwen3.sequence import SequenceRules
 from worker.engines.qwen3.vllm_engine import (
     _VLLM_CACHES,
@@ -395,3 +403,117 @@ def test_an_error_not_of_the_device_fails_the_job(vllm: VllmStandIn) -> None:
 
     with pytest.raises(RuntimeError, match="maximum model length"):
         decode()
+
+
+class Arrivals:
+    """Rows that are ready after so many steps of vLLM, and the free rows at each call."""
+
+    def __init__(self, vllm: VllmStandIn, *arrivals: tuple[int, Row]) -> None:
+        self.free_rows: list[int] = []
+        self._vllm = vllm
+        self._arrivals = list(arrivals)
+
+    def __call__(self, free_rows: int) -> list[Row]:
+        self.free_rows.append(free_rows)
+        ready = [row for step, row in self._arrivals if step <= self._vllm.steps][:free_rows]
+        self._arrivals = [(step, row) for step, row in self._arrivals if not any(row is one for one in ready)]
+        return ready
+
+
+def decode_joining(rows: list[Row], arrivals: Arrivals, *, batch_windows: int = 4) -> list[tuple[int, str]]:
+    """Return the windows and texts in the order in which they are done."""
+    engine = Qwen3VllmEngine(
+        WorkerSettings(model_id=str(TINY), batch_windows=batch_windows),
+        rules=SequenceRules(max_new_tokens=400),
+    )
+    engine.load(lambda _phase: None)
+    done = engine.decode_rows(rows, arrivals)
+    return [(row.window.index, text_of(open_outcome(outcome))) for row, outcome in done]
+
+
+def make_row(number: int, listener: Listener | None = None) -> Row:
+    return Row(make_window(number), TranscriptionRequest(), listener or Listener())
+
+
+STORY = "The tide is out, the boats lie on the sand, and nobody knows when the ferry will come again."
+
+
+def test_a_row_joins_those_in_decoding_and_is_done_before_them(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(ENGLISH + STORY, f"{ENGLISH}Yes.")
+    arrivals = Arrivals(vllm, (20, make_row(1)))
+
+    assert decode_joining([make_row(0)], arrivals) == [(1, "Yes."), (0, STORY)]
+    assert vllm.steps < len(ENGLISH + STORY) + len(ENGLISH + "Yes.")
+    assert set(arrivals.free_rows) == {3, 2, 4}
+
+
+def test_a_row_that_comes_with_the_last_token_is_decoded_in_the_same_batch(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(f"{ENGLISH}No.", f"{ENGLISH}Yes.")
+    arrivals = Arrivals(vllm, (len(f"{ENGLISH}No.") + 1, make_row(1)))
+
+    assert decode_joining([make_row(0)], arrivals) == [(0, "No."), (1, "Yes.")]
+
+
+def test_later_windows_of_a_job_join_in_order_with_its_partials(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(ENGLISH + STORY, "language German<asr_text>Ja.", "language None<asr_text>Hm.")
+    listener = Listener()
+    arrivals = Arrivals(vllm, (10, make_row(1, listener)), (12, make_row(2, listener)))
+
+    assert decode_joining([make_row(0, listener)], arrivals) == [(0, STORY), (1, "Ja."), (2, "Hm.")]
+    assert listener.texts == {0: STORY, 1: "Ja.", 2: "Hm."}
+
+
+def test_languages_of_a_row_that_joins_are_detected_while_others_go_on(vllm: VllmStandIn) -> None:
+    vllm.speak = speak(ENGLISH + STORY, f"{ENGLISH}Good day.", "language German<asr_text>Guten Tag.")
+    both = np.concatenate([make_window(number).samples for number in (1, 2)])
+    window = Window(7, (Span(0, len(both)),), both, len(both), pauses=(len(both) // 2,))
+    mixed = Row(window, TranscriptionRequest(), Listener())
+    story = make_row(0)
+    partials: list[int] = []
+
+    def take_more(free_rows: int) -> list[Row]:
+        assert isinstance(story.listener, Listener)
+        partials.append(story.listener.partials)
+        return arrivals(free_rows)
+
+    arrivals = Arrivals(vllm, (20, mixed))
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+
+    found = {
+        row.window.index: open_outcome(outcome) for row, outcome in engine.decode_rows([story], take_more)
+    }
+
+    assert [(one.text, one.language) for one in found[7].segments] == [
+        ("Good day.", "en"),
+        ("Guten Tag.", "de"),
+    ]
+    assert text_of(found[0]) == STORY
+    detected_from = next(place for place, free in enumerate(arrivals.free_rows) if free < 63)
+    assert partials[detected_from] - partials[detected_from - 1] > 1  # it went on meanwhile
+
+
+def test_a_prompt_that_vllm_refuses_fails_its_job_alone(vllm: VllmStandIn) -> None:
+    def refuse_second(request: Request) -> list[int]:
+        if request.audio[0] == 1:
+            raise ValueError("The prompt is longer than the maximum model length")
+        return [*(ENGLISH + STORY).encode(), END]
+
+    vllm.speak = refuse_second
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+    arrivals = Arrivals(vllm, (20, make_row(1)))
+
+    outcomes = {row.window.index: outcome for row, outcome in engine.decode_rows([make_row(0)], arrivals)}
+
+    assert isinstance(outcomes[1], RowFailure)
+    assert text_of(open_outcome(outcomes[0])) == STORY
+    assert len(vllm.requests) == 1  # it was not disturbed
+
+
+def test_vllm_has_room_for_the_requests_of_all_rows(vllm: VllmStandIn) -> None:
+    engine = make_engine()
+    engine.load(lambda _phase: None)
+
+    assert engine.joins_rows
+    assert vllm.options["max_num_seqs"] >= 2 * engine.batch_windows
