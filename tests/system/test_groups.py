@@ -114,6 +114,7 @@ def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(any_server: Rea
     wait_for(lambda: read_batches(server), what="a batch of several jobs")
 
 
+@pytest.mark.full  # the worker waits for a minute after so many crashes
 def test_a_job_that_kills_the_model_process_is_found_and_no_other_is_blamed(any_server: RealServer) -> None:
     server = any_server
     jobs = submit_group(server, [{}, {"misbehaviour": "die_in_decode"}, {}, {}])

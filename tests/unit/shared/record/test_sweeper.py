@@ -3,8 +3,6 @@
 import threading
 from pathlib import Path
 
-from structlog.testing import capture_logs
-
 from shared.broker import create_celery
 from shared.jobs import Endpoint, NewJob, Priority, TranscriptionRequest, Upload
 from shared.record.admission import submit_job
@@ -73,6 +71,6 @@ def test_an_error_that_nobody_foresaw_costs_one_sweep(redis_url: str) -> None:
 
 
 def test_another_record_version_is_not_reported_by_each_sweep(redis_url: str) -> None:
-    with capture_logs() as lines:
+    with capture_log_lines() as lines:
         sweep_some_times(redis_url, RecordVersionMismatch(1))
     assert [line["event"] for line in lines] == ["record_version_mismatch"]

@@ -7,9 +7,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from shared.engine_choice import NvidiaDevices
+from tests.support.log_lines import capture_log_lines
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3 import device as device_module
 from worker.engines.qwen3.device import (
@@ -147,7 +147,7 @@ def test_a_gpu_that_torch_has_no_kernels_for_is_refused_with_the_remedy(asked: s
 def test_numbers_for_which_the_cpu_has_no_instructions_are_warned_of(
     asked: str, device: str, *, has_bfloat16: bool, is_warned: bool
 ) -> None:
-    with capture_logs() as logs:
+    with capture_log_lines() as logs:
         choose_dtype(make_torch(bfloat16_cpu=has_bfloat16), asked, device)
 
     assert [log["event"] for log in logs] == ["dtype_slow"] * is_warned
