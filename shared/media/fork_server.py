@@ -29,7 +29,7 @@ _STDIN = 0
 _PAUSE_S = 0.01
 _SILENCE_RATE_HZ = 44_100
 _SILENCE_SAMPLES = 4_410
-_PREFORKED = 2
+PREFORKED = 2
 """Decoders that wait for a request. The second one begins with the first request."""
 
 _SILENCE_LIMITS = messages.MediaLimits(max_audio_s=10.0, memory_bytes=0, cpu_s=0.0)
@@ -79,7 +79,7 @@ class ForkServer:
                     self._waiting -= 1
                 case request:
                     self._channel.send(msgspec.json.encode(self._start_decoder(request, *fds)))
-            self._fork_ahead(_PREFORKED)
+            self._fork_ahead(PREFORKED)
 
     def _fork_ahead(self, wanted: int) -> None:
         """Fork decoders until so many wait for a request, a message arrives, or a fork fails."""

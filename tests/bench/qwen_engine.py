@@ -29,8 +29,9 @@ from tests.support.qwen_server import SETTINGS
 from tests.support.tiny_qwen3 import SAMPLES, read_file
 
 CLIPS: Mapping[str, str] = {"3 digits": "en_digits3", "6 digits": "en_digits6", "one sentence": "en_fox"}
-SEARCHED: Mapping[str, str] = {"6 digits": "en_digits6", "two sentences": "en_two"}  # they have pauses
-BATCH = ("en_fox", "en_digits3", "en_hello", "en_two")
+# Samples of at most 8 s, a block of the encoder: the miniature was trained on shorter windows.
+SEARCHED: Mapping[str, str] = {"6 digits": "en_digits6", "5 digits": "de_digits5"}  # they have pauses
+BATCH = ("en_fox", "en_digits3", "en_hello", "en_digits6")
 LANGUAGES = (None, "en")
 CALL_GOAL = Goal(1.15, Comparison.RATIO)
 BATCH_GOAL = Goal(1.3, Comparison.SPEED_UP, Bound.AT_LEAST)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from shared.media.fork_server import PREFORKED
+
 HOST = "127.0.0.1"
 _START_WITHIN_S = 90.0
 _STOP_WITHIN_S = 30.0
@@ -80,9 +82,9 @@ class GuardedServer:
             self._check()
 
     def count_decoders(self) -> int:
-        """Return the number of decoders that are alive, without the one that each fork server forks ahead."""
+        """Return the number of decoders that are alive, without those that each fork server forks ahead."""
         servers = [process for process, role in self._watched.items() if role == _FORK_SERVER]
-        return sum(max(0, len(server.children()) - 1) for server in servers if server.is_running())
+        return sum(max(0, len(server.children()) - PREFORKED) for server in servers if server.is_running())
 
     def count_unfinished_uploads(self) -> int:
         """Return the number of files of incomplete uploads."""
