@@ -97,9 +97,9 @@ class Transcription:
                 self._recorder.emit(partial)
             case messages.WindowDecoded(finished=finished, is_last_row=is_last_row):
                 self.processed_s = finished.resume_sample / SAMPLE_RATE_HZ
-                self._recorder.store_window(finished, inference_ms=self._clocks.inference_ms, cost_ms=cost_ms)
                 if is_last_row:
-                    self._clocks.rest()
+                    self._clocks.rest()  # before the call, which may last as long as an outage of Redis
+                self._recorder.store_window(finished, inference_ms=self._clocks.inference_ms, cost_ms=cost_ms)
             case messages.JobDecoded(last=last):
                 self._succeed(last, cost_ms=cost_ms)
             case messages.JobFailed(code=code, message=message):
