@@ -17,6 +17,7 @@ from api.routes.dependencies import JobId, OwnJob, ServicesDep
 from api.schemas.jobs import STREAM_TOKEN_EXAMPLE, StreamTokenBody
 from api.streams.sse import answer_stream, stream_job_events
 from shared.errors import InvalidRequest
+from shared.record.listeners import renew_listener_leases
 from shared.record.readings import LOG_START, find_log
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -87,7 +88,7 @@ async def follow_job(
         return Response(status_code=204)
     services.slots.take(state)
     if not page.state.is_final:
-        await services.leases.renew([job_id])
+        await services.reader.run(renew_listener_leases([job_id]))
     frames = stream_job_events(services.follower, job_id, after_id=after_id, first_page=page)
     return answer_stream(frames, heartbeat_s=services.settings.heartbeat_s)
 

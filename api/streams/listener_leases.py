@@ -1,7 +1,6 @@
 """The listener leases of all jobs that clients of this process listen to."""
 
 import asyncio
-from collections.abc import Collection
 from typing import NoReturn
 
 import structlog
@@ -30,18 +29,10 @@ class ListenerLeases:
         while True:
             await asyncio.sleep(RENEWAL_S)
             try:
-                await self.renew(self._hub.job_ids)
+                if job_ids := self._hub.job_ids:
+                    await self._runner.run(renew_listener_leases(job_ids))
             except Exception as error:  # noqa: BLE001 - a border: the next renewal comes in time
                 _logger.warning("listener_leases_not_renewed", reason=repr(error))
-
-    async def renew(self, job_ids: Collection[str]) -> None:
-        """Begin the listener leases of these jobs anew; jobs without one stay without.
-
-        Raises:
-            QueueUnavailable: Redis does not answer.
-        """
-        if job_ids:
-            await self._runner.run(renew_listener_leases(job_ids))
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job whose client has disconnected, or leave that to its lease if Redis does not answer."""

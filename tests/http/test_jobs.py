@@ -10,6 +10,7 @@ import pytest
 import redis
 from httpx_sse import ServerSentEvent, connect_sse
 
+from shared.errors import QueueUnavailable
 from shared.events import Loading
 from shared.jobs import Failure, FailureCode, Priority
 from shared.record.keys import KEY_PREFIX
@@ -244,6 +245,25 @@ def test_a_listener_gets_its_first_event_after_two_calls(
     with api.stream("GET", f"{location}/events") as answer:
         next(answer.iter_lines())
         assert calls[:2] == ["read_log", "renew_listeners"]
+
+
+def test_an_outage_between_these_calls_does_not_turn_a_listener_away(
+    api: httpx.Client, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+    run = AsyncScriptRunner.run
+
+    async def lose_the_first_renewal(runner: AsyncScriptRunner, call: RecordCall[Any]) -> Any:
+        if call.name == "renew_listeners" and not lost:
+            lost.append(call.name)
+            raise QueueUnavailable
+        return await run(runner, call)
+
+    location = record_job(redis_url)
+    monkeypatch.setattr(AsyncScriptRunner, "run", lose_the_first_renewal)
+    with api.stream("GET", f"{location}/events") as answer:
+        assert answer.status_code == 200
+    assert lost
 
 
 def test_an_unknown_job_is_not_found_at_any_endpoint(api: httpx.Client) -> None:

@@ -170,27 +170,24 @@ class Qwen3Model:
         """Continue the open generations; end this process if its GPU is lost."""
         import torch
 
-        count = sum(len(batch.generations) for batch in self._batches)
+        batches, self._batches = self._batches, []  # an error drops all of them
+        count = sum(len(batch.generations) for batch in batches)
         try:
             with device.watch_device(), torch.inference_mode():
-                for batch in self._batches:
+                for batch in batches:
                     batch.step()
         except RuntimeError as error:
             if not device.is_out_of_memory(error):
-                self._batches.clear()
                 raise
             message = (
                 f"the device has too little memory for {count} windows at once ({error}); "
                 "lower BATCH_WINDOWS, WINDOW_S or MAX_CONTEXT_BYTES"
             )
-        except Exception:
-            self._batches.clear()
-            raise
         else:
-            self._forget_finished()
+            self._batches = [batch for batch in batches if batch.generations]
             return
         # Only here, outside of the handler, nothing refers to the tensors of the failed call any more.
-        self._batches.clear()
+        del batches
         torch.cuda.empty_cache()
         raise OutOfDeviceMemory(message)
 
@@ -199,9 +196,6 @@ class Qwen3Model:
         dropped = set(map(id, generations))
         for batch in self._batches:
             batch.drop(dropped)
-        self._forget_finished()
-
-    def _forget_finished(self) -> None:
         self._batches = [batch for batch in self._batches if batch.generations]
 
     def _prepare(self, prompts: Sequence[inputs.Prompt]) -> list[inputs.PreparedSequence]:

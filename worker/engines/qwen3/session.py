@@ -74,7 +74,8 @@ class DecodingSession:
             if batch:
                 self.start([one.sequence for one in batch])
             if self._open:
-                self.step()
+                self._continue()
+        self._follow()
         is_any_over = any(job.is_over for job in self._jobs.values())
         return self._take_done() if self._has_ended or is_any_over or not self._open else []
 
@@ -85,8 +86,23 @@ class DecodingSession:
 
     def step(self) -> None:
         """Continue what is open, and publish new text of the rows; see `TokenGenerator`."""
+        self._continue()
+        self._follow()
+
+    def drop(self, generations: Sequence[Generation]) -> None:
+        """Continue these generations no more; see `TokenGenerator`."""
+        self._generator.drop(generations)
+
+    def close(self) -> None:
+        """Drop what is open."""
+        self._generator.drop([one.sequence for one in self._open])
+
+    def _continue(self) -> None:
         with self._retrying():
             self._generator.step()
+
+    def _follow(self) -> None:
+        """Take out the sequences whose generation has ended, publish new text, and look for stops."""
         ended = [one for one in self._open if one.sequence.is_finished]
         if ended:
             self._has_ended = True
@@ -96,14 +112,6 @@ class DecodingSession:
         for job in self._jobs.values():
             job.publish()
             job.check_stop()
-
-    def drop(self, generations: Sequence[Generation]) -> None:
-        """Continue these generations no more; see `TokenGenerator`."""
-        self._generator.drop(generations)
-
-    def close(self) -> None:
-        """Drop what is open."""
-        self._generator.drop([one.sequence for one in self._open])
 
     def _choose_batch(self) -> list[_OpenSequence]:
         """Return the sequences that start now.

@@ -85,6 +85,22 @@ def test_a_job_that_is_stopped_ends_alone_and_its_generations_with_it() -> None:
     assert list(steps) == [[(1, STORY)]]
 
 
+class BrokenListener(Listener):
+    """A listener that cannot take partials."""
+
+    def on_partial(self, window: int, delta: str, tail: str, language: str | None = None) -> None:
+        raise BrokenPipeError
+
+
+def test_an_error_that_the_model_did_not_raise_is_not_hidden() -> None:
+    model = ModelStandIn(LONG)
+    session = DecodingSession(model, max_sequences=1)
+    session.add([make_row(model, 0, BrokenListener())])
+
+    with pytest.raises(BrokenPipeError):
+        list(advance(session))
+
+
 class RefusingModel(ModelStandIn):
     """A model that cannot go on with window 0 after some tokens."""
 
