@@ -32,7 +32,7 @@ from worker.engines.protocol import (
     TakeRows,
     take_no_rows,
 )
-from worker.model import messages
+from worker.model import decoding, messages
 from worker.model.open_run import JobListener
 from worker.model.window_reader import watch_stops
 
@@ -40,6 +40,12 @@ ORDER = messages.DecodeJob(7, TranscriptionRequest(), Checkpoint(), is_early_tex
 SEGMENT = Segment(0.0, 1.0, "The tide", "en")
 WARNING = TranscriptWarning(WarningCode.TRUNCATED, "cut", 0.0, 1.0)
 SECOND = np.zeros(16_000, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _wait_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine change no batch."""
+    monkeypatch.setattr(decoding, "READ_PATIENCE_S", 30)
 
 
 def order(run: int) -> messages.DecodeJob:
@@ -128,6 +134,7 @@ def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
     for run in (1, 2):
         bench.open(order(run), [SECOND] * 5)
     bench.open(order(3), [SECOND])
+    bench.wait_for_readers()
 
     reports = bench.decode()
 
@@ -176,6 +183,7 @@ def test_a_row_that_fails_or_stops_ends_its_job_alone(outcome: RowOutcome, end: 
     bench = DecoderDriver(FaultyEngine(outcome))
     for run in (1, 2, 3):
         bench.open(order(run), [SECOND])
+    bench.wait_for_readers()
     reports = bench.decode()
     ends = [report for report in reports if not isinstance(report, messages.WindowDecoded)]
     assert ends == [messages.JobDecoded(1), end, messages.JobDecoded(3)]
@@ -229,7 +237,8 @@ def wait_in_silence(is_free: threading.Event) -> Iterator[Samples]:
     yield SECOND
 
 
-def test_a_job_in_long_silence_does_not_keep_the_others_waiting() -> None:
+def test_a_job_in_long_silence_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "READ_PATIENCE_S", 0.1)
     engine = RepeatingEngine(batch_windows=4)
     bench = DecoderDriver(engine)
     is_free = threading.Event()
