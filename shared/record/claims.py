@@ -1,5 +1,6 @@
 """The claims of a worker: on a group of jobs whose windows share its batches, each under a lease."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,8 +29,8 @@ class Claimant(msgspec.Struct, frozen=True):
 class BatchRoom(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a worker's next batch that are free for jobs of each class. A row is one window.
 
-    Interactive jobs have as much room as batch jobs, or more. A job needs a row for each `window_s` of its
-    audio, or takes all that are free. The batch has `max_rows`, of which the jobs held use `used_rows`.
+    Interactive jobs have as much room as batch jobs, or more. A job takes the rows that `count_rows` finds
+    for `window_s`, or all that are free. The batch has `max_rows`, of which the jobs held use `used_rows`.
     """
 
     interactive_rows: int
@@ -37,6 +38,16 @@ class BatchRoom(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float = 30.0
     used_rows: int = 0
     max_rows: int = 1
+
+
+_WINDOW_EXCESS = 0.1
+"""The part of a window by which a job may exceed its rows: windows leave silence out. Clips that a tool has
+cut to the length of a window are a little longer."""
+
+
+def count_rows(audio_s: float, window_s: float) -> int:
+    """Return the rows that a job with so much audio takes in a batch: an estimate of its windows."""
+    return max(1, math.ceil(audio_s / window_s - _WINDOW_EXCESS))
 
 
 NO_ROOM = BatchRoom(interactive_rows=0, batch_rows=0)

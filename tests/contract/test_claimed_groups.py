@@ -25,7 +25,15 @@ from shared.jobs import (
 )
 from shared.record import transitions
 from shared.record.admission import submit_job
-from shared.record.claims import NO_ROOM, BatchRoom, Claimant, ClaimedGroup, beat_claims, claim_jobs
+from shared.record.claims import (
+    NO_ROOM,
+    BatchRoom,
+    Claimant,
+    ClaimedGroup,
+    beat_claims,
+    claim_jobs,
+    count_rows,
+)
 from shared.record.readings import LOG_START
 from shared.record.scripts import ScriptRunner
 from shared.record.workers import announce_worker
@@ -50,7 +58,7 @@ class Queue:
     def __init__(self, runner: ScriptRunner) -> None:
         self.run = runner.run
 
-    def submit(self, *job_ids: str, windows: int = 1, key: str = "", is_batch: bool = False) -> None:
+    def submit(self, *job_ids: str, windows: float = 1, key: str = "", is_batch: bool = False) -> None:
         for job_id in job_ids:
             upload = Upload(job_id, "a.wav", size_bytes=1, sha256="", duration_s=windows * WINDOW_S)
             priority = Priority.BATCH if is_batch else Priority.INTERACTIVE
@@ -131,6 +139,24 @@ def test_a_job_takes_a_row_for_each_window_of_its_audio(queue: Queue) -> None:
     queue.submit("four")
     assert names(queue.claim(8)) == ["one", "two", "three"]
     assert names(queue.claim(1, worker="v")) == ["four"]
+
+
+def test_a_clip_a_little_longer_than_a_window_takes_one_row(queue: Queue) -> None:
+    queue.submit("a", "b", "c", windows=1.09)
+    queue.submit("d", windows=1.11)
+    queue.submit("e")
+    assert names(queue.claim(4)) == ["a", "b", "c", "d"]
+    assert names(queue.claim(1, worker="v")) == ["e"]
+
+
+@pytest.mark.parametrize("audio_s", [0.0, 0.1, 29.9, 30.05, 32.9, 33.1, 60.05, 62.9, 63.1, 3_600.0])
+def test_a_worker_counts_the_rows_of_a_job_as_the_record_does(queue: Queue, audio_s: float) -> None:
+    queue.submit("job", windows=audio_s / WINDOW_S)
+    queue.submit("next")
+    rows = count_rows(audio_s, WINDOW_S)
+    assert names(queue.claim(rows)) == ["job"]
+    queue.submit("again", windows=audio_s / WINDOW_S)
+    assert names(queue.claim(rows + 2, worker="v")) == ["next", "again"]
 
 
 def test_what_is_done_of_a_job_needs_no_rows(queue: Queue) -> None:

@@ -1,12 +1,11 @@
 """The claims of a worker: the room for jobs in its next batch, and the jobs claimed for it."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 import structlog
 
 from shared.jobs import Claim, Priority
-from shared.record.claims import BatchRoom, Claimant, claim_jobs
+from shared.record.claims import BatchRoom, Claimant, claim_jobs, count_rows
 from shared.record.scripts import ScriptRunner
 from shared.record.transitions import report_engine_crash
 from worker.jobs.recorder import run_with_retries
@@ -65,7 +64,7 @@ class WorkerClaims:
         used_rows = 0
         for job in held:
             left_s = job.claim.upload.duration_s - job.processed_s
-            rows = max(1, math.ceil(left_s / self._window_s))
+            rows = count_rows(left_s, self._window_s)
             used_rows += rows
             batch_rows -= rows
             interactive_rows -= rows if job.claim.priority is Priority.INTERACTIVE else 1

@@ -89,7 +89,7 @@ function commands.claim(args)
   -- A job has as many rows as it has windows. Those of a batch job beyond the first give way to interactive jobs.
   local function take_rows(job_id, class)
     local rows = 1
-    if room[INTERACTIVE] > 1 then rows = math.max(1, math.ceil(audio_left_ms(job_id) / args.window_ms)) end
+    if room[INTERACTIVE] > 1 then rows = count_rows(audio_left_ms(job_id), args.window_ms) end
     rows_in_use = rows_in_use + rows
     room[BATCH], room[INTERACTIVE] = room[BATCH] - rows, room[INTERACTIVE] - (class == BATCH and 1 or rows)
   end

@@ -17,6 +17,9 @@ local function audio_left_ms(job_id)
   return math.max(0, tonumber(audio_ms or 0) - math.floor(tonumber(processed_s or 0) * 1000))
 end
 
+-- Return the rows that a job takes in a batch, as `shared.record.claims.count_rows`.
+local function count_rows(audio_ms, window_ms) return math.max(1, math.ceil(audio_ms / window_ms - 0.1)) end
+
 local function queued_ms(whose)
   return tonumber(redis.call('HGET', key(keys.queued_ms), whose) or 0)
 end
