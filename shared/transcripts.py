@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.audio_format import FROM_THE_START, AudioStart
 
@@ -126,6 +127,24 @@ def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:
             before.output + one.output,
         )
     return total
+
+
+def end_by(finished: FinishedWindow, duration_s: float) -> FinishedWindow:
+    """Return `finished` with every time held to at most `duration_s`, the duration of the upload."""
+
+    def held(start_s: float, end_s: float) -> dict[str, float]:
+        return {"start_s": min(start_s, duration_s), "end_s": min(end_s, duration_s)}
+
+    def held_words(segment: Segment) -> tuple[Word, ...]:
+        return tuple(replace(word, **held(word.start_s, word.end_s)) for word in segment.words)
+
+    return replace(
+        finished,
+        segments=tuple(
+            replace(one, words=held_words(one), **held(one.start_s, one.end_s)) for one in finished.segments
+        ),
+        warnings=tuple(replace(one, **held(one.start_s, one.end_s)) for one in finished.warnings),
+    )
 
 
 def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:

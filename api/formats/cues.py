@@ -55,13 +55,14 @@ def cut_cues(transcript: Transcript) -> list[Cue]:
     """Cut a transcript into cues in order, none empty and none overlapping another.
 
     The cues contain the whole text once and in order, for any segment times. Where the times leave no room,
-    cues are joined or wait for the previous one.
+    cues are joined or wait for the previous one. No cue ends after the upload.
     """
     drafts = [draft for segment in transcript.segments for draft in _cut_segment(segment)]
-    placed = _place(drafts)
+    duration_ms = to_ms(transcript.duration_s)
+    placed = _end_by(_place(drafts), duration_ms)
     return [
         Cue(draft.start_ms, end_ms, _break_lines(draft.units))
-        for draft, end_ms in zip(placed, _extend_ends(placed, to_ms(transcript.duration_s)), strict=True)
+        for draft, end_ms in zip(placed, _extend_ends(placed, duration_ms), strict=True)
     ]
 
 
@@ -143,6 +144,18 @@ def _are_joinable(before: _Draft, after: _Draft, end_ms: int) -> bool:
         and end_ms - before.start_ms <= to_ms(MAX_DURATION_S)
         and after.start_ms - before.end_ms <= to_ms(MAX_PAUSE_S)
     )
+
+
+def _end_by(placed: Sequence[_Draft], duration_ms: int) -> list[_Draft]:
+    """Return the drafts with no end after `duration_ms`. The last ones begin earlier if they need room."""
+    limit_ms = max(duration_ms, len(placed))
+    least_ms = min(to_ms(MIN_DURATION_S), limit_ms // max(1, len(placed)))
+    held: list[_Draft] = []
+    for draft in reversed(placed):
+        end_ms = min(draft.end_ms, limit_ms)
+        limit_ms = min(draft.start_ms, end_ms - least_ms)
+        held.append(_Draft(limit_ms, end_ms, draft.units))
+    return held[::-1]
 
 
 def _extend_ends(placed: Sequence[_Draft], duration_ms: int) -> Iterator[int]:

@@ -81,7 +81,7 @@ def _render_transcript(job: Job) -> TranscriptBody:
 def _render_progress(job: Job) -> ProgressBody:
     duration_s = job.upload.duration_s
     # Silence after the last window makes no window.
-    processed_s = duration_s if job.state is JobState.SUCCEEDED else job.processed_s
+    processed_s = duration_s if job.state is JobState.SUCCEEDED else min(job.processed_s, duration_s)
     return ProgressBody(processed_s=processed_s, duration_s=duration_s)
 
 

@@ -11,7 +11,7 @@ from shared.jobs import Claim, Directive, Failure, FailureCode, JobState
 from shared.record.claims import fence
 from shared.record.readings import Absence, parse_found
 from shared.record.scripts import ScriptCall, parse_ids, parse_pairs, to_json, to_ms
-from shared.transcripts import FinishedWindow
+from shared.transcripts import FinishedWindow, end_by
 
 MAX_WORKER_LOSSES = 3
 """The number of lost workers at which a job fails."""
@@ -53,14 +53,17 @@ def finish_window(
 
     `inference_ms` is the inference time of the job so far, under all claims. `cost_ms` is the time that the
     measured speed counts for this window. The costs of all windows add up to the time of the engine.
+    No time in the record exceeds the duration of the upload, although engines and decoders pad.
     """
+    duration_s = claim.upload.duration_s
+    finished = end_by(finished, duration_s)
     processed_s = finished.resume_sample / SAMPLE_RATE_HZ
     known = {name: value for name, value in msgspec.structs.asdict(finished).items() if value is not None}
     arguments = {
         **fence(claim),
         **known,
         "processed_s": processed_s,
-        "progress": to_json(Progress(processed_s, claim.upload.duration_s)),
+        "progress": to_json(Progress(min(processed_s, duration_s), duration_s)),
         "segments": [to_json(segment) for segment in finished.segments],
         "warnings": [to_json(warning) for warning in finished.warnings],
         "audio_start": to_json(finished.audio_start),
@@ -84,8 +87,7 @@ def succeed_after(
     """running → succeeded, with the last window of the audio. Otherwise as `finish_job`."""
     duration_s = claim.upload.duration_s
     window = finish_window(claim, last, inference_ms=inference_ms, cost_ms=cost_ms).arguments
-    # Declared and decoded length differ a little. Progress ends at the declared one.
-    progress = to_json(Progress(max(window["processed_s"], duration_s), duration_s))
+    progress = to_json(Progress(duration_s, duration_s))
     arguments = {
         **fence(claim),
         "state": JobState.SUCCEEDED,

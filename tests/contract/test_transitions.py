@@ -297,6 +297,21 @@ def test_segments_come_back_as_they_were_written(run: Run) -> None:
     assert SegmentDone(segment=SEGMENT) in events_of(run, "a")
 
 
+def test_no_time_in_the_record_exceeds_the_duration_of_the_upload(run: Run) -> None:
+    submit(run, "a")
+    late = Segment(2.5, 3.4, "the end", "en", (Word(2.5, 2.9, "the"), Word(2.9, 3.4, "end")))
+    after = Segment(3.1, 99.0, "of it", "en", (Word(3.1, 99.0, "of it"),))
+    warning = TranscriptWarning(WarningCode.REPETITION, "Twice.", 2.0, 3.4)
+    finished = FinishedWindow((late, after), (warning,), window=0, resume_sample=54_400)
+    run(transitions.finish_window(claim(run), finished))
+    job = read(run, "a")
+    assert [(one.start_s, one.end_s) for one in job.segments] == [(2.5, 3.0), (3.0, 3.0)]
+    words = [word for segment in job.segments for word in segment.words]
+    assert [(word.start_s, word.end_s) for word in words] == [(2.5, 2.9), (2.9, 3.0), (3.0, 3.0)]
+    assert [one.end_s for one in job.warnings] == [3.0]
+    assert Progress(3.0, 3.0) in events_of(run, "a")
+
+
 def test_a_yielded_job_goes_back_to_its_old_place_and_resumes_behind_its_window(run: Run) -> None:
     submit(run, "a", "b")
     held = claim(run)

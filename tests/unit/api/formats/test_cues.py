@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from itertools import pairwise
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,8 @@ def transcript_of(*segments: Segment, duration_s: float = 60) -> Transcript:
 def cues_of(text: str, language: str = "en", *, seconds: float = 10, words: str = "") -> list[Cue]:
     """The cues of one segment; `words` is a list of `text start end`, separated by commas."""
     spoken = tuple(word_of(entry) for entry in words.split(",") if entry)
-    return cut_cues(transcript_of(Segment(0, seconds, text, language, spoken)))
+    segment = Segment(0, seconds, text, language, spoken)
+    return cut_cues(transcript_of(segment, duration_s=max(60, seconds)))
 
 
 def word_of(entry: str) -> Word:
@@ -223,7 +226,20 @@ def test_no_cue_stays_on_behind_the_end_of_the_upload() -> None:
 
 
 def test_a_segment_without_duration_is_given_some() -> None:
-    assert times_of(cut_cues(transcript_of(Segment(3, 3, "Yes.", "en"), duration_s=3))) == [(3000, 3500)]
+    assert times_of(cut_cues(transcript_of(Segment(3, 3, "Yes.", "en"), duration_s=3.5))) == [(3000, 3500)]
+
+
+def test_a_cue_at_the_end_begins_earlier_to_be_seen() -> None:
+    assert times_of(cut_cues(transcript_of(Segment(3, 3, "Yes.", "en"), duration_s=3))) == [(2500, 3000)]
+
+
+def test_no_cue_is_longer_than_a_short_upload() -> None:
+    assert times_of(cut_cues(transcript_of(Segment(0, 0.4, "Yes.", "en"), duration_s=0.4))) == [(0, 400)]
+
+
+def test_cues_at_the_end_move_together() -> None:
+    late = [Segment(9.9, 9.9, "word " * 16, "en"), Segment(9.9, 10.4, "other " * 13, "en")]
+    assert times_of(cut_cues(transcript_of(*late, duration_s=10))) == [(9000, 9500), (9500, 10_000)]
 
 
 def test_a_cue_without_room_joins_the_one_before() -> None:
@@ -343,6 +359,14 @@ def test_no_cue_begins_before_the_one_before_has_ended(transcript: Transcript) -
     for cue in cut_cues(transcript):
         assert cue.start_ms >= end_ms
         end_ms = cue.end_ms
+
+
+@settings(deadline=None)
+@given(TRANSCRIPTS, st.floats(1, 100))
+def test_no_cue_ends_after_the_upload(transcript: Transcript, duration_s: float) -> None:
+    cues = cut_cues(msgspec.structs.replace(transcript, duration_s=duration_s))
+    assert all(cue.start_ms < cue.end_ms <= to_ms(duration_s) for cue in cues)
+    assert all(before.end_ms <= after.start_ms for before, after in pairwise(cues))
 
 
 @settings(deadline=None)
