@@ -1,7 +1,9 @@
 """The settings of the api, in addition to those that it shares with the worker."""
 
 import math
+import os
 import re
+import stat
 from contextlib import suppress
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -182,6 +184,17 @@ class ApiSettings(SharedSettings):
     def _check_syntax(cls, given: SecretStr, info: ValidationInfo) -> SecretStr:
         parse = parse_server_secrets if info.field_name == "webhook_secret" else read_api_keys
         parse(given.get_secret_value())
+        return given
+
+    @field_validator("listen_fd")
+    @classmethod
+    def _check_descriptor(cls, given: int) -> int:
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(given).st_mode)
+        except OSError:
+            is_socket = False
+        if not is_socket:
+            raise ValueError("no socket is open at this descriptor")
         return given
 
     @field_validator("public_url")

@@ -14,6 +14,11 @@ NEEDED_CUDA = (13, 0)
 NEEDED_CAPABILITY = (7, 5)
 NEEDED_DRIVER = "driver 580 or newer"
 
+WHISPER_READS_NO_MODEL_ID = (
+    "the engine is whisper, which does not read MODEL_ID. Set ENGINE=qwen3 to run this model (slow without a "
+    "GPU), or remove MODEL_ID; WHISPER_MODEL names a model of whisper"
+)
+
 
 @dataclass(frozen=True)
 class EngineChoice:

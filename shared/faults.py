@@ -1,8 +1,10 @@
 """The wording of what pydantic finds wrong with a setting, a query parameter or a form field."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+_OF_PYDANTIC = re.compile("^(Input|String) should")
 _WANTED = {"bool_parsing": "true or false", "int_parsing": "a whole number", "float_parsing": "a number"}
 
 
@@ -14,7 +16,7 @@ def explain_fault(fault: Mapping[str, Any]) -> str:
     if "error" in fault.get("ctx", {}):
         return str(fault["ctx"]["error"])
     wanted = _WANTED.get(fault["type"])
-    return f"it should be {wanted}" if wanted else fault["msg"].replace("Input should be", "it should be")
+    return f"it should be {wanted}" if wanted else _OF_PYDANTIC.sub("it should", fault["msg"])
 
 
 def describe_input(name: str, fault: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -65,6 +66,7 @@ class SharedSettings(BaseSettings):
     def _check_redis_url(cls, given: str) -> str:
         if not given.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("it should begin with redis://, rediss:// or unix://")
+        _ = urlsplit(given).port  # it raises ValueError if the port is not a number up to 65535
         return given
 
     @field_validator("*", mode="before")

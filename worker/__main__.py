@@ -9,8 +9,9 @@ from celery.exceptions import CPendingDeprecationWarning
 from shared.broker import QUEUE_NAME, TASK_NAME, create_celery
 from shared.logs import configure_logging
 from shared.record.version import exit_on_other_version
+from shared.start_settings import load_settings, warn_of_misspelt_settings
 from worker.runtime import WorkerRuntime
-from worker.settings import WorkerSettings
+from worker.settings import WorkerSettings, WorkerStartSettings
 
 # The worker does not use the messages that Celery workers exchange.
 _QUIET = ("--quiet", "worker", "--pool=solo", "--without-mingle", "--without-gossip", "--without-heartbeat")
@@ -18,8 +19,9 @@ _QUIET = ("--quiet", "worker", "--pool=solo", "--without-mingle", "--without-gos
 
 def main() -> None:
     """Run the worker. Celery's signals start and stop its runtime, which does the work."""
-    settings = WorkerSettings()
+    settings = load_settings(WorkerStartSettings)
     configure_logging(settings.log_level)
+    warn_of_misspelt_settings(WorkerSettings)
     exit_on_other_version(settings.redis_url)
     app = create_celery(settings.redis_url)
     runtime = WorkerRuntime(settings, app)

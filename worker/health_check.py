@@ -7,12 +7,13 @@ from shared.errors import QueueUnavailable
 from shared.record.connection import connect
 from shared.record.workers import read_workers
 from shared.settings import SharedSettings
+from shared.start_settings import load_settings
 
 
 def main() -> int:
     """Check once, print the problem if there is one, and return the exit code."""
     try:
-        workers = connect(SharedSettings().redis_url).run(read_workers())
+        workers = connect(load_settings(SharedSettings).redis_url).run(read_workers())
     except QueueUnavailable as problem:
         sys.stderr.write(f"{problem.message}\n")
         return 1

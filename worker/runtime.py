@@ -4,13 +4,14 @@ import os
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 
 import structlog
 from celery import Celery
 
-from shared.capabilities import WorkerPresence
+from shared.capabilities import ModelState, WorkerPresence
 from shared.engine_choice import choose_installed_engine
 from shared.jobs import Claim
 from shared.media.client import create_media_service
@@ -30,6 +31,7 @@ from worker.jobs.runner import JobRunner
 from worker.jobs.stop_rules import ClaimState, StopRules
 from worker.jobs.transcription import JobTools, Transcription
 from worker.model.host import ModelHost
+from worker.model.model_check import ModelCheck
 from worker.settings import WorkerSettings, warn_of_outdated_settings
 
 _logger = structlog.get_logger(__name__)
@@ -54,6 +56,7 @@ class WorkerRuntime:
         command = [sys.executable, "-P", "-m", "worker.model.process_start"]
         # The model process must load the engine that is published, even if `auto` would differ by then.
         self._host = ModelHost(command, environment={"ENGINE": engine})
+        self._model_check = ModelCheck({"ENGINE": engine}, self._note_missing_model)
         self._is_stopping = threading.Event()
         self._is_group_woken = threading.Event()
         self._heartbeat = Heartbeat(self._scripts, self._describe_worker, lease_s=settings.lease_s)
@@ -82,6 +85,8 @@ class WorkerRuntime:
         if self._settings.engine == "auto":
             choice = choose_installed_engine()
             _logger.info("engine_chosen", engine=choice.engine, reason=choice.reason)
+        if self._settings.hub_model:
+            self._model_check.start()
         self._media.open()  # most workers get only short audio, which is decoded already
         self._heartbeat.start()
         self._sweeper.start()
@@ -125,6 +130,10 @@ class WorkerRuntime:
             batch_wait_s=self._settings.batch_wait_ms / 1000,
             max_batch_s=self._settings.max_batch_s,
         )
+
+    def _note_missing_model(self, reason: str) -> None:
+        if self._host.state is ModelState.ABSENT:  # otherwise its load reports more
+            self._host.load_error, self._host.load_failed_s = reason, time.time()
 
     def _wake(self) -> None:
         self._is_group_woken.set()

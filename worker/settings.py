@@ -13,12 +13,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
 )
 
-from shared.engine_choice import choose_installed_engine
+from shared.engine_choice import WHISPER_READS_NO_MODEL_ID, choose_installed_engine
 from shared.settings import SharedSettings
-from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChanges
+from shared.start_settings import BadSetting
+from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChanges, names_folder
 
 _FORMER_NAMES = {"WINDOW_TIMEOUT": "STALL_TIMEOUT_S", "LOAD_TIMEOUT": "LOAD_TIMEOUT_S"}
 """Settings that this release still reads by their former names."""
@@ -166,16 +168,49 @@ class WorkerSettings(SharedSettings):
         return EngineName(choose_installed_engine().engine if self.engine == "auto" else self.engine)
 
     @property
+    def hub_model(self) -> str | None:
+        """Return the model of the engine if it is named by a name on the hub, else None."""
+        model = self.whisper_model if self.chosen_engine is EngineName.WHISPER else self.model_id
+        is_named = self.chosen_engine is not EngineName.SCRIPTED and model and not names_folder(model)
+        return model if is_named else None
+
+    @property
     def hub_cache_dir(self) -> Path:
         """Return the folder for downloads from the model hub."""
         return self.hf_hub_cache or (self.hf_home or self.models_dir) / "hub"
 
 
-def find_given_name(setting: str) -> str:
-    """Return the name of a setting in the environment: a former one if only that is set."""
-    set_names = {name.upper() for name, value in os.environ.items() if value}
-    former = (old for old, new in _FORMER_NAMES.items() if new == setting and old in set_names)
-    return setting if setting in set_names else next(former, setting)
+class WorkerStartSettings(WorkerSettings):
+    """The settings as a start reads them, with checks of the model that need not hold any more later."""
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _check_engine(cls, wanted: str) -> str:
+        names = ("auto", *EngineName)
+        if wanted.lower() not in names:
+            raise BadSetting(
+                f"ENGINE={wanted} does not exist in this version. Choose one of {', '.join(names)}."
+            )
+        return wanted
+
+    @field_validator("whisper_model", "model_id")
+    @classmethod
+    def _check_folder(cls, model: str) -> str:
+        """Refuse what is clearly a path and leads to no folder; only the hub knows which names exist."""
+        if model.startswith(("/", ".", "~")) and not Path(model).is_dir():
+            raise ValueError("there is no such folder")
+        return model
+
+    @field_validator("model_id")
+    @classmethod
+    def _check_reader(cls, model: str, info: ValidationInfo) -> str:
+        """Refuse a model that the engine would not run."""
+        engine = info.data.get("engine")
+        if engine == "auto":
+            engine = choose_installed_engine().engine
+        if engine == EngineName.WHISPER:
+            raise ValueError(WHISPER_READS_NO_MODEL_ID)
+        return model
 
 
 def warn_of_outdated_settings() -> None:

@@ -1,6 +1,7 @@
 """The health and the readiness of the server."""
 
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from fastapi import APIRouter
@@ -11,12 +12,23 @@ from api.intake.live_workers import ask_promptly
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import Services, ServicesDep
 from api.schemas.base import Body
-from shared.capabilities import UNREADY_S, WorkerPresence
+from shared.capabilities import UNREADY_S, ModelState, WorkerPresence
 from shared.errors import QueueUnavailable
 from shared.record.admission import AdmissionForecast, check_admission, make_policy
 from shared.record.backlog import Backlog
 
 router = APIRouter(tags=["health"])
+
+
+WorkerState = Literal["idle", "loading", "ready", "busy", "dead"]
+
+_STATES: Mapping[ModelState, WorkerState] = {
+    ModelState.ABSENT: "idle",
+    ModelState.LOADING: "loading",
+    ModelState.READY: "ready",
+    ModelState.BUSY: "busy",
+    ModelState.DEAD: "dead",
+}
 
 
 class HealthBody(Body):
@@ -40,8 +52,9 @@ class HealthBody(Body):
     engine: str | None = Field(examples=["qwen3"])
     """The engine that runs the model; null without a worker."""
 
-    workers: list[str] = Field(examples=[["ready"]])
-    """The state of the model in each live worker: absent, loading, ready, busy or dead."""
+    workers: list[WorkerState] = Field(examples=[["ready"]])
+    """The state of each live worker: `idle` without a model in memory, until the next job; `loading`; `ready`
+    with the model in memory; `busy`; or `dead`, if the model process died, until the next job."""
 
     rows_in_use: int = Field(examples=[3])
     """Windows in the current or last batch of each worker that runs jobs, added up."""
@@ -127,7 +140,7 @@ def _describe_health(
         model_id=capabilities.model if capabilities else None,
         cuda=any(worker.device.startswith("cuda") for worker in workers),
         engine=capabilities.engine if capabilities else None,
-        workers=[worker.model_state.value for worker in workers],
+        workers=[_STATES[worker.model_state] for worker in workers],
         rows_in_use=sum(worker.rows for worker in workers),
         max_rows=sum(worker.max_rows for worker in workers),
         queued_jobs=backlog.queued_jobs if backlog else None,

@@ -8,13 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-from shared.engine_choice import choose_engine_for_machine, find_nvidia_devices
+from shared.engine_choice import WHISPER_READS_NO_MODEL_ID, choose_engine_for_machine, find_nvidia_devices
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QWEN_ENGINES = ("qwen3", "qwen3-vllm")
 DEFAULT_MODEL = "Qwen/Qwen3-ASR-0.6B"
 DEFAULT_MODEL_SIZE = "about 2 GB"
 INTERRUPTED = 130
+BAD_SETTING = 2
 
 
 def is_checkout() -> bool:
@@ -28,9 +29,11 @@ def enter_environment(torch_index_url: str) -> int:
     Returns 0 if this process already runs in that environment, or the exit code of a failed set-up.
     """
     engine = decide_engine((os.environ.get("ENGINE") or "auto").lower())
-    if engine in QWEN_ENGINES and (
-        download := describe_download(os.environ.get("MODEL_ID") or DEFAULT_MODEL)
-    ):
+    model = os.environ.get("MODEL_ID")
+    if engine == "whisper" and model:  # refused before the environment is set up, which takes minutes
+        print(f"MODEL_ID={model}: {WHISPER_READS_NO_MODEL_ID}.", file=sys.stderr)
+        return BAD_SETTING
+    if engine in QWEN_ENGINES and (download := describe_download(model or DEFAULT_MODEL)):
         show(download)
     os.environ["ENGINE"] = engine
     try:

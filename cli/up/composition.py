@@ -19,7 +19,13 @@ from cli.up.output import Console, Show
 from cli.up.parts import Part, PartPlan
 from cli.up.port import base_url, open_port
 from cli.up.redis_server import RedisChoice, choose_redis
-from cli.up.settings import SECRETS, LocalServerSettings, parts_environment, read_settings
+from cli.up.settings import (
+    SECRETS,
+    LocalServerSettings,
+    describe_misspelt_settings,
+    parts_environment,
+    read_settings,
+)
 from cli.up.supervisor import Supervisor
 from shared.engine_choice import choose_installed_engine
 
@@ -149,6 +155,7 @@ def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> st
         f"engine: {settings.chosen_engine}",
         f"data:   {settings.data_folder}",
         f"redis:  {redis_source}",
+        *describe_misspelt_settings(),
     ]
     if settings.engine == "auto":
         lines[0] += f" (ENGINE=auto: {choose_installed_engine().reason})"
@@ -168,8 +175,9 @@ def _describe_use(url: str, key: str, *, started_in_s: float) -> str:
     `key` is its option for a key, in which KEY stands for one of API_KEYS.
     """
     upload = shlex.quote(f"file=@{CLIP if CLIP.exists() else 'recording.wav'}")
+    instead = ", with one of API_KEYS instead of KEY" if key else ""
     return (
-        f"Ready after {started_in_s:.1f} s: {url} (documentation: {url}/docs). Try it:\n"
+        f"Ready after {started_in_s:.1f} s: {url} (documentation: {url}/docs). Try it{instead}:\n"
         f"  curl {key}-F {upload} {url}/v1/audio/transcriptions\n"
         "Ctrl-C stops the server."
     )

@@ -48,7 +48,10 @@ async def check_redis(url: str) -> Obstacle:
 
 
 async def check_api(base_url: str) -> Obstacle:
-    """Check that the api at `base_url` would accept a request now: /ready answers 200."""
+    """Check that the api at `base_url` would accept a request now: /ready answers 200.
+
+    A model that cannot be loaded is no obstacle to the start: the worker reports it in its log.
+    """
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             status, body = await _get_ready(base_url)
@@ -56,7 +59,9 @@ async def check_api(base_url: str) -> Obstacle:
         return ""
     if '"no_worker"' in body:
         return "no worker is ready yet"
-    return None if status == "200" else f"/ready answers {status}: {body[:200]}"
+    return (
+        None if status == "200" or '"model_unavailable"' in body else f"/ready answers {status}: {body[:200]}"
+    )
 
 
 async def _get_ready(base_url: str) -> tuple[str, str]:

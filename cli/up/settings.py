@@ -5,44 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, field_validator
-
 from api.settings import ApiSettings
 from cli.up.errors import CannotStart
-from shared.faults import explain_fault
-from worker.engines.catalog import EngineName
-from worker.settings import WorkerSettings, find_given_name
-
-BAD_SETTING_EXIT_CODE = 2
+from shared import start_settings
+from shared.start_settings import BAD_SETTING_EXIT_CODE, BadSetting, find_misspelt, list_names
+from worker.settings import WorkerStartSettings
 
 SECRETS = frozenset({"API_KEYS", "WEBHOOK_SECRET"})
 """Settings that are never shown, and that only the api gets."""
 
 
-class LocalServerSettings(ApiSettings, WorkerSettings):
+class LocalServerSettings(ApiSettings, WorkerStartSettings):
     """Settings of `make run`: all that its parts read, and its own."""
 
     redis_fsync: Literal["everysec", "always"] = "everysec"
     """How often the private Redis forces jobs to disk: a power cut loses one second, or (slower) nothing."""
-
-    @field_validator("engine", mode="before")
-    @classmethod
-    def _check_engine(cls, wanted: str) -> str:
-        names = ("auto", *EngineName)
-        if wanted.lower() not in names:
-            raise CannotStart(
-                f"ENGINE={wanted} does not exist in this version. Choose one of {', '.join(names)}.",
-                exit_code=BAD_SETTING_EXIT_CODE,
-            )
-        return wanted
-
-    @field_validator("whisper_model", "model_id")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        """Refuse what is clearly a path and leads to no folder; only the hub knows which names exist."""
-        if model.startswith(("/", ".", "~")) and not Path(model).is_dir():
-            raise ValueError("there is no such folder")
-        return model
 
     @property
     def needs_keys(self) -> bool:
@@ -67,15 +44,15 @@ def read_settings() -> LocalServerSettings:
         CannotStart: a setting has an invalid value.
     """
     try:
-        return LocalServerSettings()
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        name = find_given_name(str(first["loc"][0]).upper())
-        given = "" if name in SECRETS else f"={first['input']}"
-        # A secret gets no cause: a traceback would show it.
-        raise CannotStart(f"{name}{given}: {explain_fault(first)}.", exit_code=BAD_SETTING_EXIT_CODE) from (
-            None if name in SECRETS else problem
-        )
+        return start_settings.read_settings(LocalServerSettings)
+    except BadSetting as problem:
+        raise CannotStart(str(problem), exit_code=BAD_SETTING_EXIT_CODE) from None
+
+
+def describe_misspelt_settings() -> list[str]:
+    """Return a line about each variable of the environment that is nearly the name of a setting."""
+    misspelt = find_misspelt(os.environ, list_names(LocalServerSettings))
+    return [f"{name} is not a setting; did you mean {nearest}?" for name, nearest in misspelt.items()]
 
 
 def parts_environment(settings: LocalServerSettings, *, redis_url: str) -> Mapping[str, str]:

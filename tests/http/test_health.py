@@ -80,6 +80,14 @@ def test_a_worker_that_takes_no_jobs_does_not_make_the_server_ready(
     assert health["reason"].startswith("1 of 2 workers take no jobs")
 
 
+def test_an_idle_worker_without_a_model_is_well(api: httpx.Client, redis_url: str) -> None:
+    connect(redis_url).run(announce_worker(WorkerPresence("w", CAPABILITIES, ModelState.ABSENT, "")))
+
+    health = api.get("/health").json()
+
+    assert (health["status"], health["workers"], health["model_loaded"]) == ("ok", ["idle"], False)
+
+
 def test_a_minute_after_a_failed_load_the_server_is_ready_for_another_try(
     api: httpx.Client, redis_url: str
 ) -> None:

@@ -250,6 +250,23 @@ def test_a_path_to_a_model_that_leads_nowhere_is_refused(tmp_path: Path, engine:
     )
 
 
+def test_a_model_id_for_whisper_is_refused_with_two_ways_out(tmp_path: Path) -> None:
+    code, why = refusal(tmp_path, ENGINE="whisper", MODEL_ID="Qwen/Qwen3-ASR-1.7B")
+
+    assert code == BAD_SETTING_EXIT_CODE
+    assert why.startswith("MODEL_ID=Qwen/Qwen3-ASR-1.7B: the engine is whisper")
+    assert "Set ENGINE=qwen3" in why
+    assert "remove MODEL_ID" in why
+
+
+def test_the_start_names_the_setting_that_a_misspelt_variable_means(tmp_path: Path) -> None:
+    with LocalServer(tmp_path, MODLE_ID="foo", IDLE_TIMOUT="3") as server:
+        server.expect_ready()
+
+        assert "MODLE_ID is not a setting; did you mean MODEL_ID?" in server.output
+        assert "IDLE_TIMOUT is not a setting; did you mean IDLE_TIMEOUT?" in server.output
+
+
 def test_a_redis_that_does_not_answer_is_refused_without_its_password(
     tmp_path: Path,
 ) -> None:
@@ -267,6 +284,7 @@ def test_keys_are_neither_shown_nor_given_to_the_worker(tmp_path: Path) -> None:
         assert "each request needs one of API_KEYS" in server.output
         [command] = re.findall(r"curl .*", server.output)
         assert shlex.split(command)[1:3] == ["-H", "Authorization: Bearer KEY"]
+        assert "Try it, with one of API_KEYS instead of KEY:" in server.output
         assert "k3y-0123456789abcdef" not in server.output
         assert "API_KEYS" not in worker.environ()
         assert "WEBHOOK_SECRET" not in worker.environ()

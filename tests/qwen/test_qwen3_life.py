@@ -50,7 +50,7 @@ def test_the_worker_is_small_before_the_model_comes_and_after_it_has_gone(
         return not psutil.pid_exists(model.pid)
 
     wait_for(is_gone, within_s=20, what="the end of the idle model process")
-    wait_for(lambda: server.client.get("/health").json()["workers"] == ["absent"], what="the news of it")
+    wait_for(lambda: server.client.get("/health").json()["workers"] == ["idle"], what="the news of it")
     assert server.client.get("/health").json()["model_loaded"] is False
     check_at_rest(server)
     assert rss_bytes(server) < at_rest_bytes + 20e6

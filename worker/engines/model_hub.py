@@ -5,8 +5,9 @@ a worker does not return from an idle unload with other weights.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -21,11 +22,21 @@ class _WeightsIndex(msgspec.Struct, frozen=True):
     weight_map: dict[str, str]
 
 
+Found_co = TypeVar("Found_co", covariant=True)
+
+
 class HubDownload(Protocol):
     """A call of the hub's client that finds a model, in its cache alone or also on the hub."""
 
     def __call__(self, *, local_files_only: bool) -> str:
         """Return the folder in the cache; raise errors of many libraries if the model cannot be found."""
+
+
+class HubSearch(Protocol[Found_co]):
+    """`fetch_model` or `check_model`."""
+
+    def __call__(self, name: str, download: HubDownload, is_whole: Callable[[Path], bool]) -> Found_co:
+        """Search for the model `name`."""
 
 
 def fetch_model(name: str, download: HubDownload, is_whole: Callable[[Path], bool]) -> Path:
@@ -36,14 +47,30 @@ def fetch_model(name: str, download: HubDownload, is_whole: Callable[[Path], boo
     """
     from huggingface_hub import HfApi, constants
 
-    folder = _look_into_cache(download)
-    if folder is not None and is_whole(folder):
+    if folder := _find_cached(download, is_whole):
         return folder
     # The client has no limit on its request for the list of files. This request has one, so a silent hub
     # fails here after HF_HUB_ETAG_TIMEOUT seconds.
     if not constants.HF_HUB_OFFLINE and "/" in name:
         HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     return Path(download(local_files_only=False))
+
+
+def check_model(name: str, download: HubDownload, is_whole: Callable[[Path], bool]) -> None:
+    """Check that `fetch_model` can find the model `name`. Download nothing.
+
+    Raises:
+        Exception: the model is not in the cache, and the hub does not have it or does not answer.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if _find_cached(download, is_whole):
+        return
+    if "/" in name:
+        HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        return
+    with suppress(OSError):  # a short name that the client knows is only not cached
+        download(local_files_only=True)
 
 
 def has_safetensors_model(folder: Path) -> bool:
@@ -58,11 +85,12 @@ def has_ctranslate2_model(folder: Path) -> bool:
     return _has_files(folder, [_CONFIG_NAME, "model.bin", "tokenizer.json"])
 
 
-def _look_into_cache(download: HubDownload) -> Path | None:
+def _find_cached(download: HubDownload, is_whole: Callable[[Path], bool]) -> Path | None:
     try:
-        return Path(download(local_files_only=True))
+        folder = Path(download(local_files_only=True))
     except (OSError, ValueError):  # it is not cached, or the hub could have no such name
         return None
+    return folder if is_whole(folder) else None
 
 
 def _name_weights(folder: Path) -> Iterable[str]:

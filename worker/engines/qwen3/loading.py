@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from worker.engines.catalog import names_folder
-from worker.engines.model_hub import fetch_model, has_safetensors_model
+from worker.engines.model_hub import HubSearch, check_model, fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.device import (
     SDPA,
@@ -35,6 +35,7 @@ _NAGISA = "nagisa"
 _UNUSED = ("pandas", "scipy", "sklearn")
 
 Model = TypeVar("Model")
+Found = TypeVar("Found")
 
 
 class _DeferredNagisa(ModuleType):
@@ -107,15 +108,24 @@ def find_qwen3_weights(
             f"{setting}={model_id}: there is no {CONFIG_NAME} in this folder. "
             f"Set {setting} to the folder of a model, or to a name on the hub such as {example}."
         )
-    return _fetch_from_hub(model_id, setting)
+    return _search_hub(fetch_model, model_id, setting)
 
 
-def _fetch_from_hub(model_id: str, setting: str) -> Path:
+def check_hub_model(model_id: str) -> None:
+    """Check that `find_qwen3_weights` can find a model with this name on the hub. Download nothing.
+
+    Raises:
+        ModelUnavailable: it is not cached, and the hub cannot provide it.
+    """
+    _search_hub(check_model, model_id, "MODEL_ID")
+
+
+def _search_hub(search: HubSearch[Found], model_id: str, setting: str) -> Found:
     from huggingface_hub import constants, snapshot_download
 
     download = partial(snapshot_download, model_id, allow_patterns=_PATTERNS)
     try:
-        return fetch_model(model_id, download, has_safetensors_model)
+        return search(model_id, download, has_safetensors_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         is_offline = constants.HF_HUB_OFFLINE
         source = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"

