@@ -17,8 +17,8 @@ import redis
 from cli.up.data_folder import open_data_folder
 from cli.up.errors import CannotStart
 from cli.up.redis_server import redis_command, socket_url
-from cli.up.settings import BAD_SETTING_EXIT_CODE
 from shared.engine_choice import choose_engine_for_machine
+from shared.start_settings import BAD_SETTING_EXIT_CODE
 from tests.process.local_server_driver import (
     REPOSITORY,
     STAND_INS,

@@ -25,6 +25,10 @@ class _WeightsIndex(msgspec.Struct, frozen=True):
 Found_co = TypeVar("Found_co", covariant=True)
 
 
+class HubSilent(Exception):
+    """Raised by a check if the hub does not answer, so that nothing is known about a model."""
+
+
 class HubDownload(Protocol):
     """A call of the hub's client that finds a model, in its cache alone or also on the hub."""
 
@@ -60,17 +64,24 @@ def check_model(name: str, download: HubDownload, is_whole: Callable[[Path], boo
     """Check that `fetch_model` can find the model `name`. Download nothing.
 
     Raises:
-        Exception: the model is not in the cache, and the hub does not have it or does not answer.
+        HubSilent: the model is not in the cache, and the hub does not answer.
+        Exception: the model is neither in the cache nor on the hub, or the hub must not be asked.
     """
     from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 
     if _find_cached(download, is_whole):
         return
-    if "/" in name:
-        HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    if "/" not in name:
+        with suppress(OSError):  # a short name that the client knows is only not cached
+            download(local_files_only=True)
         return
-    with suppress(OSError):  # a short name that the client knows is only not cached
-        download(local_files_only=True)
+    try:
+        HfApi().model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except (OfflineModeIsEnabled, RepositoryNotFoundError):
+        raise
+    except Exception as error:  # the client lets errors of many libraries pass
+        raise HubSilent(str(error)) from error
 
 
 def has_safetensors_model(folder: Path) -> bool:

@@ -19,7 +19,8 @@ def check_hub_model(settings: WorkerSettings, name: str) -> None:
     """Check that the model `name` of the engine is cached or on the hub. Download nothing.
 
     Raises:
-        ModelUnavailable: it is not, or the hub does not answer.
+        ModelUnavailable: it is neither.
+        HubSilent: it is not cached, and the hub does not answer.
     """
     if settings.chosen_engine is EngineName.WHISPER:
         whisper_weights.check_hub_model(name, settings.models_dir)

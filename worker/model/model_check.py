@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from shared.logs import configure_logging
 from shared.parent_death import die_with_parent
 
 _MISSING = 3
@@ -40,23 +41,27 @@ class ModelCheck:
             check=False,
         )
         if ended.returncode == _MISSING:
-            _logger.error("model_missing", reason=ended.stdout)
             self._on_missing(ended.stdout)
 
 
 def main() -> int:
     """Check the model that the settings name on the hub, and return the exit code."""
     die_with_parent()
-    from worker.engines.protocol import ModelUnavailable  # noqa: PLC0415 - the worker needs none of these
+    from worker.engines.model_hub import HubSilent  # noqa: PLC0415 - the worker needs none of these
+    from worker.engines.protocol import ModelUnavailable  # noqa: PLC0415
     from worker.engines.registry import check_hub_model  # noqa: PLC0415
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
     settings = WorkerSettings()
+    configure_logging(settings.log_level)
     os.environ["HF_HUB_CACHE"] = str(settings.hub_cache_dir)  # read once, at the import of the hub's client
     try:
         if settings.hub_model:
             check_hub_model(settings, settings.hub_model)
+    except HubSilent as error:
+        _logger.warning("model_unchecked", model=settings.hub_model, reason=str(error))
     except ModelUnavailable as error:
+        _logger.error("model_missing", reason=str(error))  # noqa: TRY400 - no fault of the code
         sys.stdout.write(str(error))
         return _MISSING
     return 0

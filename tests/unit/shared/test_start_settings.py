@@ -78,10 +78,10 @@ def test_a_model_id_for_other_engines_is_accepted(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_hub_model_is_a_name_for_the_engine_that_reads_it() -> None:
-    whisper = WorkerSettings(engine="whisper", whisper_model="Systran/faster-whisper-tiny")  # type: ignore[arg-type]
+    whisper = WorkerSettings(engine="whisper", whisper_model="Systran/faster-whisper-tiny")
 
     assert whisper.hub_model == "Systran/faster-whisper-tiny"
-    assert WorkerSettings(engine="whisper").hub_model is None  # type: ignore[arg-type]
-    assert WorkerSettings(engine="whisper", whisper_model="/models").hub_model is None  # type: ignore[arg-type]
-    assert WorkerSettings(engine="scripted").hub_model is None  # type: ignore[arg-type]
-    assert WorkerSettings(engine="qwen3").hub_model == "Qwen/Qwen3-ASR-0.6B"  # type: ignore[arg-type]
+    assert WorkerSettings(engine="whisper").hub_model is None
+    assert WorkerSettings(engine="whisper", whisper_model="/models").hub_model is None
+    assert WorkerSettings(engine="scripted").hub_model is None
+    assert WorkerSettings(engine="qwen3").hub_model == "Qwen/Qwen3-ASR-0.6B"

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from worker.engines.catalog import names_folder
-from worker.engines.model_hub import HubSearch, check_model, fetch_model, has_safetensors_model
+from worker.engines.model_hub import HubSearch, HubSilent, check_model, fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
 from worker.engines.qwen3.device import (
     SDPA,
@@ -115,7 +115,8 @@ def check_hub_model(model_id: str) -> None:
     """Check that `find_qwen3_weights` can find a model with this name on the hub. Download nothing.
 
     Raises:
-        ModelUnavailable: it is not cached, and the hub cannot provide it.
+        ModelUnavailable: it is not cached, and the hub does not have it or must not be asked.
+        HubSilent: it is not cached, and the hub does not answer.
     """
     _search_hub(check_model, model_id, "MODEL_ID")
 
@@ -126,6 +127,8 @@ def _search_hub(search: HubSearch[Found], model_id: str, setting: str) -> Found:
     download = partial(snapshot_download, model_id, allow_patterns=_PATTERNS)
     try:
         return search(model_id, download, has_safetensors_model)
+    except HubSilent:
+        raise
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         is_offline = constants.HF_HUB_OFFLINE
         source = "the hub's cache, as HF_HUB_OFFLINE is set," if is_offline else "the model hub"

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from worker.engines.model_hub import HubSearch, check_model, fetch_model, has_ctranslate2_model
+from worker.engines.model_hub import HubSearch, HubSilent, check_model, fetch_model, has_ctranslate2_model
 from worker.engines.protocol import ModelUnavailable
 
 # OpenAI's `base`, converted to CTranslate2 (MIT licence). Sizes and digests below are of this revision.
@@ -96,7 +96,8 @@ def check_hub_model(model: str, weights_dir: Path) -> None:
     """Check that `find_weights` can find a model with this name on the hub. Download nothing.
 
     Raises:
-        ModelUnavailable: it is not cached, and the hub cannot provide it.
+        ModelUnavailable: it is not cached, and the hub does not have it or must not be asked.
+        HubSilent: it is not cached, and the hub does not answer.
     """
     _search_hub(check_model, model, None, weights_dir)
 
@@ -174,6 +175,8 @@ def _search_hub(search: HubSearch[Found], model: str, revision: str | None, weig
     other_way = _OR_INSTALL if model == HUB_MODEL else ""
     try:
         return search(model, download, has_ctranslate2_model)
+    except HubSilent:
+        raise
     except Exception as error:  # the border to the hub's client, which raises errors of many libraries
         raise ModelUnavailable(
             f"The Whisper model {model!r} is neither a folder here nor available from the model hub "
