@@ -156,9 +156,11 @@ class ApiSettings(SharedSettings):
     separated by commas, or `*` for all. Empty: none."""
 
     model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = (
-        *("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
+        *("whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
+        *("gpt-*transcribe-20??-??-??", "whisper-large-*", "openai/whisper-large-*", "Systran/faster-*"),
     )
-    """Names that stand for any model of the server, separated by commas. Empty: none."""
+    """Names that stand for any model of the server, separated by commas. In a pattern, `*` means any
+    characters, and `?` one. `/v1/models` lists names, and no patterns. Empty: none."""
 
     webhook_secret: SecretStr = SecretStr("")
     """The secret that signs webhooks: `whsec_` and 24 to 64 random bytes in base64. Several with commas

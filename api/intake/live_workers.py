@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from api.errors.tree import ModelNotFound, NoWorker
@@ -13,6 +14,8 @@ from shared.record.workers import read_workers
 
 ANSWER_WITHIN_S = 0.8
 """A client gets a refusal within a second when Redis does not answer."""
+
+_WILDCARDS = frozenset("*?")
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +51,7 @@ def gather_capabilities(workers: Iterable[WorkerPresence]) -> frozenset[Capabili
 
 
 def list_models(offered: Collection[Capabilities], aliases: Collection[str]) -> list[ModelBody]:
-    """Return the models that are `offered`, then the `aliases`, which stand for any of them.
+    """Return the models that are `offered`, then the `aliases` without patterns, which stand for any of them.
 
     Raises:
         NoWorker: `offered` is empty, because no worker takes jobs.
@@ -57,11 +60,14 @@ def list_models(offered: Collection[Capabilities], aliases: Collection[str]) -> 
         raise NoWorker
     owners = {capabilities.model: _name_owner(capabilities) for capabilities in offered}
     served = [_describe(model, owners[model]) for model in sorted(owners)]
-    return served + [_describe(alias, served[0].owned_by) for alias in sorted({*aliases} - owners.keys())]
+    names = {alias for alias in aliases if not _WILDCARDS & {*alias}}
+    return served + [_describe(alias, served[0].owned_by) for alias in sorted(names - owners.keys())]
 
 
 def find_model(name: str, offered: Collection[Capabilities], aliases: Collection[str]) -> ModelBody:
     """Return the model with this name: its full name, the part after its last `/`, or an alias.
+
+    An alias may be a pattern.
 
     Raises:
         ModelNotFound: no model has this name.
@@ -75,6 +81,8 @@ def find_model(name: str, offered: Collection[Capabilities], aliases: Collection
     for model in models:
         if model.id in served and model.id.rpartition("/")[2] == name:
             return model
+    if any(fnmatchcase(name, alias) for alias in aliases):
+        return _describe(name, models[0].owned_by)
     raise ModelNotFound(name, [model.id for model in models])
 
 

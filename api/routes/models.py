@@ -17,7 +17,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses=describe_errors(NoWorker, QueueUnavailable))
 async def read_models(services: ServicesDep) -> ModelList:
-    """List the models of the live workers, and the names in MODEL_ALIASES, which stand for any of them."""
+    """List the models of the live workers, and the names in MODEL_ALIASES, which stand for any of them.
+
+    Patterns in MODEL_ALIASES are not listed.
+    """
     offered = await _find_offered(services)
     return ModelList(object="list", data=list_models(offered, services.settings.model_aliases))
 
