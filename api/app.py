@@ -22,7 +22,8 @@ from api.intake.uploads import UploadIntake
 from api.middleware.cors import CrossOrigin
 from api.middleware.request_context import RequestContext
 from api.middleware.unread_bodies import UnreadBodies
-from api.openapi.document import correct_openapi
+from api.openapi.docs_page import STATIC_URL, add_docs_page
+from api.openapi.document import TAGS, correct_openapi
 from api.routes import health, job_events, job_list, jobs, models, transcriptions
 from api.routes.dependencies import Services
 from api.settings import ApiSettings
@@ -50,11 +51,14 @@ def create_app(settings: ApiSettings) -> FastAPI:
     keys = _read_keys(settings)
     parts = _Parts(settings, keys)
     app = FastAPIOffline(
+        docs_url=None,  # `add_docs_page` adds it
         redoc_url=None,
+        static_url=STATIC_URL,
         redirect_slashes=False,  # an unknown path gets a 404 in the shape of all errors
         title="Qwen3-ASR server",
         description="Speech to text: synchronously, as a job, or as a stream.",
         version=_read_version(),
+        openapi_tags=TAGS,
         lifespan=parts.live,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -64,6 +68,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     _surround(app, services, keys)
     for routes in (transcriptions, models, jobs, job_list, job_events, health):
         app.include_router(routes.router)
+    add_docs_page(app)
     correct_openapi(app, asks_for_keys=len(keys) > 0)
     return app
 

@@ -14,7 +14,7 @@ from api.errors.answers import answer_error
 from api.errors.tree import IncorrectApiKey, IncorrectStreamToken, MissingApiKey
 from shared.errors import QueueUnavailable
 
-_OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+_OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 _OPEN_FOLDERS = ("/static-offline-docs/",)
 
 _POLICY_VIOLATION = 1008

@@ -16,6 +16,13 @@ from api.schemas.errors import ErrorBody
 from api.schemas.jobs import JobEndedBody
 from shared.errors import ServerError
 
+TAGS = [
+    {"name": "transcriptions", "description": "Send a recording and get its text, at once or as a stream."},
+    {"name": "models", "description": "The names of the models that requests may use."},
+    {"name": "jobs", "description": "Recordings that are transcribed in the background."},
+    {"name": "health", "description": "The state of the server, for operators and load balancers."},
+]
+
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of this server."},
     "stream_token": {

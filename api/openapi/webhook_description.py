@@ -75,7 +75,7 @@ def describe_webhooks() -> dict[str, Any]:
     """Return the webhooks of the server, by name."""
     operation = {
         "tags": ["jobs"],
-        "summary": "Job Ended",
+        "summary": "A job has ended",
         "description": _DESCRIPTION,
         "operationId": "job_ended",
         "parameters": [

@@ -80,7 +80,12 @@ class ReadyBody(Body):
     """Always `ready`."""
 
 
-@router.get("/health", response_model_exclude_unset=True, responses=describe_errors())
+@router.get(
+    "/health",
+    summary="Get the health of the server",
+    response_model_exclude_unset=True,
+    responses=describe_errors(),
+)
 async def read_health(services: ServicesDep) -> HealthBody:
     """Return the health of the server. It is always 200, and never loads the model."""
     try:
@@ -93,7 +98,11 @@ async def read_health(services: ServicesDep) -> HealthBody:
     return _describe_health(workers, forecast.backlog, reason=reason)
 
 
-@router.get("/ready", responses=describe_errors(NoWorker, ModelUnavailable, NotReady, QueueUnavailable))
+@router.get(
+    "/ready",
+    summary="Check if the server is ready",
+    responses=describe_errors(NoWorker, ModelUnavailable, NotReady, QueueUnavailable),
+)
 async def read_readiness(services: ServicesDep) -> ReadyBody:
     """Return 200 if the server can transcribe: a worker takes jobs and the queue has room.
 

@@ -37,6 +37,7 @@ _TOKEN: dict[str, Any] = {
 
 @router.get(
     "/{job_id}/events",
+    summary="Follow the events of a job",
     response_class=EventSourceResponse,
     openapi_extra={"parameters": [_TOKEN]},
     responses={
@@ -95,6 +96,7 @@ async def follow_job(
 
 @router.post(
     "/{job_id}/stream-token",  # noqa: FAST003 - OwnJob takes it
+    summary="Get a token for the events of a job",
     responses=describe_errors(*FIND_ERRORS),
 )
 async def create_stream_token(

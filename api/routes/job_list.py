@@ -34,6 +34,7 @@ def _check_cursor(given: str) -> str:
 
 @router.get(
     "",
+    summary="List jobs",
     responses={
         **describe_page(),
         **describe_errors(InvalidRequest, QueueUnavailable),

@@ -40,6 +40,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post(
     "",
+    summary="Submit a job",
     status_code=202,
     response_model=JobBody,
     openapi_extra=describe_form(JobForm),
@@ -73,6 +74,7 @@ async def create_job(
 
 @router.get(
     "/{job_id}",  # noqa: FAST003 - OwnJob takes it
+    summary="Get a job",
     response_model=JobBody,
     responses=describe_errors(*FIND_ERRORS),
 )
@@ -83,6 +85,7 @@ async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
 
 @router.get(
     "/{job_id}/transcript",  # noqa: FAST003 - OwnJob takes it
+    summary="Get the transcript of a job",
     response_model=TranscriptionAnswer | VerboseTranscription,
     responses={
         **describe_transcript(),
@@ -121,6 +124,7 @@ async def read_transcript(
 
 @router.delete(
     "/{job_id}",
+    summary="Cancel or delete a job",
     response_model=JobBody,
     responses={
         200: {"description": "The job was queued, and is cancelled."},

@@ -15,7 +15,7 @@ from shared.errors import QueueUnavailable
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", responses=describe_errors(NoWorker, QueueUnavailable))
+@router.get("", summary="List models", responses=describe_errors(NoWorker, QueueUnavailable))
 async def read_models(services: ServicesDep) -> ModelList:
     """List the models of the live workers, and the names in MODEL_ALIASES, which stand for any of them.
 
@@ -25,7 +25,11 @@ async def read_models(services: ServicesDep) -> ModelList:
     return ModelList(object="list", data=list_models(offered, services.settings.model_aliases))
 
 
-@router.get("/{model:path}", responses=describe_errors(ModelNotFound, NoWorker, QueueUnavailable))
+@router.get(
+    "/{model:path}",
+    summary="Get a model",
+    responses=describe_errors(ModelNotFound, NoWorker, QueueUnavailable),
+)
 async def read_one_model(
     model: Annotated[
         str,

@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 
 @router.post(
     "",
+    summary="Transcribe a recording",
     response_model=TranscriptionAnswer | VerboseTranscription,
     openapi_extra=describe_form(TranscriptionForm),
     responses={
@@ -67,6 +68,7 @@ async def transcribe(request: Request, services: ServicesDep, idempotency_key: I
 
 @router.post(
     "/stream",
+    summary="Transcribe a recording as a stream",
     response_class=EventSourceResponse,
     openapi_extra=describe_form(StreamForm),
     responses={

@@ -119,6 +119,15 @@ def test_every_operation_and_parameter_is_described_and_has_an_example(document:
             assert {"type": "null"} not in parameter["schema"].get("anyOf", []), at
 
 
+def test_operations_and_tags_have_names_and_descriptions_for_people(document: dict[str, Any]) -> None:
+    described = {tag["name"] for tag in document["tags"] if tag["description"]}
+    for name, operation in operations(document):
+        assert {*operation["tags"]} <= described, name
+        assert operation["summary"].lower() != operation["operationId"].replace("_", " "), name
+    summaries = [operation["summary"] for _, operation in operations(document)]
+    assert len(set(summaries)) == len(summaries)
+
+
 def test_every_field_of_every_body_is_described_with_an_example_and_its_unit(
     document: dict[str, Any],
 ) -> None:
