@@ -1,7 +1,8 @@
-"""Run the tests in both environments: `python -m scripts.run_tests <marks> [options of pytest]`.
+"""Run the tests in two lanes: `python -m scripts.run_tests <marks> [options of pytest]`.
 
-The tests in tests/qwen run in `.venv-qwen` if that is set up, at the same time as all others in this
-environment. Their output is printed after that of the others. The exit code is that of the first failure.
+The tests in tests/qwen run in `.venv-qwen` if that is set up, all others in this environment. Most tests wait
+for processes, and one lane leaves half of two cores idle. So those in tests/qwen and those with whole servers are
+a second lane. Its output is printed after that of the first. The exit code is that of the first failure.
 """
 
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +19,16 @@ from scripts.purposes import PURPOSES, REPOSITORY
 from scripts.virtual_environment import VirtualEnvironment
 
 QWEN_TESTS = "tests/qwen"
+SERVER_TESTS = ("tests/system", "tests/browser")
 NOTHING_SELECTED = 5  # pytest's exit code
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of pytest: its options, and whether it needs `.venv-qwen`."""
+
+    options: Sequence[str]
+    is_qwen: bool = False
 
 
 def run_pytest(python: Path, marks: str, options: Sequence[str], *, output: IO[str] | None = None) -> int:
@@ -50,29 +61,51 @@ def first_failure(exit_codes: Iterable[int]) -> int:
     return next((code for code in codes if code not in {0, NOTHING_SELECTED}), min(codes))
 
 
-def run_tests(marks: str, options: Sequence[str]) -> int:
-    """Run the tests that `marks` and `options` select in both environments, and return one exit code."""
+def plan_lanes(options: Sequence[str]) -> list[list[Run]]:
+    """Return the runs of each lane: of all tests, or of the paths among the options."""
     paths = [option for option in options if is_path(option)]
+    if not paths:
+        left_out = [f"--ignore={folder}" for folder in SERVER_TESTS]
+        return [
+            [Run([*options, *left_out])],
+            [Run([*options, QWEN_TESTS], is_qwen=True), Run([*options, *SERVER_TESTS])],
+        ]
     qwen_paths = [path for path in paths if is_qwen_test(path)]
     others = [path for path in paths if path not in qwen_paths]
-    if paths and not others:
-        return run_qwen_tests(marks, options)
-    if paths and not qwen_paths:
-        return run_pytest(Path(sys.executable), marks, options)
-    where = [] if paths else [QWEN_TESTS]
-    with tempfile.TemporaryFile("w+") as output, ThreadPoolExecutor() as threads:
-        qwen_options = [*leave_out(others, options), *where]
-        of_qwen = threads.submit(run_qwen_tests, marks, qwen_options, output=output)
-        of_others = run_pytest(Path(sys.executable), marks, leave_out(qwen_paths, options))
-        exit_codes = [of_qwen.result(), of_others]
-        output.seek(0)
-        shutil.copyfileobj(output, sys.stdout)
-    return first_failure(exit_codes)
+    lanes = []
+    if others:
+        lanes.append([Run(leave_out(qwen_paths, options))])
+    if qwen_paths:
+        lanes.append([Run(leave_out(others, options), is_qwen=True)])
+    return lanes
 
 
 def leave_out(paths: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return the options that are not among `paths`."""
     return [option for option in options if option not in paths]
+
+
+def run_lane(marks: str, runs: Sequence[Run], *, output: IO[str] | None = None) -> list[int]:
+    """Run one run after the other, and return their exit codes. Without `output`, they print."""
+    return [
+        run_qwen_tests(marks, run.options, output=output)
+        if run.is_qwen
+        else run_pytest(Path(sys.executable), marks, run.options, output=output)
+        for run in runs
+    ]
+
+
+def run_tests(marks: str, options: Sequence[str]) -> int:
+    """Run the tests that `marks` and `options` select, each in its environment, and return one exit code."""
+    shown, *others = plan_lanes(options)
+    with tempfile.TemporaryFile("w+") as output, ThreadPoolExecutor() as threads:
+        pending = [threads.submit(run_lane, marks, lane, output=output) for lane in others]
+        exit_codes = run_lane(marks, shown)
+        for lane in pending:
+            exit_codes += lane.result()
+        output.seek(0)
+        shutil.copyfileobj(output, sys.stdout)
+    return first_failure(exit_codes)
 
 
 def run_qwen_tests(marks: str, options: Sequence[str], *, output: IO[str] | None = None) -> int:

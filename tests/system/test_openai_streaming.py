@@ -29,7 +29,7 @@ HANG_LATER = json.dumps({"misbehaviour": "hang", "window": 1})
 @pytest.fixture(scope="module")
 def beating_server(make_lasting_server: MakeServer) -> RealServer:
     """A server that breaks every silence by a comment, and takes a second for `tones`."""
-    return make_lasting_server(HEARTBEAT_S="0.05", SCRIPTED_SPEED="12").start()
+    return make_lasting_server(HEARTBEAT_S="0.05", SCRIPTED_SPEED="12", WINDOW_S="4").start()
 
 
 def assert_whole(answer: ClientAnswer) -> str:
@@ -43,8 +43,10 @@ def assert_whole(answer: ClientAnswer) -> str:
     return text
 
 
-def test_deltas_come_before_one_done_and_make_its_text(caller: Caller, tones: Path, tones_text: str) -> None:
-    answer = caller.transcribe(tones, stream=True)
+def test_deltas_come_before_one_done_and_make_its_text(
+    client: ClientProcess, beating_server: RealServer, tones: Path, tones_text: str
+) -> None:
+    answer = client.at(beating_server).transcribe(tones, stream=True)
     assert assert_whole(answer) == tones_text
     assert len(answer.events) >= 3
 

@@ -32,14 +32,18 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 def test_all_tests_run_each_in_its_environment(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tests.run_tests("full", []) == 0
 
-    assert sorted(runs) == [("main", []), ("qwen and (full)", ["tests/qwen"])]
-    assert capsys.readouterr().out == "passed\n" * 2
+    assert sorted(runs) == [
+        ("main", ["--ignore=tests/system", "--ignore=tests/browser"]),
+        ("main", ["tests/system", "tests/browser"]),
+        ("qwen and (full)", ["tests/qwen"]),
+    ]
+    assert capsys.readouterr().out == "passed\n" * 3
 
 
-def test_options_go_to_both_runs(runs: Runs) -> None:
+def test_options_go_to_all_runs(runs: Runs) -> None:
     run_tests.run_tests("full", ["-k", "queue"])
 
-    assert sorted(runs) == [("main", ["-k", "queue"]), ("qwen and (full)", ["-k", "queue", "tests/qwen"])]
+    assert [options[:2] for _, options in runs] == [["-k", "queue"]] * 3
 
 
 @pytest.mark.parametrize(("path", "where"), [(OF_OTHERS, "main"), (f"{OF_QWEN}::test_a", "qwen and (full)")])
@@ -62,20 +66,20 @@ def test_without_the_environment_the_rest_runs_and_a_line_says_so(
 
     assert run_tests.run_tests("full", []) == 0
 
-    assert [where for where, _ in runs] == ["main"]
-    assert capsys.readouterr().out == "passed\ntests/qwen is skipped: .venv-qwen is not set up\n"
+    assert [where for where, _ in runs] == ["main"] * 2
+    assert capsys.readouterr().out == "passed\ntests/qwen is skipped: .venv-qwen is not set up\npassed\n"
 
 
 @pytest.mark.parametrize(
-    ("exit_codes", "of_both"),
+    ("exit_codes", "expected"),
     [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([2, 1], 2), ([0, 5], 0), ([5, 0], 0), ([5, 1], 1), ([5, 5], 5)],
 )
-def test_a_failure_of_either_run_fails_and_so_do_two_empty_runs(exit_codes: list[int], of_both: int) -> None:
-    assert run_tests.first_failure(exit_codes) == of_both
+def test_a_failure_of_any_run_fails_and_so_do_empty_runs(exit_codes: list[int], expected: int) -> None:
+    assert run_tests.first_failure(exit_codes) == expected
 
 
-def test_a_failed_run_does_not_prevent_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = iter([1, 0])
+def test_a_failed_run_does_not_prevent_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = iter([1, 0, 0])
     monkeypatch.setattr(run_tests, "run_pytest", lambda *_, **__: next(ended))
     monkeypatch.setattr(run_tests, "find_qwen_python", lambda: QWEN_PYTHON)
 
