@@ -1,8 +1,8 @@
 """Run the tests in two lanes: `python -m scripts.run_tests <marks> [options of pytest]`.
 
 The tests in tests/qwen run in `.venv-qwen` if that is set up, all others in this environment. Most tests wait
-for processes, and one lane leaves half of two cores idle. So those in tests/qwen and those with whole servers are
-a second lane. Its output is printed after that of the first. The exit code is that of the first failure.
+for processes, and one lane leaves half of two cores idle. So those in tests/qwen and those with whole servers
+are a second lane. Its output is printed after that of the first. The exit code is that of the first failure.
 """
 
 import shutil
