@@ -139,7 +139,7 @@ def generate(engine: Any, batch: Batch) -> Generated:
     """Decode one batch of noise up to TOKENS steps."""
     from worker.engines.qwen3.decoding import RowDecoding  # noqa: PLC0415
     from worker.engines.qwen3.language_regions import CutWindows  # noqa: PLC0415
-    from worker.engines.qwen3.sequence import SequenceRules  # noqa: PLC0415
+    from worker.engines.qwen3.sequence_rules import SequenceRules  # noqa: PLC0415
     from worker.engines.qwen3.session import DecodingSession  # noqa: PLC0415
 
     draw = np.random.default_rng(1)

@@ -26,7 +26,7 @@ from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.generation import GenerationBatch
-from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
+from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.text import LoopRule
 from worker.settings import WorkerSettings
 

@@ -17,7 +17,7 @@ from tests.support.vllm_stand_in import Request, VllmStandIn
 from worker.engines.catalog import LanguageChanges
 from worker.engines.protocol import Row, Span, Window
 from worker.engines.qwen3.inputs import END_TOKENS
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.vllm_engine import Qwen3VllmEngine
 from worker.settings import WorkerSettings
 

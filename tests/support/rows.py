@@ -21,7 +21,7 @@ from worker.engines.protocol import (
 )
 from worker.engines.qwen3.decoding import RowDecoding
 from worker.engines.qwen3.language_regions import CutWindows
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.session import DecodingSession
 from worker.engines.qwen3.token_generator import TokenGenerator
 from worker.engines.qwen3.transcripts import DecodedPart

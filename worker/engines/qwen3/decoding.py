@@ -8,7 +8,8 @@ from shared.transcripts import join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import Row, RowFailure, RowStopped
 from worker.engines.qwen3.language_regions import CutWindows
-from worker.engines.qwen3.sequence import SequenceRules, SequenceState
+from worker.engines.qwen3.sequence import SequenceState
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.transcripts import DecodedPart
 
 _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}

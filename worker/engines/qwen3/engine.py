@@ -26,7 +26,7 @@ from worker.engines.qwen3.encoder import AudioEncoder
 from worker.engines.qwen3.generation import GenerationBatch
 from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.language_regions import CutWindows
-from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
+from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.session import DecodingSession
 from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts

@@ -10,7 +10,7 @@ from shared.audio_format import SAMPLE_RATE_HZ
 from worker.engines.protocol import ModelUnavailable, PhaseReporter
 from worker.engines.qwen3.engine import WindowDecoder
 from worker.engines.qwen3.loading import defer_nagisa, find_qwen3_weights, silence_transformers
-from worker.engines.qwen3.sequence import DEFAULT_RULES, SequenceRules
+from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.vllm_model import VllmModel
 from worker.engines.qwen3.words import Aligner, WordTimer
 from worker.settings import WorkerSettings

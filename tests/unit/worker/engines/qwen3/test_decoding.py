@@ -15,7 +15,7 @@ from worker.engines.qwen3.decoding import (
     language_code,
 )
 from worker.engines.qwen3.inputs import Prompt
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 
 CONTEXT = "Minutes of the harbour board, with Ms. Okafor and Mr. Lindqvist."

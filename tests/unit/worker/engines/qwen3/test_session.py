@@ -10,7 +10,7 @@ from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, make_w
 from worker.engines.protocol import Row, RowFailure, RowStopped
 from worker.engines.qwen3.decoding import RowDecoding
 from worker.engines.qwen3.language_regions import CutWindows
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.session import DecodingSession
 
 STORY = "The tide is out, the boats lie on the sand, and nobody knows when the ferry will come again."

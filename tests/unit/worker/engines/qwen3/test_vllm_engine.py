@@ -26,7 +26,7 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
-from worker.engines.qwen3.sequence import SequenceRules
+from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.vllm_engine import (
     _VLLM_CACHES,
     _VLLM_ENVIRONMENT,
