@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from shared.transcripts import join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import Row, RowFailure, RowStopped
@@ -23,7 +25,10 @@ class RowDecoding:
     ) -> None:
         self.row = row
         self.warnings = cut.warnings
-        self.sequences = [SequenceState(part, row.request, decode=decode, rules=rules) for part in cut.parts]
+        self.sequences = [
+            SequenceState(msgspec.structs.replace(row, window=part), decode=decode, rules=rules)
+            for part in cut.parts
+        ]
         self.published = ""  # all deltas
         self.tail = ""
 

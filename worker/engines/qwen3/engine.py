@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from shared.transcripts import WindowTranscript
 from worker.engines.catalog import LanguageChanges, find_word_languages
 from worker.engines.protocol import (
@@ -33,6 +35,10 @@ from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts
 from worker.engines.qwen3.words import WordTimer
 from worker.settings import WorkerSettings
 
+# The share of REQUEST_TIMEOUT after which no repair of a truncated text begins. A repair takes at most twice
+# the time before it. So the window is done after three times the share.
+_REPAIR_SHARE = 1 / 8
+
 
 class WindowDecoder:
     """The decoding of windows, which both engines share. Each loads its model in its own way."""
@@ -45,7 +51,8 @@ class WindowDecoder:
     def __init__(self, settings: WorkerSettings, timer: WordTimer, rules: SequenceRules) -> None:
         self._settings = settings
         self._timer = timer
-        self._rules = rules
+        within_s = settings.request_timeout * _REPAIR_SHARE
+        self._rules = msgspec.structs.replace(rules, repair_within_s=within_s)
 
     def decode_rows(
         self, rows: Sequence[Row], take_more: TakeRows = take_no_rows

@@ -5,12 +5,12 @@ what was released: a truncated text goes on from there, and a repetition is cut 
 back. The text is therefore the same with and without streaming.
 """
 
+import time
 from collections.abc import Callable
 
-from shared.jobs import TranscriptionRequest
 from shared.transcripts import TokenCounts, sum_counts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
-from worker.engines.protocol import Window
+from worker.engines.protocol import Row
 from worker.engines.qwen3.finish_reason import FinishReason
 from worker.engines.qwen3.inputs import END_TOKENS, GenerationOptions, Prompt, take_all
 from worker.engines.qwen3.sequence_rules import SequenceRules
@@ -24,25 +24,27 @@ from worker.engines.qwen3.text import (
     find_loop,
 )
 
+_NO_TAG = LanguageTag(None, 0)
+
 
 class SequenceState:
-    """The decoding of one window, or of a part of one: a `token_generator.Generation`, and its repairs.
+    """The decoding of a row, or of a part of its window: a `token_generator.Generation`, and its repairs.
 
     The final text begins with every value that `released` ever had.
     """
 
     def __init__(
         self,
-        window: Window,
-        request: TranscriptionRequest,
+        row: Row,
         *,
         decode: Callable[[list[int]], str],
         rules: SequenceRules,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        hint = request.language_hint
+        request, hint = row.request, row.request.language_hint
         language = QWEN3_LANGUAGE_NAMES[hint] if hint else None
         context = clean_context(request.context)
-        self.window = window
+        self.window = row.window
         self.faults: list[FinishReason] = []  # the lasting ones, which become warnings
         self.failure = ""
         self.is_accepted = False
@@ -51,12 +53,14 @@ class SequenceState:
         self._context = context
         self._forced_language = language
         self._rules = rules
+        self._clock = clock
+        self._began_at = float("inf")  # until the first token
         self._output = TokenText(decode)
         self._tag = LanguageTag(language, 0) if language else None
         self._echoes = EchoFinder(context)
         self._finish_reason: FinishReason | None = None
         self._released_to = 0
-        self._max_tokens = rules.count_max_tokens(len(window.samples))
+        self._max_tokens = rules.count_max_tokens(len(row.window.samples))
         self._tokens_left = self._max_tokens
         self._repairs = 0
         self._prompt_counts: list[TokenCounts] = []  # one for each generation, if they are counted
@@ -112,6 +116,7 @@ class SequenceState:
 
     def push(self, token: int) -> None:
         """Take the next token of the generation, which is not finished for this sequence."""
+        self._began_at = min(self._began_at, self._clock())
         self._pushed += 1
         if token in END_TOKENS:
             self.is_accepted = not self._is_short_echo()
@@ -119,7 +124,7 @@ class SequenceState:
             return
         self._output.push(token)
         self._tokens_left -= 1
-        self._tag = self._tag or find_language_tag(self._output.text)
+        self._tag = self._tag or self._find_tag()
         self._finish_reason = self._find_fault()
         if self._finish_reason is None and self._tag is not None:
             boundary = self._output.find_boundary(self._count_final())
@@ -150,6 +155,12 @@ class SequenceState:
             # The same text came without the context: it was spoken.
             self.faults.remove(FinishReason.CONTEXT_ECHO)
 
+    def _find_tag(self) -> LanguageTag | None:
+        """Return the tag, or None while it may still come. Qwen's package too takes a text without one."""
+        if len(self._output.tokens) < self._rules.max_tag_tokens:
+            return find_language_tag(self._output.text)
+        return find_language_tag(self._output.text) or _NO_TAG
+
     def _count_final(self) -> int:
         """Return the number of characters, tag included, that no repair can change any more.
 
@@ -174,9 +185,12 @@ class SequenceState:
     def _repair_truncation(self) -> None:
         """Go on from the text so far with twice as many tokens, or accept it with a warning.
 
-        A generation from the start would contradict what was released, and pay for the text twice.
+        A generation from the start would contradict what was released, and pay for the text twice. On a slow
+        device, repairs would take all of the job's time, and a job that times out has no transcript. A text
+        without a tag is rarely one.
         """
-        if self._repairs == self._rules.truncation_repairs:
+        is_late = self._clock() - self._began_at > self._rules.repair_within_s
+        if is_late or self._tag == _NO_TAG or self._repairs == self._rules.truncation_repairs:
             self._accept_with(FinishReason.LENGTH)
             return
         self._repairs += 1
@@ -200,8 +214,8 @@ class SequenceState:
         """Cut back to what was released, and go on without the context."""
         self._output.cut(self._released_to)
         self._context, self._tokens_left = "", self._max_tokens
-        forced = self._forced_language
-        self._tag = LanguageTag(forced, 0) if forced else find_language_tag(self._output.text)
+        if not (self._released_to or self._forced_language):
+            self._tag = None  # it was cut as well
         self.faults.append(FinishReason.CONTEXT_ECHO)
 
     def _cut_loop(self) -> None:

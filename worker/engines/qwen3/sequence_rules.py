@@ -10,15 +10,19 @@ class SequenceRules(msgspec.Struct, frozen=True):
     """The limits of a sequence.
 
     A window may take `min_tokens` plus `tokens_per_s` for its audio, or `max_new_tokens` if given. A text
-    that is truncated there goes on up to `truncation_repairs` times, each time with twice as many tokens.
-    The last `hold_back` characters are not final: more than the longest period and the shortest length of a
-    loop, and more than a passage of the context that counts as an echo.
+    that is truncated there goes on up to `truncation_repairs` times, each time with twice as many tokens,
+    unless `repair_within_s` seconds have passed since its first token. An output without a language tag in
+    its first `max_tag_tokens` tokens is all text, and does not go on when it is truncated. The last
+    `hold_back` characters are not final: more than the longest period and the shortest length of a loop, and
+    more than a passage of the context that counts as an echo.
     """
 
     min_tokens: int = 64
     tokens_per_s: float = 15.0
     max_new_tokens: int | None = None
+    max_tag_tokens: int = 48
     truncation_repairs: int = 2
+    repair_within_s: float = 30.0
     hold_back: int = 80
     loop: LoopRule = LoopRule()
 

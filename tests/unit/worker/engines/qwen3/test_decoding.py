@@ -1,6 +1,6 @@
 """Batches through Qwen3-ASR: their partials and every repair, with a stand-in for the model."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,9 @@ from worker.engines.protocol import DecodingStopped, Row
 from worker.engines.qwen3.decoding import (
     language_code,
 )
+from worker.engines.qwen3.finish_reason import FinishReason
 from worker.engines.qwen3.inputs import Prompt
+from worker.engines.qwen3.sequence import SequenceState
 from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.transcripts import compose_transcripts
 
@@ -181,6 +183,42 @@ def test_a_text_that_cannot_be_completed_is_warned_of_with_its_time() -> None:
     assert (warning.code, warning.start_s, warning.end_s) == (WarningCode.TRUNCATED, 100.0, 104.0)
     assert "100.00 s to 104.00 s may be incomplete" in warning.message
     assert not transcript.is_complete
+
+
+def test_a_text_without_a_language_tag_is_published_while_it_is_generated_and_not_repaired() -> None:
+    said = "".join(f"{number} boats lie on the sand. " for number in range(99))
+    listener = Listener()
+    model = ModelStandIn(said, f"{ENGLISH}{said}")
+
+    first, second = decode(model, 2, listener=listener, rules=SequenceRules(max_new_tokens=200))
+
+    assert text_of(first) == said[:200].strip()
+    assert listener.texts[0] == text_of(first)
+    assert (0, "", said[:48].strip()) in listener.partials
+    assert [warning.code for warning in first.warnings] == [WarningCode.TRUNCATED]
+    assert not first.is_complete
+    assert text_of(second) == said[: 7 * 200 - len(ENGLISH)].strip()
+    assert model.calls == [[0, 1], [1], [1]]
+
+
+@pytest.mark.parametrize(("token_s", "generations"), [(0.05, 3), (0.15, 2), (1.0, 1)])
+def test_a_truncated_text_is_not_repaired_once_that_would_take_too_long(
+    token_s: float, generations: int
+) -> None:
+    row = Row(make_window(0), TranscriptionRequest(language_hint="en"), Listener())
+    rules = SequenceRules(max_new_tokens=100, repair_within_s=20)
+    now = count(step=token_s)
+    model = ModelStandIn(ENGLISH + "".join(f"{number} boats. " for number in range(999)))
+    sequence = SequenceState(row, decode=model.decode_tokens, rules=rules, clock=lambda: next(now))
+
+    while not sequence.is_accepted:
+        model.start([sequence])
+        while not sequence.is_finished:
+            model.step()
+        sequence.end_generation()
+
+    assert len(model.calls) == generations
+    assert sequence.faults == [FinishReason.LENGTH]
 
 
 def test_a_loop_is_cut_and_decoded_once_more_without_repeats() -> None:
