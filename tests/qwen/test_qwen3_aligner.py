@@ -60,6 +60,10 @@ class Listener:
         return sum(map(len, self.deltas.values())) >= self._longest
 
 
+def go_on() -> bool:
+    return False
+
+
 def make_engine(aligner: Path | str = ALIGNER) -> tuple[Qwen3Engine, list[str]]:
     """The engine for the tiny model, loaded, and the phases that it reports."""
     settings = WorkerSettings(model_id=str(TINY), aligner_id=str(aligner), device="cpu", batch_windows=8)
@@ -246,7 +250,7 @@ def test_a_stop_takes_effect_between_text_and_words(engine: Qwen3Engine) -> None
 
 
 def test_very_short_audio_is_not_an_error() -> None:
-    units = load_aligner(str(ALIGNER), CPU).align(np.zeros(150, np.float32), "Hello, you.", "en")
+    units = load_aligner(str(ALIGNER), CPU).align(np.zeros(150, np.float32), "Hello, you.", "en", go_on)
 
     assert [unit.text for unit in units] == ["Hello", "you"]
 
@@ -291,14 +295,14 @@ def test_too_little_device_memory_is_reported_with_the_remedy(
 
     monkeypatch.setattr(aligner._aligner, "align", run_out_of_memory)
     with pytest.raises(OutOfDeviceMemory, match=r"word timestamps.*2\.00 GiB.*lower WINDOW_S"):
-        aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "Hello", "en")
+        aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "Hello", "en", go_on)
 
 
 def test_the_aligner_computes_in_the_dtype_of_the_model() -> None:
     aligner = load_aligner(str(ALIGNER), Placement("cpu", torch.bfloat16))
     samples = SAMPLES["zh_tea"].read()
 
-    units = aligner.align(samples, SAMPLES["zh_tea"].text, "zh")
+    units = aligner.align(samples, SAMPLES["zh_tea"].text, "zh", go_on)
 
     assert aligner._aligner.model.dtype == torch.bfloat16
     assert "".join(unit.text for unit in units) == "我想喝一杯咖啡"
@@ -336,9 +340,9 @@ samples = np.zeros(48000, np.float32)
 window = Window(index=0, spans=(Span(0, 48000),), samples=samples, end_sample=48000)
 decode_windows(engine, [window], TranscriptionRequest(word_timestamps=WordTimestamps.REQUIRED), Listener())
 aligner = engine._load_aligner()
-aligner.align(samples, "Hello", "en")
+aligner.align(samples, "Hello", "en", lambda: False)
 print(sorted({{"_dynet", "soynlp"}} & sys.modules.keys()))
-units = aligner.align(samples, {text!r}, {language!r})
+units = aligner.align(samples, {text!r}, {language!r}, lambda: False)
 print(sorted({{"_dynet", "soynlp"}} & sys.modules.keys()))
 print(*(word.text for word in make_words(window, {text!r}, units)))
 """
@@ -365,7 +369,7 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "soynlp.tokenizer", None)
 
     with pytest.raises(ModelUnavailable, match=r"Word timestamps in Korean need a tokenizer.*soynlp"):
-        aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "안녕", "ko")
+        aligner.align(np.zeros(SAMPLE_RATE_HZ, np.float32), "안녕", "ko", go_on)
 
 
 def test_every_language_of_the_aligner_gets_all_its_words() -> None:
@@ -373,6 +377,6 @@ def test_every_language_of_the_aligner_gets_all_its_words() -> None:
     text = "Живи, l'été 3.14 – ¿qué? 好 한국"
 
     for language in QWEN3_WORD_LANGUAGES - {"ja"}:
-        units = aligner.align(SAMPLES["en_hello"].read(), text, language)
+        units = aligner.align(SAMPLES["en_hello"].read(), text, language, go_on)
         found = "".join(text[place] for place in find_words(text, [unit.text for unit in units]) if place)
         assert found == "Живиl'été3.14qué好한국"

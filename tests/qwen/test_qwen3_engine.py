@@ -24,6 +24,7 @@ from worker.audio.window_plan import WindowConfig
 from worker.audio.windows import cut_windows
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import DecodingStopped, ModelUnavailable, Samples, Span, Window
+from worker.engines.qwen3 import step_watch
 from worker.engines.qwen3.engine import Qwen3Engine
 from worker.engines.qwen3.generation import GenerationBatch
 from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
@@ -213,7 +214,10 @@ def test_markup_in_the_context_does_not_break_the_prompt(engine: Qwen3Engine) ->
 
 
 @pytest.mark.parametrize("asked", [1, 2, 9])
-def test_a_stop_takes_effect_at_the_next_token(engine: Qwen3Engine, asked: int) -> None:
+def test_a_stop_takes_effect_at_the_next_token(
+    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    monkeypatch.setattr(step_watch, "LOOK_INTERVAL_S", 60.0)  # so that long steps look for no stop
     listener = Listener(max_checks=asked)
     window = take_whole(SAMPLES["en_fox"].read())
 

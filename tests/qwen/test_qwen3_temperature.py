@@ -43,6 +43,9 @@ class Eight:
     def is_finished(self) -> bool:
         return len(self.tokens) == 8
 
+    def is_stopped(self) -> bool:
+        return False
+
     def push(self, token: int) -> None:
         self.tokens.append(token)
 

@@ -1,6 +1,7 @@
 """Qwen's forced aligner on torch: finds the times of each word of a text in its audio."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3.device import Placement, is_out_of_memory
 from worker.engines.qwen3.inputs import load_processor, pad_samples
 from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, load_model, place_weights
+from worker.engines.qwen3.step_watch import StepWatch
 from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 from worker.engines.qwen3.words import AlignedUnit
 
@@ -22,22 +24,25 @@ class Qwen3Aligner:
     """The aligner on its device.
 
     It aligns one text at a time, which takes a single step of the model. So times do not depend on the other
-    texts of a batch, and a stop takes effect between two texts.
+    texts of a batch.
     """
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         from qwen_asr import Qwen3ForcedAligner
         from qwen_asr.inference.qwen3_forced_aligner import Qwen3ForceAlignProcessor
 
+        model = load_model(folder, placement)
+        self._watch = StepWatch(model.thinker)
         # Assembled from parts, because its own `from_pretrained` sets the flag that `load_processor` clears.
-        self._aligner: Any = Qwen3ForcedAligner(
-            load_model(folder, placement), load_processor(folder), Qwen3ForceAlignProcessor()
-        )
+        self._aligner: Any = Qwen3ForcedAligner(model, load_processor(folder), Qwen3ForceAlignProcessor())
 
-    def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
+    def align(
+        self, samples: Samples, text: str, language: str, is_stopped: Callable[[], bool]
+    ) -> list[AlignedUnit]:
         """Return the words of `text`, without its punctuation, and their times; `language` is an ISO code.
 
         Raises:
+            DecodingStopped: `is_stopped` returned true between two layers.
             OutOfDeviceMemory: the device has too little memory for that much audio.
             ModelUnavailable: the tokenizer that the language needs is not installed.
         """
@@ -46,7 +51,8 @@ class Qwen3Aligner:
         audio = (pad_samples(samples), SAMPLE_RATE_HZ)
         name = QWEN3_LANGUAGE_NAMES[language]
         try:
-            (aligned,) = self._aligner.align(audio, text, name)
+            with self._watch.watch(is_stopped):
+                (aligned,) = self._aligner.align(audio, text, name)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

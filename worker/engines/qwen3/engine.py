@@ -30,6 +30,7 @@ from worker.engines.qwen3.language_changes import cut_at_language_changes
 from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.session import DecodingSession
+from worker.engines.qwen3.step_watch import StepWatch
 from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory, TokenGenerator
 from worker.engines.qwen3.transcripts import DecodedPart, compose_transcripts
 from worker.engines.qwen3.words import WordTimer
@@ -165,6 +166,7 @@ class Qwen3Model:
         self._thinker: Any = loading.load_model(folder, placement).thinker
         self.placement = placement
         self._processor = inputs.PromptProcessor(folder)
+        self._watch = StepWatch(self._thinker)
         self._encoder = AudioEncoder(self._thinker.audio_tower, self._processor)
         self.decode_tokens = self._processor.decode
         self._batches: list[GenerationBatch] = []
@@ -178,16 +180,17 @@ class Qwen3Model:
         import torch
 
         batches, self._batches = self._batches, []  # an error drops all of them
-        count = sum(len(batch.generations) for batch in batches)
+        opened = [generation for batch in batches for generation in batch.generations]
+        watched = self._watch.watch(lambda: all(generation.is_stopped() for generation in opened))
         try:
-            with device.watch_device(), torch.inference_mode():
+            with device.watch_device(), torch.inference_mode(), watched:
                 for batch in batches:
                     batch.step()
         except RuntimeError as error:
             if not device.is_out_of_memory(error):
                 raise
             message = (
-                f"the device has too little memory for {count} windows at once ({error}); "
+                f"the device has too little memory for {len(opened)} windows at once ({error}); "
                 "lower BATCH_WINDOWS, WINDOW_S or MAX_CONTEXT_BYTES"
             )
         else:

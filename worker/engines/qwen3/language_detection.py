@@ -70,7 +70,7 @@ class LanguageDetector:
 
     def _detect(self, clips: Sequence[Clip]) -> list[str | None]:
         self._raise_if_stopped()
-        answers = [_Answer(clip, self._generator.decode_tokens) for clip in clips]
+        answers = [_Answer(clip, self._generator.decode_tokens, self._is_stopped) for clip in clips]
         self._generator.start(answers)
         try:
             while not all(answer.is_finished for answer in answers):
@@ -86,8 +86,11 @@ class _Answer:
 
     options = GenerationOptions(_MAX_NAME_TOKENS)
 
-    def __init__(self, clip: Clip, decode: Callable[[list[int]], str]) -> None:
+    def __init__(
+        self, clip: Clip, decode: Callable[[list[int]], str], is_stopped: Callable[[], bool]
+    ) -> None:
         self.prompt = Prompt(clip, "", None, (), is_tag_begun=True)
+        self.is_stopped = is_stopped
         self.language: str | None = None
         self.is_finished = False
         self._decode = decode

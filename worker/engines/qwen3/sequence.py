@@ -54,6 +54,7 @@ class SequenceState:
         self._forced_language = language
         self._rules = rules
         self._clock = clock
+        self.is_stopped = row.listener.is_stopped
         self._began_at = float("inf")  # until the first token
         self._output = TokenText(decode)
         self._tag = LanguageTag(language, 0) if language else None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from shared.jobs import FailureCode
-from worker.engines.protocol import RowFailure
+from worker.engines.protocol import DecodingStopped, RowFailure
 from worker.engines.qwen3.decoding import DoneRow, JobDecoding, RowDecoding
 from worker.engines.qwen3.sequence import SequenceState
 from worker.engines.qwen3.token_generator import Generation, OutOfDeviceMemory, TokenGenerator
@@ -136,6 +136,8 @@ class DecodingSession:
         """After an error, which drops all generations, prepare the open sequences to go on."""
         try:
             yield
+        except DecodingStopped:  # so are all jobs with open sequences, which end with the next look
+            raise
         except Exception as error:
             failed, self._open = self._open, []
             if len(failed) == 1:

@@ -26,6 +26,9 @@ class Generation(Protocol):
     def is_finished(self) -> bool:
         """Whether no more tokens are needed."""
 
+    def is_stopped(self) -> bool:
+        """Return whether the text is no longer wanted. A generator asks it during long work."""
+
     def push(self, token: int) -> None:
         """Take the next token. The generation is not finished."""
 
@@ -63,6 +66,7 @@ class TokenGenerator(Protocol):
         """Continue the open generations, and push the new tokens: mostly one for each of them.
 
         Raises:
+            DecodingStopped: all of them are stopped. If only some are, the step is finished.
             OutOfDeviceMemory: the device has too little memory for so many of them.
         """
 

@@ -44,8 +44,14 @@ class AlignedUnit(msgspec.Struct, frozen=True):
 class Aligner(Protocol):
     """A model that finds the times of words; see `worker.engines.qwen3.aligner.Qwen3Aligner`."""
 
-    def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
-        """Return the words of `text`, without its punctuation, and their times."""
+    def align(
+        self, samples: Samples, text: str, language: str, is_stopped: Callable[[], bool]
+    ) -> list[AlignedUnit]:
+        """Return the words of `text`, without its punctuation, and their times.
+
+        Raises:
+            DecodingStopped: `is_stopped` returned true, which is asked during long work.
+        """
 
 
 class WordTimer:
@@ -92,7 +98,8 @@ class WordTimer:
     def _align(self, part: DecodedPart, listener: DecodingListener) -> DecodedPart:
         raise_if_stopped(listener)
         language = part.language or ""  # callers have checked that there is one
-        units = self._find_aligner().align(part.window.samples, part.text, language)
+        aligner = self._find_aligner()
+        units = aligner.align(part.window.samples, part.text, language, listener.is_stopped)
         return msgspec.structs.replace(part, words=make_words(part.window, part.text, units))
 
     def _find_aligner(self) -> Aligner:

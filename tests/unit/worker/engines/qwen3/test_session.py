@@ -7,7 +7,7 @@ import pytest
 
 from shared.jobs import FailureCode, TranscriptionRequest
 from tests.support.qwen3_stand_in import ENGLISH, Listener, ModelStandIn, make_window
-from worker.engines.protocol import Row, RowFailure, RowStopped
+from worker.engines.protocol import DecodingStopped, Row, RowFailure, RowStopped
 from worker.engines.qwen3.decoding import RowDecoding
 from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence_rules import SequenceRules
@@ -142,6 +142,35 @@ def test_an_error_fails_the_job_that_causes_it_and_costs_the_others_no_text(
 
     assert found.pop(0) == RowFailure(FailureCode.ENGINE_ERROR, message)
     assert [read(one) for one in found.values()] == [STORY] * 4
+
+
+class WatchingModel(ModelStandIn):
+    """A model that looks for stops within its steps, as often as it generates tokens."""
+
+    def step(self) -> None:
+        opened = self._list_open()
+        if all(generation.is_stopped() for generation in opened):
+            self.drop(opened)
+            raise DecodingStopped
+        super().step()
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_stop_within_a_step_ends_all_rows_without_a_failure(*, joins: bool) -> None:
+    model = WatchingModel(LONG, LONG, joins=joins)
+    session = DecodingSession(model, max_sequences=2)
+    listener = Listener(max_checks=6)
+    session.add([make_row(model, number, listener) for number in range(2)])
+
+    assert list(advance(session)) == [[(0, RowStopped.__name__), (1, RowStopped.__name__)]]
+
+
+def test_rows_that_wait_beside_stopped_ones_go_on() -> None:
+    model = WatchingModel(LONG, LONG)
+    session = DecodingSession(model, max_sequences=1)
+    session.add([make_row(model, 0, Listener(max_checks=6)), make_row(model, 1, Listener())])
+
+    assert list(advance(session)) == [[(0, RowStopped.__name__)], [(1, STORY)]]
 
 
 def test_sequences_of_other_options_wait_for_a_call_of_their_own() -> None:

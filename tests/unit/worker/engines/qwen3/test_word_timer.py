@@ -33,7 +33,9 @@ class AlignerStandIn:
         self.calls: list[tuple[str, str]] = []
         self._has_memory = has_memory
 
-    def align(self, samples: Samples, text: str, language: str) -> list[AlignedUnit]:
+    def align(
+        self, samples: Samples, text: str, language: str, _is_stopped: Callable[[], bool]
+    ) -> list[AlignedUnit]:
         self.calls.append((text, language))
         if not self._has_memory:
             raise OutOfDeviceMemory("too little memory")
