@@ -6,6 +6,8 @@ and repairs in `decoding` are the same as on torch. Only this module and `vllm_e
 
 import itertools
 import os
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,12 @@ from worker.engines.qwen3.inputs import END_TOKENS, PromptProcessor, pad_samples
 from worker.engines.qwen3.token_generator import Generation
 
 ENGINE_LOST_EXIT_CODE = 71
+
+PREPARE_S = 0.1
+"""Seconds in each step for the features of audio that joins: the new tokens of other rows wait so long.
+
+vLLM computes on in its own process meanwhile.
+"""
 
 _END_TOKEN = max(END_TOKENS)
 
@@ -41,22 +49,19 @@ class VllmModel:
             **options,
         ).llm_engine
         self._request_ids = itertools.count(1)
+        self._waiting: deque[Generation] = deque()
         self._open: dict[str, Generation] = {}  # by their requests
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Open these generations; end this process if vLLM is lost."""
-        with self._watch():
-            for generation in generations:
-                try:
-                    self._add_request(generation)
-                except ValueError as error:  # as of a prompt that is too long
-                    generation.fail(f"The engine failed: {error}")
+        """Open these generations; the next steps prepare them."""
+        self._waiting += generations
 
     def step(self) -> None:
         """Wait for new tokens of the open generations; end this process if vLLM or its GPU is lost."""
-        if not self._open:  # vLLM would wait for ever
-            return
         with self._watch():
+            self._prepare_some()
+            if not self._open:  # vLLM would wait for ever
+                return
             for output in self._engine.step():
                 if output.request_id in self._open:  # a late output of an aborted request is ignored
                     _push_tokens(self._open[output.request_id], output.outputs[0])
@@ -65,8 +70,21 @@ class VllmModel:
     def drop(self, generations: Sequence[Generation]) -> None:
         """Continue these generations no more."""
         dropped = set(map(id, generations))
+        self._waiting = deque(one for one in self._waiting if id(one) not in dropped)
         with self._watch():
             self._abort(name for name, generation in self._open.items() if id(generation) in dropped)
+
+    def _prepare_some(self) -> None:
+        """Give vLLM requests for PREPARE_S, and the rest at later steps."""
+        end = time.monotonic() + PREPARE_S
+        while self._waiting:
+            generation = self._waiting.popleft()
+            try:
+                self._add_request(generation)
+            except ValueError as error:  # as of a prompt that is too long
+                generation.fail(f"The engine failed: {error}")
+            if time.monotonic() >= end:
+                return
 
     def _add_request(self, generation: Generation) -> None:
         """Make vLLM continue the prompt."""
@@ -107,6 +125,7 @@ class VllmModel:
             try:
                 yield
             except Exception:
+                self._waiting.clear()
                 self._abort(self._open)
                 raise
 

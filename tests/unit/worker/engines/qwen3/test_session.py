@@ -16,13 +16,18 @@ from worker.engines.qwen3.session import DecodingSession
 STORY = "The tide is out, the boats lie on the sand, and nobody knows when the ferry will come again."
 SHORT, LONG = f"{ENGLISH}Yes.", f"{ENGLISH}{STORY}"
 REQUEST = TranscriptionRequest()
+RULES = SequenceRules(max_new_tokens=500)
 
 
 def make_row(
-    model: ModelStandIn, number: int, listener: Listener, request: TranscriptionRequest = REQUEST
+    model: ModelStandIn,
+    number: int,
+    listener: Listener,
+    request: TranscriptionRequest = REQUEST,
+    *,
+    rules: SequenceRules = RULES,
 ) -> RowDecoding:
     window = make_window(number)
-    rules = SequenceRules(max_new_tokens=500)
     return RowDecoding(Row(window, request, listener), CutWindows([window]), model.decode_tokens, rules)
 
 
@@ -83,6 +88,19 @@ def test_a_job_that_is_stopped_ends_alone_and_its_generations_with_it() -> None:
     assert next(steps) == [(0, RowStopped.__name__)]
     assert model.open_generations == 1
     assert list(steps) == [[(1, STORY)]]
+
+
+@pytest.mark.parametrize("max_new_tokens", [500, 10])
+def test_each_token_without_text_is_a_sign_of_life_in_repairs_too(max_new_tokens: int) -> None:
+    silence = " " * 40
+    model, listener = ModelStandIn(silence), Listener()
+    session = DecodingSession(model, max_sequences=1)
+    rules = SequenceRules(max_new_tokens=max_new_tokens)
+    session.add([make_row(model, 0, listener, rules=rules)])
+
+    assert list(advance(session)) == [[(0, "")]]
+    assert listener.partials == []
+    assert listener.stop_checks > len(silence)
 
 
 class BrokenListener(Listener):

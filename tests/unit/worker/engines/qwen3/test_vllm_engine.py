@@ -26,6 +26,7 @@ from worker.engines.protocol import (
     Window,
     WordsUnsupported,
 )
+from worker.engines.qwen3 import vllm_model
 from worker.engines.qwen3.sequence_rules import SequenceRules
 from worker.engines.qwen3.vllm_engine import (
     _VLLM_CACHES,
@@ -86,6 +87,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[VllmStandIn]:
     stand_in = VllmStandIn(speak(f"{ENGLISH}Hello there."))
     for name, module in (stand_in.make_modules() | make_qwen_modules()).items():
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(vllm_model, "PREPARE_S", 60.0)  # all rows in one step, however busy the machine
     for name in (*_VLLM_ENVIRONMENT, *_VLLM_CACHES):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -452,6 +454,37 @@ def test_a_row_that_comes_with_the_last_token_is_decoded_in_the_same_batch(vllm:
     arrivals = Arrivals(vllm, (len(f"{ENGLISH}No.") + 1, make_row(1)))
 
     assert decode_joining([make_row(0)], arrivals) == [(0, "No."), (1, "Yes.")]
+
+
+def test_running_rows_get_tokens_between_the_preparations_of_joining_ones(
+    vllm: VllmStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_model, "PREPARE_S", 0.0)
+    prepared_at: list[int] = []
+
+    def prepare(request: Request) -> list[int]:
+        prepared_at.append(vllm.steps)
+        return [*f"{ENGLISH}{STORY}".encode(), END]
+
+    vllm.speak = prepare
+    arrivals = Arrivals(vllm, *((20, make_row(number)) for number in range(1, 9)))
+
+    texts = decode_joining([make_row(0)], arrivals, batch_windows=16)
+
+    assert texts == [(number, STORY) for number in range(9)]
+    assert prepared_at == [0, *range(20, 28)]
+
+
+def test_a_stop_while_rows_are_prepared_ends_them_before_all_are(
+    vllm: VllmStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_model, "PREPARE_S", 0.0)
+    vllm.speak = speak(*[f"{ENGLISH}{STORY}"] * 8)
+
+    with pytest.raises(DecodingStopped):
+        decode(8, listener=Listener(max_checks=3))
+
+    assert len(vllm.requests) == 3
 
 
 def test_later_windows_of_a_job_join_in_order_with_its_partials(vllm: VllmStandIn) -> None:
