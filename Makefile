@@ -21,9 +21,9 @@ FIRST_PYTHON = $(or $(PYTHON),$(error No Python 3.11 to 3.14 was found, nor uv t
 SETUP = $(FIRST_PYTHON) -m scripts.setup_venv
 # Exit code 3 means that there is no CPU build of torch; the tests that need it are then left out.
 SETUP_QWEN_TESTS = $(SETUP) qwen-dev --torch-index $(TORCH_CPU_INDEX) || [ $$? -eq 3 ]
-# The environment that `make run` uses in the tests, and OpenAI's clients; without Node.js its client is left out.
+# The environment that `make run` uses in the tests, and clients; without Node.js its client is left out.
 SETUP_TESTS = $(SETUP) dev && $(SETUP) base && $(SETUP) openai-newest && $(SETUP) openai-1 && \
-	$(FIRST_PYTHON) -m scripts.setup_node
+	$(SETUP) generators && $(FIRST_PYTHON) -m scripts.setup_node
 BIN := .venv-dev/bin
 PACKAGES := api cli shared worker scripts
 

@@ -4,6 +4,7 @@ Present versions are kept unless `--upgrade` is given. torch-cpu.txt is maintain
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ LOCKS: Mapping[str, Sequence[str]] = {
     "qwen-vllm.txt": ("pyproject.toml", "requirements/qwen-vllm.in"),
     "openai-newest.txt": ("requirements/openai-newest.in",),
     "openai-1.txt": ("requirements/openai-1.in",),
+    "generators.txt": ("requirements/generators.in",),
 }
 
 # npm's lock for the tests; it holds no address of a registry.
@@ -73,7 +75,12 @@ def resolve_node_lock(*, upgrade: bool) -> None:
         return
     command = [npm, "update" if upgrade else "install", "--package-lock-only", "--ignore-scripts"]
     command += ["--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=(REPOSITORY / NODE_LOCK).parent, check=True)
+    lock = REPOSITORY / NODE_LOCK
+    subprocess.run(command, cwd=lock.parent, check=True)
+    resolved = json.loads(lock.read_text())
+    for package in resolved["packages"].values():
+        package.pop("funding", None)  # web addresses that say nothing about what is installed
+    lock.write_text(f"{json.dumps(resolved, indent=2, ensure_ascii=False)}\n")
     print(NODE_LOCK)
 
 

@@ -59,8 +59,9 @@ PURPOSES = {
         Purpose("qwen-cuda", ".venv-qwen-cuda", "qwen-cuda.txt", 3_050_000_000),
         # vLLM pins another torch, and llvmlite, which has no wheel for Python 3.14.
         Purpose("qwen-vllm", ".venv-qwen-vllm", "qwen-vllm.txt", 5_460_000_000, newest_python=(3, 13)),
-        # Clients that tests run, each with its own dependencies.
+        # Clients and generators of clients that tests run, each with its own dependencies.
         Purpose("openai-newest", ".venv-openai-newest", "openai-newest.txt", 75_000_000, has_project=False),
         Purpose("openai-1", ".venv-openai-1", "openai-1.txt", 60_000_000, has_project=False),
+        Purpose("generators", ".venv-generators", "generators.txt", 150_000_000, has_project=False),
     )
 }

@@ -84,7 +84,7 @@ def describe_deltas() -> dict[str, Any]:
     )
     content = _describe_frames({}, _DELTA_BODIES, example)
     end = {"type": "object", "properties": {"data": {"const": END_MARK}}}
-    content["text/event-stream"]["itemSchema"]["anyOf"].append(end)
+    content["text/event-stream"]["x-events"]["anyOf"].append(end)
     return content
 
 
@@ -97,7 +97,10 @@ def _describe_frames(
 ) -> dict[str, Any]:
     frames = [_describe_frame(kind) for kind in unnamed]
     frames += [_describe_frame(kind, event={"const": name}) for name, kind in named.items()]
-    return {"text/event-stream": {"itemSchema": {"anyOf": frames}, "example": example}}
+    # OpenAPI has a keyword for the events of a stream (`itemSchema`) only from 3.2 on.
+    return {
+        "text/event-stream": {"schema": {"type": "string"}, "x-events": {"anyOf": frames}, "example": example}
+    }
 
 
 def _describe_frame(kind: type[BaseModel], **more: Any) -> dict[str, Any]:

@@ -27,7 +27,8 @@ _SERVER_CHOOSES = {"type": "string", "enum": ["auto", ""]}
 def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
     """Return the OpenAPI request body of a route that takes this form and a file.
 
-    A form with a field `url` may have that instead of the file, and may then be urlencoded.
+    A form with a field `url` may have that instead of the file, and may then be urlencoded. The
+    multipart form requires neither: generators of clients cannot read a choice of required fields.
     """
     schema, lists = kind.model_json_schema(), find_lists(kind)
     fields = {}
@@ -40,8 +41,7 @@ def describe_form(kind: type[SpeechForm]) -> dict[str, Any]:
     if "url" not in fields:
         return _describe_body({"multipart/form-data": {**form, "required": ["file"]}})
     without_file = {**form, "properties": fields, "required": ["url"]}
-    either = {**form, "oneOf": [{"required": ["file"]}, {"required": ["url"]}]}
-    return _describe_body({"multipart/form-data": either, "application/x-www-form-urlencoded": without_file})
+    return _describe_body({"multipart/form-data": form, "application/x-www-form-urlencoded": without_file})
 
 
 def _describe_body(schemas: Mapping[str, Any]) -> dict[str, Any]:

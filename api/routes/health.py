@@ -76,7 +76,7 @@ class HealthBody(Body):
 class ReadyBody(Body):
     """The server accepts transcriptions now."""
 
-    status: Literal["ready"] = "ready"
+    status: Literal["ready"]
     """Always `ready`."""
 
 

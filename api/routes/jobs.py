@@ -86,7 +86,7 @@ async def read_one_job(job: OwnJob, services: ServicesDep) -> Response:
 @router.get(
     "/{job_id}/transcript",  # noqa: FAST003 - OwnJob takes it
     summary="Get the transcript of a job",
-    response_model=TranscriptionAnswer | VerboseTranscription,
+    response_model=VerboseTranscription | TranscriptionAnswer,
     responses={
         **describe_transcript(),
         **describe_errors(InvalidRequest, *FIND_ERRORS, JobUnfinished, TranscriptionCancelled, JobFailed),

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/audio/transcriptions", tags=["transcriptions"])
 @router.post(
     "",
     summary="Transcribe a recording",
-    response_model=TranscriptionAnswer | VerboseTranscription,
+    response_model=VerboseTranscription | TranscriptionAnswer,
     openapi_extra=describe_form(TranscriptionForm),
     responses={
         **describe_transcription(describe_deltas()),

@@ -11,7 +11,7 @@ from api.schemas.transcripts import WarningBody, WordBody
 class DurationUsage(Body):
     """The usage of a request, as OpenAI counts audio."""
 
-    type: Literal["duration"] = "duration"
+    type: Literal["duration"]
     """Always `duration`."""
 
     seconds: int = Field(examples=[4])
@@ -87,7 +87,7 @@ class VerboseSegment(Body):
 class VerboseTranscription(_Answer):
     """The answer of a synchronous transcription with `response_format=verbose_json`."""
 
-    task: Literal["transcribe"] = "transcribe"
+    task: Literal["transcribe"]
     """Always `transcribe`."""
 
     language: str = Field(examples=["english"])
@@ -103,7 +103,7 @@ class VerboseTranscription(_Answer):
 class TextDelta(Body):
     """New text, to append to what was sent before."""
 
-    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    type: Literal["transcript.text.delta"]
     """Always `transcript.text.delta`."""
 
     delta: str = Field(examples=["Good"])
@@ -123,7 +123,7 @@ class InputTokens(Body):
 class TokenUsage(Body):
     """The usage of a request in tokens of the model, over all that was decoded for its text."""
 
-    type: Literal["tokens"] = "tokens"
+    type: Literal["tokens"]
     """Always `tokens`."""
 
     input_tokens: int = Field(examples=[54])
@@ -142,7 +142,7 @@ class TokenUsage(Body):
 class TextDone(Body):
     """The end of a streamed transcript."""
 
-    type: Literal["transcript.text.done"] = "transcript.text.done"
+    type: Literal["transcript.text.done"]
     """Always `transcript.text.done`."""
 
     text: str = Field(examples=["Good morning."])
@@ -158,7 +158,7 @@ class ModelBody(Body):
     id: str = Field(examples=["whisper-1"])
     """The name."""
 
-    object: Literal["model"] = "model"
+    object: Literal["model"]
     """Always `model`."""
 
     created: int = Field(examples=[0])
@@ -171,7 +171,7 @@ class ModelBody(Body):
 class ModelList(Body):
     """All names by which clients can request a model."""
 
-    object: Literal["list"] = "list"
+    object: Literal["list"]
     """Always `list`."""
 
     data: list[ModelBody]

@@ -145,12 +145,12 @@ def _encode_rest(job: Job, growing: AppendOnlyText) -> list[ServerSentEvent]:
 def encode_delta(delta: str) -> Iterator[ServerSentEvent]:
     """Yield the frame of a delta, if it has text."""
     if delta:
-        yield encode_frame(TextDelta(delta=delta).model_dump())
+        yield encode_frame(TextDelta(type="transcript.text.delta", delta=delta).model_dump())
 
 
 def encode_end(text: str, counts: TokenCounts | None) -> Iterator[ServerSentEvent]:
     """Yield the last two frames. The first has the token usage, if the tokens were counted."""
-    done = TextDone(text=text, usage=counts and _render_tokens(counts))
+    done = TextDone(type="transcript.text.done", text=text, usage=counts and _render_tokens(counts))
     yield encode_frame(done.model_dump(exclude_none=True))
     yield ServerSentEvent(_END, sep="\n")
 
@@ -158,6 +158,7 @@ def encode_end(text: str, counts: TokenCounts | None) -> Iterator[ServerSentEven
 def _render_tokens(counts: TokenCounts) -> TokenUsage:
     inputs = counts.text_input + counts.audio_input
     return TokenUsage(
+        type="tokens",
         input_tokens=inputs,
         output_tokens=counts.output,
         total_tokens=inputs + counts.output,
