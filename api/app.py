@@ -20,6 +20,7 @@ from api.intake.audio_fetch import AudioFetcher
 from api.intake.submission import Submission
 from api.intake.uploads import UploadIntake
 from api.middleware.cors import CrossOrigin
+from api.middleware.head_requests import HeadRequests
 from api.middleware.request_context import RequestContext
 from api.middleware.unread_bodies import UnreadBodies
 from api.openapi.docs_page import STATIC_URL, add_docs_page
@@ -75,6 +76,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 def _surround(app: FastAPI, services: Services, keys: ApiKeys) -> None:
     """Add the middleware from the inside outwards, so that errors get all headers too."""
+    app.add_middleware(HeadRequests)
     if keys:
         app.add_middleware(Authorization, keys=keys, tokens=services.tokens)
     app.add_middleware(CatchAll)

@@ -120,6 +120,10 @@ class GuardedConnection(H11Protocol, asyncio.BufferedProtocol):
         self._stop_watch()
         super().resume_writing()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log an attempt to open a WebSocket. uvicorn advises to install a library, and none would help."""
+        _logger.info("upgrade_refused", reason="this server has no WebSocket endpoint")
+
     def _count_body_left(self) -> int:
         """Return the missing bytes of a body with a length; 0 if there is none, or the response has ended."""
         reader = getattr(self.conn, "_reader", None)

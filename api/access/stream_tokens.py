@@ -34,7 +34,7 @@ def take_token(scope: Scope) -> str | None:
 
 def find_followed_job(scope: Scope) -> str | None:
     """Return the job whose events a request asks for, the only use of a token; None for other requests."""
-    if scope["type"] != "http" or scope["method"] != "GET":
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return None
     matched = _EVENTS_PATH.fullmatch(scope["path"])
     return matched[1] if matched else None

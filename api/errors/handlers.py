@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors.answers import INVALID, SERVER, ErrorAnswer, answer_error, compose_body
+from api.errors.path_hints import find_similar_path, matches_template
 from api.errors.tree import ClientDisconnected
 from shared.errors import InvalidRequest, ServerError
 from shared.faults import describe_input
@@ -72,8 +72,10 @@ async def _on_invalid_parameter(_request: Request, error: RequestValidationError
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    similar = find_similar_path(request.url.path, request.app.openapi()["paths"])
+    hint = f"Did you mean {similar}? " if similar else ""
     messages = {
-        404: f"There is no endpoint at {request.url.path}. /docs lists all endpoints.",
+        404: f"There is no endpoint at {request.url.path}. {hint}/docs lists all endpoints.",
         405: f"{request.url.path} does not support {request.method}. /docs lists what it supports.",
     }
     kind = INVALID if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else SERVER
@@ -88,13 +90,14 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 def _list_methods(request: Request, of_route: str) -> str:
     """Return all methods of the path; `of_route` has those of one of its routes only."""
     app: FastAPI = request.app
-    described = (
+    described = {
         method.upper()
         for template, operations in app.openapi()["paths"].items()
-        if compile_path(template)[0].fullmatch(request.url.path)
+        if matches_template(request.url.path, template)
         for method in operations
-    )
-    return ", ".join(sorted({*of_route.split(", "), *described}))
+    }
+    methods = {*of_route.split(", "), *described}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -1,4 +1,7 @@
-"""The request headers that decide how a job is taken in: Idempotency-Key, Prefer and client timeouts."""
+"""The request headers that decide how a job is taken in, and the refusal of a query.
+
+The headers are Idempotency-Key, Prefer, and those with the timeouts of clients.
+"""
 
 import math
 import re
@@ -86,6 +89,17 @@ async def _read_wait(
 
 PreferredWait = Annotated[int | None, Depends(_read_wait)]
 """The seconds that the client prefers to wait, or None."""
+
+
+def refuse_query(request: Request) -> None:
+    """Raise InvalidRequest if the request has a query. Options are fields of the form."""
+    name = next(iter(request.query_params), None)
+    if name is not None:
+        shown = name[:100]
+        raise InvalidRequest(
+            f"This endpoint takes no query parameters. Send {shown} as a field of the form, or omit it.",
+            param=shown,
+        )
 
 
 def read_client_timeout(headers: Mapping[str, str]) -> float:

@@ -17,7 +17,7 @@ from api.errors.tree import AudioTooShort, NoWorker, QueueTooLong
 from api.intake.form_body import FormBody
 from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm
-from api.intake.headers import read_client_timeout
+from api.intake.headers import read_client_timeout, refuse_query
 from api.intake.live_workers import ask_promptly, gather_capabilities
 from api.intake.request_check import check_request, check_webhook_url
 from api.intake.uploads import IncomingUpload, UploadIntake, finish_in_thread
@@ -94,6 +94,7 @@ class Submission:
             UrlRefused, UrlUnreachable, UrlFailed, TooManyFetches: the audio at a URL cannot be fetched.
             ClientDisconnect, ClientDisconnected: the client disconnected before the job was accepted.
         """
+        refuse_query(request)
         state = find_state(request.scope)
         admission = await self._admit(request, endpoint, idempotency_key)
         async with self.uploads.begin(uuid.uuid4().hex) as upload:

@@ -1,8 +1,9 @@
 """The models that clients can request."""
 
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, HTTPException, Path
 
 from api.errors.tree import ModelNotFound, NoWorker
 from api.intake.live_workers import find_model, find_workers, gather_capabilities, list_models
@@ -41,6 +42,8 @@ async def read_one_model(
     services: ServicesDep,
 ) -> ModelBody:
     """Return one model or alias."""
+    if not model:  # a slash after /v1/models
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return find_model(model, await _find_offered(services), services.settings.model_aliases)
 
 

@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
         (H11Protocol.connection_lost, ["self", "exc"]),
         (H11Protocol.pause_writing, ["self"]),
         (H11Protocol.resume_writing, ["self"]),
+        (H11Protocol._unsupported_upgrade_warning, ["self"]),
     ],
 )
 def test_uvicorn_calls_the_protocol_methods_that_we_extend(
