@@ -11,8 +11,9 @@ from shared.media.ffmpeg_sound import NO_SOUND
 from shared.media.libsndfile_sound import read_blocks
 from shared.media.messages import DECODER_PADDING_S, limit_decoded_s
 from shared.media.pcm_frames import SAMPLE_BYTES
-from shared.media.resampling import Resampling
+from shared.media.resampling import Resampling, describe_kind, make_silence
 from shared.media.seeking import SeekFailed, SeekPointFinder, SoundPiece, read_sound
+from shared.media.time_line import find_hole_s
 
 
 class DeclaredDurationExceeded(Exception):
@@ -81,13 +82,30 @@ def _list_ways(upload: BinaryIO, start: AudioStart) -> Iterator[Iterator[tuple[i
 def _resample(
     pieces: Iterable[SoundPiece], resampling: Resampling
 ) -> Iterator[tuple[int, bytes] | SeekPoint]:
-    """Yield samples with the number of samples up to their end, and the seek points between them."""
+    """Yield samples with the number of samples up to their end, and the seek points between them.
+
+    Silence fills the holes between the pieces, so that each sample is at its place on the time line.
+    """
     finder = SeekPointFinder(resampling)
-    for piece in pieces:
+    for piece, following_s in _look_ahead(pieces):
         if (point := finder.find(piece)) is not None:
             yield point
-        for frame in piece.frames:
+        first = piece.frames[0]
+        position_s = resampling.find_position(describe_kind(first)) / SAMPLE_RATE_HZ
+        silence = make_silence(first, find_hole_s(piece.begin_s, following_s, position_s))
+        for frame in chain(silence, piece.frames):
             for pcm in resampling.add(frame):
                 yield resampling.written, pcm
     for pcm in resampling.finish():
         yield resampling.written, pcm
+
+
+def _look_ahead(pieces: Iterable[SoundPiece]) -> Iterator[tuple[SoundPiece, float | None]]:
+    """Yield each piece with the time at which the next one begins."""
+    held = None
+    for piece in pieces:
+        if held is not None:
+            yield held, piece.begin_s
+        held = piece
+    if held is not None:
+        yield held, None

@@ -51,7 +51,11 @@ class Resampling:
     @property
     def position(self) -> int:
         """Return the number of samples at 16 kHz that the frames so far stand for."""
-        return self.began_at + (self.given * SAMPLE_RATE_HZ // self.kind.rate_hz if self.kind else 0)
+        return self.find_position(self.kind) if self.kind else self.began_at
+
+    def find_position(self, kind: SoundKind) -> int:
+        """Return the position, also of a resampling within an upload before its first frame, of `kind`."""
+        return self.began_at + self.given * SAMPLE_RATE_HZ // (self.kind or kind).rate_hz
 
     def add(self, frame: AudioFrame) -> Iterator[bytes]:
         """Yield the samples that `frame` completes; nothing for a damaged frame."""
@@ -106,6 +110,18 @@ def cut_frame(frame: AudioFrame, *, begin: int = 0, end: int | None = None) -> A
     cut = AudioFrame.from_ndarray(kept, format=frame.format.name, layout=frame.layout.name)
     cut.sample_rate = frame.sample_rate
     return cut
+
+
+def make_silence(frame: AudioFrame, seconds: float) -> Iterator[AudioFrame]:
+    """Yield frames of silence of the kind of `frame`, at most a second each."""
+    left = round(seconds * frame.sample_rate)
+    while left:
+        silence = AudioFrame(frame.format.name, frame.layout.name, min(left, frame.sample_rate))
+        silence.sample_rate = frame.sample_rate
+        for plane in silence.planes:
+            plane.update((b"\x80" if frame.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+        left -= silence.samples
+        yield silence
 
 
 def _new_resampler() -> AudioResampler:

@@ -1,7 +1,7 @@
 """Seek points: chosen while an upload is decoded, and used to enter it again.
 
-Timestamps do not count samples: they have gaps, jump back, or are estimates. So a seek point names packets by
-their first byte, and the first decoding counted the samples before them.
+Timestamps do not count samples: they jump back, or are estimates. So a seek point names packets by their
+first byte, and the first decoding counted the samples before them, with the silence that fills holes.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from av.container import InputContainer
 from shared.audio_format import SAMPLE_RATE_HZ, SeekPoint
 from shared.media.ffmpeg_sound import DAMAGE, SoundPacket, decode_packet, open_sound, read_packets
 from shared.media.resampling import Resampling, cut_frame, describe_kind
+from shared.media.time_line import read_time_line
 
 SEEK_INTERVAL_SAMPLES = 5 * SAMPLE_RATE_HZ
 """The least distance between two seek points of an upload."""
@@ -48,10 +49,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class SoundPiece(msgspec.Struct, frozen=True):
-    """The frames of one packet. The packet has a place if the upload can be entered there."""
+    """The frames of one packet, at least one. The packet has a place if the upload can be entered there.
+
+    The sound begins `begin_s` seconds after the start of the upload, if the container tells.
+    """
 
     frames: list[AudioFrame]
     place: Place | None = None
+    begin_s: float | None = None
 
 
 def read_sound(upload: BinaryIO, point: SeekPoint | None = None) -> Iterator[SoundPiece]:
@@ -62,9 +67,11 @@ def read_sound(upload: BinaryIO, point: SeekPoint | None = None) -> Iterator[Sou
         SeekFailed: the upload cannot be entered at `point`.
     """
     with open_sound(upload) as (container, track):
-        places = _PlaceFinder(container)
+        places, time_line = _PlaceFinder(container), read_time_line(container, track)
         for packet, frames in _decode_track(container, track, point):
-            yield SoundPiece(frames, places.find(packet))
+            place = places.find(packet)
+            if frames:
+                yield SoundPiece(frames, place, time_line.locate(frames[0].time))
 
 
 class _PlaceFinder:
@@ -98,7 +105,7 @@ class SeekPointFinder:
         if self._entry is None:
             self._entry, self._due = piece.place, sample + _WARM_UP_SAMPLES
             return None
-        if kind is None or not piece.frames or describe_kind(piece.frames[0]) != kind:
+        if kind is None or describe_kind(piece.frames[0]) != kind:
             return None
         entry, self._entry, self._due = self._entry, None, sample + SEEK_INTERVAL_SAMPLES
         return SeekPoint(
@@ -137,13 +144,17 @@ def _enter(container: InputContainer, track: AudioStream, point: SeekPoint) -> N
 
 
 def _find_anchor(packets: Iterator[SoundPacket], point: SeekPoint) -> Iterator[DecodedPacket]:
-    is_found = False
+    is_found, late_ticks = False, 0
     for packet in packets:
         byte = packet.pos
         if not is_found and byte is not None:
             if byte > point.anchor_byte:
                 break
             is_found = byte == point.anchor_byte
+            if is_found and packet.pts is not None and point.anchor_ticks is not None:
+                late_ticks = point.anchor_ticks - packet.pts  # AMR counts from where it was entered
+        if packet.pts is not None:
+            packet.pts += late_ticks
         frames = decode_packet(packet) if byte is None or byte >= point.entry_byte else []
         if is_found:
             yield packet, frames

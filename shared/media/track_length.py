@@ -1,4 +1,4 @@
-"""The length of a sound track: counted packet by packet, since headers may declare anything."""
+"""The length of a sound track on its time line: counted packet by packet, since headers declare anything."""
 
 import math
 import time
@@ -10,6 +10,7 @@ from av.container import InputContainer
 
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.ffmpeg_sound import NO_SOUND, SoundPacket, decode_packet, read_packets
+from shared.media.time_line import TimeLine, find_hole_s, read_time_line
 
 # Packet durations include the padding that encoders add at both ends; headers leave it out.
 _PADDING_S = 0.5
@@ -26,10 +27,14 @@ _ADTS_RATES_HZ = (
 
 
 class PacketCount:
-    """The length of a track by its packet durations. Others count as average."""
+    """The length of a track by its packet durations, with the holes between them. Others count as average."""
 
-    def __init__(self, tick_s: float) -> None:
+    def __init__(self, tick_s: float, time_line: TimeLine) -> None:
         self._tick_s = tick_s
+        self._time_line = time_line
+        self._holes_s = 0.0
+        self._last_begin_s: float | None = None
+        self._last_position_s = 0.0
         self._longest_ticks = _MAX_PACKET_S / tick_s if tick_s else math.inf
         self._ticks = 0.0
         self._timed = 0
@@ -41,6 +46,7 @@ class PacketCount:
         """Count `packet`, which lasts `factor` times its duration; ignore the empty packets at the ends."""
         if not packet.size or packet.is_discard:
             return
+        self._add_hole(packet)
         self._packets += 1
         duration = packet.duration or 0
         if 0 < duration <= self._longest_ticks:
@@ -55,7 +61,8 @@ class PacketCount:
     @property
     def counted_s(self) -> float:
         """Return the seconds counted so far; 0 if no packet has a duration."""
-        return self._ticks * self._tick_s * self._packets / self._timed if self._timed else 0.0
+        ticks = self._ticks * self._packets / self._timed if self._timed else 0.0
+        return ticks * self._tick_s + self._holes_s
 
     @property
     def doubt_s(self) -> float:
@@ -68,12 +75,18 @@ class PacketCount:
         The first two are finer than the count, which includes padding and rounding. The first of them that
         agrees with the count is taken. If no packet has a duration, there is nothing to compare them with.
         """
-        spanned_s = (self._end - (self._begin or 0)) * self._tick_s
+        spanned_s = self._end * self._tick_s - min((self._begin or 0) * self._tick_s, self._time_line.zero_s)
         known_s = [seconds for seconds in (declared_s, spanned_s) if seconds is not None and seconds > 0]
         if not self._timed:
             return next(iter(known_s), 0.0)
         agreeing = (seconds for seconds in known_s if abs(seconds - self.counted_s) <= self.doubt_s)
         return next(agreeing, self.counted_s)
+
+    def _add_hole(self, packet: SoundPacket) -> None:
+        """Add the hole before the last packet, which `packet` follows."""
+        begin_s = None if packet.pts is None else self._time_line.locate(packet.pts * self._tick_s)
+        self._holes_s += find_hole_s(self._last_begin_s, begin_s, self._last_position_s)
+        self._last_begin_s, self._last_position_s = begin_s, self.counted_s
 
 
 class TrackMeter:
@@ -92,8 +105,9 @@ class TrackMeter:
             UnreadableAudio: nothing in the track can be decoded.
             AudioTooLong: the track has clearly more than `max_audio_s`.
         """
-        declared_s = known_s or _read_declared_s(container, track)
-        count = PacketCount(float(track.time_base or 0))
+        time_line = read_time_line(container, track)
+        declared_s = known_s or _read_declared_s(container, track, time_line)
+        count = PacketCount(float(track.time_base or 0), time_line)
         is_sound = known_s is not None
         for packet, factor in _find_factors(container, read_packets(container, track)):
             count.add(packet, factor=factor)
@@ -132,12 +146,12 @@ def _adts_rate_hz(packet: SoundPacket) -> int | None:
     return None
 
 
-def _read_declared_s(container: InputContainer, track: AudioStream) -> float | None:
+def _read_declared_s(container: InputContainer, track: AudioStream, time_line: TimeLine) -> float | None:
     """Return the length that the header declares for the track, else for the file, else None."""
     if container.format.name in _HEADERLESS:
         return None
-    declared_s = (
-        float((track.duration or 0) * (track.time_base or 0)),
-        (container.duration or 0) / _MICROSECONDS,
-    )
+    tick_s = track.time_base or 0
+    track_s = float((track.duration or 0) * tick_s)
+    late_s = time_line.locate(float((track.start_time or 0) * tick_s)) or 0.0
+    declared_s = (track_s and track_s + late_s, (container.duration or 0) / _MICROSECONDS)
     return next((seconds for seconds in declared_s if seconds > 0), None)
