@@ -26,6 +26,9 @@ class RequestState:
     is_replay: bool = False
     """Whether an earlier request with the same idempotency key began the job."""
 
+    ignored_fields: str = ""
+    """The fields of the form that the endpoint ignores, as the answer names them."""
+
     slot_holder: str | None = None
     """The name of the API key on which the stream slot of the request counts; None without a slot."""
 

@@ -100,7 +100,7 @@ def _refuse_unserved(kind: type[SpeechForm], reader: FieldReader) -> None:
             raise InvalidRequest(f"{_NO_SPEAKERS}. Omit {name}.", param=name)
     if reader.read_text("response_format") == "diarized_json":
         raise UnsupportedValue(
-            f"{_NO_SPEAKERS}, so it has no response_format 'diarized_json'. Send 'verbose_json' instead.",
+            f"{_NO_SPEAKERS}, so it has no response_format 'diarized_json'. Omit response_format.",
             param="response_format",
         )
     for name, harmless in kind.refused.items():

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.formats.response_format import Granularity, ResponseFormat
+from api.intake.numbers import PlainFloat, PlainInt
 from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
 from shared.jobs import Endpoint, Priority
 
 _URL: dict[str, Any] = {"pattern": "^(https?://|$)", "maxLength": MAX_URL_CHARACTERS}
+
+_WORDS_NEED = "Omit it, or send response_format=verbose_json if the engine has word timestamps"
 
 _JOB_FIELDS = frozenset({"priority", "metadata", "webhook_url", "url"})
 
@@ -33,13 +36,13 @@ class ServerVad(BaseModel):
     type: Literal["server_vad"] = "server_vad"
     """`server_vad`. The type `auto` has no parameters."""
 
-    threshold: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False, examples=[0.6])
+    threshold: PlainFloat = Field(default=0.5, ge=0, le=1, allow_inf_nan=False, examples=[0.6])
     """The probability from which sound counts as speech. A higher value ignores more noise."""
 
-    prefix_padding_ms: int = Field(default=300, ge=0, le=2_000, examples=[300])
+    prefix_padding_ms: PlainInt = Field(default=300, ge=0, le=2_000, examples=[300])
     """Milliseconds of audio to keep before and after speech, even if they are silent."""
 
-    silence_duration_ms: int = Field(default=200, ge=50, le=5_000, examples=[500])
+    silence_duration_ms: PlainInt = Field(default=200, ge=50, le=5_000, examples=[500])
     """Milliseconds of silence that separate two speech regions."""
 
 
@@ -69,7 +72,7 @@ class SpeechForm(BaseModel):
     keywords: tuple[str, ...] = Field(default=(), examples=[["hellebore", "Ms Okonkwo"]])
     """Names and words that may occur. They are appended to the `prompt`."""
 
-    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
+    temperature: PlainFloat | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
     """The sampling temperature: 0 always takes the most likely token, values up to 1 vary more and more.
     Absent: the engine's own choice."""
 
@@ -177,11 +180,11 @@ class TranscriptionForm(SpeechForm):
         shape = self.response_format
         # `segment` is in all formats anyway, and some clients send it with each of them.
         if Granularity.WORD in self.timestamp_granularities and shape is not ResponseFormat.VERBOSE_JSON:
-            raise _refuse_pair("timestamp_granularities", "Send response_format=verbose_json with it", shape)
+            raise _refuse_pair("timestamp_granularities", _WORDS_NEED, shape)
         if self.stream and shape.has_times:
             raise _refuse_pair("stream", "Omit it, or send response_format=json", shape)
         if self.include and shape is not ResponseFormat.JSON:
-            raise _refuse_pair("include", "Send response_format=json with it", shape)
+            raise _refuse_pair("include", "Omit it: no engine here reports token probabilities", shape)
         if self.return_timestamps and shape is ResponseFormat.TEXT:
             raise _refuse_pair("return_timestamps", "Send response_format=json with it", shape)
         if self.return_timestamps and self.stream:

@@ -33,6 +33,10 @@ _FILE_IS_TEXT = (
     "(-F file=@recording.wav)."
 )
 
+# The types of a file that some programs send without a file name, and the name that it then gets.
+_SOUND_TYPES = (b"audio/", b"video/", b"application/octet-stream")
+_UNNAMED = b"audio"
+
 Piece = bytes | memoryview
 """Bytes of a file. A view of the received chunk saves a copy."""
 
@@ -72,6 +76,7 @@ class MultipartReader:
         self._has_ended = False
         self._header = (bytearray(), bytearray())
         self._disposition = b""
+        self._content_type = b""
         self._name = ""
         self._text: bytearray | None = None
         self._is_file = False
@@ -126,6 +131,7 @@ class MultipartReader:
         if self._parts > MAX_PARTS:
             raise InvalidRequest(f"The form has more than {MAX_PARTS} fields. {LISTS_FIT}")
         self._disposition = b""
+        self._content_type = b""
         self._text = None
         self._is_file = False
 
@@ -139,6 +145,8 @@ class MultipartReader:
         name, value = self._header
         if name.lower() == b"content-disposition":
             self._disposition = bytes(value)
+        elif name.lower() == b"content-type":
+            self._content_type = bytes(value)
         self._header = (bytearray(), bytearray())
 
     def _on_headers_finished(self) -> None:
@@ -146,6 +154,8 @@ class MultipartReader:
         self._name = _decode(options.get(b"name", b""))
         filename = options.get(b"filename", _find_extended_filename(self._disposition))
         if self._name == FILE_FIELD:
+            if filename is None and self._content_type.lower().startswith(_SOUND_TYPES):
+                filename = _UNNAMED
             self._begin_file(filename)
         # Browsers and curl send a text field with a file name if the caller passes it as a file.
         elif filename is None or self._name.partition("[")[0] in self._text_fields:

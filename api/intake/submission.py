@@ -18,6 +18,7 @@ from api.intake.form_body import FormBody
 from api.intake.form_fields import parse_form
 from api.intake.forms import SpeechForm
 from api.intake.headers import read_client_timeout, refuse_query
+from api.intake.ignored_fields import find_ignored, log_ignored, name_ignored
 from api.intake.live_workers import ask_promptly, gather_capabilities
 from api.intake.request_check import check_request, check_webhook_url
 from api.intake.uploads import IncomingUpload, UploadIntake, finish_in_thread
@@ -163,6 +164,9 @@ class Submission:
         if _is_streamed(kind, body):
             self.slots.take(state)
         await upload.write(body.read_file())
+        ignored = find_ignored(kind, body.fields)
+        state.ignored_fields = name_ignored(ignored)
+        log_ignored(kind, ignored)
         form = parse_form(kind, body.fields)
         if form.is_streamed:
             self.slots.take(state)

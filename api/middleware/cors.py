@@ -18,6 +18,7 @@ EXPOSED_HEADERS = (
     "Retry-After",
     "WWW-Authenticate",
     "X-Engine",
+    "X-Ignored-Fields",
     "X-Job-Id",
     "X-Model",
     "X-Request-Id",

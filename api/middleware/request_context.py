@@ -68,3 +68,5 @@ def _add_headers(headers: MutableHeaders, state: RequestState, request_id: str) 
         headers["x-job-id"] = state.job_id
     if state.is_replay:
         headers["idempotent-replayed"] = "true"
+    if state.ignored_fields:
+        headers["x-ignored-fields"] = state.ignored_fields

@@ -24,6 +24,10 @@ JOB_ID_HEADER = {
 
 SUBMIT_HEADERS = {
     **JOB_ID_HEADER,
+    "X-Ignored-Fields": {
+        "description": "The fields that this endpoint ignored, separated by commas; otherwise absent.",
+        "schema": {"type": "string", "examples": ["langauge, vad_filter"]},
+    },
     "Idempotent-Replayed": {
         "description": "`true` if the `Idempotency-Key` already had a job; otherwise absent.",
         "schema": {"type": "string", "enum": ["true"]},

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_state
 from api.formats.job_rendering import render_listed_job
+from api.intake.numbers import PlainInt
 from api.openapi.answers import describe_page
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import ServicesDep
@@ -52,7 +53,7 @@ async def list_all_jobs(
         ),
     ] = (),
     limit: Annotated[
-        int, Query(ge=1, le=100, description="The maximum number of jobs on the page.", examples=[20])
+        PlainInt, Query(ge=1, le=100, description="The maximum number of jobs on the page.", examples=[20])
     ] = 20,
     after: Annotated[
         str,

@@ -289,3 +289,31 @@ def test_every_field_is_described(kind: type[SpeechForm]) -> None:
     names = {f"{name}[]" if name in lists else name for name in kind.list_names()}
     assert set(schema["properties"]) == {"file", *names}
     assert "$ref" not in json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("temperature", "0_1"),
+        ("temperature", "\u0660"),
+        ("temperature", "1e-_1"),
+        ("chunking_strategy[threshold]", "0_5"),
+        ("chunking_strategy[silence_duration_ms]", "5_00"),
+    ],
+)
+def test_a_number_that_only_python_reads_is_refused(name: str, number: str) -> None:
+    assert "number" in refuse(TranscriptionForm, {name: [number]}).message
+
+
+@pytest.mark.parametrize("number", ["0", "0.0", ".5", "1.", "1e-1", " 0.25 "])
+def test_other_spellings_of_numbers_are_read(number: str) -> None:
+    form = parse_form(TranscriptionForm, {"temperature": [number]})
+
+    assert form.temperature == float(number)
+
+
+def test_the_remedy_for_log_probabilities_is_one_that_works() -> None:
+    refusal = refuse(TranscriptionForm, {"include[]": ["logprobs"], "response_format": ["verbose_json"]})
+
+    assert "Omit it" in refusal.message
+    assert "Send response_format" not in refusal.message

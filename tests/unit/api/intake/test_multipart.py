@@ -50,6 +50,22 @@ def test_fields_are_read_before_and_after_the_file() -> None:
     assert reader.filename == "ü.wav"
 
 
+@pytest.mark.parametrize("kind", ["audio/ogg", "Audio/WAV", "video/mp4", "application/octet-stream"])
+def test_a_part_with_a_type_of_sound_is_a_file_without_a_file_name_too(kind: str) -> None:
+    head = f'--x-y\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: {kind}\r\n\r\n'
+
+    reader, file = read(form(head.encode() + FILE_BYTES + b"\r\n", part("prompt", b"words")))
+
+    assert (file, reader.filename, reader.fields["prompt"]) == (FILE_BYTES, "audio", ["words"])
+
+
+def test_a_part_with_a_type_of_text_and_no_file_name_is_no_file() -> None:
+    head = b'--x-y\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: text/plain\r\n\r\n'
+
+    with pytest.raises(InvalidRequest, match="holds text"):
+        read(form(head + b"text\r\n"))
+
+
 def test_a_file_in_an_unknown_field_is_dropped() -> None:
     reader, file = read(form(part("cover", b"picture", "a.png"), part("file", b"sound", "a.wav")))
     assert file == b"sound"
