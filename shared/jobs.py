@@ -80,6 +80,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
     """The options of the client. `language_hint` is an ISO code; None means to detect the language.
 
     A `temperature` of 0 takes the likeliest tokens, a higher one samples; None leaves it to the engine.
+    `audio_track` is the number of a sound track, from 1, or all codes of its language; empty for the default.
     """
 
     language_hint: str | None = None
@@ -87,6 +88,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
     context: str | None = None
     temperature: float | None = None
     speech_detection: SpeechDetection | None = None
+    audio_track: tuple[str, ...] = ()
 
 
 class Upload(msgspec.Struct, frozen=True):

@@ -51,6 +51,12 @@ def language_name(code: str) -> str:
     return langcodes.get(code).language_name()
 
 
+def list_codes(code: str) -> tuple[str, ...]:
+    """Return the ISO codes of a language that media files use: of two letters, and both of three letters."""
+    language = langcodes.get(code)
+    return tuple(dict.fromkeys((code, language.to_alpha3(), language.to_alpha3(variant="B"))))
+
+
 def match_language(code: str, supported: Collection[str], *, engine: str = "") -> str:
     """Return the code in `supported` (by `engine`) of the same language as `code`.
 

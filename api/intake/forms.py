@@ -89,6 +89,10 @@ class SpeechForm(BaseModel):
     response_format: ResponseFormat = ResponseFormat.JSON
     """`json` or `verbose_json` for an object, `text` for plain text, `srt` or `vtt` for subtitles."""
 
+    audio_track: str = Field(default="", pattern="^([1-9][0-9]{0,2}|[^0-9]*)$", max_length=64, examples=["2"])
+    """The sound track of a file with several: its number, from 1, or its language. Absent: the first one with
+    the default flag, else the first one, that can be decoded."""
+
     stream: bool = Field(default=False, examples=[False])
     """Whether to answer with events while the text arrives. Requires `json` or `text`."""
 

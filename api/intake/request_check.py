@@ -12,7 +12,7 @@ from api.settings import ApiSettings
 from shared.capabilities import Capabilities
 from shared.errors import InvalidRequest
 from shared.jobs import SpeechDetection, TranscriptionRequest, WordTimestamps
-from shared.languages import language_name, match_language, parse_language
+from shared.languages import language_name, list_codes, match_language, parse_language
 
 _WEBHOOK = "webhook_url"
 _MS_PER_S = 1_000
@@ -46,7 +46,20 @@ def check_request(
         context=form.context,
         temperature=form.temperature,
         speech_detection=_convert_vad(form.chunking_strategy) if form.chunking_strategy else None,
+        audio_track=_parse_track(form.audio_track),
     )
+
+
+def _parse_track(given: str) -> tuple[str, ...]:
+    if not given or given.isdecimal():
+        return (given,) if given else ()
+    try:
+        code = parse_language(given)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            "audio_track is neither the number of a sound track, from 1, nor a language.", param="audio_track"
+        ) from error
+    return list_codes(code) if code else ()
 
 
 def check_webhook_url(url: str, key: ApiKey, settings: ApiSettings) -> None:

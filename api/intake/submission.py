@@ -200,7 +200,7 @@ class Submission:
         if upload.url:
             fetch = self.uploads.fetch(upload, max_bytes=admission.max_bytes, key_name=key.name)
             await run_while_connected(request, fetch)
-        stored = await self.uploads.store(upload)
+        stored = await self.uploads.store(upload, asked.audio_track)
         self._check_duration(stored.duration_s, key, param=upload.param)
         job = NewJob(
             stored.name,

@@ -163,8 +163,8 @@ class UploadIntake:
         if upload.url and self._fetcher:
             await self._fetcher.fetch(upload.url, upload.write, max_bytes=max_bytes, key_name=key_name)
 
-    async def store(self, upload: IncomingUpload) -> Upload:
-        """Make an upload durable, and examine its audio.
+    async def store(self, upload: IncomingUpload, audio_track: tuple[str, ...] = ()) -> Upload:
+        """Make an upload durable, and examine its audio, of the default track or `audio_track`.
 
         Raises:
             UnreadableAudio: the decoder cannot read the file.
@@ -173,12 +173,12 @@ class UploadIntake:
             MediaServiceDown: the sandboxed decoder did not start or did not answer.
         """
         async with self._probing:
-            return await finish_in_thread(lambda: self._commit_and_examine(upload))
+            return await finish_in_thread(lambda: self._commit_and_examine(upload, audio_track))
 
-    def _commit_and_examine(self, upload: IncomingUpload) -> Upload:
+    def _commit_and_examine(self, upload: IncomingUpload, audio_track: tuple[str, ...]) -> Upload:
         """Do both at once: the decoder reads the file while this thread waits for the disk."""
         writer = upload.flush()
-        with self._media.begin_probe(writer.path, stored_s=self._stored_s) as probe:
+        with self._media.begin_probe(writer.path, stored_s=self._stored_s, audio_track=audio_track) as probe:
             writer.commit()
             duration_s = probe.receive_duration_s(param=upload.param)
             probe.store_samples(self._store.path_of_samples(upload.name), upload_sha256=writer.sha256)

@@ -64,8 +64,10 @@ class MediaService:
             self._end_server()
 
     @contextmanager
-    def begin_probe(self, path: Path, *, stored_s: float = 0.0) -> Iterator["Probe"]:
-        """Let a decoder examine the file at `path`, for the length of the block.
+    def begin_probe(
+        self, path: Path, *, stored_s: float = 0.0, audio_track: tuple[str, ...] = ()
+    ) -> Iterator["Probe"]:
+        """Let a decoder examine the `audio_track` of the file at `path`, for the length of the block.
 
         The decoder also decodes sound of at most `stored_s`.
 
@@ -73,7 +75,7 @@ class MediaService:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = messages.ProbeUpload(self._probe_timeout_s, stored_s)
+        request = messages.ProbeUpload(self._probe_timeout_s, stored_s, audio_track)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs, path.open("rb", buffering=0) as upload:
@@ -88,6 +90,7 @@ class MediaService:
         *,
         declared_duration_s: float | None = None,
         start: AudioStart = FROM_THE_START,
+        audio_track: tuple[str, ...] = (),
     ) -> None:
         """Let a decoder write the sound of `path` to `pipe_fd`, and return at once.
 
@@ -100,7 +103,7 @@ class MediaService:
             MediaServiceDown: no decoder could be forked.
             FileNotFoundError: the file does not exist.
         """
-        request = messages.DecodeUpload(declared_duration_s, start)
+        request = messages.DecodeUpload(declared_duration_s, start, audio_track)
         with path.open("rb", buffering=0) as upload:
             self._start_decoder(request, (upload.fileno(), pipe_fd))
 
@@ -162,8 +165,8 @@ class Probe:
                 return duration_s
             case messages.TooLong():
                 raise AudioTooLong(self._max_audio_s, param=param)
-            case messages.Unreadable(message):
-                raise UnreadableAudio(message, param=param)
+            case messages.Unreadable(message, field):
+                raise UnreadableAudio(message, param=param if field == "file" else field)
 
     def store_samples(self, path: Path, *, upload_sha256: str) -> None:
         """Store the samples of a short upload at `path`, if it can be decoded. Call it after the duration.

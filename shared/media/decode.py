@@ -1,6 +1,6 @@
 """Decoding of an upload to 16 kHz mono samples, frame by frame, in constant memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO
@@ -32,11 +32,12 @@ def decode_audio(
     max_audio_s: float,
     declared_duration_s: float | None = None,
     start: AudioStart = FROM_THE_START,
+    audio_track: Collection[str] = (),
 ) -> Iterator[bytes | SeekPoint]:
     """Yield the sound of `upload` from `start` on, as signed 16-bit little-endian mono at 16 kHz.
 
     Now and then comes a seek point, before the samples to which it leads. `declared_duration_s` is the
-    duration that the probe reported, if there was a probe.
+    duration that the probe reported, if there was a probe. `audio_track` chooses as in `open_sound`.
 
     Raises:
         UnreadableAudio: nothing in the upload can be decoded.
@@ -44,7 +45,7 @@ def decode_audio(
         DeclaredDurationExceeded: the upload holds clearly more sound than `declared_duration_s`.
     """
     decoded = 0
-    for found in _read_pcm(upload, start):
+    for found in _read_pcm(upload, start, audio_track):
         if isinstance(found, SeekPoint):
             yield found
             continue
@@ -61,21 +62,26 @@ def decode_audio(
         raise UnreadableAudio(NO_SOUND)
 
 
-def _read_pcm(upload: BinaryIO, start: AudioStart) -> Iterator[tuple[int, bytes] | SeekPoint]:
+def _read_pcm(
+    upload: BinaryIO, start: AudioStart, audio_track: Collection[str]
+) -> Iterator[tuple[int, bytes] | SeekPoint]:
     """Return the sound in the first way that yields any. Samples come with the number at their end."""
-    for pcm in _list_ways(upload, start):
+    for pcm in _list_ways(upload, start, audio_track):
         with suppress(UnreadableAudio, SeekFailed):
             if (first := next(pcm, None)) is not None:
                 return chain((first,), pcm)
     return iter(())
 
 
-def _list_ways(upload: BinaryIO, start: AudioStart) -> Iterator[Iterator[tuple[int, bytes] | SeekPoint]]:
+def _list_ways(
+    upload: BinaryIO, start: AudioStart, audio_track: Collection[str]
+) -> Iterator[Iterator[tuple[int, bytes] | SeekPoint]]:
     """Yield the ways to read: from the seek point, from the start, by libsndfile (32 channels or more)."""
     point = start.seek_point
     if point and point.sample <= start.sample:
-        yield _resample(read_sound(upload, point), Resampling(given=point.given, began_at=point.began_at))
-    yield _resample(read_sound(upload), Resampling())
+        entered = read_sound(upload, point, audio_track=audio_track)
+        yield _resample(entered, Resampling(given=point.given, began_at=point.began_at))
+    yield _resample(read_sound(upload, audio_track=audio_track), Resampling())
     yield _resample(map(SoundPiece, read_blocks(upload)), Resampling())
 
 

@@ -1,7 +1,8 @@
 """Sound read by FFmpeg, and the list of containers and decoders that untrusted media may reach."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import BinaryIO, TypeAlias
 
 import av
@@ -15,7 +16,7 @@ from av.audio.stream import AudioStream
 from av.codec import codecs_available
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from shared.errors import UnreadableAudio
 
@@ -39,6 +40,8 @@ _OPTIONS = {"format_whitelist": _CONTAINERS, "codec_whitelist": _CODECS, "max_pr
 # first appear late in the file.
 DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError)
 
+_MAX_LISTED = 20
+
 SoundPacket: TypeAlias = "Packet[AudioStream]"
 
 
@@ -54,11 +57,16 @@ def skip_damage() -> Iterator[None]:
 
 
 @contextmanager
-def open_sound(upload: BinaryIO) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """Open the container in `upload` and its best sound track for the `with` block.
+def open_sound(
+    upload: BinaryIO, audio_track: Collection[str] = ()
+) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """Open the container in `upload` and one of its sound tracks for the `with` block.
+
+    `audio_track` has the number of a track, from 1, or the codes of its language. Without it, tracks with the
+    default flag come first. The first one that may be decoded is taken.
 
     Raises:
-        UnreadableAudio: the container is not on the list, or has no sound track that may be decoded.
+        UnreadableAudio: the container is not on the list, or has no such sound track that may be decoded.
         MemoryError: opening the upload takes more memory than this process may have.
     """
     upload.seek(0)
@@ -69,22 +77,51 @@ def open_sound(upload: BinaryIO) -> Iterator[tuple[InputContainer, AudioStream]]
     except DAMAGE as error:
         raise UnreadableAudio(UNKNOWN_KIND) from error
     with container:
-        yield container, _sound_track(container)
+        yield container, _sound_track(container, audio_track)
 
 
-def _sound_track(container: InputContainer) -> AudioStream:
-    track = container.streams.best("audio")
-    if not isinstance(track, AudioStream):
+def _sound_track(container: InputContainer, audio_track: Collection[str]) -> AudioStream:
+    tracks = container.streams.audio
+    if not tracks:
         kind = "video" if container.streams.video else "file"
         raise UnreadableAudio(f"This {kind} has no sound track.")
-    codec = getattr(track.codec_context, "name", None)  # without a decoder for the track there is no context
-    if codec not in _CODECS.split(","):
-        raise UnreadableAudio("The sound in this file has an encoding that is not supported.")
-    track.codec_context.thread_count = 1  # the sandbox forbids threads
+    wanted = [track for number, track in enumerate(tracks, 1) if _is_wanted(track, number, audio_track)]
+    if not wanted:
+        raise UnreadableAudio(
+            f"The file has no such audio_track. Its sound tracks are {_list_tracks(tracks)}. Send the number "
+            "or the language of one of them, or omit audio_track.",
+            param="audio_track",
+        )
+    wanted.sort(key=lambda track: not track.disposition & Disposition.default)
+    chosen = next((track for track in wanted if _name_decoder(track) in _CODECS.split(",")), None)
+    if chosen is None:
+        raise UnreadableAudio(
+            f"The encoding {_name_codec(wanted[0])} is not supported. Convert the file to wav, flac or mp3."
+        )
+    chosen.codec_context.thread_count = 1  # the sandbox forbids threads
     for stream in container.streams:
-        if stream is not track:
+        if stream is not chosen:
             stream.discard = Discard.all
-    return track
+    return chosen
+
+
+def _is_wanted(track: AudioStream, number: int, audio_track: Collection[str]) -> bool:
+    language = (track.language or "").lower().partition("-")[0]
+    return not audio_track or str(number) in audio_track or language in audio_track
+
+
+def _list_tracks(tracks: Sequence[AudioStream]) -> str:
+    listed = (f"{number} ({track.language or 'no language'})" for number, track in enumerate(tracks, 1))
+    return ", ".join(islice(listed, _MAX_LISTED))
+
+
+def _name_decoder(track: AudioStream) -> str | None:
+    """Return the name of the decoder for `track`. Without one there is no context."""
+    return getattr(track.codec_context, "name", None)
+
+
+def _name_codec(track: AudioStream) -> str:
+    return track.codec_context.codec.canonical_name if _name_decoder(track) else "of the sound"
 
 
 def read_packets(container: InputContainer, track: AudioStream) -> Iterator[SoundPacket]:

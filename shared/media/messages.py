@@ -35,6 +35,7 @@ class ProbeUpload(msgspec.Struct, frozen=True, tag=True):
 
     timeout_s: float
     stored_s: float
+    audio_track: tuple[str, ...] = ()
 
 
 class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
@@ -45,6 +46,7 @@ class DecodeUpload(msgspec.Struct, frozen=True, tag=True):
 
     declared_duration_s: float | None
     start: AudioStart = FROM_THE_START
+    audio_track: tuple[str, ...] = ()
 
 
 DecoderRequest = ProbeUpload | DecodeUpload
@@ -94,9 +96,10 @@ class Probed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag=True):
-    """The upload cannot be decoded; `message` explains why to the client."""
+    """The upload cannot be decoded; `message` explains why to the client. `param` is the field at fault."""
 
     message: str
+    param: str = "file"
 
 
 class TooLong(msgspec.Struct, frozen=True, tag=True):

@@ -1,6 +1,7 @@
 """The probe: the duration of an upload, found by decoding its beginning and counting its packets."""
 
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -17,19 +18,26 @@ _FIXED_WIDTHS = frozenset(
 )
 
 
-def probe_audio(upload: BinaryIO, *, max_audio_s: float, patience_s: float = math.inf) -> float:
+def probe_audio(
+    upload: BinaryIO,
+    *,
+    max_audio_s: float,
+    patience_s: float = math.inf,
+    audio_track: Collection[str] = (),
+) -> float:
     """Return the duration of `upload`, a seekable file, in seconds.
 
     Counting ends after `patience_s`. From then on the declared duration is accepted, if there is one.
+    `audio_track` chooses as in `open_sound`.
 
     Raises:
         UnreadableAudio: nothing in the upload can be decoded.
         AudioTooLong: the upload holds or declares more than `max_audio_s` of sound.
     """
     meter = TrackMeter(max_audio_s=max_audio_s, patience_s=patience_s)
-    duration_s = _probe_by_libsndfile(upload, meter)
+    duration_s = None if audio_track else _probe_by_libsndfile(upload, meter)
     if duration_s is None:
-        with open_sound(upload) as (container, track):
+        with open_sound(upload, audio_track) as (container, track):
             duration_s = meter.measure_s(container, track)
     if duration_s > max_audio_s:
         raise AudioTooLong(max_audio_s)

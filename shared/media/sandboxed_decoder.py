@@ -121,7 +121,8 @@ def answer_request(
             found = _probe(request, limits, upload)
             write_message(answer, msgspec.json.encode(found))
             if isinstance(found, messages.Probed) and found.duration_s <= request.stored_s:
-                _decode(messages.DecodeUpload(found.duration_s), limits, upload, PcmWriter(answer))
+                decoding = messages.DecodeUpload(found.duration_s, audio_track=request.audio_track)
+                _decode(decoding, limits, upload, PcmWriter(answer))
         case messages.DecodeUpload():
             _decode(request, limits, upload, PcmWriter(answer))
 
@@ -131,9 +132,15 @@ def _probe(
 ) -> messages.ProbeAnswer:
     try:
         patience_s = request.timeout_s * _COUNTING_SHARE
-        return messages.Probed(probe_audio(upload, max_audio_s=limits.max_audio_s, patience_s=patience_s))
+        duration_s = probe_audio(
+            upload,
+            max_audio_s=limits.max_audio_s,
+            patience_s=patience_s,
+            audio_track=request.audio_track,
+        )
+        return messages.Probed(duration_s)
     except UnreadableAudio as error:
-        return messages.Unreadable(error.message)
+        return messages.Unreadable(error.message, error.param or "file")
     except AudioTooLong:
         return messages.TooLong()
     except MemoryError:
@@ -149,6 +156,7 @@ def _decode(
             max_audio_s=limits.max_audio_s,
             declared_duration_s=request.declared_duration_s,
             start=request.start,
+            audio_track=request.audio_track,
         ):
             if isinstance(found, SeekPoint):
                 pcm.write_seek_point(found)

@@ -4,7 +4,7 @@ Timestamps do not count samples: they jump back, or are estimates. So a seek poi
 first byte, and the first decoding counted the samples before them, with the silence that fills holes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO, TypeAlias
 
 import msgspec
@@ -59,14 +59,16 @@ class SoundPiece(msgspec.Struct, frozen=True):
     begin_s: float | None = None
 
 
-def read_sound(upload: BinaryIO, point: SeekPoint | None = None) -> Iterator[SoundPiece]:
-    """Yield the sound of the best track, without damaged packets, from the start or the anchor of `point`.
+def read_sound(
+    upload: BinaryIO, point: SeekPoint | None = None, *, audio_track: Collection[str] = ()
+) -> Iterator[SoundPiece]:
+    """Yield the sound of one track, without damaged packets, from the start or the anchor of `point`.
 
     Raises:
         UnreadableAudio, MemoryError: as in `open_sound`.
         SeekFailed: the upload cannot be entered at `point`.
     """
-    with open_sound(upload) as (container, track):
+    with open_sound(upload, audio_track) as (container, track):
         places, time_line = _PlaceFinder(container), read_time_line(container, track)
         for packet, frames in _decode_track(container, track, point):
             place = places.find(packet)

@@ -99,6 +99,23 @@ def test_a_file_sent_as_text_and_a_body_without_a_form_are_refused(api: httpx.Cl
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("url", [URL, "/v1/audio/transcriptions"])
+@pytest.mark.parametrize("audio_track", ["2", "fr", "0", "no such language"])
+def test_a_sound_track_that_does_not_exist_is_refused(api: httpx.Client, url: str, audio_track: str) -> None:
+    answer = api.post(url, files={"file": ("a.wav", AUDIO)}, data={"audio_track": audio_track})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "audio_track"
+
+
+@pytest.mark.parametrize(("audio_track", "known"), [("1", ("1",)), ("", ()), ("auto", ())], ids=str)
+def test_the_worker_reads_the_track_that_was_examined(
+    api: httpx.Client, worker: ScriptedWorker, audio_track: str, known: tuple[str, ...]
+) -> None:
+    answer = api.post(URL, files={"file": ("a.wav", AUDIO)}, data={"audio_track": audio_track})
+    assert answer.status_code == 202
+    assert worker.wait_for_claim().request.audio_track == known
+
+
 def test_a_disconnect_during_an_upload_leaves_no_file(api: httpx.Client, uploads: Path) -> None:
     address = (api.base_url.host, api.base_url.port)
     assert address[1] is not None

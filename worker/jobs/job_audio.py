@@ -85,6 +85,7 @@ class AudioOpener:
                     pipe_fd,
                     declared_duration_s=claim.upload.duration_s,
                     start=claim.checkpoint.audio_start,
+                    audio_track=claim.request.audio_track,
                 )
             except MediaServiceDown:
                 if time.monotonic() > deadline or rules.find_reason() is not None:
