@@ -28,6 +28,10 @@ _NOT_A_FORM = (
     "The content type is not multipart/form-data. Send the audio in a part named `file`, for example with "
     "curl -F file=@recording.wav."
 )
+_NO_BOUNDARY = (
+    "The content type multipart/form-data has no boundary. Do not set this header yourself: your HTTP client "
+    "sets it, boundary included."
+)
 _FILE_IS_TEXT = (
     "The field `file` holds text. Send the audio itself, with a file name: in curl, put an @ before the path "
     "(-F file=@recording.wav)."
@@ -107,8 +111,10 @@ class MultipartReader:
 
     def _create_parser(self, content_type: str | None) -> MultipartParser:
         kind, options = parse_options_header(content_type)
-        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        if kind != b"multipart/form-data":
             raise InvalidRequest(_NOT_A_FORM, param=FILE_FIELD)
+        if not options.get(b"boundary"):
+            raise InvalidRequest(_NO_BOUNDARY, param=FILE_FIELD)
         try:
             return MultipartParser(
                 options[b"boundary"],

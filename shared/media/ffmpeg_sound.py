@@ -11,6 +11,7 @@ import av
 import av.subtitles.codeccontext
 import av.subtitles.stream
 import av.subtitles.subtitle
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec import codecs_available
@@ -22,8 +23,11 @@ from shared.errors import UnreadableAudio
 
 NO_SOUND = "This file has no sound that can be decoded: it is empty, cut short or damaged."
 UNKNOWN_KIND = (
-    "This file is not readable audio or video. Send wav, flac, mp3, ogg, opus, m4a, aac, webm or mp4."
+    "This file is not readable audio or video. Send wav, flac, mp3, ogg, opus, m4a, aac, webm or mp4. Raw "
+    "samples need a header: send them as wav."
 )
+CUT_SHORT = "This {kind} file is cut short, or lacks its beginning. Send the whole file."
+BROKEN_SAMPLES = "All samples of this file are broken: they are infinite, or not a number. Export it again."
 
 # FFmpeg supports some 300 containers. They include playlists, which open other files, and text as video.
 _CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"
@@ -41,6 +45,9 @@ _OPTIONS = {"format_whitelist": _CONTAINERS, "codec_whitelist": _CODECS, "max_pr
 DAMAGE = (av.FFmpegError, OSError, IndexError, ValueError)
 
 _MAX_LISTED = 20
+_SEARCHED_BYTES = 1 << 20
+_MP4_BOXES = frozenset({b"ftyp", b"mdat", b"moof", b"moov", b"styp"})
+_EBML, _WEBM_CLUSTER = b"\x1a\x45\xdf\xa3", b"\x1f\x43\xb6\x75"
 
 SoundPacket: TypeAlias = "Packet[AudioStream]"
 
@@ -75,9 +82,20 @@ def open_sound(
     except MemoryError:
         raise
     except DAMAGE as error:
-        raise UnreadableAudio(UNKNOWN_KIND) from error
+        raise UnreadableAudio(_explain(upload)) from error
     with container:
         yield container, _sound_track(container, audio_track)
+
+
+def _explain(upload: BinaryIO) -> str:
+    """Return the reason why a container cannot be opened, by the marks of pieces of common ones."""
+    upload.seek(0)
+    beginning = upload.read(_SEARCHED_BYTES)
+    if beginning[4:8] in _MP4_BOXES:
+        return CUT_SHORT.format(kind="mp4 or m4a")
+    if _EBML in beginning[:4] or _WEBM_CLUSTER in beginning:
+        return CUT_SHORT.format(kind="webm or mkv")
+    return UNKNOWN_KIND
 
 
 def _sound_track(container: InputContainer, audio_track: Collection[str]) -> AudioStream:
@@ -135,3 +153,8 @@ def decode_packet(packet: SoundPacket) -> list[AudioFrame]:
     with skip_damage():
         return [frame for frame in packet.decode() if frame.samples]
     return []
+
+
+def has_numbers(frame: AudioFrame) -> bool:
+    """Return whether one sample of `frame` is a finite number, as all whole numbers are."""
+    return bool(np.isfinite(frame.to_ndarray()).any())

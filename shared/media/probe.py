@@ -5,6 +5,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import BinaryIO
 
+import numpy as np
+
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.ffmpeg_sound import open_sound
 from shared.media.libsndfile_sound import open_soundfile
@@ -47,7 +49,8 @@ def probe_audio(
 def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> float | None:
     with suppress(UnreadableAudio), open_soundfile(upload) as sound:
         is_known = 0 < sound.frames < _UNKNOWN_FRAMES
-        if is_known and len(sound.read(_FIRST_FRAMES, dtype="float32", always_2d=True)):
+        # Where the first samples are no numbers, FFmpeg looks for others.
+        if is_known and np.isfinite(sound.read(_FIRST_FRAMES, dtype="float64")).any():
             duration_s = float(sound.frames / sound.samplerate)
             if sound.subtype not in _FIXED_WIDTHS or sound.format == "FLAC":
                 duration_s = _check_declared_s(upload, duration_s, meter)

@@ -9,7 +9,14 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from shared.errors import AudioTooLong, UnreadableAudio
-from shared.media.ffmpeg_sound import NO_SOUND, SoundPacket, decode_packet, read_packets
+from shared.media.ffmpeg_sound import (
+    BROKEN_SAMPLES,
+    NO_SOUND,
+    SoundPacket,
+    decode_packet,
+    has_numbers,
+    read_packets,
+)
 from shared.media.time_line import TimeLine, find_hole_s, read_time_line
 
 # Packet durations include the padding that encoders add at both ends; headers leave it out.
@@ -108,16 +115,18 @@ class TrackMeter:
         time_line = read_time_line(container, track)
         declared_s = known_s or _read_declared_s(container, track, time_line)
         count = PacketCount(float(track.time_base or 0), time_line)
-        is_sound = known_s is not None
+        is_sound, is_broken = known_s is not None, False
         for packet, factor in _find_factors(container, read_packets(container, track)):
             count.add(packet, factor=factor)
-            is_sound = is_sound or bool(decode_packet(packet))
+            if not is_sound and (frames := decode_packet(packet)):
+                is_sound = any(map(has_numbers, frames))
+                is_broken = not is_sound
             if is_sound and declared_s is not None and time.monotonic() > self._give_up_at:
                 return declared_s
             if count.counted_s - count.doubt_s > self._max_audio_s:
                 raise AudioTooLong(self._max_audio_s)
         if not is_sound:
-            raise UnreadableAudio(NO_SOUND)
+            raise UnreadableAudio(BROKEN_SAMPLES if is_broken else NO_SOUND)
         return count.choose_s(declared_s)
 
 

@@ -99,6 +99,13 @@ def test_a_file_sent_as_text_and_a_body_without_a_form_are_refused(api: httpx.Cl
         assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_a_form_without_a_boundary_is_named_as_such(api: httpx.Client) -> None:
+    form = b"".join(chunked_form(iter([AUDIO])))
+    answer = api.post(URL, content=form, headers={"content-type": "multipart/form-data"})
+    assert answer.status_code == 400
+    assert "no boundary" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("url", [URL, "/v1/audio/transcriptions"])
 @pytest.mark.parametrize("audio_track", ["2", "fr", "0", "no such language"])
 def test_a_sound_track_that_does_not_exist_is_refused(api: httpx.Client, url: str, audio_track: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -139,6 +140,49 @@ def test_files_without_media_or_with_references_are_refused(tmp_path: Path, cont
     path = tmp_path / "upload"
     path.write_bytes(content.replace(b"%s", str(CLIPS / "speech.aac").encode()))
     with pytest.raises(UnreadableAudio, match="not readable audio or video"):
+        probe(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("form", "codec"), [("WAV", "FLOAT"), ("CAF", "DOUBLE"), ("AIFF", "FLOAT")])
+def test_a_file_of_broken_samples_is_refused(tmp_path: Path, value: float, form: str, codec: str) -> None:
+    path = tmp_path / "upload"
+    soundfile.write(path, np.full(32_000, value), 16_000, format=form, subtype=codec)
+    with pytest.raises(UnreadableAudio, match="samples of this file are broken"):
+        probe(path)
+
+
+@pytest.mark.parametrize("good", [0, 6_000, 31_999])
+def test_one_number_among_broken_samples_is_sound(tmp_path: Path, good: int) -> None:
+    path = tmp_path / "upload"
+    samples = np.full(32_000, np.nan)
+    samples[good] = 0.1
+    soundfile.write(path, samples, 16_000, format="WAV", subtype="FLOAT")
+    assert probe(path) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", ["speech.m4a", "speech.mp4"])
+def test_an_mp4_without_its_index_is_cut_short(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "upload"
+    content = encode(make_tone(3.0), tmp_path / f"late.{name[-3:]}", codec="aac").read_bytes()
+    path.write_bytes(content[: content.index(b"moov") - 4])
+    with pytest.raises(UnreadableAudio, match="mp4 or m4a file is cut short"):
+        probe(path)
+
+
+def test_a_webm_without_its_head_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    content = clip("streamed.webm")
+    for piece in (content[content.index(b"\x1f\x43\xb6\x75") :], content[40:], content[:60]):
+        path.write_bytes(piece)
+        with pytest.raises(UnreadableAudio, match="webm or mkv file is cut short"):
+            probe(path)
+
+
+def test_samples_without_a_header_need_one(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes((make_tone(1.0) * 20_000).astype("<i2").tobytes())
+    with pytest.raises(UnreadableAudio, match="Raw samples need a header"):
         probe(path)
 
 
