@@ -150,7 +150,15 @@ class FakeMedia:
         self._errors = list(errors)
         self.calls = 0
 
-    def decode_into(self, path: Path, pipe_fd: int, *, declared_duration_s: float, start: AudioStart) -> None:
+    def decode_into(
+        self,
+        path: Path,
+        pipe_fd: int,
+        *,
+        declared_duration_s: float,
+        start: AudioStart,
+        audio_track: tuple[str, ...],
+    ) -> None:
         self.calls += 1
         if self._errors:
             raise self._errors.pop(0)
