@@ -119,6 +119,12 @@ def test_early_text_is_wanted_for_a_stream_of_long_audio_from_its_start(
     assert messages.make_order(1, claim).is_early_text_wanted is is_wanted
 
 
+@pytest.mark.parametrize("priority", list(Priority))
+def test_an_order_has_the_class_of_its_job(priority: Priority) -> None:
+    claim = msgspec.structs.replace(CLAIM, priority=priority)
+    assert messages.make_order(1, claim).priority is priority
+
+
 def test_unloading_ends_the_process_and_a_later_job_gets_a_new_one(make_host: MakeHost) -> None:
     host = make_host("obey")
     begin_job(host)

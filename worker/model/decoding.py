@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from shared.audio_format import SAMPLE_RATE_HZ
-from shared.jobs import FailureCode
+from shared.jobs import FailureCode, Priority
 from shared.transcripts import WindowTranscript
 from worker.engines.protocol import (
     DecodingStopped,
@@ -161,14 +161,15 @@ class BatchDecoder:
     def _take_rows(self, batch: _Batch, limit: int) -> list[Row]:
         """Return at most `limit` rows: one of each run without rows in decoding, then more of each in turn.
 
-        If rows can join, some stay free for runs that begin later.
+        Batch jobs get more only after interactive ones. If rows can join, some stay free for runs that begin
+        later.
         """
         with self._changed:
             ready = {run: run.ready for run in self._runs.values() if run.ready}
             counts = dict.fromkeys([run for run in ready if not run.in_decoding][:limit], 1)
             spare = limit - len(counts) - (self._engine.batch_windows // 8 if self._engine.joins_rows else 0)
-            for run, windows in ready.items():
-                more = min(spare, windows - counts.get(run, 0))
+            for run in sorted(ready, key=lambda run: run.order.priority is Priority.BATCH):
+                more = min(spare, ready[run] - counts.get(run, 0))
                 if more > 0:
                     counts[run] = counts.get(run, 0) + more
                     spare -= more

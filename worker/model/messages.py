@@ -3,7 +3,7 @@
 import msgspec
 
 from shared.events import Partial
-from shared.jobs import Checkpoint, Claim, Endpoint, FailureCode, TranscriptionRequest
+from shared.jobs import Checkpoint, Claim, Endpoint, FailureCode, Priority, TranscriptionRequest
 from shared.transcripts import FinishedWindow
 
 EARLY_TEXT_FROM_S = 10.0
@@ -31,6 +31,7 @@ class DecodeJob(RunMessage, frozen=True):
     is_early_text_wanted: bool
     has_stored_samples: bool = False
     job_id: str = ""
+    priority: Priority = Priority.INTERACTIVE
 
 
 class StopJob(RunMessage, frozen=True):
@@ -64,7 +65,14 @@ def make_order(run: int, claim: Claim) -> DecodeJob:
         and claim.checkpoint.windows == 0
         and claim.upload.duration_s >= EARLY_TEXT_FROM_S
     )
-    return DecodeJob(run, claim.request, claim.checkpoint, is_early_text_wanted, job_id=claim.job_id)
+    return DecodeJob(
+        run,
+        claim.request,
+        claim.checkpoint,
+        is_early_text_wanted,
+        job_id=claim.job_id,
+        priority=claim.priority,
+    )
 
 
 # From the process to the host.

@@ -10,7 +10,7 @@ import pytest
 
 from shared.audio_format import AudioStart
 from shared.events import Partial
-from shared.jobs import Checkpoint, Failure, FailureCode, TranscriptionRequest
+from shared.jobs import Checkpoint, Failure, FailureCode, Priority, TranscriptionRequest
 from shared.media.pcm_frames import DecodingFailed
 from shared.transcripts import (
     FinishedWindow,
@@ -147,6 +147,19 @@ def test_a_batch_has_a_row_of_each_job_then_more_of_the_first() -> None:
     ]
     assert reports[-1] == messages.JobDecoded(3)
     assert (bench.last.rows, bench.last.jobs, bench.last.audio_s) == (4, 3, 4.0)
+
+
+def test_a_file_of_class_batch_gives_its_rows_up_to_interactive_jobs_except_for_one() -> None:
+    engine = RepeatingEngine(batch_windows=8)
+    bench = DecoderDriver(engine)
+    bench.open(msgspec.structs.replace(order(1), priority=Priority.BATCH), [SECOND] * 9)
+    bench.open(order(2), [SECOND] * 4)
+    bench.wait_for_readers()
+
+    reports = bench.decode()
+
+    assert messages.JobDecoded(2) in reports
+    assert (bench.last.rows, bench.last.jobs) == (8, 2)
 
 
 def test_a_batch_has_at_most_the_rows_that_were_ordered() -> None:
