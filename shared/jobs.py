@@ -79,6 +79,8 @@ class SpeechDetection(msgspec.Struct, frozen=True):
 class TranscriptionRequest(msgspec.Struct, frozen=True):
     """The options of the client. `language_hint` is an ISO code; None means to detect the language.
 
+    With several `languages`, which are ISO codes, only these may be detected.
+
     A `temperature` of 0 takes the likeliest tokens, a higher one samples; None leaves it to the engine.
     `audio_track` is the number of a sound track, from 1, or all codes of its language; empty for the default.
     """
@@ -89,6 +91,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
     temperature: float | None = None
     speech_detection: SpeechDetection | None = None
     audio_track: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 class Upload(msgspec.Struct, frozen=True):

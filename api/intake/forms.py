@@ -64,7 +64,7 @@ class SpeechForm(BaseModel):
     """The spoken language: a code (`en`, `en-US`), an English name (`English`), or `auto` to detect it."""
 
     languages: tuple[str, ...] = Field(default=(), examples=[["en"]])
-    """The spoken language, for clients that send a list. It may have one language at most."""
+    """The languages that may be spoken. Of several, the engine detects one of these, for each window anew."""
 
     prompt: str = Field(default="", examples=["Minutes of the gardening club."])
     """Names and words that may occur, or the preceding text: context for the engine, in free form."""
@@ -126,9 +126,10 @@ class SpeechForm(BaseModel):
         return self.stream
 
     @property
-    def spoken_language(self) -> str:
-        """Return the language that the client names, in its spelling."""
-        return next((name for name in self.languages if name != "auto"), self.language)
+    def spoken_languages(self) -> list[str]:
+        """Return the languages that the client names, in its spelling: one, or several that may be spoken."""
+        named = [self.language] if self.language != "auto" else list(self.languages)
+        return list(dict.fromkeys(name for name in named if name != "auto"))
 
     @property
     def context(self) -> str | None:
@@ -152,10 +153,10 @@ class SpeechForm(BaseModel):
     def check_combination(self) -> None:
         """Raise InvalidRequest if two fields contradict each other."""
         named = {*self.languages, self.language} - {"auto"}
-        if len(named) > 1:
+        if self.language != "auto" and self.language not in self.languages and len(named) > 1:
             raise InvalidRequest(
-                f"languages has more than one language ({', '.join(sorted(named))[:100]}). Send the spoken "
-                "one, or none to detect it.",
+                f"language and languages contradict each other ({', '.join(sorted(named))[:100]}). Send only "
+                "one of these fields.",
                 param="languages",
             )
 

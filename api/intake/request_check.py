@@ -35,13 +35,14 @@ def check_request(
     if form.model:
         find_model(form.model, offered, aliases)
     _check_included(form)
-    hint = None
+    languages: tuple[str, ...] = ()
     for capabilities in offered:
-        hint = _match_hint(form, capabilities)
-        _check_words(form, hint, capabilities)
+        languages = _match_languages(form, capabilities)
+        _check_words(form, languages, capabilities)
         _check_context(form, capabilities)
     return TranscriptionRequest(
-        language_hint=hint,
+        language_hint=languages[0] if len(languages) == 1 else None,
+        languages=languages if len(languages) > 1 else (),
         word_timestamps=_choose_word_timestamps(form),
         context=form.context,
         temperature=form.temperature,
@@ -81,18 +82,23 @@ def check_webhook_url(url: str, key: ApiKey, settings: ApiSettings) -> None:
         rule.check_addresses([host])
 
 
-def _match_hint(form: SpeechForm, capabilities: Capabilities) -> str | None:
-    code = parse_language(form.spoken_language, capabilities.languages)
-    return match_language(code, capabilities.languages, engine=capabilities.engine) if code else None
+def _match_languages(form: SpeechForm, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return the codes of the languages that the client names, without those of `auto`."""
+    codes = [parse_language(name, capabilities.languages) for name in form.spoken_languages]
+    matched = (
+        match_language(code, capabilities.languages, engine=capabilities.engine) for code in codes if code
+    )
+    return tuple(dict.fromkeys(matched))
 
 
-def _check_words(form: SpeechForm, hint: str | None, capabilities: Capabilities) -> None:
+def _check_words(form: SpeechForm, languages: Collection[str], capabilities: Capabilities) -> None:
     if form.words_field is None:
         return
     has_some = bool(capabilities.word_languages)
-    if has_some and (hint is None or hint in capabilities.word_languages):
+    without = next((code for code in languages if code not in capabilities.word_languages), None)
+    if has_some and without is None:
         return
-    for_language = f" for {language_name(hint)}" if has_some and hint else ""
+    for_language = f" for {language_name(without)}" if has_some and without else ""
     remedy = "Omit return_timestamps" if form.return_timestamps else "Send timestamp_granularities[]=segment"
     raise InvalidRequest(
         f"The engine ({capabilities.engine}) has no word timestamps{for_language}. {remedy}.",

@@ -19,6 +19,7 @@ Fields = dict[str, str | list[str]]
 SPEECH_FIELDS: list[tuple[Fields, TranscriptionRequest]] = [
     ({"language": "en-GB"}, TranscriptionRequest(language_hint="en")),
     ({"languages[]": "German"}, TranscriptionRequest(language_hint="de")),
+    ({"languages[]": ["German", "en-GB", "de"]}, TranscriptionRequest(languages=("de", "en"))),
     ({"prompt": "Names:\nÅsa"}, TranscriptionRequest(context="Names:\nÅsa")),
     ({"prompt": "A talk", "keywords[]": ["Åsa", "Qwen"]}, TranscriptionRequest(context="A talk\nÅsa, Qwen")),
     ({"temperature": "0.0"}, TranscriptionRequest(temperature=0.0)),
@@ -40,7 +41,9 @@ SPEECH_FIELDS: list[tuple[Fields, TranscriptionRequest]] = [
 
 REFUSED: list[tuple[Fields, str]] = [
     ({"language": "Englsh"}, "language"),
-    ({"languages[]": ["en", "de"]}, "languages"),
+    ({"languages[]": ["en", "Klingon"]}, "language"),
+    ({"languages[]": "de", "language": "en"}, "languages"),
+    ({"languages[]": ["en", "de"], "return_timestamps": "true"}, "return_timestamps"),
     ({"temperature": "1.5"}, "temperature"),
     ({"temperature": "warm"}, "temperature"),
     ({"chunking_strategy": "sometimes"}, "chunking_strategy"),

@@ -281,3 +281,15 @@ def test_a_damaged_model_is_reported(weights: Path, tmp_path: Path, name: str) -
 
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*WHISPER_MODEL"):
         engine.load(lambda phase: None)
+
+
+@pytest.mark.parametrize(
+    ("languages", "spoken"), [(("de", "nl", "en"), {"en"}), (("de", "fr"), {"de", "fr"})]
+)
+def test_detection_is_limited_to_the_languages_that_the_client_names(
+    engine: WhisperEngine, languages: tuple[str, ...], spoken: set[str]
+) -> None:
+    found = transcribe(engine, read_clip("speech.wav"), TranscriptionRequest(languages=languages))
+
+    assert found
+    assert {segment.language for segment in found} <= spoken

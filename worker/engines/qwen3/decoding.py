@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.jobs import TranscriptionRequest
 from shared.transcripts import join_texts
 from worker.engines.catalog import QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import Row, RowFailure, RowStopped
@@ -18,15 +19,24 @@ _CODES = {name.lower(): code for code, name in QWEN3_LANGUAGE_NAMES.items()}
 
 
 class RowDecoding:
-    """A row in decoding: the texts of the parts of its window, and what is published of them."""
+    """A row in decoding: the texts of the parts of its window, and what is published of them.
+
+    `spoken` is its request with the language of this window, if the client named several.
+    """
 
     def __init__(
-        self, row: Row, cut: CutWindows, decode: Callable[[list[int]], str], rules: SequenceRules
+        self,
+        row: Row,
+        cut: CutWindows,
+        decode: Callable[[list[int]], str],
+        rules: SequenceRules,
+        spoken: TranscriptionRequest | None = None,
     ) -> None:
+        decoded = msgspec.structs.replace(row, request=spoken or row.request)
         self.row = row
         self.warnings = cut.warnings
         self.sequences = [
-            SequenceState(msgspec.structs.replace(row, window=part), decode=decode, rules=rules)
+            SequenceState(msgspec.structs.replace(decoded, window=part), decode=decode, rules=rules)
             for part in cut.parts
         ]
         self.published = ""  # all deltas

@@ -15,7 +15,9 @@ from worker.engines.protocol import (
     ModelUnavailable,
     PhaseReporter,
     Row,
+    RowFailure,
     RowOutcome,
+    RowStopped,
     TakeRows,
     raise_if_stopped,
     settle,
@@ -27,6 +29,7 @@ from worker.engines.qwen3.decoding import DoneRow, RowDecoding
 from worker.engines.qwen3.encoder import AudioEncoder
 from worker.engines.qwen3.generation import GenerationBatch
 from worker.engines.qwen3.language_changes import cut_at_language_changes
+from worker.engines.qwen3.language_choice import choose_languages
 from worker.engines.qwen3.language_regions import CutWindows
 from worker.engines.qwen3.sequence_rules import DEFAULT_RULES, SequenceRules
 from worker.engines.qwen3.session import DecodingSession
@@ -75,25 +78,28 @@ class WindowDecoder:
         """Cut the rows at language changes while others are decoded, and let the session decode them too."""
         if not rows:
             return
-        cuts = settle(partial(self._cut, session, rows))
-        if not isinstance(cuts, list):
-            yield from ((row, cuts) for row in rows)
+        cut = settle(partial(self._cut, session, rows))
+        if isinstance(cut, RowFailure | RowStopped):
+            yield from ((row, cut) for row in rows)
             return
-        decode = self._model.decode_tokens
-        session.add([RowDecoding(row, cut, decode, self._rules) for row, cut in zip(rows, cuts, strict=True)])
+        decode, rules = self._model.decode_tokens, self._rules
+        parts = zip(rows, cut[1], cut[0], strict=True)
+        session.add([RowDecoding(row, part, decode, rules, spoken.request) for row, part, spoken in parts])
 
-    def _cut(self, generator: TokenGenerator, rows: Sequence[Row]) -> list[CutWindows]:
+    def _cut(self, generator: TokenGenerator, rows: Sequence[Row]) -> tuple[list[Row], list[CutWindows]]:
+        """Return the rows with a language where clients name several, and the parts of their windows."""
+        listeners = list({id(row.listener): row.listener for row in rows}.values())
+
+        def are_stopped() -> bool:
+            return all(listener.is_stopped() for listener in listeners)
+
+        spoken = choose_languages(generator, rows, are_stopped)
         changes = [
             LanguageChanges.OFF if row.request.language_hint else self._settings.language_changes
-            for row in rows
+            for row in spoken
         ]
-        listeners = list({id(row.listener): row.listener for row in rows}.values())
-        return cut_at_language_changes(
-            generator,
-            [row.window for row in rows],
-            changes,
-            lambda: all(listener.is_stopped() for listener in listeners),
-        )
+        windows = [row.window for row in rows]
+        return spoken, cut_at_language_changes(generator, windows, changes, are_stopped)
 
     def _compose(self, done: DoneRow) -> RowOutcome:
         """Return the transcript of a row, or the reason why it has none."""

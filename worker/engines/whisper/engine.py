@@ -100,7 +100,11 @@ class WhisperEngine:
         encoded = self._model.encode(row.window.samples, row.window.pauses)
         if row.request.language_hint:
             return _Encoded(encoded, row.request.language_hint)
-        code, probability = self._model.detect_language(encoded)
+        if among := row.request.languages:
+            codes = [_WHISPER_CODES.get(language, language) for language in among]
+            code, probability = self._model.choose_language(encoded, codes)
+        else:
+            code, probability = self._model.detect_language(encoded)
         return _Encoded(encoded, _API_CODES.get(code, code), is_sure=probability >= _SURE_PROBABILITY)
 
     def _transcribe(self, row: Row, encoded: "_MaybeEncoded") -> RowOutcome:
@@ -128,6 +132,8 @@ class WhisperEngine:
         draft is a loop now and then. So it is only a tail, which the window's own text replaces.
         """
         raise_if_stopped(row.listener)
+        if row.request.languages:  # a draft chooses among all languages
+            return
         hint = row.request.language_hint
         beginning = row.window.samples[: int(_DRAFT_S * SAMPLE_RATE_HZ)]
         text, code = self._model.draft(beginning, _WHISPER_CODES.get(hint, hint) if hint else None)

@@ -1,6 +1,7 @@
 """The Whisper model: encodes a window once, then detects its language and generates its text."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,15 @@ class WhisperModel:
             return "en", 1.0
         token, probability = self._model.model.detect_language(window.encoding)[0][0]
         return token.strip("<|>"), probability
+
+    def choose_language(self, window: EncodedWindow, codes: Collection[str]) -> tuple[str, float]:
+        """Return the likeliest of Whisper's `codes`, and its probability if no other may be spoken."""
+        if not self._model.model.is_multilingual:
+            return "en", 1.0
+        found = self._model.model.detect_language(window.encoding)[0]
+        among = [(code, share) for token, share in found if (code := token.strip("<|>")) in codes]
+        code, share = max(among, key=lambda named: named[1])
+        return code, share / max(sum(share for _, share in among), sys.float_info.min)
 
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Any]:
         """Return faster-whisper's segments in order. A rest of the window is encoded when it is reached."""

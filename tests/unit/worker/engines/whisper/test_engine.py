@@ -39,6 +39,9 @@ class WhisperStandIn:
         self.detections += 1
         return self.detected
 
+    def choose_language(self, window: EncodedWindow, codes: Sequence[str]) -> tuple[str, float]:
+        return codes[-1], 0.9
+
     def generate(self, window: EncodedWindow, options: DecodingOptions) -> Iterator[Found]:
         self.options.append(options)
         yield from self._windows.pop(0)
@@ -289,3 +292,11 @@ def test_a_stopped_row_does_not_stop_the_rows_of_others() -> None:
     first, second = (outcome for _, outcome in make_engine(model).decode_rows(rows))
     assert first == RowStopped()
     assert join_segments(open_outcome(second).segments) == "one"
+
+
+def test_only_the_languages_that_the_client_names_are_chosen_from() -> None:
+    model = WhisperStandIn([found(0, 1, " Sugeng")])
+
+    ((segment,),) = decode(model, make_window(), request=TranscriptionRequest(languages=("id", "jv")))
+
+    assert (model.options[0].language, segment.language, model.detections) == ("jw", "jv", 0)
