@@ -4,10 +4,16 @@ It has the names and shapes of `vllm.LLM`, `SamplingParams` and of the engine's 
 `abort_request`, and no model: what is said is up to whoever installs it.
 """
 
+import queue
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from threading import Thread
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -69,12 +75,56 @@ Speaker = Callable[[Request], list[int]]
 """A function that returns all tokens of the text for a request, with the end token if the text ends."""
 
 
+class InprocClient:
+    """The client of vLLM without a process of its own, as with VLLM_ENABLE_V1_MULTIPROCESSING=0."""
+
+    def get_output(self) -> None:
+        """Return at once."""
+
+
+class SyncMPClient(InprocClient):
+    """The client of vLLM's process: a thread queues its outputs, and ends in silence when the process dies."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._outputs: queue.Queue[None] = queue.Queue()
+        self._connection, theirs = context.Pipe()
+        process = context.Process(target=run_core, args=(theirs,), name="EngineCore_DP0")
+        process.start()
+        theirs.close()
+        self._connection.recv()
+        self.resources = SimpleNamespace(engine_manager=SimpleNamespace(processes=[process]))
+        Thread(target=self._read_outputs, daemon=True).start()
+
+    def get_output(self) -> None:
+        """Wait for the process, without a limit."""
+        with suppress(OSError):
+            self._connection.send(None)
+        self._outputs.get()
+
+    def _read_outputs(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                self._outputs.put(self._connection.recv())
+
+
+def run_core(connection: Connection) -> None:
+    """Answer each order. It ignores the signals that it can, like a process in a long call of CUDA."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    connection.send(None)
+    with suppress(EOFError):
+        while True:
+            connection.send(connection.recv())
+
+
 class EngineStandIn:
     """The engine inside of `LLM`: one token of each request a step; requests begin one after the other."""
 
     def __init__(self, llm: "VllmStandIn", options: Mapping[str, Any]) -> None:
         self._llm = llm
         self._room = int(options["max_model_len"])
+        self.engine_core = llm.make_client()
         self._steps_until: dict[str, int] = {}
         self.running: dict[str, Request] = {}
 
@@ -91,6 +141,7 @@ class EngineStandIn:
     def step(self) -> list[RequestOutput]:
         """One token of each request that has begun."""
         self._llm.steps += 1
+        self.engine_core.get_output()
         time.sleep(self._llm.step_s)
         if self._llm.steps > self._llm.lives_for_steps:
             raise EngineDeadError("EngineCore encountered an issue.")
@@ -134,6 +185,7 @@ class VllmStandIn:
         self.architectures = {ARCHITECTURE}
         self.generation = 9  # the major compute capability of the GPU
         self.start_error: Exception | None = None
+        self.make_client: Callable[[], InprocClient] = InprocClient
         self.options: dict[str, Any] = {}
         self.engine: EngineStandIn | None = None
         self.requests: list[Request] = []

@@ -10,7 +10,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import structlog
@@ -48,6 +50,7 @@ class VllmModel:
             mm_processor_cache_gb=0,  # the features of a window never come again
             **options,
         ).llm_engine
+        _watch_processes(self._engine)
         self._request_ids = itertools.count(1)
         self._waiting: deque[Generation] = deque()
         self._open: dict[str, Generation] = {}  # by their requests
@@ -159,3 +162,20 @@ def _watch_engine() -> Iterator[None]:
             _logger.critical("vllm_lost", error=str(error))
             os._exit(ENGINE_LOST_EXIT_CODE)
         raise
+
+
+def _watch_processes(engine: Any) -> None:
+    """End this process as soon as vLLM's own process ends, also during a `step`.
+
+    If a signal kills it, vLLM notices, but its `step` goes on waiting for output.
+    """
+    resources = getattr(engine.engine_core, "resources", None)
+    if resources is not None:  # else VLLM_ENABLE_V1_MULTIPROCESSING=0, and there is no other process
+        processes = resources.engine_manager.processes
+        Thread(target=_end_with, args=(processes,), name="vllm-watch", daemon=True).start()
+
+
+def _end_with(processes: Sequence[Any]) -> None:
+    wait([process.sentinel for process in processes])
+    _logger.critical("vllm_lost", exit_codes=[process.exitcode for process in processes])
+    os._exit(ENGINE_LOST_EXIT_CODE)
