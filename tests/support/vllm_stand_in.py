@@ -38,7 +38,7 @@ class SamplingParams(msgspec.Struct, frozen=True):
     temperature: float = 1.0
     max_tokens: int = 16
     stop_token_ids: Sequence[int] = ()
-    repetition_penalty: float = 1.0
+    extra_args: Mapping[str, Any] | None = None
     detokenize: bool = True
     output_kind: RequestOutputKind = RequestOutputKind.CUMULATIVE
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from worker.engines.qwen3.inputs import AUDIO_TOKEN, GenerationOptions, PreparedSequence, Prompt, pad_tokens
+from worker.engines.qwen3.repeats import penalise_repeats
 from worker.engines.qwen3.token_generator import Generation
 
 Prepare = Callable[[Sequence[Prompt]], Sequence[PreparedSequence]]
@@ -65,7 +66,8 @@ class GenerationBatch:
         from qwen_asr.core.transformers_backend.modeling_qwen3_asr import DynamicCache
 
         thinker = self._thinker
-        sequences = self._prepare([generation.prompt for generation in self.generations])
+        prompts = [generation.prompt for generation in self.generations]
+        sequences = self._prepare(prompts)
         padded = pad_tokens([sequence.tokens for sequence in sequences])
         self._tokens = torch.from_numpy(padded.tokens).to(thinker.device)
         mask = torch.from_numpy(padded.mask).to(thinker.device)
@@ -76,9 +78,21 @@ class GenerationBatch:
         audio = torch.cat([sequence.audio for sequence in sequences])
         places = (self._tokens == AUDIO_TOKEN).unsqueeze(-1)
         logits = self._read(vectors.masked_scatter(places, audio.to(vectors)))
+        self._tokens = self._hide_prompts(prompts)
         for generation, sequence in zip(self.generations, sequences, strict=True):
             generation.count_prompt(sequence.token_counts)
         return logits
+
+    def _hide_prompts(self, prompts: Sequence[Prompt]) -> Any:
+        """Return the tokens with audio tokens in place of all but the text so far.
+
+        The repetition penalty would count the end tokens of the prompts and of the padding too, and keep a
+        text from ending. The model never generates an audio token.
+        """
+        tokens = self._tokens.clone()
+        for row, prompt in zip(tokens, prompts, strict=True):
+            row[: len(row) - len(prompt.generated)] = AUDIO_TOKEN
+        return tokens
 
     def _read_tokens(self) -> Any:
         """Return the logits after the last token of each generation."""
@@ -127,8 +141,7 @@ def _choose_tokens(logits: Any, tokens: Any, options: GenerationOptions) -> list
 
     scores = logits.float()
     if options.avoid_repeats:
-        seen, penalty = scores.gather(1, tokens), options.repetition_penalty
-        scores = scores.scatter(1, tokens, torch.where(seen < 0, seen * penalty, seen / penalty))
+        scores = penalise_repeats(scores, tokens, options.repetition_penalty)
     if options.temperature:
         drawn = torch.multinomial((scores / options.temperature).softmax(-1), 1)
         return drawn[:, 0].tolist()  # type: ignore[no-any-return]

@@ -22,6 +22,7 @@ from worker.engines.qwen3.inputs import END_TOKENS, PromptProcessor, pad_samples
 from worker.engines.qwen3.token_generator import Generation
 
 ENGINE_LOST_EXIT_CODE = 71
+OUTPUT_PENALTY = "worker.engines.qwen3.vllm_repeats:OutputPenalty"
 
 PREPARE_S = 0.1
 """Seconds in each step for the features of audio that joins: the new tokens of other rows wait so long.
@@ -47,6 +48,7 @@ class VllmModel:
         self._engine: Any = LLM(
             model=str(folder),
             limit_mm_per_prompt={"audio": 1},
+            logits_processors=[OUTPUT_PENALTY],
             mm_processor_cache_gb=0,  # the features of a window never come again
             **options,
         ).llm_engine
@@ -106,7 +108,7 @@ class VllmModel:
                 temperature=options.temperature,
                 max_tokens=options.max_new_tokens,
                 stop_token_ids=sorted(END_TOKENS),
-                repetition_penalty=options.repetition_penalty,
+                extra_args=_describe_penalty(generation),
                 detokenize=False,
                 output_kind=RequestOutputKind.DELTA,
             ),
@@ -131,6 +133,14 @@ class VllmModel:
                 self._waiting.clear()
                 self._abort(self._open)
                 raise
+
+
+def _describe_penalty(generation: Generation) -> dict[str, Any] | None:
+    """Return what OUTPUT_PENALTY reads, or None without a penalty."""
+    if not generation.options.avoid_repeats:
+        return None
+    said = list(generation.prompt.generated)
+    return {"penalty": generation.options.repetition_penalty, "said": said}
 
 
 def _push_tokens(generation: Generation, output: Any) -> None:

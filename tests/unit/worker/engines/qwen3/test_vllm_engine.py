@@ -152,7 +152,7 @@ def test_a_request_is_greedy_and_brings_new_tokens_alone(vllm: VllmStandIn) -> N
     decode()
 
     (request,) = vllm.requests
-    assert (request.params.temperature, request.params.repetition_penalty) == (0.0, 1.0)
+    assert (request.params.temperature, request.params.extra_args) == (0.0, None)
     assert request.params.output_kind is RequestOutputKind.DELTA
     assert END in request.params.stop_token_ids
     assert bytes(request.prompt_tokens) == b"[][audio]"
@@ -186,7 +186,7 @@ def test_a_truncated_text_goes_on_from_its_end(vllm: VllmStandIn) -> None:
 
 def test_a_loop_is_cut_and_repeats_are_penalised(vllm: VllmStandIn) -> None:
     def repeat(request: Request, said: str) -> str:
-        if request.params.repetition_penalty > 1:
+        if request.params.extra_args:
             return f"{said}and so on."
         return f"{ENGLISH}Well, " + "again " * 60
 
@@ -197,7 +197,11 @@ def test_a_loop_is_cut_and_repeats_are_penalised(vllm: VllmStandIn) -> None:
 
     assert text_of(transcript).endswith("and so on.")
     assert text_of(transcript) == listener.texts[0]
-    assert [request.params.repetition_penalty > 1 for request in vllm.requests] == [False, True]
+    first, second = vllm.requests
+    assert first.params.extra_args is None
+    said = second.prompt_tokens[len(first.prompt_tokens) :]
+    assert second.params.extra_args == {"penalty": 1.2, "said": said}
+    assert bytes(said).decode() == f"{ENGLISH}Well, again"
 
 
 def test_a_prompt_that_is_echoed_is_left_out_the_next_time(vllm: VllmStandIn) -> None:
