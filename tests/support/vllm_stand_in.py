@@ -83,7 +83,7 @@ class InprocClient:
 
 
 class SyncMPClient(InprocClient):
-    """The client of vLLM's process: a thread queues its outputs, and ends in silence when the process dies."""
+    """The client of vLLM's process: a thread queues its outputs, and ends in silence if the process dies."""
 
     def __init__(self) -> None:
         context = get_context("spawn")

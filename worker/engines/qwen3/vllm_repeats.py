@@ -12,7 +12,7 @@ from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 from worker.engines.qwen3.repeats import penalise_repeats
 
 
-class OutputPenalty(AdapterLogitsProcessor):  # type: ignore[misc] - vLLM is not installed with the linters
+class OutputPenalty(AdapterLogitsProcessor):  # type: ignore[misc]  # vLLM has no types here
     """A repetition penalty for the text of a request: `vllm_model` writes its `extra_args`."""
 
     def is_argmax_invariant(self) -> bool:
