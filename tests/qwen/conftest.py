@@ -1,5 +1,9 @@
-"""Tests in this folder run in .venv-qwen and get that mark; fixtures of servers with the engine `qwen3`."""
+"""Tests in this folder run in .venv-qwen and get that mark; fixtures of servers with the engine `qwen3`.
 
+They compare texts exactly, which only the CPU allows. So no GPU is visible to them.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +14,8 @@ from tests.support.qwen_server import SETTINGS, open_qwen_server
 from tests.support.server import RealServer
 
 MakeServer = Callable[..., RealServer]
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for devices; also for the servers made here
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
