@@ -2,7 +2,7 @@
 # command line, as in `make run PORT=9000`: make exports those variables to the programs it runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full check docs fuzz chaos bench bench-gpu lock clean
+.PHONY: help run test test-full check docs fuzz chaos bench bench-gpu gpu-test lock clean
 MAKEFLAGS += --no-print-directory
 
 # The first usable Python, else one that uv has or downloads. Each is run first: a version manager has shims for
@@ -78,6 +78,11 @@ bench-gpu: ## measure the published models on a CUDA device; DEVICE=cpu tries it
 	@$(SETUP) dev
 	@$(if $(filter cpu,$(DEVICE)),$(SETUP_QWEN_TESTS),$(SETUP) qwen-cuda)
 	@GPU=true exec $(BIN)/python -m tests.bench
+
+gpu-test: ## check the Qwen engines on a CUDA device, and write a report; DEVICE=cpu tries it with the miniature
+	@$(SETUP) dev
+	@$(if $(filter cpu,$(DEVICE)),$(SETUP_QWEN_TESTS),$(SETUP) qwen-cuda)
+	@exec $(BIN)/python -m tests.gpu
 
 lock: ## resolve the locks in requirements/ again; ARGS=--upgrade takes newer versions
 	@$(SETUP) dev

@@ -4,33 +4,32 @@ It runs unattended. Figures of vLLM need `.venv-qwen-vllm`, and those of GPU mem
 """
 
 import asyncio
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.purposes import PURPOSES, REPOSITORY
-from scripts.run_tests import find_qwen_python
 from tests.bench.calls import SyncClient, encode_form
 from tests.bench.cold_start import run_cold_job, share_out_phases, wait_for_unload
 from tests.bench.figures import Figure, Findings, Goal, Growth, Shares, report_unmeasured
+from tests.bench.gpu_target import (
+    NO_MEMORY,
+    GpuTarget,
+    choose_target,
+    choose_vllm,
+    describe_model,
+    read_gpu_memory_mib,
+    serve_target,
+)
 from tests.bench.job_watch import submit, wait_for_state
 from tests.bench.long_files import stream_file
-from tests.bench.server import BenchServer, serve
+from tests.bench.server import BenchServer
 from tests.bench.settings import BenchSettings, Scale
 from tests.bench.speech import Speech, measure_s, read_speech
 from tests.support.audio import write_pcm
-from tests.support.qwen_server import SETTINGS as MINIATURE
 from tests.word_errors import add_counts, count_errors
 
 CLIP_S = 20.0
-IDLE_TIMEOUT_S = "5"
-WINDOW_S = 30.0
-NO_MEMORY = "there is no nvidia-smi"
 TITLE = "Published models on a GPU"
 CPU_TITLE = "The miniature on the CPU"
 PREDECESSOR, PAPER = "the server that this one grew out of", "Qwen's report, 0.6B on vLLM"
@@ -39,16 +38,6 @@ NOTES = (
     "and to the stream. Times real time is audio over the time of a job, for files of two full batches. GPU "
     "memory is what the device has in use beyond the start of the run. Counterparts were not measured here."
 )
-
-
-@dataclass(frozen=True)
-class _Target:
-    """The environment and the settings of an engine."""
-
-    name: str
-    python: Path
-    settings: Mapping[str, str]
-    window_s: float
 
 
 @dataclass(frozen=True)
@@ -67,53 +56,30 @@ class _Measured:
 async def measure_gpu(settings: BenchSettings, folder: Path) -> Findings:
     """Measure the engine on transformers, and on vLLM where that is installed."""
     speech = read_speech(settings.speech_dir)
-    target = _choose_target(settings)
+    target = choose_target(settings)
     if target is None:
         reason = "`make bench-gpu` sets up its environment"
         return report_unmeasured(TITLE, NOTES, ["warm latency"], reason=reason)
     figures: list[Figure] = []
     shares: list[Shares] = []
     growths: list[Growth] = []
-    for one in filter(None, (target, _choose_vllm(settings))):
+    for one in filter(None, (target, choose_vllm(settings))):
         found = await _measure(one, speech, folder.with_name(f"gpu-{one.name}"), settings.scale)
         figures += _describe(one, found)
         shares.append(found.phases)
         growths.append(Growth("Times real time", "window", "times", {one.name: found.real_time}))
-    if _choose_vllm(settings) is None:
+    if choose_vllm(settings) is None:
         figures.append(Figure("qwen3-vllm", "", (), note="there is no .venv-qwen-vllm"))
     figures.append(await _count_word_errors(target, settings, speech, folder.with_name("gpu-words")))
-    notes = NOTES.format(model=_describe_model(settings), device=settings.device)
+    notes = NOTES.format(model=describe_model(settings), device=settings.device)
     if settings.device == "cpu":  # the published figures are those of other models, on GPUs
         return Findings(CPU_TITLE, notes, [*map(_drop_counterpart, figures)], (), growths, shares)
     return Findings(TITLE, notes, figures, (), growths, shares)
 
 
-def _choose_target(settings: BenchSettings) -> _Target | None:
-    if settings.device == "cpu":
-        python = find_qwen_python()
-        return _Target("qwen3", python, MINIATURE, float(MINIATURE["WINDOW_S"])) if python else None
-    python = REPOSITORY / PURPOSES["qwen-cuda"].venv / "bin" / "python"
-    chosen = {"ENGINE": "qwen3", "DEVICE": settings.device} | _name_model(settings)
-    return _Target("qwen3", python, chosen, WINDOW_S) if python.exists() else None
-
-
-def _choose_vllm(settings: BenchSettings) -> _Target | None:
-    python = REPOSITORY / PURPOSES["qwen-vllm"].venv / "bin" / "python"
-    is_usable = settings.device != "cpu" and python.exists()
-    chosen = {"ENGINE": "qwen3-vllm"} | _name_model(settings)
-    return _Target("qwen3-vllm", python, chosen, WINDOW_S) if is_usable else None
-
-
-def _name_model(settings: BenchSettings) -> dict[str, str]:
-    """Return the model, and one cache for all servers: else each downloads the weights again."""
-    is_chosen = os.environ.get("HF_HOME") or os.environ.get("HF_HUB_CACHE")
-    cache = {} if is_chosen else {"HF_HOME": str(Path.home() / ".cache" / "huggingface")}
-    return cache | ({"MODEL_ID": settings.model_id} if settings.model_id else {})
-
-
-async def _measure(target: _Target, speech: Speech, folder: Path, scale: Scale) -> _Measured:
+async def _measure(target: GpuTarget, speech: Speech, folder: Path, scale: Scale) -> _Measured:
     clip, before_mib = speech.cut_clip(CLIP_S), read_gpu_memory_mib()
-    async with _serve(target, folder) as server:
+    async with serve_target(target, folder) as server:
         await server.start_worker()
         began = time.perf_counter()
         cold = await run_cold_job(server, clip)
@@ -142,19 +108,10 @@ async def _measure(target: _Target, speech: Speech, folder: Path, scale: Scale) 
     )
 
 
-def _describe_model(settings: BenchSettings) -> str:
-    return "the miniature" if settings.device == "cpu" else settings.model_id or "the default model"
-
-
-def _serve(target: _Target, folder: Path, **settings: str) -> AbstractAsyncContextManager[BenchServer]:
-    chosen = {**target.settings, "IDLE_TIMEOUT": IDLE_TIMEOUT_S, **settings}
-    return serve(folder, python=target.python, **chosen)
-
-
-async def _measure_batch(target: _Target, speech: Speech, folder: Path, batch: int) -> float:
+async def _measure_batch(target: GpuTarget, speech: Speech, folder: Path, batch: int) -> float:
     """Return the seconds of audio per second, for a file of two batches."""
     file, warm_up = speech.join_file(2 * batch * target.window_s).file, speech.cut_clip(3)
-    async with _serve(target, folder, BATCH_WINDOWS=str(batch)) as server:
+    async with serve_target(target, folder, BATCH_WINDOWS=str(batch)) as server:
         await server.start_worker()
         await wait_for_state(server, await submit(server, warm_up), "succeeded")
         began = time.perf_counter()
@@ -170,21 +127,11 @@ def _transcribe(server: BenchServer, clip: bytes) -> float:
         client.close()
 
 
-def read_gpu_memory_mib() -> float | None:
-    """Return the memory in use on all NVIDIA devices; None without nvidia-smi."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(sum(map(int, output.split())))
-
-
 def _subtract(later: float | None, earlier: float | None) -> Sequence[float]:
     return () if later is None or earlier is None else (later - earlier,)
 
 
-def _describe(target: _Target, found: _Measured) -> list[Figure]:
+def _describe(target: GpuTarget, found: _Measured) -> list[Figure]:
     name = target.name
     figures = [
         Figure(f"{name}: first job on a cold worker", "s", found.cold_s, [19.0], PREDECESSOR),
@@ -223,13 +170,13 @@ def _drop_counterpart(figure: Figure) -> Figure:
 
 
 async def _count_word_errors(
-    target: _Target, settings: BenchSettings, speech: Speech, folder: Path
+    target: GpuTarget, settings: BenchSettings, speech: Speech, folder: Path
 ) -> Figure:
     name = f"{target.name}: words wrong"
     if settings.speech_dir is None:
         return Figure(name, "%", (), note="SPEECH_DIR is not set")
     counts = []
-    async with _serve(target, folder) as server:
+    async with serve_target(target, folder) as server:
         await server.start_worker()
         for recording in speech.recordings:
             answer = await server.http.post(

@@ -1,0 +1,189 @@
+"""The checks of the engine `qwen3` in a process of its own: device, memory, texts and stops."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tests.bench.gpu_target import GpuTarget
+from tests.bench.line_process import LineProcess, open_line_process
+from tests.gpu import messages
+from tests.gpu.engine_process import MODULE
+from tests.gpu.speech import TestSpeech
+from tests.gpu.verdicts import Check, Verdict
+from tests.support.same_text import is_same_text
+from worker.settings import WorkerSettings
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+GRACE_S = WorkerSettings.model_fields["cancel_grace_ms"].default / 1000
+CONTEXT_BYTES = WorkerSettings.model_fields["max_context_bytes"].default
+MAX_WORD_ERROR_RATE = 0.25
+BATCH_SIZES = (1, 2, 4, 16)
+FITTING = 2
+MIB, GIB = 1 << 20, 1 << 30
+NO_GPU = "there is no CUDA device in use"
+
+
+class EngineProbe:
+    """The process with the engine, and the checks that it allows."""
+
+    def __init__(self, process: LineProcess, speech: TestSpeech, *, device: str) -> None:
+        self._process = process
+        self._speech = speech
+        self._is_cpu = device == "cpu"
+        self._device = device
+        self._row_bytes = 0
+        self._texts: list[str] = []
+
+    async def describe_device(self) -> messages.DeviceFacts:
+        """Return the facts about the device."""
+        return await self._ask(messages.DescribeDevice(), messages.DeviceFacts)
+
+    async def check_device(self) -> AsyncGenerator[Verdict, None]:
+        """Check the decisions about the device, its driver and attention."""
+        facts = await self.describe_device()
+        check = Check("compute capability and driver", "qwen3")
+        decisions = "; ".join(f"DEVICE={wanted}: {decided}" for wanted, decided in facts.decisions.items())
+        found = (
+            f"capability {facts.capability}, driver for CUDA {facts.driver_cuda}, torch for "
+            f"{', '.join(facts.architectures) or 'no GPU'}; {decisions}"
+        )
+        is_accepted = facts.decisions["cuda"].startswith("cuda")
+        yield check.judge(found, is_good=is_accepted == facts.has_computed)
+        check = Check("attention of vLLM", "qwen3-vllm")
+        found = f"{facts.vllm_attention}; nvcc is {'present' if facts.has_nvcc else 'absent'}"
+        is_blackwell = facts.capability.startswith("10.")
+        if not facts.has_gpu:
+            yield check.leave_out(f"{NO_GPU}; it would be: {found}")
+        else:
+            is_forced = facts.vllm_attention == "FLASH_ATTN"
+            yield check.judge(found, is_good=is_forced == (is_blackwell and not facts.has_nvcc))
+
+    async def check_load(self) -> AsyncGenerator[Verdict, None]:
+        """Check that the model loads."""
+        loaded = await self._ask(messages.LoadModel(), messages.ModelLoaded)
+        memory = "unknown" if loaded.free_bytes is None else f"{loaded.free_bytes / GIB:.1f} GiB"
+        yield Check("load", "qwen3").judge(
+            f"{loaded.device}, {loaded.dtype}, {loaded.attention}, {loaded.rows} rows in "
+            f"{loaded.load_s:.1f} s, free afterwards: {memory}",
+            is_good=True,
+        )
+
+    async def check_blocks(self) -> AsyncGenerator[Verdict, None]:
+        """Compare word errors with and without the block mask."""
+        masked = await self._decode(1)
+        self._texts = masked.texts
+        errors = self._speech.count_errors(masked.texts)
+        check = Check("word errors", "qwen3")
+        found = f"{errors.rate:.1%} of {errors.words} words, {self._speech.source}"
+        yield check.judge(found, is_good=errors.rate <= (0 if self._is_cpu else MAX_WORD_ERROR_RATE))
+        plain = await self._ask(messages.DecodeClips(1, keeps_blocks=False), messages.Texts)
+        other = self._speech.count_errors(plain.texts)
+        changed = sum(one != two for one, two in zip(masked.texts, plain.texts, strict=True))
+        found = (
+            f"word errors {errors.rate:.1%} with the mask and {other.rate:.1%} without; {changed} of "
+            f"{len(masked.texts)} texts differ"
+        )
+        check = Check("attention in blocks of 8 s", "qwen3")
+        if self._is_cpu:
+            yield check.leave_out(f"each window of the miniature is one block; {found}")
+        else:
+            yield check.judge(found, is_good=errors.errors <= other.errors)
+
+    async def check_batches(self) -> AsyncGenerator[Verdict, None]:
+        """Compare the texts of batches of several sizes with those of windows alone."""
+        for rows in BATCH_SIZES:
+            found = await self._decode(rows)
+            differing, is_same = self._compare(found.texts)
+            kind = "equal" if self._is_cpu else "nearly equal"
+            yield Check(f"{kind} texts in batches of {rows}", "qwen3").judge(
+                f"{differing} of {len(found.texts)} texts differ from those of windows alone", is_good=is_same
+            )
+
+    async def check_memory(self) -> AsyncGenerator[Verdict, None]:
+        """Compare the memory of a row with the constant, without and with a context at its limit."""
+        for context_bytes in (0, CONTEXT_BYTES):
+            order = messages.MeasureMemory(1 if self._is_cpu else FITTING, context_bytes)
+            found = await self._ask(order, messages.MemoryOfRows)
+            check = Check(f"memory of a row, context of {context_bytes} bytes", "qwen3")
+            if found.bytes_per_row is None:
+                yield check.leave_out(f"{NO_GPU}; batches of {found.batches} rows were decoded")
+                continue
+            self._row_bytes = self._row_bytes or found.bytes_per_row
+            # With a context at its limit, a row may take twice as much: then the batch is halved.
+            allowed = found.allowed_bytes * (2 if context_bytes else 1)
+            yield check.judge(
+                f"{found.bytes_per_row / MIB:.0f} MiB, allowed {allowed / MIB:.0f} MiB",
+                is_good=found.bytes_per_row <= allowed,
+            )
+
+    async def check_shortage(self) -> AsyncGenerator[Verdict, None]:
+        """Check that a batch that does not fit is halved until it does."""
+        order = messages.ForceShortage(FITTING, FITTING * self._row_bytes)
+        found = await self._ask(order, messages.Texts)
+        _, is_same = self._compare(found.texts)
+        kind = "simulated, " if self._is_cpu else f"{FITTING * self._row_bytes / MIB:.0f} MiB left, "
+        yield Check("shortage of memory", "qwen3").judge(
+            f"{kind}batches of {found.batches} rows, then at most {found.rows_afterwards} rows",
+            is_good=is_same and min(found.batches) < max(found.batches),
+        )
+
+    async def check_stops(self, rows: int) -> AsyncGenerator[Verdict, None]:
+        """Check that a stop in each phase of a batch takes less than the grace of a cancel."""
+        for phase in messages.Phase:
+            found = await self._ask(messages.StopDuring(phase, rows), messages.Stopped)
+            check = Check(f"stop while {phase}" if phase == "preparing" else f"stop in {phase}", "qwen3")
+            if found.took_s is None:
+                yield check.judge("the phase was not reached", is_good=False)
+                continue
+            # The speed of a CPU is no matter of this test.
+            limit = "" if self._is_cpu else f", allowed {GRACE_S * 1000:.0f} ms"
+            yield check.judge(
+                f"{found.took_s * 1000:.0f} ms for {found.stopped_rows} rows{limit}",
+                is_good=found.stopped_rows == rows and (self._is_cpu or found.took_s <= GRACE_S),
+            )
+
+    async def check_words(self) -> AsyncGenerator[Verdict, None]:
+        """Check that the aligner loads and works after a large batch."""
+        found = await self._ask(messages.AlignWords(), messages.WordsFound)
+        yield Check("word timestamps after a large batch", "qwen3").judge(
+            found.error or f"{len(found.words)} words", is_good=bool(found.words)
+        )
+        check = Check("free memory before and after the cache is emptied", "qwen3")
+        before, after = found.free_before_bytes, found.free_after_bytes
+        if before is None or after is None:
+            yield check.leave_out(NO_GPU)
+        else:
+            yield check.judge(f"{before / MIB:.0f} MiB, {after / MIB:.0f} MiB", is_good=after >= before)
+
+    async def _decode(self, rows: int) -> messages.Texts:
+        return await self._ask(messages.DecodeClips(rows), messages.Texts)
+
+    def _compare(self, texts: list[str]) -> tuple[int, bool]:
+        """Return how many texts differ from those of windows alone, and whether all are the same."""
+        clips = zip(self._texts, texts, self._speech.clips, strict=True)
+        same = [
+            is_same_text(alone, text, device=self._device, language=clip.language)
+            for alone, text, clip in clips
+        ]
+        return sum(one != two for one, two in zip(self._texts, texts, strict=True)), all(same)
+
+    async def _ask(self, order: messages.Order, answer: type[Answer]) -> Answer:
+        return msgspec.json.decode(await self._process.ask(msgspec.json.encode(order)), type=answer)
+
+
+@asynccontextmanager
+async def open_probe(
+    target: GpuTarget, speech: TestSpeech, folder: Path, *, device: str
+) -> AsyncIterator[EngineProbe]:
+    """Start a process with the engine of `target`; it ends with the block."""
+    clips = folder / "clips.npz"
+    await asyncio.to_thread(speech.save_clips, clips)
+    environment: Mapping[str, str] = {**os.environ, "DATA_DIR": str(folder), **target.settings}
+    async with open_line_process(target.python, MODULE, str(clips), environment=environment) as process:
+        yield EngineProbe(process, speech, device=device)

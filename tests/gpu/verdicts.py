@@ -1,0 +1,71 @@
+"""The verdicts of the test, and its report."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The outcome of a check."""
+
+    PASSED = "pass"  # the check was made, and the server did what it should
+    FAILED = "FAIL"  # the server did something else, or the check broke
+    NOT_APPLICABLE = "not applicable here"  # this machine cannot show it; the finding says why
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check of an engine, with the figures and facts that it found."""
+
+    subject: str
+    engine: str
+    outcome: Outcome
+    finding: str
+
+    def describe(self) -> str:
+        """Return a line for the terminal."""
+        return f"{self.outcome}: {self.subject} ({self.engine}): {self.finding}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The name of what is checked, and the engine that it is checked with."""
+
+    subject: str
+    engine: str
+
+    def judge(self, finding: str, *, is_good: bool) -> Verdict:
+        """Return the verdict of a check that was made."""
+        return Verdict(self.subject, self.engine, Outcome.PASSED if is_good else Outcome.FAILED, finding)
+
+    def leave_out(self, reason: str) -> Verdict:
+        """Return the verdict of a check that this machine does not allow."""
+        return Verdict(self.subject, self.engine, Outcome.NOT_APPLICABLE, reason)
+
+
+def write_report(facts: Mapping[str, str], verdicts: Sequence[Verdict]) -> str:
+    """Return the report in Markdown: the machine, then a row for each verdict."""
+    return "\n".join(_write_lines(facts, verdicts)) + "\n"
+
+
+def _write_lines(facts: Mapping[str, str], verdicts: Sequence[Verdict]) -> Iterator[str]:
+    yield "# The Qwen engines on this machine"
+    yield ""
+    yield summarise(verdicts)
+    yield ""
+    yield from (f"- {name}: {fact}" for name, fact in facts.items())
+    yield ""
+    yield "| check | engine | verdict | found |"
+    yield "|---|---|---|---|"
+    for verdict in verdicts:
+        finding = verdict.finding.replace("|", "\\|").replace("\n", " ")
+        yield f"| {verdict.subject} | {verdict.engine} | {verdict.outcome} | {finding} |"
+
+
+def summarise(verdicts: Sequence[Verdict]) -> str:
+    """Return a sentence with the number of each outcome."""
+    counts = {one: sum(verdict.outcome is one for verdict in verdicts) for one in Outcome}
+    return (
+        f"{counts[Outcome.PASSED]} checks passed, {counts[Outcome.FAILED]} failed, and "
+        f"{counts[Outcome.NOT_APPLICABLE]} are not applicable on this machine."
+    )
