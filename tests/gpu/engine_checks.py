@@ -141,7 +141,7 @@ class EngineProbe:
             if found.took_s is None:
                 yield check.judge("the phase was not reached", is_good=False)
                 continue
-            # The speed of a CPU is no matter of this test.
+            # The speed of a CPU does not matter here.
             limit = "" if self._is_cpu else f", allowed {GRACE_S * 1000:.0f} ms"
             yield check.judge(
                 f"{found.took_s * 1000:.0f} ms for {found.stopped_rows} rows{limit}",

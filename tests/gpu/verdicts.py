@@ -10,7 +10,7 @@ class Outcome(StrEnum):
 
     PASSED = "pass"  # the check was made, and the server did what it should
     FAILED = "FAIL"  # the server did something else, or the check broke
-    NOT_APPLICABLE = "not applicable here"  # this machine cannot show it; the finding says why
+    NOT_APPLICABLE = "not applicable here"  # this machine cannot show it; the finding has the reason
 
 
 @dataclass(frozen=True)
