@@ -187,5 +187,5 @@ def _watch_processes(engine: Any) -> None:
 
 def _end_with(processes: Sequence[Any]) -> None:
     wait([process.sentinel for process in processes])
-    _logger.critical("vllm_lost", exit_codes=[process.exitcode for process in processes])
+    _logger.critical("vllm_lost", error="its process has ended")
     os._exit(ENGINE_LOST_EXIT_CODE)
