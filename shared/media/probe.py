@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.errors import AudioTooLong, UnreadableAudio
 from shared.media.ffmpeg_sound import open_sound
+from shared.media.joined_files import split_joined
 from shared.media.libsndfile_sound import open_soundfile
 from shared.media.track_length import TrackMeter
 
@@ -37,13 +38,21 @@ def probe_audio(
         AudioTooLong: the upload holds or declares more than `max_audio_s` of sound.
     """
     meter = TrackMeter(max_audio_s=max_audio_s, patience_s=patience_s)
-    duration_s = None if audio_track else _probe_by_libsndfile(upload, meter)
+    first, *others = split_joined(upload)
+    duration_s = None if others or audio_track else _probe_by_libsndfile(upload, meter)
     if duration_s is None:
-        with open_sound(upload, audio_track) as (container, track):
-            duration_s = meter.measure_s(container, track)
+        duration_s = _measure_s(first, meter, audio_track)
+    for other in others:
+        with suppress(UnreadableAudio):
+            duration_s += _measure_s(other, meter, audio_track)
     if duration_s > max_audio_s:
         raise AudioTooLong(max_audio_s)
     return duration_s
+
+
+def _measure_s(upload: BinaryIO, meter: TrackMeter, audio_track: Collection[str]) -> float:
+    with open_sound(upload, audio_track) as (container, track):
+        return meter.measure_s(container, track)
 
 
 def _probe_by_libsndfile(upload: BinaryIO, meter: TrackMeter) -> float | None:

@@ -5,6 +5,7 @@ first byte, and the first decoding counted the samples before them, with the sil
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import BinaryIO, TypeAlias
 
 import msgspec
@@ -13,7 +14,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from shared.audio_format import SAMPLE_RATE_HZ, SeekPoint
+from shared.errors import UnreadableAudio
 from shared.media.ffmpeg_sound import DAMAGE, SoundPacket, decode_packet, open_sound, read_packets
+from shared.media.joined_files import split_joined
 from shared.media.resampling import Resampling, cut_frame, describe_kind
 from shared.media.time_line import read_time_line
 
@@ -64,10 +67,23 @@ def read_sound(
 ) -> Iterator[SoundPiece]:
     """Yield the sound of one track, without damaged packets, from the start or the anchor of `point`.
 
+    Joined files follow each other. Only the first one can be entered, and has times that are compared.
+
     Raises:
         UnreadableAudio, MemoryError: as in `open_sound`.
         SeekFailed: the upload cannot be entered at `point`.
     """
+    first, *others = split_joined(upload)
+    yield from _read_file(first, point, audio_track)
+    for other in others:
+        with suppress(UnreadableAudio):
+            for piece in _read_file(other, None, audio_track):
+                yield SoundPiece(piece.frames)
+
+
+def _read_file(
+    upload: BinaryIO, point: SeekPoint | None, audio_track: Collection[str]
+) -> Iterator[SoundPiece]:
     with open_sound(upload, audio_track) as (container, track):
         places, time_line = _PlaceFinder(container), read_time_line(container, track)
         for packet, frames in _decode_track(container, track, point):
