@@ -15,9 +15,6 @@ from worker.engines.protocol import Samples
 END_TOKENS = frozenset({151_643, 151_645})
 """The ids of `<|endoftext|>` and `<|im_end|>`, which `qwen_asr` also has as constants."""
 
-PAD_TOKEN = 151_643
-"""The id of `<|endoftext|>`, which pads sequences of tokens."""
-
 AUDIO_TOKEN = 151_676
 """The id of `<|audio_pad|>`, which stands in a prompt for each vector of its audio."""
 
@@ -163,10 +160,14 @@ class PaddedTokens(msgspec.Struct, frozen=True):
 
 
 def pad_tokens(sequences: Sequence[Sequence[int]]) -> PaddedTokens:
-    """Return the sequences, padded on the left to the length of the longest. The mask is 0 there."""
+    """Return the sequences, padded on the left to the length of the longest. The mask is 0 there.
+
+    A sequence is padded with its own first token, so that the penalty for repeats finds no other token in it.
+    """
     shape = len(sequences), max(map(len, sequences))
-    tokens, mask = np.full(shape, PAD_TOKEN), np.zeros(shape, np.int64)
+    tokens, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for row, sequence in enumerate(sequences):
+        tokens[row] = sequence[0]
         tokens[row, -len(sequence) :] = sequence
         mask[row, -len(sequence) :] = 1
     return PaddedTokens(tokens, mask)

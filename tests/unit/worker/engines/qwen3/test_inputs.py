@@ -3,14 +3,14 @@
 import numpy as np
 
 from shared.transcripts import TokenCounts
-from worker.engines.qwen3.inputs import AUDIO_TOKEN, PAD_TOKEN, PreparedSequence, pad_samples, pad_tokens
+from worker.engines.qwen3.inputs import AUDIO_TOKEN, PreparedSequence, pad_samples, pad_tokens
 
 
-def test_tokens_are_padded_on_the_left() -> None:
-    padded = pad_tokens([[7], [1, 2, 3]])
+def test_tokens_are_padded_on_the_left_without_a_token_that_a_row_would_not_have_alone() -> None:
+    padded = pad_tokens([[6, 7], [1, 2, 3, 4]])
 
-    assert padded.tokens.tolist() == [[PAD_TOKEN, PAD_TOKEN, 7], [1, 2, 3]]
-    assert padded.mask.tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert padded.tokens.tolist() == [[6, 6, 6, 7], [1, 2, 3, 4]]
+    assert padded.mask.tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
 
 
 def test_all_tokens_but_audio_tokens_count_as_text() -> None:
