@@ -106,12 +106,13 @@ class WindowTranscript(msgspec.Struct, frozen=True):
 class FinishedWindow(WindowTranscript, frozen=True, kw_only=True):
     """The transcript of the window of index `window`; its job resumes at `resume_sample` (16 kHz).
 
-    A job that resumes begins to read at `audio_start`.
+    A job that resumes begins to read at `audio_start`. The window was one of `rows` in decoding at once.
     """
 
     window: int
     resume_sample: int
     audio_start: AudioStart = FROM_THE_START
+    rows: int = 1
 
 
 def sum_counts(counts: Iterable[TokenCounts | None]) -> TokenCounts | None:

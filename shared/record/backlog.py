@@ -1,7 +1,9 @@
 """The work that waits, the limits of the queue, and the one place where waits are estimated."""
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +21,8 @@ MAX_RETRY_S = 60
 
 _MS_PER_S = 1000
 
-_TAKES_JOBS = "1 "
+_WINDOW_MS = 30_000
+"""The audio of a row, by the default of WINDOW_S. It only estimates the number of rows at once."""
 
 _NEARNESS = {ModelState.LOADING: 1, ModelState.READY: 2, ModelState.BUSY: 3}
 
@@ -72,12 +75,20 @@ def keep_shares(limits: QueueLimits, *, keys: int) -> QueueLimits:
     )
 
 
+class _Worker(NamedTuple):
+    takes_jobs: bool
+    model: ModelState
+    max_rows: int
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """Raw sums of the work that is left, on the server and of one API key.
 
-    What is done of a job does not count. `first_ms` is the audio of the first queued jobs, one by one. The
-    measured sums cover recent windows. `model_states` has the state of each live worker's model, after `1 `
-    if the worker takes jobs, else `0 `.
+    What is done of a job does not count. `first_ms` is the audio of the first queued jobs, one by one.
+    `measured` has, by the rows in decoding at once, seconds of audio and of inference, summed over recent
+    windows. A number of rows there stands for all from it to below the next power of two. `model_states`
+    has for each live worker `1` if it takes jobs, else `0`, the state of its model, and the rows of its
+    batches.
     """
 
     queued_jobs: int
@@ -86,8 +97,8 @@ class Backlog(msgspec.Struct, frozen=True):
     unfinished_jobs_of_key: int = 0
     queued_of_key_ms: int = 0
     first_ms: tuple[int, ...] = ()
-    measured_audio_s: float = 0.0
-    measured_inference_s: float = 0.0
+    running_jobs: int = 0
+    measured: dict[int, tuple[float, float]] = msgspec.field(default_factory=dict)
     model_states: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
@@ -96,16 +107,21 @@ class Backlog(msgspec.Struct, frozen=True):
         return self.queued_ms / _MS_PER_S
 
     @property
-    def measured_speed(self) -> float | None:
-        """Seconds of audio that a worker does in a second of inference; None before the first window."""
-        if not self.measured_inference_s:
+    def speed(self) -> float | None:
+        """Seconds of audio that a worker does in a second of inference; None before the first window.
+
+        It is the speed with the rows that the work fills, or with the nearest number that was measured.
+        """
+        if not self.measured:
             return None
-        return self.measured_audio_s / self.measured_inference_s
+        smaller = [rows for rows in self.measured if rows <= self._rows_at_once]
+        audio_s, inference_s = self.measured[max(smaller, default=min(self.measured))]
+        return audio_s / inference_s
 
     @property
     def workers(self) -> int:
         """The number of live workers that take jobs."""
-        return sum(state.startswith(_TAKES_JOBS) for state in self.model_states.values())
+        return len(self._takers)
 
     @property
     def wait_s(self) -> float:
@@ -114,30 +130,33 @@ class Backlog(msgspec.Struct, frozen=True):
 
     def estimate_wait_s(self, audio_ms: float) -> float:
         """Return the seconds in which all workers do so much audio; without a worker, those of one worker."""
-        speed = self.measured_speed or DEFAULT_SPEED
-        return audio_ms / _MS_PER_S / (speed * max(self.workers, 1))
+        return audio_ms / _MS_PER_S / ((self.speed or DEFAULT_SPEED) * max(self.workers, 1))
 
     def estimate_interactive_wait_s(self, ahead_jobs: int) -> float:
-        """Return the seconds until the job after the first `ahead_jobs` begins.
+        """Return the least seconds until the job after the first `ahead_jobs` begins.
 
-        Running jobs do not count, since a batch job makes room. Jobs that were not summed count as the mean
-        of the summed ones.
+        Running jobs do not count, since a batch job makes room. The last jobs ahead may share a batch with
+        the job. Jobs that were not summed count as the mean of the summed ones.
         """
-        summed = self.first_ms[:ahead_jobs]
-        return self.estimate_wait_s(sum(summed) * ahead_jobs / len(summed)) if summed else 0.0
+        begun_jobs = ahead_jobs - sum(worker.max_rows - 1 for worker in self._takers)
+        summed = self.first_ms[: max(begun_jobs, 0)]
+        return self.estimate_wait_s(sum(summed) * begun_jobs / len(summed)) if summed else 0.0
 
     def estimate_eta_s(self, left_ms: int, position: int | None) -> float | None:
         """Return the seconds until a job with `left_ms` of audio is done, to one decimal.
 
-        All workers share what is ahead of the job, and one worker does the job. The result is None if no
-        worker takes jobs or no speed was measured. `position` is None for a running job.
+        All workers share what is ahead of the job, and one worker does the job, beside as many rows of others
+        as its batch has. The result is None if no worker takes jobs or no speed was measured. `position` is
+        None for a running job.
         """
-        if not self.workers or not self.measured_speed:
+        if not self.workers or not (speed := self.speed):
             return None
         work_ms: float = left_ms
         if position is not None:
             work_ms += (self.running_ms + self._sum_ahead_ms(position)) / self.workers
-        return math.floor(work_ms / self.measured_speed / 100 + 0.5) / 10
+        own_rows = max(left_ms / _WINDOW_MS, 1.0)
+        beside_others_ms = left_ms * self._rows_at_once / own_rows
+        return math.floor(max(work_ms, beside_others_ms) / speed / 100 + 0.5) / 10
 
     def _sum_ahead_ms(self, position: int) -> float:
         """Sum the audio of the first `position` jobs; beyond `first_ms` the mean of the rest counts."""
@@ -149,11 +168,25 @@ class Backlog(msgspec.Struct, frozen=True):
     def find_model_state(self, owner: str | None) -> ModelState | None:
         """Return the state of the owner's model; without an owner, the state nearest to being loaded."""
         if owner is not None:
-            own = self.model_states.get(owner)
-            return ModelState(own.partition(" ")[2]) if own else None
-        takers = (state for state in self.model_states.values() if state.startswith(_TAKES_JOBS))
-        states = (ModelState(state.removeprefix(_TAKES_JOBS)) for state in takers)
+            return _parse_worker(own).model if (own := self.model_states.get(owner)) else None
+        states = (worker.model for worker in self._takers)
         return max(states, key=lambda state: _NEARNESS.get(state, 0), default=None)
+
+    @property
+    def _takers(self) -> Sequence[_Worker]:
+        return [worker for worker in map(_parse_worker, self.model_states.values()) if worker.takes_jobs]
+
+    @property
+    def _rows_at_once(self) -> int:
+        """The rows that a worker decodes at once, if the work fills its batches as far as it can."""
+        jobs, audio_ms = self.queued_jobs + self.running_jobs, self.queued_ms + self.running_ms
+        rows = math.ceil(max(jobs, audio_ms / _WINDOW_MS) / max(self.workers, 1))
+        return max(1, min(rows, max((worker.max_rows for worker in self._takers), default=1)))
+
+
+def _parse_worker(described: str) -> _Worker:
+    takes_jobs, model, max_rows = described.split()
+    return _Worker(takes_jobs == "1", ModelState(model), int(max_rows))
 
 
 def estimate_room_s(

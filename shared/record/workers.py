@@ -16,6 +16,7 @@ def announce_worker(presence: WorkerPresence) -> ScriptCall[bool]:
         "presence": to_json(presence),
         "takes_jobs": presence.takes_jobs,
         "model_state": presence.model_state,
+        "max_rows": presence.max_rows,
     }
     return ScriptCall("announce_worker", arguments, bool)
 

@@ -253,14 +253,14 @@ def finish_window(
 def test_the_speed_is_measured_over_the_windows_of_late(runner: ScriptRunner) -> None:
     submit_plainly(runner, new_job("1", duration_s=1_000))
     claimed = claim(runner)
-    assert read_backlog(runner).measured_speed is None
+    assert read_backlog(runner).speed is None
     runner.run(finish_window(claimed, processed_s=8.0, cost_ms=2_000))
-    assert read_backlog(runner).measured_speed == pytest.approx(4.0)
+    assert read_backlog(runner).speed == pytest.approx(4.0)
     for number in range(1, 100):
         call = finish_window(claimed, processed_s=8.0 + number, cost_ms=1_000, number=number)
         runner.run(call)
         runner.run(call)
-    assert read_backlog(runner).measured_speed == pytest.approx(1.0, rel=0.02)
+    assert read_backlog(runner).speed == pytest.approx(1.0, rel=0.02)
 
 
 def test_what_a_client_is_told_to_wait_follows_the_measured_speed(runner: ScriptRunner) -> None:

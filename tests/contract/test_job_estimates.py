@@ -35,16 +35,18 @@ def claim(runner: ScriptRunner, worker_id: str = "w") -> Claim:
     return claimed
 
 
-def finish_window(runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int) -> None:
-    finished = FinishedWindow((), window=0, resume_sample=round(processed_s * 16_000))
+def finish_window(
+    runner: ScriptRunner, claimed: Claim, processed_s: float, took_ms: int, *, rows: int = 1
+) -> None:
+    finished = FinishedWindow((), window=0, resume_sample=round(processed_s * 16_000), rows=rows)
     runner.run(transitions.finish_window(claimed, finished, inference_ms=took_ms, cost_ms=took_ms))
 
 
-def measure_speed(runner: ScriptRunner, speed: int) -> None:
-    """Let a worker do a job at so many seconds of audio in a second."""
-    submit(runner, "measured")
+def measure_speed(runner: ScriptRunner, speed: int, *, job_id: str = "measured", rows: int = 1) -> None:
+    """Let a worker do a job at so many seconds of audio in a second, as one of so many rows."""
+    submit(runner, job_id)
     claimed = claim(runner)
-    finish_window(runner, claimed, 10.0, took_ms=10_000 // speed)
+    finish_window(runner, claimed, 10.0, took_ms=10_000 // speed, rows=rows)
     runner.run(transitions.finish_job(claimed, JobState.SUCCEEDED, ttl_s=60))
 
 
@@ -83,6 +85,26 @@ def test_workers_share_what_is_ahead_but_no_single_job(runner: ScriptRunner) -> 
     submit(runner, "1")
     submit(runner, "2")
     assert [read(runner, job_id).eta_s for job_id in ("1", "2")] == [5.0, 7.5]
+
+
+def test_the_jobs_of_a_batch_are_done_together_at_the_speed_of_its_rows(runner: ScriptRunner) -> None:
+    announce(runner, max_rows=16)
+    measure_speed(runner, 4)
+    measure_speed(runner, 20, job_id="in a batch", rows=17)
+    submit(runner, "0")
+    assert read(runner, "0").eta_s == 2.5
+    for number in range(1, 32):
+        submit(runner, f"{number}")
+    assert [read(runner, job_id).eta_s for job_id in ("0", "15", "31")] == [8.0, 8.0, 16.0]
+
+
+def test_a_batch_that_is_no_longer_possible_does_not_count(runner: ScriptRunner) -> None:
+    announce(runner, max_rows=4)
+    measure_speed(runner, 2, rows=3)
+    measure_speed(runner, 20, job_id="in a batch", rows=16)
+    for number in range(20):
+        submit(runner, f"{number}")
+    assert read(runner, "19").eta_s == 100.0
 
 
 def test_a_job_that_is_final_has_no_eta(runner: ScriptRunner) -> None:

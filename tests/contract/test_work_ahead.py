@@ -39,7 +39,7 @@ def look(runner: ScriptRunner, key: str = "") -> AdmissionForecast:
 def ahead_s(runner: ScriptRunner, key: str = "") -> float:
     """The audio ahead of an interactive job, in seconds."""
     forecast = look(runner, key)
-    return forecast.wait_s * (forecast.backlog.measured_speed or 1.0)
+    return forecast.wait_s * (forecast.backlog.speed or 1.0)
 
 
 def find_position(runner: ScriptRunner, job_id: str) -> int | None:

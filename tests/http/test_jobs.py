@@ -131,7 +131,7 @@ def test_a_job_has_an_eta_and_the_state_of_the_model(api: httpx.Client, redis_ur
         waiting = submit(api)
         assert api.get(waiting).json()["eta_s"] is None
         with redis.Redis.from_url(redis_url) as connection:
-            connection.hset(f"{KEY_PREFIX}speed", mapping={"audio_s": "8.0", "inference_s": "2.0"})
+            connection.hset(f"{KEY_PREFIX}speed", mapping={"audio_s:1": "8.0", "inference_s:1": "2.0"})
         jobs = [api.get(url).json() for url in (running, waiting)]
         assert [job["eta_s"] for job in jobs] == [0.5, 1.0]
         assert [job["model_state"] for job in jobs] == ["warm", "warm"]

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import redis
 
+from shared.record.keys import KEY_PREFIX, Key
 from tests.chaos.injection import find_model_processes
 from tests.support.audio import make_tones, spoken_text, write_wav
 from tests.support.server import RealServer, wait_for
@@ -96,6 +98,16 @@ def test_clips_sent_at_once_share_a_batch_and_have_their_own_texts(server: RealS
     assert texts == [spoken_text(make_clip(seed)) for seed in range(ROWS)]
     assert {job["attempt"] for job in ended} == {1}
     wait_for(lambda: any(f" jobs={ROWS} " in line for line in read_batches(server)), what="the batch of all")
+
+
+def test_the_speed_is_measured_by_the_rows_of_a_batch(server: RealServer) -> None:
+    for job in submit_group(server, [{}] * ROWS):
+        wait_until_final(server, job)
+    with redis.Redis.from_url(server.redis.url) as connection:
+        fields = connection.hkeys(f"{KEY_PREFIX}{Key.SPEED.value}")
+    rows = {int(field.partition(b":")[2]) for field in fields}
+    assert min(rows) == 1
+    assert max(rows) > 1
 
 
 def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(any_server: RealServer) -> None:

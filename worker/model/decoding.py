@@ -74,6 +74,7 @@ class BatchDecoder:
         self._send = send
         self._changed = changed
         self._runs: dict[int, OpenRun] = {}
+        self._rows = 0  # in decoding when rows were last taken
 
     @property
     def max_ahead(self) -> int:
@@ -177,8 +178,9 @@ class BatchDecoder:
         if rows:
             batch.count(counts, rows)
             _name_jobs([run.order.job_id for run in self._runs.values() if run.in_decoding])
+            self._rows = sum(run.in_decoding for run in self._runs.values())
             if self._engine.joins_rows:
-                self._send(messages.RowsJoined(sum(run.in_decoding for run in self._runs.values())))
+                self._send(messages.RowsJoined(self._rows))
         return rows
 
     def _draft(self) -> None:
@@ -210,7 +212,7 @@ class BatchDecoder:
             self._end(run, describe_end(run.order.run, outcome))
             return
         run.listener.discard_partials()
-        report = run.finish_window(outcome, joins_rows=self._engine.joins_rows)
+        report = run.finish_window(outcome, joins_rows=self._engine.joins_rows, rows=self._rows)
         if isinstance(report, messages.JobDecoded):
             self._end(run, report)
             return

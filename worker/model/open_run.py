@@ -115,11 +115,12 @@ class OpenRun:
         return [self._make_row(placed) for placed in taken]
 
     def finish_window(
-        self, transcript: WindowTranscript, *, joins_rows: bool
+        self, transcript: WindowTranscript, *, joins_rows: bool, rows: int
     ) -> messages.WindowDecoded | messages.JobDecoded:
-        """Return the report on the next window in decoding. The last one comes with the end of the job.
+        """Return the report on the next window in decoding, one of `rows`.
 
-        A run has no more rows in its batch once none is in decoding, unless the engine `joins_rows`.
+        The last one comes with the end of the job. A run has no more rows in its batch once none is in
+        decoding, unless the engine `joins_rows`.
         """
         placed = self._in_decoding.popleft()
         self._language = main_language(transcript.segments) or self._language
@@ -128,6 +129,7 @@ class OpenRun:
             window=placed.window.index,
             resume_sample=placed.window.end_sample,
             audio_start=placed.audio_start,
+            rows=rows,
         )
         if placed.window.is_last:
             return messages.JobDecoded(self.order.run, finished)

@@ -11,8 +11,8 @@ end
 -- `key_name` is the name of an API key, or empty. Empty tables are left out: cjson cannot know whether they are lists or
 -- objects.
 local function describe_backlog(key_name, first_jobs)
-  local running_ms, first_ms = 0, {}
-  for _, job_id in ipairs(redis.call('ZRANGE', key(keys.running), 0, -1)) do
+  local running_ms, first_ms, running = 0, {}, redis.call('ZRANGE', key(keys.running), 0, -1)
+  for _, job_id in ipairs(running) do
     running_ms = running_ms + audio_left_ms(job_id)
   end
   if first_jobs > 0 then
@@ -20,17 +20,24 @@ local function describe_backlog(key_name, first_jobs)
       first_ms[#first_ms + 1] = audio_left_ms(job_id)
     end
   end
-  local speed = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
+  local measured = {}
+  for _, field in ipairs(redis.call('HKEYS', key(keys.speed))) do
+    local rows = string.match(field, '^audio_s:(%d+)$')
+    if rows then
+      local audio_s, inference_s = unpack(redis.call('HMGET', key(keys.speed), field, 'inference_s:' .. rows))
+      measured[rows] = {tonumber(audio_s), tonumber(inference_s)}
+    end
+  end
   local model_states = read_model_states(PRESENCE_TTL_MS)
   return cjson.encode({
     queued_jobs = redis.call('ZCARD', key(keys.queued)),
     queued_ms = queued_ms('all'),
     first_ms = first_ms[1] and first_ms or nil,
+    running_jobs = #running,
     running_ms = running_ms,
     unfinished_jobs_of_key = count_unfinished(key_name),
     queued_of_key_ms = queued_ms('key:' .. key_name),
-    measured_audio_s = tonumber(speed[1] or 0),
-    measured_inference_s = tonumber(speed[2] or 0),
+    measured = next(measured) and measured or nil,
     model_states = next(model_states) and model_states or nil,
   })
 end

@@ -8,18 +8,23 @@ end
 
 -- Keep a finished window: its segments replace its partials in the log, and the job resumes after it.
 -- Args: job_id, window, resume_sample, processed_s, progress (JSON text), segments and warnings (lists of JSON texts),
--- is_complete, inference_ms, cost_ms (the inference time that the speed counts for this window), audio_start (JSON text),
--- token_counts (absent if unknown). A repeated call changes nothing.
+-- is_complete, inference_ms, cost_ms (the inference time that the speed counts for this window), rows (windows that were in
+-- decoding at once), audio_start (JSON text), token_counts (absent if unknown). A repeated call changes nothing.
 local function keep_window(args)
   local job_id = args.job_id
 
-  -- The speed of inference over recent windows; each older window weighs a twentieth less.
+  -- The speed of inference over recent windows with about as many rows at once: from a power of two on, and below the
+  -- next one. Each older window weighs a twentieth less.
   local function measure_speed()
     local audio_s, cost_s = args.processed_s - tonumber(get(job_id, 'processed_s') or 0), args.cost_ms / 1000
     if audio_s <= 0 or cost_s <= 0 then return end
-    local sums = redis.call('HMGET', key(keys.speed), 'audio_s', 'inference_s')
-    redis.call('HSET', key(keys.speed), 'audio_s', string.format('%.6f', 0.95 * tonumber(sums[1] or 0) + audio_s),
-      'inference_s', string.format('%.6f', 0.95 * tonumber(sums[2] or 0) + cost_s))
+    local rows = 1
+    while 2 * rows <= args.rows do rows = 2 * rows end
+    for name, amount in pairs({audio_s = audio_s, inference_s = cost_s}) do
+      local field = name .. ':' .. int(rows)
+      local sum = tonumber(redis.call('HGET', key(keys.speed), field) or 0)
+      redis.call('HSET', key(keys.speed), field, string.format('%.6f', 0.95 * sum + amount))
+    end
   end
 
   record_inference(job_id, args.inference_ms)

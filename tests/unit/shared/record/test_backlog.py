@@ -1,5 +1,7 @@
 """Waits and Retry-After follow from the backlog, the speed and the workers, within bounds."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,15 +27,24 @@ BACKLOGS = st.builds(
     running_ms=st.integers(0, 10**9),
     unfinished_jobs_of_key=st.integers(0, 10**6),
     queued_of_key_ms=st.integers(0, 10**12),
-    measured_audio_s=st.floats(0.001, 10**4),
-    measured_inference_s=st.just(0.0) | st.floats(0.001, 10**4),
-    model_states=st.dictionaries(st.text(max_size=3), st.sampled_from(["0 ready", "1 absent"]), max_size=5),
+    running_jobs=st.integers(0, 10**4),
+    measured=st.dictionaries(
+        st.sampled_from([1, 8]), st.tuples(st.floats(0.001, 10**4), st.floats(0.001, 10**4))
+    ),
+    model_states=st.dictionaries(
+        st.text(max_size=3), st.sampled_from(["0 ready 1", "1 absent 1", "1 busy 16"]), max_size=5
+    ),
 )
 
 
-def working(count: int) -> dict[str, str]:
+def working(count: int, *, rows: int = 1) -> dict[str, str]:
     """The states of so many workers that take jobs."""
-    return {str(number): "1 ready" for number in range(count)}
+    return {str(number): f"1 ready {rows}" for number in range(count)}
+
+
+def speeds(by_rows: Mapping[int, float]) -> dict[int, tuple[float, float]]:
+    """The measured sums of these speeds."""
+    return {rows: (4.0 * speed, 4.0) for rows, speed in by_rows.items()}
 
 
 def backlog(**fields: object) -> Backlog:
@@ -44,8 +55,7 @@ def backlog(**fields: object) -> Backlog:
         "running_ms": 50_000,
         "unfinished_jobs_of_key": 5,
         "queued_of_key_ms": 400_000,
-        "measured_audio_s": 2.0,
-        "measured_inference_s": 1.0,
+        "measured": speeds({1: 2.0}),
         "model_states": working(1),
     }
     return Backlog(**(known | fields))  # type: ignore[arg-type]
@@ -54,7 +64,7 @@ def backlog(**fields: object) -> Backlog:
 def test_all_workers_that_take_jobs_share_the_work() -> None:
     assert backlog().wait_s == 525
     assert backlog(model_states=working(3)).wait_s == 175
-    assert backlog(model_states=working(3) | {"resting": "0 ready"}).wait_s == 175
+    assert backlog(model_states=working(3) | {"resting": "0 ready 1"}).wait_s == 175
     assert backlog(queued_ms=0, running_ms=0).wait_s == 0
 
 
@@ -64,7 +74,7 @@ def test_without_a_worker_the_wait_is_that_for_one_worker() -> None:
 
 def test_before_the_first_window_the_speed_is_real_time() -> None:
     assert DEFAULT_SPEED == 1
-    assert backlog(measured_inference_s=0.0).wait_s == 1_050
+    assert backlog(measured={}).wait_s == 1_050
 
 
 def test_an_eta_counts_what_runs_what_is_ahead_and_the_job() -> None:
@@ -79,8 +89,61 @@ def test_far_back_in_the_queue_the_mean_of_the_rest_counts() -> None:
 
 
 def test_without_a_measured_speed_or_a_worker_there_is_no_eta() -> None:
-    assert backlog(measured_inference_s=0.0).estimate_eta_s(1_000, 0) is None
-    assert backlog(model_states={"w": "0 ready"}).estimate_eta_s(1_000, 0) is None
+    assert backlog(measured={}).estimate_eta_s(1_000, 0) is None
+    assert backlog(model_states={"w": "0 ready 1"}).estimate_eta_s(1_000, 0) is None
+
+
+CLIP_MS = 4_000
+
+
+def clips(queued: int, *, running: int = 0, **fields: object) -> Backlog:
+    """A worker with 16 rows, at four times real time with one and 16 times with all, and so many clips."""
+    amounts = {"queued_jobs": queued, "queued_ms": queued * CLIP_MS, "first_ms": (CLIP_MS,) * min(queued, 20)}
+    amounts |= {"running_jobs": running, "running_ms": running * CLIP_MS}
+    known = {"measured": speeds({1: 4.0, 16: 16.0}), "model_states": working(1, rows=16)}
+    return backlog(**(amounts | known | fields))
+
+
+def test_clips_of_one_batch_end_together() -> None:
+    assert [clips(16).estimate_eta_s(CLIP_MS, position) for position in (0, 7, 15)] == [4.0] * 3
+    assert clips(0, running=16).estimate_eta_s(CLIP_MS, None) == 4.0
+
+
+def test_a_clip_alone_has_the_speed_of_one_row_however_fast_batches_were() -> None:
+    assert clips(1).estimate_eta_s(CLIP_MS, 0) == 1.0
+    assert clips(0, running=1).estimate_eta_s(CLIP_MS, None) == 1.0
+
+
+def test_a_clip_waits_for_the_batches_ahead() -> None:
+    assert clips(48, running=16).estimate_eta_s(CLIP_MS, 47) == 16.0
+
+
+def test_two_workers_share_the_rows() -> None:
+    two = working(2, rows=16)
+    assert clips(2, model_states=two).estimate_eta_s(CLIP_MS, 1) == 1.5
+    assert clips(32, model_states=two).estimate_eta_s(CLIP_MS, 0) == 4.0
+
+
+def test_a_file_fills_the_rows_of_a_batch_alone() -> None:
+    hour_ms = 3_600_000
+    assert backlog(
+        queued_jobs=1, queued_ms=hour_ms, running_ms=0, measured=speeds({1: 4.0, 16: 16.0}),
+        model_states=working(1, rows=16),
+    ).estimate_eta_s(hour_ms, 0) == 225.0  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measured", "found"), [({1: 4.0}, 4.0), ({8: 8.0, 16: 16.0}, 8.0), ({32: 32.0}, 32.0)]
+)
+def test_the_speed_of_the_nearest_measured_number_of_rows_counts(
+    measured: Mapping[int, float], found: float
+) -> None:
+    assert clips(9, measured=speeds(measured)).speed == found
+
+
+def test_no_interactive_job_waits_for_jobs_that_share_its_batch() -> None:
+    assert clips(15).estimate_interactive_wait_s(15) == 0.0
+    assert clips(20).estimate_interactive_wait_s(17) == 2 * CLIP_MS / 1000 / 16
 
 
 def test_the_next_place_is_free_when_the_running_job_ends() -> None:

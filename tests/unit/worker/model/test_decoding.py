@@ -72,6 +72,7 @@ def test_a_window_is_reported_with_its_completeness_warnings_and_counts(*, is_co
                 window=index,
                 resume_sample=end,
                 audio_start=AudioStart(end),
+                rows=1 if index == 2 else 2,
             ),
             is_last_row=index > 0,  # of batches of two rows
         )
