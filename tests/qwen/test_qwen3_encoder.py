@@ -139,6 +139,26 @@ def test_a_window_is_convolved_once_for_its_text_and_its_languages(
     assert lengths == [len(window.samples)]
 
 
+@pytest.mark.parametrize("model", ["recognition", "aligner"])
+def test_long_audio_is_convolved_in_passes_of_six_seconds_at_most(
+    engine: Qwen3Engine, encoder: AudioEncoder, model: str
+) -> None:
+    aligner = load_aligner(str(TINY / "aligner"), Placement("cpu", torch.float32))
+    thinkers = {"recognition": engine._model._thinker, "aligner": aligner._aligner.model.thinker}
+    samples = np.zeros(20 * SAMPLE_RATE_HZ, np.float32)
+    seconds: list[int] = []
+    handle = thinkers[model].audio_tower.conv2d1.register_forward_pre_hook(
+        lambda _layer, inputs: seconds.append(len(inputs[0]))
+    )
+
+    with torch.inference_mode():
+        encoder.encode([take_all(samples)])
+    aligner.align(samples, "Hello", "en", lambda: False)
+
+    handle.remove()
+    assert seconds == [6, 6, 6, 2]
+
+
 def test_vectors_are_freed_with_the_samples_of_their_window(encoder: AudioEncoder) -> None:
     samples = SAMPLES["en_digits3"].read()
     with torch.inference_mode():

@@ -30,6 +30,10 @@ CONFIG_NAME = "config.json"
 _CHECKPOINT_FOLDER = "checkpoint"  # in a folder that holds more than the model
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
+# The chunks of a second that the encoder convolves at once. 30 at once are no faster on a CPU, and would keep
+# a stop waiting for seconds.
+_CONVOLVED_CHUNKS = 6
+
 _NAGISA = "nagisa"
 # Packages that transformers imports if they are installed, for other ways to generate and for training.
 _UNUSED = ("pandas", "scipy", "sklearn")
@@ -153,8 +157,10 @@ def load_model(folder: Path, placement: Placement) -> Any:
     model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
         str(folder), dtype=placement.dtype, device_map=placement.device, attn_implementation=attention
     )
+    tower = model.thinker.audio_tower
+    tower.conv_chunksize = _CONVOLVED_CHUNKS
     if attention == SDPA:
-        keep_blocks_apart(model.thinker.audio_tower)
+        keep_blocks_apart(tower)
     return model.eval()
 
 
