@@ -23,7 +23,9 @@ def render_job(job: Job) -> JobBody:
     """Render the current state of a job."""
     transcript = _render_transcript(job) if job.state is JobState.SUCCEEDED else None
     deliveries = [_render_attempt(tried) for tried in job.deliveries]
-    return JobBody(**dict(render_listed_job(job)), deliveries=deliveries, transcript=transcript)
+    listed = dict(render_listed_job(job))
+    listed["language"] = transcript_of(job).language or job.request.language_hint
+    return JobBody(**listed, deliveries=deliveries, transcript=transcript)
 
 
 def render_listed_job(job: Job) -> ListedJobBody:
@@ -40,6 +42,7 @@ def render_listed_job(job: Job) -> ListedJobBody:
         model=job.model,
         model_state=_name_model_state(job.model_state),
         language=job.request.language_hint,
+        language_hint=job.request.language_hint,
         filename=job.upload.filename,
         metadata=job.metadata,
         progress=_render_progress(job),

@@ -86,7 +86,11 @@ class ListedJobBody(Body):
     without a worker."""
 
     language: str | None = Field(examples=["en"])
-    """ISO code of the requested language; null if it is detected, and then in the transcript."""
+    """ISO code of the language with the most speech so far. Before the first finished window, and in lists,
+    that of the request; null if it has none."""
+
+    language_hint: str | None = Field(examples=["en"])
+    """ISO code of the requested language; null if it is detected."""
 
     filename: str = Field(examples=["meeting.wav"])
     """The name of the uploaded file, for display."""

@@ -193,3 +193,23 @@ def test_a_wrong_parameter_is_named_with_its_value(
 
     assert error["param"] == name
     assert error["message"].startswith(f"{name} is '{value}': it should be {wanted}")
+
+
+def test_jobs_are_found_by_the_values_of_their_metadata(
+    api: httpx.Client, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "MAX_SIFTED", 2)
+    with HeldWorker(redis_url):
+        first = submit(api, metadata='{"batch": "a", "order": 17, "is_new": true}')
+        others = [submit(api, metadata='{"batch": "b", "order": 17}'), submit(api)]
+        last = submit(api, metadata='{"batch": "a", "order": 18}')
+
+        assert list_ids(api, **{"metadata[batch]": "a"}) == [last, first]
+        assert list_ids(api, **{"metadata[batch]": "a", "metadata[order]": "17"}) == [first]
+        assert list_ids(api, **{"metadata[order]": "17"}) == [others[0], first]
+        assert list_ids(api, **{"metadata[is_new]": "true"}) == [first]
+        assert list_ids(api, **{"metadata[batch]": "c"}) == []
+        page = read_list(api, **{"metadata[batch]": "a"}, limit=1)
+        assert [job["id"] for job in page["data"]] == [last]
+        rest = read_list(api, **{"metadata[batch]": "a"}, limit=1, after=page["next_cursor"])
+        assert ([job["id"] for job in rest["data"]], rest["has_more"]) == ([first], False)
