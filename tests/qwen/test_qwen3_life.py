@@ -83,7 +83,9 @@ def test_jobs_at_the_moment_of_the_unload_are_all_served(make_qwen_server: MakeS
 def test_a_model_that_is_not_there_is_an_error_that_names_the_remedy(make_qwen_server: MakeServer) -> None:
     server = make_qwen_server().start()
     server.end(server.worker)
-    server.worker = server.start_worker(MODEL_ID=str(server.folder / "nothing"))
+    empty = server.folder / "empty"
+    empty.mkdir()  # a path to no folder would end the worker at its start
+    server.worker = server.start_worker(MODEL_ID=str(empty))
     server.wait_until_ready()
 
     answer = server.client.post(URL, files={"file": read_file("en_hello")})
