@@ -95,13 +95,17 @@ class TranscriptionRequest(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A stored file. `name` is its name in the upload store; `filename` is the client's, for display only."""
+    """A stored file. `name` is its name in the upload store; `filename` is the client's, for display only.
+
+    `has_trailing_data` tells that other media follow the sound, which are not read.
+    """
 
     name: str
     filename: str
     size_bytes: int
     sha256: str
     duration_s: float
+    has_trailing_data: bool = False
 
 
 class NewJob(msgspec.Struct, frozen=True, omit_defaults=True):

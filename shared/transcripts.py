@@ -57,6 +57,7 @@ class WarningCode(StrEnum):
     REPETITION = "repetition"  # the model repeated itself, and the repeats were cut
     CONTEXT_ECHO = "context_echo"  # the model repeated the prompt, so the text was decoded without it
     LANGUAGE_CHANGE = "language_change"  # without a pause: the text is cut there, or decoded as one
+    TRAILING_DATA = "trailing_data"  # other media follow in the file, and are not read
     ENGINE_CHANGED = "engine_changed"  # decoded before another engine or model took the job over
 
 

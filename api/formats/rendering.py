@@ -18,6 +18,7 @@ from shared.transcripts import (
     SegmentDecoding,
     Transcript,
     TranscriptWarning,
+    WarningCode,
     compose_transcript,
 )
 
@@ -38,9 +39,20 @@ def transcript_of(job: Job) -> Transcript:
     return compose_transcript(
         job.segments,
         duration_s=job.upload.duration_s,
-        warnings=job.warnings,
+        warnings=warnings_of(job),
         is_complete=job.is_complete,
     )
+
+
+def warnings_of(job: Job) -> tuple[TranscriptWarning, ...]:
+    """Return the warnings about a transcript so far, and about its file."""
+    if not job.upload.has_trailing_data:
+        return job.warnings
+    end_s = job.upload.duration_s
+    message = (
+        "Other media follow the sound in this file. They were not read: send them in a file of their own."
+    )
+    return (*job.warnings, TranscriptWarning(WarningCode.TRAILING_DATA, message, end_s, end_s))
 
 
 def render_answer(job: Job) -> TranscriptionAnswer:
@@ -97,8 +109,8 @@ def render_headers(job: Job) -> dict[str, str]:
     headers = {"X-Engine": _encode_header(job.engine), "X-Model": _encode_header(job.model)}
     if not job.is_complete:
         headers["X-Transcript-Complete"] = "false"
-    if job.warnings:
-        headers["X-Transcript-Warnings"] = str(len(job.warnings))
+    if warnings := warnings_of(job):
+        headers["X-Transcript-Warnings"] = str(len(warnings))
     return headers
 
 

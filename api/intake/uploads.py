@@ -181,8 +181,11 @@ class UploadIntake:
         with self._media.begin_probe(writer.path, stored_s=self._stored_s, audio_track=audio_track) as probe:
             writer.commit()
             duration_s = probe.receive_duration_s(param=upload.param)
+            has_trailing_data = probe.has_trailing_data
             probe.store_samples(self._store.path_of_samples(upload.name), upload_sha256=writer.sha256)
-        return Upload(upload.name, upload.filename, writer.size_bytes, writer.sha256, duration_s)
+        return Upload(
+            upload.name, upload.filename, writer.size_bytes, writer.sha256, duration_s, has_trailing_data
+        )
 
 
 async def finish_in_thread(work: Callable[[], Done]) -> Done:

@@ -150,6 +150,8 @@ class Probe:
         self._is_service_up = is_service_up
         self._began_at = time.monotonic()
         self._duration_s = math.inf
+        self.has_trailing_data = False
+        """Whether other media follow in the file, which are not read. Known after the duration."""
 
     def receive_duration_s(self, *, param: str = "file") -> float:
         """Return the duration of the upload in seconds. `param` is the form field that errors name.
@@ -160,8 +162,8 @@ class Probe:
             MediaServiceDown: the service was stopped.
         """
         match self._receive_answer():
-            case messages.Probed(duration_s):
-                self._duration_s = duration_s
+            case messages.Probed(duration_s, has_trailing_data):
+                self._duration_s, self.has_trailing_data = duration_s, has_trailing_data
                 return duration_s
             case messages.TooLong():
                 raise AudioTooLong(self._max_audio_s, param=param)

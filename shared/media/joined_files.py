@@ -1,15 +1,16 @@
 """Files that were joined byte by byte: found where a container ends and another one begins.
 
-FFmpeg reads on in joined mp3, aac, flac and ogg, and in webm without lengths. Of wav and mp4 it reads the
-first one alone, of webm with lengths the first two.
+FFmpeg reads on in joined mp3, aac, flac and ogg, and in webm without lengths. Of wav, aiff and mp4 it reads
+the first one alone, of webm with lengths the first two.
 """
 
 import io
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, NamedTuple, cast
 
 _HEAD_BYTES = 16
 _BOX_BYTES = 8
+_MP4 = b"ftyp"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 # A file of more parts or boxes is not an honest one.
 _MAX_PARTS = 1_000
@@ -47,69 +48,89 @@ class _Part(io.RawIOBase):
         return self._place
 
 
-def split_joined(upload: BinaryIO) -> list[BinaryIO]:
-    """Return the files that were joined to `upload`, in order; `upload` itself if it is a single one."""
-    end = upload.seek(0, io.SEEK_END)
-    head = _read_head(upload, 0)
-    begins = [0]
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        begins += _find_waves(upload)
-    elif head[4:8] == b"ftyp":
-        begins += _find_movies(upload, end)
-    elif head[:4] == _EBML:
-        begins += _find_webms(upload)
+class Joined(NamedTuple):
+    """The files of one kind that were joined, in order.
+
+    Other media follow them if it `has_more`; these are not read.
+    """
+
+    files: list[BinaryIO]
+    has_more: bool = False
+
+
+def split_joined(upload: BinaryIO) -> Joined:
+    """Return the files that were joined to `upload`; `upload` itself if it is a single one."""
+    size = upload.seek(0, io.SEEK_END)
+    kind = _read_kind(upload, 0)
+    begins, end = [0], 0
+    while kind in _FIND_END and len(begins) <= _MAX_PARTS:
+        end = _FIND_END[kind](upload, begins[-1])
+        if end <= begins[-1] or _read_kind(upload, end) != kind:
+            break
+        begins.append(end)
+    has_more = begins[-1] < end and _read_kind(upload, end) in _MARKS
     if len(begins) == 1:
-        return [upload]
-    bounds = zip(begins, [*begins[1:], end], strict=True)
-    return [cast("BinaryIO", _Part(upload, begin, until)) for begin, until in bounds]
+        return Joined([upload], has_more)
+    bounds = zip(begins, [*begins[1:], size], strict=True)
+    return Joined([cast("BinaryIO", _Part(upload, begin, until)) for begin, until in bounds], has_more)
 
 
-def _find_waves(upload: BinaryIO) -> Iterator[int]:
-    """Yield the first byte of each further WAV file. Its chunk of even length follows the one before."""
-    begin = 0
-    for _ in range(_MAX_PARTS):
-        size = int.from_bytes(_read_head(upload, begin)[4:8], "little")
-        begin += 8 + size + size % 2
-        head = _read_head(upload, begin)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-            return
-        yield begin
+def _read_kind(upload: BinaryIO, at: int) -> bytes:
+    """Return the mark of the container that begins at byte `at`."""
+    head = _read_head(upload, at)
+    return head[4:8] if head[4:8] == _MP4 else head[:4]
 
 
-def _find_movies(upload: BinaryIO, end: int) -> Iterator[int]:
-    """Yield the first byte of each further MP4 file: its type comes after the index of the one before."""
-    at, parts, has_index = 0, 0, False
+def _find_riff_end(upload: BinaryIO, begin: int) -> int:
+    return begin + _even(_BOX_BYTES + int.from_bytes(_read_head(upload, begin)[4:8], "little"))
+
+
+def _find_form_end(upload: BinaryIO, begin: int) -> int:
+    return begin + _even(_BOX_BYTES + int.from_bytes(_read_head(upload, begin)[4:8], "big"))
+
+
+def _even(size: int) -> int:
+    return size + size % 2
+
+
+def _find_mp4_end(upload: BinaryIO, begin: int) -> int:
+    """Return the end of the boxes up to the next file type after an index, or to bytes that are no box."""
+    at, has_index = begin, False
     for _ in range(_MAX_BOXES):
         head = _read_head(upload, at)
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if kind == b"ftyp" and has_index and parts < _MAX_PARTS:
-            parts, has_index = parts + 1, False
-            yield at
-        has_index = has_index or kind == b"moov"
         if size == 1:
             size = int.from_bytes(head[8:], "big")
+        if size < _BOX_BYTES or not kind.isalnum() or (kind == _MP4 and has_index):
+            break
+        has_index = has_index or kind == b"moov"
         at += size
-        if size < _BOX_BYTES or at >= end:
-            return
+    return at if has_index else begin
 
 
-def _find_webms(upload: BinaryIO) -> Iterator[int]:
-    """Yield the first byte of each further WebM file, which follows a segment of known length."""
-    at = 0
-    for _ in range(_MAX_PARTS):
-        for mark in (_EBML, _SEGMENT):
-            head = _read_head(upload, at)
-            # The first bit that is set in a length tells how many bytes the length has.
-            width = _BOX_BYTES + 1 - head[4].bit_length() if len(head) == _HEAD_BYTES else 0
-            size = int.from_bytes(head[4 : 4 + width], "big") - (1 << 7 * width)
-            if head[:4] != mark or not 0 < width <= _BOX_BYTES or size == (1 << 7 * width) - 1:
-                return
-            at += 4 + width + size
-        if _read_head(upload, at)[:4] != _EBML:
-            return
-        yield at
+def _find_webm_end(upload: BinaryIO, begin: int) -> int:
+    """Return the end of a segment of known length, else `begin`."""
+    at = begin
+    for mark in (_EBML, _SEGMENT):
+        head = _read_head(upload, at)
+        # The first bit that is set in a length tells how many bytes the length has.
+        width = _BOX_BYTES + 1 - head[4].bit_length() if len(head) == _HEAD_BYTES else 0
+        size = int.from_bytes(head[4 : 4 + width], "big") - (1 << 7 * width)
+        if head[:4] != mark or not 0 < width <= _BOX_BYTES or size == (1 << 7 * width) - 1:
+            return begin
+        at += 4 + width + size
+    return at
 
 
 def _read_head(upload: BinaryIO, at: int) -> bytes:
     upload.seek(at)
     return upload.read(_HEAD_BYTES)
+
+
+_FIND_END: Mapping[bytes, Callable[[BinaryIO, int], int]] = {
+    b"RIFF": _find_riff_end,
+    b"FORM": _find_form_end,
+    _MP4: _find_mp4_end,
+    _EBML: _find_webm_end,
+}
+_MARKS = frozenset({*_FIND_END, b"OggS", b"fLaC", b"caff"})

@@ -90,9 +90,13 @@ ServerAnswer = ServerReady | DecoderForked
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):
-    """The upload can be decoded. Its duration is counted, and may be slightly off."""
+    """The upload can be decoded. Its duration is counted, and may be slightly off.
+
+    Other media that are not read may follow: trailing data.
+    """
 
     duration_s: float
+    has_trailing_data: bool = False
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag=True):

@@ -38,7 +38,7 @@ def probe_audio(
         AudioTooLong: the upload holds or declares more than `max_audio_s` of sound.
     """
     meter = TrackMeter(max_audio_s=max_audio_s, patience_s=patience_s)
-    first, *others = split_joined(upload)
+    first, *others = split_joined(upload).files
     duration_s = None if others or audio_track else _probe_by_libsndfile(upload, meter)
     if duration_s is None:
         duration_s = _measure_s(first, meter, audio_track)

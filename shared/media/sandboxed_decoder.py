@@ -17,6 +17,7 @@ from shared.errors import AudioTooLong, UnreadableAudio
 from shared.jobs import Failure, FailureCode
 from shared.media import messages
 from shared.media.decode import DeclaredDurationExceeded, decode_audio
+from shared.media.joined_files import split_joined
 from shared.media.pcm_frames import PcmWriter, write_message
 from shared.media.probe import probe_audio
 
@@ -138,7 +139,7 @@ def _probe(
             patience_s=patience_s,
             audio_track=request.audio_track,
         )
-        return messages.Probed(duration_s)
+        return messages.Probed(duration_s, split_joined(upload).has_more)
     except UnreadableAudio as error:
         return messages.Unreadable(error.message, error.param or "file")
     except AudioTooLong:

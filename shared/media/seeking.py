@@ -73,7 +73,7 @@ def read_sound(
         UnreadableAudio, MemoryError: as in `open_sound`.
         SeekFailed: the upload cannot be entered at `point`.
     """
-    first, *others = split_joined(upload)
+    first, *others = split_joined(upload).files
     yield from _read_file(first, point, audio_track)
     for other in others:
         with suppress(UnreadableAudio):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.api_server import MAX_UPLOAD_BYTES
 from tests.support.audio import make_tones, write_wav
+from tests.support.media_files import CLIPS
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.server import wait_for
 
@@ -97,6 +98,13 @@ def test_a_file_sent_as_text_and_a_body_without_a_form_are_refused(api: httpx.Cl
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "file"
         assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_other_media_after_the_sound_are_warned_of(api: httpx.Client) -> None:
+    flac = (CLIPS / "speech.flac").read_bytes()
+    answer = api.post("/v1/audio/transcriptions", files={"file": ("a.wav", AUDIO + flac)})
+    assert [warning["code"] for warning in answer.json()["warnings"]] == ["trailing_data"]
+    assert answer.headers["X-Transcript-Warnings"] == "1"
 
 
 def test_a_form_without_a_boundary_is_named_as_such(api: httpx.Client) -> None:

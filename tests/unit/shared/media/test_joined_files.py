@@ -75,4 +75,21 @@ def test_other_bytes_after_a_file_change_nothing(tmp_path: Path, name: str, tail
 def test_a_single_file_is_not_split(tmp_path: Path) -> None:
     for path in CLIPS.glob("speech.*"):
         with path.open("rb", buffering=0) as upload:
-            assert split_joined(upload) == [upload]
+            assert split_joined(upload) == ([upload], False)
+
+
+@pytest.mark.parametrize("first", ["speech.wav", "speech.m4a", "speech.mp4", "speech.webm"])
+@pytest.mark.parametrize("other", ["speech.flac", "speech.ogg", "speech.wav", "speech.m4a"])
+def test_other_media_after_a_file_are_noticed(tmp_path: Path, first: str, other: str) -> None:
+    path = join(tmp_path / "joined", first, other)
+    is_joined = Path(first).suffix == Path(other).suffix or {first, other} == {"speech.m4a", "speech.mp4"}
+    with path.open("rb", buffering=0) as upload:
+        files, has_more = split_joined(upload)
+    assert (len(files) == 2, has_more) == (is_joined, not is_joined)
+
+
+def test_joined_aiff_files_are_read(tmp_path: Path) -> None:
+    path = encode(make_tone(2.0), tmp_path / "a.aiff", codec="pcm_s16be")
+    path.write_bytes(path.read_bytes() * 3)
+    assert len(decode(path)[0]) == pytest.approx(96_000, abs=2)
+    assert probe(path) == pytest.approx(6.0)
