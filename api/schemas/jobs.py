@@ -69,8 +69,9 @@ class ListedJobBody(Body):
     """The number of jobs ahead of this one; null unless it is queued."""
 
     eta_s: float | None = Field(examples=[6.5])
-    """The estimated seconds until the job ends, from the audio ahead, its own audio and recent speed. Null
-    for a final job, without a worker, and before any speed was measured."""
+    """The estimated seconds until the job ends, from the audio ahead, its own audio and recent speed; by its
+    own speed from its first finished window on. Null for a final job, without a worker, and before any speed
+    was measured."""
 
     attempt: int = Field(examples=[1])
     """1 at first, and one more after each restart of the job."""

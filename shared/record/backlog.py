@@ -142,13 +142,18 @@ class Backlog(msgspec.Struct, frozen=True):
         summed = self.first_ms[: max(begun_jobs, 0)]
         return self.estimate_wait_s(sum(summed) * begun_jobs / len(summed)) if summed else 0.0
 
-    def estimate_eta_s(self, left_ms: int, position: int | None) -> float | None:
+    def estimate_eta_s(
+        self, left_ms: int, position: int | None, *, own_speed: float | None = None
+    ) -> float | None:
         """Return the seconds until a job with `left_ms` of audio is done, to one decimal.
 
         All workers share what is ahead of the job, and one worker does the job, beside as many rows of others
         as its batch has. The result is None if no worker takes jobs or no speed was measured. `position` is
-        None for a running job.
+        None for a running job. With the `own_speed` that was measured in it, others do not count: it has all
+        that they cost.
         """
+        if own_speed and self.workers:
+            return _round_s(left_ms / own_speed)
         if not self.workers or not (speed := self.speed):
             return None
         work_ms: float = left_ms
@@ -156,7 +161,7 @@ class Backlog(msgspec.Struct, frozen=True):
             work_ms += (self.running_ms + self._sum_ahead_ms(position)) / self.workers
         own_rows = max(left_ms / _WINDOW_MS, 1.0)
         beside_others_ms = left_ms * self._rows_at_once / own_rows
-        return math.floor(max(work_ms, beside_others_ms) / speed / 100 + 0.5) / 10
+        return _round_s(max(work_ms, beside_others_ms) / speed)
 
     def _sum_ahead_ms(self, position: int) -> float:
         """Sum the audio of the first `position` jobs; beyond `first_ms` the mean of the rest counts."""
@@ -182,6 +187,10 @@ class Backlog(msgspec.Struct, frozen=True):
         jobs, audio_ms = self.queued_jobs + self.running_jobs, self.queued_ms + self.running_ms
         rows = math.ceil(max(jobs, audio_ms / _WINDOW_MS) / max(self.workers, 1))
         return max(1, min(rows, max((worker.max_rows for worker in self._takers), default=1)))
+
+
+def _round_s(time_ms: float) -> float:
+    return math.floor(time_ms / 100 + 0.5) / 10
 
 
 def _parse_worker(described: str) -> _Worker:

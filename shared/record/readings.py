@@ -149,6 +149,8 @@ def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) ->
         backlog = None
     processed_s = float(fields["processed_s"])
     left_ms = max(0, int(fields["audio_ms"]) - int(processed_s * 1000))
+    inference_ms = int(fields.get("inference_ms", 0))
+    speed = processed_s * 1000 / inference_ms if state is JobState.RUNNING and inference_ms else None
     return Job(
         **msgspec.structs.asdict(new_job),
         state=state,
@@ -159,9 +161,9 @@ def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) ->
         processed_s=processed_s,
         failure=msgspec.json.decode(fields["failure"], type=Failure) if "failure" in fields else None,
         position=position,
-        eta_s=backlog.estimate_eta_s(left_ms, position) if backlog else None,
+        eta_s=backlog.estimate_eta_s(left_ms, position, own_speed=speed) if backlog else None,
         model_state=backlog.find_model_state(fields.get("owner")) if backlog else None,
-        inference_ms=int(fields.get("inference_ms", 0)),
+        inference_ms=inference_ms,
         is_cancel_requested=state is JobState.RUNNING and "cancel" in fields,
         engine=fields.get("engine"),
         model=fields.get("model"),

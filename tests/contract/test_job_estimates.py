@@ -77,6 +77,18 @@ def test_an_eta_counts_what_runs_what_is_ahead_and_the_job_itself(runner: Script
     assert [read(runner, job_id).eta_s for job_id in ("1", "2", "3")] == [3.0, 8.0, 13.0]
 
 
+def test_the_eta_of_a_running_job_follows_the_speed_measured_in_it(runner: ScriptRunner) -> None:
+    announce(runner)
+    measure_speed(runner, 20)
+    submit(runner, "1")
+    claimed = claim(runner)
+    assert read(runner, "1").eta_s == 0.5
+    finish_window(runner, claimed, 4.0, took_ms=8_000)
+    assert read(runner, "1").eta_s == 12.0
+    submit(runner, "2")
+    assert read(runner, "1").eta_s == 12.0
+
+
 def test_workers_share_what_is_ahead_but_no_single_job(runner: ScriptRunner) -> None:
     announce(runner)
     announce(runner, "v")
