@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,27 @@ class Told:
 
     at: int
     event: Event
+
+
+@dataclass(frozen=True)
+class Batching:
+    """The rows of a batch, and the settings of a server with such batches."""
+
+    rows: int
+    settings: Mapping[str, str]
+
+
+BATCHINGS = {
+    "one row": Batching(1, {}),
+    "fixed batches": Batching(4, {"BATCH_WINDOWS": "4"}),
+    "rows that join": Batching(4, {"BATCH_WINDOWS": "4", "SCRIPTED_JOINS_ROWS": "true"}),
+}
+
+
+@pytest.fixture(params=BATCHINGS)
+def batching(request: pytest.FixtureRequest) -> Batching:
+    """Each kind of batches in turn. In a group, each job counts as if it was claimed alone."""
+    return BATCHINGS[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +114,11 @@ class WaitingClient:
             pass  # it has left
 
 
-def test_a_clip_waits_for_one_window_of_an_hour_that_runs_though_both_came_by_the_same_endpoint(
-    make_server: MakeServer, hour: Path
+def test_a_clip_waits_for_one_batch_of_an_hour_that_runs_though_both_came_by_the_same_endpoint(
+    make_server: MakeServer, hour: Path, batching: Batching
 ) -> None:
-    server = make_server(WINDOW_S=str(WINDOW_S), SCRIPTED_SPEED="60", REQUEST_TIMEOUT="300").start()
+    times = {"WINDOW_S": str(WINDOW_S), "SCRIPTED_SPEED": "60", "REQUEST_TIMEOUT": "300"}
+    server = make_server(**times, **batching.settings).start()
     asking = WaitingClient(server, hour)
     long_id = wait_for(lambda: held_job(server), what="the claim of the hour")
     wait_for(
@@ -109,9 +131,12 @@ def test_a_clip_waits_for_one_window_of_an_hour_that_runs_though_both_came_by_th
     clip_id = answer.headers["x-job-id"]
     came, began = when(server, clip_id, Queued), when(server, clip_id, Started)
     windows = [told.at for told in told_of(server, long_id) if isinstance(told.event, Progress)]
-    assert sum(came < at <= began for at in windows) <= 1
+    assert sum(came < at <= began for at in windows) <= batching.rows
     yields = [told.at for told in told_of(server, long_id) if told.event == Requeued("yielded")]
-    assert any(came <= at <= began for at in yields)
+    if batching.rows == 1:
+        assert any(came <= at <= began for at in yields)
+    else:  # the clip shares the batches of the hour
+        assert yields == []
     wait_for(lambda: state_of(server, long_id) == "running", what="the hour to go on")
     assert server.client.get(f"/v1/jobs/{long_id}").json()["attempt"] == 1
     assert server.model_process() is not None
@@ -148,8 +173,25 @@ def test_a_steady_stream_of_clips_does_not_stop_a_batch_job(make_server: MakeSer
 
 
 @pytest.mark.full
-def test_jobs_that_fail_before_their_first_window_do_not_stop_a_batch_job(make_server: MakeServer) -> None:
-    server = make_server().start()
+@pytest.mark.parametrize("batching", ["fixed batches", "rows that join"], indirect=True)
+def test_a_batch_job_keeps_its_row_beside_a_steady_stream_of_clips(
+    make_server: MakeServer, batching: Batching
+) -> None:
+    server = make_server(WINDOW_S="5", SCRIPTED_SPEED="50", **batching.settings).start()
+    samples = make_tones(60, seed=5)
+    batch = submit(server, write_wav(samples))
+    clips = [submit(server, write_wav(CLIP), priority="interactive") for _ in range(40)]
+    wait_until_done(server, *clips, batch)
+    assert not any(isinstance(told.event, Requeued) for told in told_of(server, batch))
+    text = server.client.get(f"/v1/jobs/{batch}").json()["transcript"]["text"]
+    assert text == spoken_text(samples)
+
+
+@pytest.mark.full
+def test_jobs_that_fail_before_their_first_window_do_not_stop_a_batch_job(
+    make_server: MakeServer, batching: Batching
+) -> None:
+    server = make_server(**batching.settings).start()
     first = submit(server, write_wav(CLIP), priority="interactive", prompt='{"speed": 2}')
     wait_for(lambda: state_of(server, first) == "running", what="the first job")
     batch = submit(server, write_wav(CLIP))
@@ -162,9 +204,12 @@ def test_jobs_that_fail_before_their_first_window_do_not_stop_a_batch_job(make_s
 
 
 @pytest.mark.full
-def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(make_server: MakeServer) -> None:
+def test_a_flood_of_one_key_delays_a_job_of_another_by_one_job(
+    make_server: MakeServer, batching: Batching
+) -> None:
     flooder, quiet = "flooder-0123456789", "quiet-0123456789"
-    server = make_server(API_KEYS=f"a={flooder},b={quiet}", WINDOW_S="5", SCRIPTED_SPEED="10").start()
+    keys = {"API_KEYS": f"a={flooder},b={quiet}"}
+    server = make_server(WINDOW_S="5", SCRIPTED_SPEED="10", **keys, **batching.settings).start()
     flood = [submit(server, write_wav(CLIP), key=flooder, priority="interactive") for _ in range(8)]
     single = submit(server, write_wav(CLIP), key=quiet, priority="interactive")
     wait_until_done(server, single, key=quiet)
