@@ -94,7 +94,7 @@ def _even(size: int) -> int:
 
 
 def _find_mp4_end(upload: BinaryIO, begin: int) -> int:
-    """Return the end of the boxes up to the next file type after an index, or to bytes that are no box."""
+    """Return the end of the boxes up to the next file type after an index, or to bytes that are not a box."""
     at, has_index = begin, False
     for _ in range(_MAX_BOXES):
         head = _read_head(upload, at)

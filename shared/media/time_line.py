@@ -1,7 +1,7 @@
 """The time line of an upload: its zero, the moments of its sound, and the holes between them.
 
 Damaged files have times that lie. A time ahead of the sound so far is believed only if the next one follows
-it, if the hole is at most an hour long, and if it is within the length that the container declares.
+it. The hole is at most an hour long, and within the length that a Matroska file declares.
 """
 
 import math
