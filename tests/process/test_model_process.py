@@ -69,12 +69,13 @@ def begin_slowly(host: ModelHost, *, seconds: int) -> tuple[int, int]:
 
 
 def hear_until(host: ModelHost, kind: type[messages.Report]) -> list[type[messages.Report]]:
-    """Return the kinds of reports up to the first of `kind`, without partials."""
+    """Return the kinds of reports up to the first of `kind`, without partials and counts of rows."""
     heard: list[type[messages.Report]] = []
+    passing = (messages.PartialDecoded, messages.RowsJoined)
 
     def look() -> bool:
         report = host.receive(0.05)
-        if report is not None and not isinstance(report, messages.PartialDecoded):
+        if report is not None and not isinstance(report, passing):
             heard.append(type(report))
         return isinstance(report, kind)
 

@@ -60,7 +60,8 @@ class DecoderDriver:
         self.sent.clear()
         orders = PendingOrders(lambda: bool(self.pending), self._follow_next)
         self.last = self._decoder.decode_batch(max_rows, orders)
-        return [messages.report_decoder.decode(msgspec.json.encode(report)) for report in self.sent]
+        on_runs = [report for report in self.sent if isinstance(report, messages.RunMessage)]
+        return [messages.report_decoder.decode(msgspec.json.encode(report)) for report in on_runs]
 
     def _follow_next(self) -> None:
         self.pending.pop(0)()

@@ -110,6 +110,20 @@ def test_the_speed_is_measured_by_the_rows_of_a_batch(server: RealServer) -> Non
     assert max(rows) > 1
 
 
+def test_health_counts_the_rows_of_the_present_batch_and_none_after_it(any_server: RealServer) -> None:
+    def count_rows() -> int:
+        return int(any_server.client.get("/health").json()["rows_in_use"])
+
+    jobs = [submit(any_server, make_clip(seed, seconds=3 * CLIP_S), speed=1) for seed in range(2)]
+    wait_for(lambda: read(any_server, jobs[0])["state"] == "running", what="the claim")
+    wait_for(lambda: count_rows() > 1, what="the rows of a batch that is not done")
+    assert read(any_server, jobs[0])["state"] == "running"
+    for job in jobs:
+        any_server.client.delete(f"/v1/jobs/{job}")
+        assert wait_until_final(any_server, job)["state"] == "cancelled"
+    wait_for(lambda: count_rows() == 0, what="no row in use")
+
+
 def test_a_job_that_is_cancelled_or_fails_leaves_its_group_alone(any_server: RealServer) -> None:
     server = any_server
     slow = {"speed": 1}

@@ -179,8 +179,7 @@ class BatchDecoder:
             batch.count(counts, rows)
             _name_jobs([run.order.job_id for run in self._runs.values() if run.in_decoding])
             self._rows = sum(run.in_decoding for run in self._runs.values())
-            if self._engine.joins_rows:
-                self._send(messages.RowsJoined(self._rows))
+            self._send(messages.RowsJoined(self._rows))
         return rows
 
     def _draft(self) -> None:

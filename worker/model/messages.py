@@ -120,7 +120,7 @@ class WindowDecoded(RunMessage, frozen=True):
 
 
 class RowsJoined(msgspec.Struct, frozen=True, tag=True):
-    """More windows entered a batch that rows can join. It has `rows` windows in decoding now."""
+    """More windows entered the batch, or its first ones. It has `rows` windows in decoding now."""
 
     rows: int
 
