@@ -27,6 +27,11 @@ class JobClocks:
         self._inferring_since: float | None = None
         self._is_resting = False
         self._alive_at = clock()
+        self.is_alone = True
+        """Whether the engine is at work on this job only.
+
+        If not, inference counts up to the last sign of life: another job may be the cause of a silence.
+        """
 
     def begin_inference(self) -> None:
         """Register a sign of life of the engine, which decodes from now on if it did not before."""
@@ -93,4 +98,5 @@ class JobClocks:
     def _inference_s(self) -> float:
         if self._inferring_since is None:
             return self._used_s
-        return self._used_s + self._clock() - self._inferring_since
+        until = self._clock() if self.is_alone else self._alive_at
+        return self._used_s + until - self._inferring_since

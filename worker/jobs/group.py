@@ -56,7 +56,6 @@ class Group:
         self._tools = tools
         self._host = tools.host
         self._jobs: dict[int, Transcription] = {}  # by their run
-        self._row_s = 0.0  # the time that a row of the last batch took
         self._window_at = self._claimed_at = 0.0
         self._has_free_rows = False  # whether windows are done since the last claim
 
@@ -109,7 +108,10 @@ class Group:
         if report is not None:
             with self._excuse_outage():
                 self._on_report(report)
-        for job in list(self._jobs.values()):
+        jobs = list(self._jobs.values())
+        is_alone = len(jobs) == 1 and not self._host.has_dropped_runs
+        for job in jobs:
+            job.rules.clocks.is_alone = is_alone
             with _naming(job):
                 job.apply_stop_rules()
             self._close_if_over(job)
@@ -151,7 +153,6 @@ class Group:
 
     def _note_batch(self, batch: messages.BatchDecoded) -> None:
         if batch.rows:
-            self._row_s = batch.took_s / batch.rows
             rows = f"{batch.rows}/{batch.max_rows}"
             _logger.info(
                 "batch_decoded", rows=rows, jobs=batch.jobs, audio_s=batch.audio_s, took_s=batch.took_s
@@ -195,8 +196,8 @@ class Group:
         for job in self._jobs.values():
             job.rules.clocks.end_rest()
         max_rows = 0
-        if self._row_s and self._tools.max_batch_s and not self._host.joins_rows:
-            max_rows = max(len(self._jobs), int(self._tools.max_batch_s / self._row_s))
+        if self._host.row_s and self._tools.max_batch_s and not self._host.joins_rows:
+            max_rows = max(len(self._jobs), int(self._tools.max_batch_s / self._host.row_s))
         self._host.decode_batch(max_rows)
 
     def _fail_all(self, message: str) -> None:

@@ -23,7 +23,7 @@ _logger = structlog.get_logger(__name__)
 class JobTools:
     """The collaborators of every transcription of a worker, and its times in seconds.
 
-    An engine has `stop_grace_s` to stop at the boundary of a batch, and `cancel_grace_s` elsewhere.
+    When the worker stops, an engine has `stop_grace_s` to finish its windows. Else it has `cancel_grace_s`.
     """
 
     host: ModelHost
@@ -122,11 +122,16 @@ class Transcription:
             return
         if self._note_stop(reason):
             self._host.stop_job(self.run, finishes_windows=reason.is_at_boundary)
-        # Waiting for an engine that loads would gain nothing.
-        is_hopeless = reason is StopReason.STOPPING and not self._clocks.is_inferring
-        grace_s = self._tools.stop_grace_s if reason.is_at_boundary else self._tools.cancel_grace_s
-        if is_hopeless or time.monotonic() - self._stopping_since >= grace_s:
+        if self._is_grace_over(reason):
             self._conclude(reason)
+
+    def _is_grace_over(self, reason: StopReason) -> bool:
+        if reason is StopReason.YIELDING:  # its windows may take as long as the deadline allows
+            return False
+        if reason is StopReason.STOPPING and not self._clocks.is_inferring:
+            return True  # waiting for an engine that loads would gain nothing
+        grace_s = self._tools.stop_grace_s if reason is StopReason.STOPPING else self._tools.cancel_grace_s
+        return time.monotonic() - self._stopping_since >= grace_s
 
     def fail(self, code: FailureCode, message: str) -> None:
         """End the job as failed."""

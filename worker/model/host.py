@@ -67,10 +67,9 @@ class ModelHost:
         """Whether jobs may begin during a batch, as far as a model process has reported it."""
         self.rows = 0
         """The windows in decoding, or those of the last batch; 0 without a process."""
-        self.load_error = ""
-        """The reason why the last load failed; empty after one that succeeded."""
-        self.load_failed_s = 0.0
-        """The time of that failure in seconds since the epoch."""
+        self.row_s = 0.0  # the time of a row of the last batch; 0 before this process has decoded one
+        self.load_error = ""  # the reason of the last load if it failed
+        self.load_failed_s = 0.0  # its time in seconds since the epoch
 
     @property
     def is_idle(self) -> bool:
@@ -207,8 +206,9 @@ class ModelHost:
                 self._become_ready()
             case messages.RowsJoined(rows=rows):
                 self.rows = rows
-            case messages.BatchDecoded(rows=rows, max_rows=max_rows):
+            case messages.BatchDecoded(rows=rows, max_rows=max_rows, took_s=took_s):
                 self.rows, self.max_rows, self.is_decoding = min(rows, max_rows), max_rows, False
+                self.row_s = took_s / rows if rows else self.row_s
                 self._become_ready()
             case _:
                 pass
@@ -244,7 +244,7 @@ class ModelHost:
         child, self._child = self._child, None
         self.ended_with_dropped_runs = self.has_dropped_runs
         self._open_runs, self._dropped_runs = set(), set()
-        self.rows, self.is_decoding = 0, False
+        self.rows, self.row_s, self.is_decoding = 0, 0.0, False
         if child is not None:
             child.end(grace_s)
             _logger.info("model_process_ended", pid=child.pid, **facts)

@@ -89,6 +89,17 @@ def test_a_second_report_of_inference_does_not_restart_the_clock(time: Time, clo
     assert clocks.is_inference_over
 
 
+def test_silence_beside_other_jobs_does_not_count_as_inference(time: Time, clocks: JobClocks) -> None:
+    clocks.is_alone = False
+    clocks.begin_inference()
+    time.now += 60
+    clocks.begin_inference()
+    time.now += 60
+    assert (clocks.inference_ms, clocks.is_inference_over) == (60_000, False)
+    clocks.begin_inference()
+    assert (clocks.inference_ms, clocks.is_inference_over) == (120_000, True)
+
+
 def test_the_inference_of_earlier_claims_counts(time: Time) -> None:
     claim = msgspec.structs.replace(make_claim(Endpoint.SYNC), inference_ms=90_000)
     clocks = JobClocks(claim, SETTINGS, clock=time)

@@ -103,6 +103,7 @@ class FakeHost:
         self.has_dropped_runs = False
         self.max_rows = max_rows
         self.joins_rows = False
+        self.row_s = 0.0
         self.is_unloaded = False
         self.is_given_up = False
         self.orders: list[object] = []
@@ -129,7 +130,7 @@ class FakeHost:
 
     def decode_batch(self, max_rows: int) -> None:
         self.is_decoding = True
-        self.orders.append("decode")
+        self.orders.append(("decode", max_rows) if max_rows else "decode")
 
     def stop_job(self, run: int, *, finishes_windows: bool = False) -> None:
         self.orders.append(("finish" if finishes_windows else "stop", run))
@@ -450,6 +451,24 @@ def test_a_job_that_yields_keeps_every_decoded_window_and_the_process() -> None:
     assert not host.is_unloaded
 
 
+def test_a_job_that_yields_finishes_windows_that_take_longer_than_the_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter(range(0, 10_000, 60))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    host = FakeHost(window(1, 0), None, None, window(1, 1), BATCH, messages.JobStopped(1))
+    worker = run(host, FakeRecorder(Directive.YIELD))
+    assert [finished.window for finished in worker.recorders[0].stored] == [0, 1]
+    assert not any(order[0] == "drop" for order in host.orders)  # type: ignore[index]
+
+
+def test_the_first_batch_of_a_group_has_the_speed_of_the_last_one() -> None:
+    host = FakeHost(messages.JobDecoded(1))
+    host.row_s = 4.0
+    run(host)
+    assert host.orders[-1] == ("decode", 2)  # of 10 s
+
+
 def test_a_job_that_yields_does_not_stop_its_companions() -> None:
     host = FakeHost(window(1, 0), BATCH, messages.JobStopped(1), messages.JobDecoded(2))
     worker = run(host, FakeRecorder(Directive.YIELD), FakeRecorder())
@@ -485,6 +504,25 @@ def test_the_end_of_a_job_records_its_inference_time(report: messages.Report) ->
     host = FakeHost(report)
     worker = run(host, make_clocks=lambda claim: clocks_of(claim, Clock(), used_ms=500))
     assert worker.recorders[0].ended_ms > 500
+
+
+def test_an_engine_that_falls_silent_lets_no_job_of_a_group_time_out() -> None:
+    clock = SetClock()
+    host = FakeHost()
+    silences = iter([30.0, 49.0, 51.0])
+
+    def fall_silent(timeout_s: float) -> None:
+        clock.now = next(silences)
+
+    host.receive = fall_silent  # type: ignore[method-assign]
+    worker = run(
+        host,
+        FakeRecorder(),
+        FakeRecorder(),
+        make_clocks=lambda claim: clocks_of(claim, clock, inference_s=20, stall_s=50),
+    )
+    assert worker.crashed == [["a", "b"]]
+    assert host.is_given_up
 
 
 def test_a_stalled_engine_loses_its_process_and_crashes_all_its_jobs() -> None:
