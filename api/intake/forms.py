@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.formats.response_format import Granularity, ResponseFormat
-from api.intake.numbers import PlainFloat, PlainInt
+from api.intake.numbers import PlainFloat, PlainInt, check_float
 from api.outbound.urls import MAX_URL_CHARACTERS
 from shared.errors import InvalidRequest
 from shared.jobs import Endpoint, Priority
@@ -72,7 +72,7 @@ class SpeechForm(BaseModel):
     keywords: tuple[str, ...] = Field(default=(), examples=[["hellebore", "Ms Okonkwo"]])
     """Names and words that may occur. They are appended to the `prompt`."""
 
-    temperature: PlainFloat | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
+    temperature: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, examples=[0.2])
     """The sampling temperature: 0 always takes the most likely token, values up to 1 vary more and more.
     Absent: the engine's own choice."""
 
@@ -159,6 +159,11 @@ class SpeechForm(BaseModel):
                 "one of these fields.",
                 param="languages",
             )
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _check_temperature(cls, given: object) -> object:
+        return check_float(given)
 
     @field_validator("webhook_url")
     @classmethod

@@ -8,7 +8,8 @@ from pydantic import BeforeValidator
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?")
 
 
-def _check_float(given: object) -> object:
+def check_float(given: object) -> object:
+    """Return a number as it is given; raise ValueError for a text that only Python reads as one."""
     return _check(given, "it should be a number")
 
 
@@ -23,5 +24,5 @@ def _check(given: object, fault: str) -> object:
     return given
 
 
-PlainFloat = Annotated[float, BeforeValidator(_check_float)]
+PlainFloat = Annotated[float, BeforeValidator(check_float)]
 PlainInt = Annotated[int, BeforeValidator(_check_int)]

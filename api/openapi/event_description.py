@@ -12,6 +12,8 @@ from api.schemas.jobs import JobErrorBody, ProgressBody
 from api.schemas.openai import TextDelta, TextDone
 from api.schemas.transcripts import SegmentBody
 
+_STREAM = {"description": "Server-sent events. `x-events` beside this schema has the shapes of an event."}
+
 END_MARK = "[DONE]"
 """The data of the last event of OpenAI's stream."""
 
@@ -98,9 +100,7 @@ def _describe_frames(
     frames = [_describe_frame(kind) for kind in unnamed]
     frames += [_describe_frame(kind, event={"const": name}) for name, kind in named.items()]
     # OpenAPI has a keyword for the events of a stream (`itemSchema`) only from 3.2 on.
-    return {
-        "text/event-stream": {"schema": {"type": "string"}, "x-events": {"anyOf": frames}, "example": example}
-    }
+    return {"text/event-stream": {"schema": _STREAM, "x-events": {"anyOf": frames}, "example": example}}
 
 
 def _describe_frame(kind: type[BaseModel], **more: Any) -> dict[str, Any]:

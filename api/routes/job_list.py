@@ -13,7 +13,6 @@ from starlette.datastructures import QueryParams
 from api.access.record_reader import RecordReader
 from api.access.request_state import find_state
 from api.formats.job_rendering import render_listed_job
-from api.intake.numbers import PlainInt
 from api.openapi.answers import describe_page
 from api.openapi.error_description import describe_errors
 from api.routes.dependencies import ServicesDep
@@ -74,7 +73,7 @@ async def list_all_jobs(
         ),
     ] = (),
     limit: Annotated[
-        PlainInt, Query(ge=1, le=100, description="The maximum number of jobs on the page.", examples=[20])
+        int, Query(ge=1, le=100, description="The maximum number of jobs on the page.", examples=[20])
     ] = 20,
     after: Annotated[
         str,
