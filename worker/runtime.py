@@ -129,6 +129,7 @@ class WorkerRuntime:
             cancel_grace_s=self._settings.cancel_grace_ms / 1000,
             batch_wait_s=self._settings.batch_wait_ms / 1000,
             max_batch_s=self._settings.max_batch_s,
+            window_s=self._settings.window_s,
         )
 
     def _note_missing_model(self, reason: str) -> None:

@@ -107,12 +107,13 @@ class WorkerSettings(SharedSettings):
     memory and takes many times as long."""
 
     batch_windows: NonNegativeInt = 0
-    """Windows decoded at once. With `qwen3`, 0 means as many as free GPU memory allows, and one on the
-    CPU. With `qwen3-vllm`, 0 means 64; vLLM itself waits with windows for which it has no memory."""
+    """Windows decoded at once: the rows of a batch. With `qwen3`, 0 means as many as free GPU memory allows,
+    and one on the CPU. With `qwen3-vllm`, 0 means 64; vLLM itself waits with windows for which it has no
+    memory. `scripted` has at least 1. `whisper` ignores it, and has 4, or 1 with one thread."""
 
-    batch_wait_ms: NonNegativeFloat = 0.0
-    """Milliseconds that a worker waits for more jobs before the first batch of a group. 0 takes what is
-    queued."""
+    batch_wait_ms: float = Field(default=0.0, ge=0.0, le=10_000.0)
+    """Milliseconds that a worker with a loaded model and free rows waits for more jobs before the first batch
+    of a group. 0 takes what is queued. The wait does not count as inference."""
 
     max_batch_s: NonNegativeFloat = 10.0
     """Seconds that a batch may take, by the speed of the batch before it. So an interactive job waits no

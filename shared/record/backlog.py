@@ -143,12 +143,18 @@ class Backlog(msgspec.Struct, frozen=True):
         return self.estimate_wait_s(sum(summed) * begun_jobs / len(summed)) if summed else 0.0
 
     def estimate_eta_s(
-        self, left_ms: int, position: int | None, *, own_speed: float | None = None
+        self,
+        left_ms: int,
+        position: int | None,
+        *,
+        is_interactive: bool = False,
+        own_speed: float | None = None,
     ) -> float | None:
         """Return the seconds until a job with `left_ms` of audio is done, to one decimal.
 
         All workers share what is ahead of the job, and one worker does the job, beside as many rows of others
-        as its batch has. The result is None if no worker takes jobs or no speed was measured. `position` is
+        as its batch has. An interactive job waits for one batch of the running jobs, since batch jobs make
+        room. The result is None if no worker takes jobs or no speed was measured. `position` is
         None for a running job. With the `own_speed` that was measured in it, others do not count: it has all
         that they cost.
         """
@@ -158,7 +164,9 @@ class Backlog(msgspec.Struct, frozen=True):
             return None
         work_ms: float = left_ms
         if position is not None:
-            work_ms += (self.running_ms + self._sum_ahead_ms(position)) / self.workers
+            batches_ms = _WINDOW_MS * self._rows_at_once * self.workers
+            running_ms = min(self.running_ms, batches_ms) if is_interactive else self.running_ms
+            work_ms += (running_ms + self._sum_ahead_ms(position)) / self.workers
         own_rows = max(left_ms / _WINDOW_MS, 1.0)
         beside_others_ms = left_ms * self._rows_at_once / own_rows
         return _round_s(max(work_ms, beside_others_ms) / speed)

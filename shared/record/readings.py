@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.events import AnyEvent, Queued, event_decoder
-from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob
+from shared.jobs import DeliveryAttempt, Failure, Job, JobState, NewJob, Priority
 from shared.record.backlog import Backlog
 from shared.record.scripts import ScriptCall
 from shared.transcripts import Segment, TokenCounts, TranscriptWarning
@@ -71,11 +71,14 @@ class _LoggedQueued(msgspec.Struct, frozen=True, tag_field="type", tag="queued")
 
     position: int
     audio_ms: int = 0
+    is_interactive: bool = False
     backlog: Backlog | None = None
 
     @property
     def eta_s(self) -> float | None:
-        return self.backlog.estimate_eta_s(self.audio_ms, self.position) if self.backlog else None
+        if self.backlog is None:
+            return None
+        return self.backlog.estimate_eta_s(self.audio_ms, self.position, is_interactive=self.is_interactive)
 
 
 def find_job(job_id: str, *, owner: str | None) -> ScriptCall[Job | Absence]:
@@ -151,6 +154,7 @@ def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) ->
     left_ms = max(0, int(fields["audio_ms"]) - int(processed_s * 1000))
     inference_ms = int(fields.get("inference_ms", 0))
     speed = processed_s * 1000 / inference_ms if state is JobState.RUNNING and inference_ms else None
+    is_interactive = new_job.priority is Priority.INTERACTIVE
     return Job(
         **msgspec.structs.asdict(new_job),
         state=state,
@@ -161,7 +165,9 @@ def _parse_job(encoded: bytes, position: int | None, backlog: Backlog | None) ->
         processed_s=processed_s,
         failure=msgspec.json.decode(fields["failure"], type=Failure) if "failure" in fields else None,
         position=position,
-        eta_s=backlog.estimate_eta_s(left_ms, position, own_speed=speed) if backlog else None,
+        eta_s=backlog.estimate_eta_s(left_ms, position, is_interactive=is_interactive, own_speed=speed)
+        if backlog
+        else None,
         model_state=backlog.find_model_state(fields.get("owner")) if backlog else None,
         inference_ms=inference_ms,
         is_cancel_requested=state is JobState.RUNNING and "cancel" in fields,

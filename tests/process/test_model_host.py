@@ -297,7 +297,7 @@ def test_a_process_is_busy_until_its_batch_is_done(make_host: MakeHost) -> None:
     receive_until(host, messages.JobDecoded)
     assert state_of(host) is ModelState.BUSY
     receive_until(host, messages.BatchDecoded)
-    assert (state_of(host), host.max_rows, host.row_s) == (ModelState.READY, 4, 0.1)
+    assert (state_of(host), host.max_rows, host.audio_second_s) == (ModelState.READY, 4, 0.1)
 
 
 def test_killing_the_process_that_owns_the_host_ends_the_model_process(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from worker.model import messages
 from worker.model.host import ModelHost, ModelProcessDied
 
 POLL_S = 0.05
-"""Seconds between two checks of the stop rules while the model process is silent, and between two claims of
-companions for a running batch."""
+"""Seconds between two looks at the stop rules in silence, and between two claims for a running batch."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -27,10 +26,9 @@ class GroupTools:
     """The collaborators of every group of a worker, and its times in seconds.
 
     `open_job` returns the transcription of a claim, whose lease is renewed until `close_job`.
-    `claim_companions` claims jobs for the next batch beside the jobs held, and applies yields to these. If
-    rows can join a batch, it is also called during the batch: when windows are done, or `is_woken` is set.
-    `report_crash` reports the death of the model process with all jobs in it. `announce_worker` publishes the
-    worker's state at once. These three may raise QueueUnavailable.
+    `claim_companions` claims jobs beside the jobs held, and applies yields to these: before a batch, and if
+    rows can join also in it, when windows are done or `is_woken` is set. `report_crash` reports the death of
+    the model process. `announce_worker` publishes the worker's state. These three may raise QueueUnavailable.
     """
 
     host: ModelHost
@@ -43,6 +41,7 @@ class GroupTools:
     cancel_grace_s: float
     batch_wait_s: float
     max_batch_s: float
+    window_s: float
 
 
 class Group:
@@ -99,8 +98,12 @@ class Group:
             self._close_if_over(job)
 
     def _wait_for_companions(self) -> None:
-        if self._tools.batch_wait_s and len(self._jobs) < self._host.max_rows:
-            time.sleep(self._tools.batch_wait_s)
+        """Let more jobs come before the first batch, until it is full. It is not inference."""
+        ends_at = time.monotonic() + self._tools.batch_wait_s
+        while len(self._jobs) < self._host.max_rows and (left_s := ends_at - time.monotonic()) > 0:
+            for job in self._jobs.values():
+                job.rules.clocks.rest()
+            self._tools.is_woken.wait(left_s)
             self._claim_companions()
 
     def _step(self) -> None:
@@ -108,9 +111,8 @@ class Group:
         if report is not None:
             with self._excuse_outage():
                 self._on_report(report)
-        jobs = list(self._jobs.values())
-        is_alone = len(jobs) == 1 and not self._host.has_dropped_runs
-        for job in jobs:
+        is_alone = len(self._jobs) == 1 and not self._host.has_dropped_runs
+        for job in list(self._jobs.values()):
             job.rules.clocks.is_alone = is_alone
             with _naming(job):
                 job.apply_stop_rules()
@@ -139,8 +141,7 @@ class Group:
     def _on_run_report(self, report: messages.RunReport) -> None:
         for job in self._jobs.values():  # the process is alive, for all of them
             job.rules.clocks.begin_inference()
-        reported = self._jobs.get(report.run)
-        if reported is None:
+        if (reported := self._jobs.get(report.run)) is None:
             return
         now = time.monotonic()
         cost_ms = round((now - self._window_at) * 1000)
@@ -195,9 +196,9 @@ class Group:
         self._window_at = time.monotonic()
         for job in self._jobs.values():
             job.rules.clocks.end_rest()
-        max_rows = 0
-        if self._host.row_s and self._tools.max_batch_s and not self._host.joins_rows:
-            max_rows = max(len(self._jobs), int(self._tools.max_batch_s / self._host.row_s))
+        max_rows, row_s = 0, self._tools.window_s * self._host.audio_second_s
+        if row_s and self._tools.max_batch_s and not self._host.joins_rows:
+            max_rows = max(len(self._jobs), int(self._tools.max_batch_s / row_s))
         self._host.decode_batch(max_rows)
 
     def _fail_all(self, message: str) -> None:

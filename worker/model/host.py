@@ -67,7 +67,7 @@ class ModelHost:
         """Whether jobs may begin during a batch, as far as a model process has reported it."""
         self.rows = 0
         """The windows in decoding, or those of the last batch; 0 without a process."""
-        self.row_s = 0.0  # the time of a row of the last batch; 0 before this process has decoded one
+        self.audio_second_s = 0.0  # taken for a second of audio in the last batch of this process
         self.load_error = ""  # the reason of the last load if it failed
         self.load_failed_s = 0.0  # its time in seconds since the epoch
 
@@ -206,9 +206,9 @@ class ModelHost:
                 self._become_ready()
             case messages.RowsJoined(rows=rows):
                 self.rows = rows
-            case messages.BatchDecoded(rows=rows, max_rows=max_rows, took_s=took_s):
+            case messages.BatchDecoded(rows=rows, max_rows=max_rows, audio_s=audio_s, took_s=took_s):
                 self.rows, self.max_rows, self.is_decoding = min(rows, max_rows), max_rows, False
-                self.row_s = took_s / rows if rows else self.row_s
+                self.audio_second_s = took_s / audio_s if audio_s else self.audio_second_s
                 self._become_ready()
             case _:
                 pass
@@ -244,7 +244,7 @@ class ModelHost:
         child, self._child = self._child, None
         self.ended_with_dropped_runs = self.has_dropped_runs
         self._open_runs, self._dropped_runs = set(), set()
-        self.rows, self.row_s, self.is_decoding = 0, 0.0, False
+        self.rows, self.audio_second_s, self.is_decoding = 0, 0.0, False
         if child is not None:
             child.end(grace_s)
             _logger.info("model_process_ended", pid=child.pid, **facts)

@@ -106,6 +106,6 @@ function commands.submit(args)
   -- Readers of the log estimate the wait from the backlog.
   local position = redis.call('ZRANK', key(keys.queued), job_id)
   publish(job_id, '{"type":"queued","position":' .. int(position) .. ',"audio_ms":' .. int(args.audio_ms)
-    .. ',"backlog":' .. describe_backlog(key_name, position) .. '}')
+    .. ',"is_interactive":' .. tostring(class == INTERACTIVE) .. ',"backlog":' .. describe_backlog(key_name, position) .. '}')
   return {'submitted'}
 end

@@ -118,6 +118,12 @@ def test_a_clip_waits_for_the_batches_ahead() -> None:
     assert clips(48, running=16).estimate_eta_s(CLIP_MS, 47) == 16.0
 
 
+def test_an_interactive_clip_waits_for_one_batch_of_a_running_file() -> None:
+    hour = {"running_jobs": 1, "running_ms": 3_600_000}
+    assert clips(1, **hour).estimate_eta_s(CLIP_MS, 0) == 225.3
+    assert clips(1, **hour).estimate_eta_s(CLIP_MS, 0, is_interactive=True) == 30.3
+
+
 def test_two_workers_share_the_rows() -> None:
     two = working(2, rows=16)
     assert clips(2, model_states=two).estimate_eta_s(CLIP_MS, 1) == 1.5

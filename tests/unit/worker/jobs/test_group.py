@@ -103,7 +103,7 @@ class FakeHost:
         self.has_dropped_runs = False
         self.max_rows = max_rows
         self.joins_rows = False
-        self.row_s = 0.0
+        self.audio_second_s = 0.0
         self.is_unloaded = False
         self.is_given_up = False
         self.orders: list[object] = []
@@ -195,6 +195,7 @@ class Worker:
         media: FakeMedia | None = None,
         make_clocks: Callable[[Claim], JobClocks] | None = None,
         companions: Sequence[Claim] = (),
+        batch_wait_s: float = 0,
     ) -> None:
         self.recorders = list(recorders)
         self.open: list[str] = []
@@ -226,8 +227,9 @@ class Worker:
                 announce_worker=self._announce,
                 is_woken=self.is_woken,
                 cancel_grace_s=0,
-                batch_wait_s=0,
+                batch_wait_s=batch_wait_s,
                 max_batch_s=10,
+                window_s=30,
             )
         )
 
@@ -462,11 +464,33 @@ def test_a_job_that_yields_finishes_windows_that_take_longer_than_the_grace(
     assert not any(order[0] == "drop" for order in host.orders)  # type: ignore[index]
 
 
+def test_the_wait_for_companions_ends_when_the_batch_is_full_and_is_not_inference() -> None:
+    clock = SetClock()
+    host = FakeHost(messages.JobDecoded(1), messages.JobDecoded(2), max_rows=2)
+    worker = Worker(
+        host,
+        FakeRecorder(),
+        FakeRecorder(),
+        make_clocks=lambda claim: clocks_of(claim, clock, inference_s=20),
+        batch_wait_s=3_600,
+    )
+
+    def wait(_timeout_s: float) -> bool:
+        clock.now += 30
+        worker.submit([claim_of("b")])
+        return True
+
+    worker.is_woken.wait = wait  # type: ignore[method-assign, assignment]
+    worker.group.run([claim_of("a")])
+    assert worker.endings == [["succeeded"]] * 2
+    assert [recorder.ended_ms for recorder in worker.recorders] == [0, 0]
+
+
 def test_the_first_batch_of_a_group_has_the_speed_of_the_last_one() -> None:
     host = FakeHost(messages.JobDecoded(1))
-    host.row_s = 4.0
+    host.audio_second_s = 0.2
     run(host)
-    assert host.orders[-1] == ("decode", 2)  # of 10 s
+    assert host.orders[-1] == ("decode", 1)  # a window of 30 s takes 6 of 10 s
 
 
 def test_a_job_that_yields_does_not_stop_its_companions() -> None:
