@@ -15,6 +15,7 @@ from api.schemas.jobs import (
 from api.schemas.transcripts import TranscriptBody
 from shared.capabilities import ModelState
 from shared.jobs import DeliveryAttempt, Job, JobState
+from shared.transcripts import main_language
 
 _MS_PER_S = 1_000
 
@@ -24,7 +25,7 @@ def render_job(job: Job) -> JobBody:
     transcript = _render_transcript(job) if job.state is JobState.SUCCEEDED else None
     deliveries = [_render_attempt(tried) for tried in job.deliveries]
     listed = dict(render_listed_job(job))
-    listed["language"] = transcript_of(job).language or job.request.language_hint
+    listed["language"] = main_language(job.segments) or job.request.language_hint
     return JobBody(**listed, deliveries=deliveries, transcript=transcript)
 
 

@@ -157,4 +157,5 @@ def decode_packet(packet: SoundPacket) -> list[AudioFrame]:
 
 def has_numbers(frame: AudioFrame) -> bool:
     """Return whether one sample of `frame` is a finite number, as all whole numbers are."""
-    return bool(np.isfinite(frame.to_ndarray()).any())
+    is_whole = not frame.format.name.startswith(("flt", "dbl"))  # NumPy gets no whole numbers of 64 bits
+    return is_whole or bool(np.isfinite(frame.to_ndarray()).any())
