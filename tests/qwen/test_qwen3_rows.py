@@ -1,11 +1,13 @@
 """A batch of the engine `qwen3` has rows of many jobs, and no row notices its neighbours."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from shared.jobs import FailureCode, TranscriptionRequest, WordTimestamps
 from shared.transcripts import Segment, WindowTranscript
@@ -63,6 +65,37 @@ def read_row(row: Row, outcome: RowOutcome) -> tuple[tuple[Segment, ...], dict[i
     """Return what the client of a row gets: its segments, and its deltas joined."""
     assert isinstance(row.listener, Listener)
     return open_outcome(outcome).segments, row.listener.deltas
+
+
+def attend_like_cudnn(attend: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an attention whose result is NaN where a mask hides everything, as on some GPUs."""
+
+    def attend_or_fail(*vectors: Any, attn_mask: Any = None, **options: Any) -> Any:
+        attended = attend(*vectors, attn_mask=attn_mask, **options)
+        if attn_mask is None:
+            return attended
+        return attended.masked_fill(~attn_mask.any(-1, keepdim=True), float("nan"))
+
+    return attend_or_fail
+
+
+def test_a_shorter_row_needs_no_attention_that_sees_nothing(
+    engine: Qwen3Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = sorted(SPOKEN, key=lambda name: len(SAMPLES[name].read()))[:: len(SPOKEN) - 1]
+    rows = [make_row(name, TranscriptionRequest()) for name in asked]
+    alone = [open_outcome(*decode(engine, [row])).segments for row in rows]
+    attend = attend_like_cudnn(torch.nn.functional.scaled_dot_product_attention)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+
+    together = [open_outcome(outcome).segments for outcome in decode(engine, rows)]
+
+    assert together == alone
+
+
+def test_the_attention_of_cudnn_is_not_used(engine: Qwen3Engine) -> None:
+    assert engine.batch_windows
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_the_text_of_a_row_is_the_same_alone_and_in_every_mixture(engine: Qwen3Engine) -> None:

@@ -124,6 +124,7 @@ class GenerationBatch:
         """Return the mask of what the last `count` tokens see. None: all tokens up to themselves.
 
         transformers would make the same of the padding alone, by a detour that takes as long as the layers.
+        Padding sees itself: some kernels make NaN of a token that sees nothing, and NaN passes each mask.
         """
         import torch
 
@@ -132,7 +133,8 @@ class GenerationBatch:
         seen = self._mask.bool()[:, None, None, :]
         if count == 1:
             return seen
-        return seen & torch.ones(count, count, dtype=torch.bool, device=seen.device).tril()
+        earlier = torch.ones(count, count, dtype=torch.bool, device=seen.device).tril()
+        return (seen & earlier) | torch.eye(count, dtype=torch.bool, device=seen.device)
 
 
 def _choose_tokens(logits: Any, tokens: Any, options: GenerationOptions) -> list[int]:

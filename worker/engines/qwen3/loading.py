@@ -153,6 +153,8 @@ def load_model(folder: Path, placement: Placement) -> Any:
     import torch
     from qwen_asr.core.transformers_backend import Qwen3ASRForConditionalGeneration
 
+    # torch prefers it on H100 and B200. It makes NaN of padding, and plans anew for each length of a text.
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     attention = choose_attention(torch, placement)
     model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
         str(folder), dtype=placement.dtype, device_map=placement.device, attn_implementation=attention
