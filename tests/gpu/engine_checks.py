@@ -57,12 +57,12 @@ class EngineProbe:
         yield check.judge(found, is_good=is_accepted == facts.has_computed)
         check = Check("attention of vLLM", "qwen3-vllm")
         found = f"{facts.vllm_attention}; nvcc is {'present' if facts.has_nvcc else 'absent'}"
-        is_blackwell = facts.capability.startswith("10.")
+        prefers_flashinfer = facts.capability.startswith(("7.", "10."))
         if not facts.has_gpu:
             yield check.leave_out(f"{NO_GPU}; it would be: {found}")
         else:
-            is_forced = facts.vllm_attention == "FLASH_ATTN"
-            yield check.judge(found, is_good=is_forced == (is_blackwell and not facts.has_nvcc))
+            is_forced = facts.vllm_attention in {"FLASH_ATTN", "TRITON_ATTN"}
+            yield check.judge(found, is_good=is_forced == (prefers_flashinfer and not facts.has_nvcc))
 
     async def check_load(self) -> AsyncGenerator[Verdict, None]:
         """Check that the model loads."""

@@ -32,7 +32,8 @@ def describe_device() -> messages.DeviceFacts:
     driver = find_nvidia_devices()
     has_gpu = torch.cuda.is_available()
     capability = torch.cuda.get_device_capability() if has_gpu else driver.capability
-    attention = vllm_engine._choose_attention(capability[0])
+    dtype = vllm_engine._choose_dtype(capability[0])
+    attention = vllm_engine._choose_attention(capability[0], dtype)
     return messages.DeviceFacts(
         versions={name: _find_version(name) for name in PACKAGES}
         | {"CUDA of torch": str(torch.version.cuda)},

@@ -42,8 +42,8 @@ _VLLM_CACHES = {
 }
 # From this compute capability on (Ampere), GPUs compute in bfloat16.
 _AMPERE = 8
-# The major compute capability of B200 and B300.
-_BLACKWELL = 10
+# By the major compute capability where vLLM prefers FlashInfer: Turing (as T4), and B200 and B300.
+_ATTENTION_WITHOUT_COMPILER = {7: "TRITON_ATTN", 10: "FLASH_ATTN"}
 
 
 class Qwen3VllmEngine(WindowDecoder):
@@ -79,9 +79,10 @@ class Qwen3VllmEngine(WindowDecoder):
         settings = self._settings
         window_tokens = count_window_tokens(settings.window_s, self._rules)
         generation = _read_generation()
-        return _choose_attention(generation) | {
+        dtype = settings.dtype if settings.dtype != "auto" else _choose_dtype(generation)
+        return _choose_attention(generation, dtype) | {
             # Otherwise vLLM looks for the format in a file that it does not find, and waits 2 s.
-            "dtype": settings.dtype if settings.dtype != "auto" else _choose_dtype(generation),
+            "dtype": dtype,
             "gpu_memory_utilization": settings.vllm_gpu_memory,
             "max_model_len": _FRAME_TOKENS + settings.max_context_bytes + window_tokens,
             "max_num_seqs": _REQUESTS_PER_ROW * self.batch_windows,
@@ -120,11 +121,15 @@ def _choose_dtype(generation: int) -> str:
     return "bfloat16" if generation >= _AMPERE else "float16"
 
 
-def _choose_attention(generation: int) -> dict[str, Any]:
-    """Return the option for FlashAttention where vLLM would take FlashInfer, which needs CUDA's compiler."""
-    if generation != _BLACKWELL or shutil.which("nvcc"):
+def _choose_attention(generation: int, dtype: str) -> dict[str, Any]:
+    """Return the option for another attention where vLLM would take FlashInfer, which needs CUDA's compiler.
+
+    FlashInfer and FlashAttention do not compute in float32. There, vLLM chooses well.
+    """
+    backend = _ATTENTION_WITHOUT_COMPILER.get(generation)
+    if backend is None or dtype == "float32" or shutil.which("nvcc"):
         return {}
-    return {"attention_config": {"backend": "FLASH_ATTN"}}
+    return {"attention_config": {"backend": backend}}
 
 
 def _import_vllm(models_dir: Path) -> None:

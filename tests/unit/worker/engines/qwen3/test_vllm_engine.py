@@ -340,9 +340,16 @@ def test_vllm_need_not_look_for_the_format_of_numbers(
 
 @pytest.mark.parametrize(
     ("generation", "compiler", "backend"),
-    [(7, None, None), (9, None, None), (10, None, "FLASH_ATTN"), (10, "nvcc", None), (12, None, None)],
+    [
+        (7, None, "TRITON_ATTN"),
+        (7, "nvcc", None),
+        (9, None, None),
+        (10, None, "FLASH_ATTN"),
+        (10, "nvcc", None),
+        (12, None, None),
+    ],
 )
-def test_flash_attention_is_asked_for_only_where_vllm_would_need_a_compiler(
+def test_an_attention_is_asked_for_only_where_vllm_would_need_a_compiler(
     vllm: VllmStandIn,
     monkeypatch: pytest.MonkeyPatch,
     generation: int,
@@ -355,6 +362,17 @@ def test_flash_attention_is_asked_for_only_where_vllm_would_need_a_compiler(
     make_engine().load(lambda _phase: None)
 
     assert vllm.options.get("attention_config") == ({"backend": backend} if backend else None)
+
+
+def test_no_attention_is_asked_for_that_cannot_compute_in_float32(
+    vllm: VllmStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    vllm.generation = 10
+
+    Qwen3VllmEngine(WorkerSettings(model_id=str(TINY), dtype="float32")).load(lambda _phase: None)
+
+    assert "attention_config" not in vllm.options
 
 
 def test_there_is_room_for_the_tokens_of_all_repairs() -> None:
