@@ -25,6 +25,8 @@ CONTEXT_BYTES = WorkerSettings.model_fields["max_context_bytes"].default
 MAX_WORD_ERROR_RATE = 0.25
 BATCH_SIZES = (1, 2, 4, 16)
 FITTING = 2
+MIN_COSINE = 0.995  # in bfloat16; without the mask, it is far less
+ANSWER_WITHIN_S = 3_600.0  # with a download
 MIB, GIB = 1 << 20, 1 << 30
 NO_GPU = "there is no CUDA device in use"
 
@@ -68,28 +70,34 @@ class EngineProbe:
         """Check that the model loads."""
         loaded = await self._ask(messages.LoadModel(), messages.ModelLoaded)
         memory = "unknown" if loaded.free_bytes is None else f"{loaded.free_bytes / GIB:.1f} GiB"
+        wanted = "cuda" if self._device == "auto" else self._device
         yield Check("load", "qwen3").judge(
             f"{loaded.device}, {loaded.dtype}, {loaded.attention}, {loaded.rows} rows in "
             f"{loaded.load_s:.1f} s, free afterwards: {memory}",
-            is_good=True,
+            is_good=loaded.device.startswith(wanted),
         )
 
     async def check_blocks(self) -> AsyncGenerator[Verdict, None]:
-        """Compare word errors with and without the block mask."""
-        masked = await self._decode(1)
-        self._texts = masked.texts
-        errors = self._speech.count_errors(masked.texts)
+        """Compare vectors and word errors with and without the block mask."""
+        cosines = await self._ask(messages.CompareBlocks(), messages.BlocksCompared)
+        yield Check("attention in blocks of 8 s", "qwen3").judge(
+            f"vectors of 12 s at once and in blocks: cosine {cosines.with_mask:.4f} with the mask, "
+            f"{cosines.without_mask:.4f} without",
+            is_good=cosines.with_mask >= MIN_COSINE,
+        )
+        texts = await self._read_alone()
+        errors = self._speech.count_errors(texts)
         check = Check("word errors", "qwen3")
         found = f"{errors.rate:.1%} of {errors.words} words, {self._speech.source}"
         yield check.judge(found, is_good=errors.rate <= (0 if self._is_cpu else MAX_WORD_ERROR_RATE))
         plain = await self._ask(messages.DecodeClips(1, keeps_blocks=False), messages.Texts)
         other = self._speech.count_errors(plain.texts)
-        changed = sum(one != two for one, two in zip(masked.texts, plain.texts, strict=True))
+        changed = sum(one != two for one, two in zip(texts, plain.texts, strict=True))
         found = (
             f"word errors {errors.rate:.1%} with the mask and {other.rate:.1%} without; {changed} of "
-            f"{len(masked.texts)} texts differ"
+            f"{len(texts)} texts differ"
         )
-        check = Check("attention in blocks of 8 s", "qwen3")
+        check = Check("word errors with and without blocks", "qwen3")
         if self._is_cpu:
             yield check.leave_out(f"each window of the miniature is one block; {found}")
         else:
@@ -97,6 +105,7 @@ class EngineProbe:
 
     async def check_batches(self) -> AsyncGenerator[Verdict, None]:
         """Compare the texts of batches of several sizes with those of windows alone."""
+        await self._read_alone()
         for rows in BATCH_SIZES:
             found = await self._decode(rows)
             differing, is_same = self._compare(found.texts)
@@ -124,6 +133,10 @@ class EngineProbe:
 
     async def check_shortage(self) -> AsyncGenerator[Verdict, None]:
         """Check that a batch that does not fit is halved until it does."""
+        await self._read_alone()
+        if not self._row_bytes:  # a check before has ended the process
+            measured = await self._ask(messages.MeasureMemory(FITTING, 0), messages.MemoryOfRows)
+            self._row_bytes = measured.bytes_per_row or 0
         order = messages.ForceShortage(FITTING, FITTING * self._row_bytes)
         found = await self._ask(order, messages.Texts)
         _, is_same = self._compare(found.texts)
@@ -159,7 +172,12 @@ class EngineProbe:
         if before is None or after is None:
             yield check.leave_out(NO_GPU)
         else:
-            yield check.judge(f"{before / MIB:.0f} MiB, {after / MIB:.0f} MiB", is_good=after >= before)
+            yield check.judge(f"{before / MIB:.0f} MiB, {after / MIB:.0f} MiB", is_good=after > before)
+
+    async def _read_alone(self) -> list[str]:
+        """Return the texts of windows alone, and keep them."""
+        self._texts = self._texts or (await self._decode(1)).texts
+        return self._texts
 
     async def _decode(self, rows: int) -> messages.Texts:
         return await self._ask(messages.DecodeClips(rows), messages.Texts)
@@ -174,7 +192,8 @@ class EngineProbe:
         return sum(one != two for one, two in zip(self._texts, texts, strict=True)), all(same)
 
     async def _ask(self, order: messages.Order, answer: type[Answer]) -> Answer:
-        return msgspec.json.decode(await self._process.ask(msgspec.json.encode(order)), type=answer)
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return msgspec.json.decode(await self._process.ask(msgspec.json.encode(order)), type=answer)
 
 
 @asynccontextmanager

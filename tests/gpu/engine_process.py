@@ -80,6 +80,8 @@ def answer(  # noqa: PLR0911 - one for each order
             return rig.load()
         case messages.DecodeClips(rows=rows, keeps_blocks=keeps_blocks):
             return rig.decode_clips(rows, keeps_blocks=keeps_blocks)
+        case messages.CompareBlocks():
+            return rig.compare_blocks()
         case messages.MeasureMemory(rows=rows, context_bytes=context_bytes):
             return rig.measure_memory(rows, context_bytes)
         case messages.ForceShortage(fitting=fitting, left_bytes=left_bytes):

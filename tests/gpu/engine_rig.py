@@ -22,6 +22,7 @@ ENGLISH = TranscriptionRequest(language_hint="en")
 FREE = TranscriptionRequest()
 # Letters that are a token each, so that a context at its limit in bytes has many tokens.
 LETTERS = "q x z j v "
+TWO_BLOCKS_S = 12
 
 
 class Listener:
@@ -79,6 +80,25 @@ class EngineRig:
             if not keeps_blocks:
                 stack.enter_context(self._drop_masks())
             return self._decode_texts(rows, batches)
+
+    def compare_blocks(self) -> messages.BlocksCompared:
+        """Return how equal the vectors of two blocks are, encoded at once and each alone."""
+        import torch  # noqa: PLC0415
+
+        encoder = self._engine._model._encoder
+        speech = np.resize(np.concatenate(self._clips), TWO_BLOCKS_S * SAMPLE_RATE_HZ)
+        with torch.inference_mode():
+            vectors = encoder._convolve(speech)
+            _, end, _ = encoder._find_blocks([len(vectors)])
+            alone = torch.cat([*encoder._attend([vectors[:end]]), *encoder._attend([vectors[end:]])])
+
+            def compare() -> float:
+                (together,) = encoder._attend([vectors])
+                return float(torch.cosine_similarity(together.float(), alone.float(), dim=-1).mean())
+
+            with_mask = compare()
+            with self._drop_masks():
+                return messages.BlocksCompared(with_mask, compare())
 
     def measure_memory(self, rows: int, context_bytes: int) -> messages.MemoryOfRows:
         """Decode windows of full length, and return how far the memory in use grew for each."""

@@ -29,6 +29,10 @@ class DecodeClips(msgspec.Struct, frozen=True, tag=True):
     keeps_blocks: bool = True
 
 
+class CompareBlocks(msgspec.Struct, frozen=True, tag=True):
+    """Encode 12 s at once, and as 8 s and 4 s; answered with BlocksCompared."""
+
+
 class MeasureMemory(msgspec.Struct, frozen=True, tag=True):
     """Decode `rows` windows of full length, with a context of so many bytes; answered with MemoryOfRows."""
 
@@ -57,7 +61,16 @@ class AlignWords(msgspec.Struct, frozen=True, tag=True):
     """Decode the first clip with word timestamps, after a large batch; answered with WordsFound."""
 
 
-Order = DescribeDevice | LoadModel | DecodeClips | MeasureMemory | ForceShortage | StopDuring | AlignWords
+Order = (
+    DescribeDevice
+    | LoadModel
+    | DecodeClips
+    | CompareBlocks
+    | MeasureMemory
+    | ForceShortage
+    | StopDuring
+    | AlignWords
+)
 
 
 class DeviceFacts(msgspec.Struct, frozen=True):
@@ -95,6 +108,16 @@ class Texts(msgspec.Struct, frozen=True):
     texts: list[str]
     batches: list[int]
     rows_afterwards: int
+
+
+class BlocksCompared(msgspec.Struct, frozen=True):
+    """The mean cosine of vectors encoded at once and in blocks: 1 if the blocks are apart.
+
+    `without_mask` is the same without the block mask, which flash-attention does not need.
+    """
+
+    with_mask: float
+    without_mask: float
 
 
 class MemoryOfRows(msgspec.Struct, frozen=True):

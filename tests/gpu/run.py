@@ -1,6 +1,5 @@
 """The order of the checks. One that breaks is a failed check, and the others go on."""
 
-import traceback
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,10 +9,9 @@ from tests.bench.settings import BenchSettings
 from tests.gpu.engine_checks import EngineProbe, open_probe
 from tests.gpu.server_checks import ServerProbe
 from tests.gpu.speech import TestSpeech, choose_speech
-from tests.gpu.verdicts import Check, Verdict
+from tests.gpu.verdicts import BROKEN, Check, Verdict, guard
 
 STOPPED_ROWS = 16
-BROKEN = "a check that broke"
 NO_VLLM = "there is no .venv-qwen-vllm; `make run ENGINE=qwen3-vllm` sets it up on a machine with a GPU"
 
 EngineCheck = Callable[[EngineProbe], AsyncGenerator[Verdict, None]]
@@ -47,7 +45,7 @@ async def run_checks(
     for one in filter(None, (target, vllm)):
         server = ServerProbe(one, speech, folder / one.name, device=settings.device)
         for check in (server.check_life, server.check_silence):
-            async for verdict in _guard(check(), one.name):
+            async for verdict in guard(check(), one.name):
                 yield verdict
     if vllm is None:
         yield Check("all checks of the server", "qwen3-vllm").leave_out(NO_VLLM)
@@ -62,21 +60,10 @@ async def _check_engine(
         async with AsyncExitStack() as stack:
             probe = await stack.enter_async_context(open_probe(target, speech, folder, device=device))
             has_broken = False
-            async for verdict in _guard(probe.check_load(), target.name):
+            async for verdict in guard(probe.check_load(), target.name):
                 yield verdict
             while waiting and not has_broken:
                 check = waiting.pop(0)
-                async for verdict in _guard(check(probe), target.name):
+                async for verdict in guard(check(probe), target.name):
                     yield verdict
                     has_broken = has_broken or verdict.subject.startswith(BROKEN)
-
-
-async def _guard(verdicts: AsyncGenerator[Verdict, None], engine: str) -> AsyncGenerator[Verdict, None]:
-    """Yield the verdicts, and a failed one if the check itself breaks."""
-    try:
-        async for verdict in verdicts:
-            yield verdict
-    except Exception as error:  # noqa: BLE001 - border: the other checks are made nevertheless
-        traceback.print_exc()
-        name = getattr(verdicts, "__name__", "")
-        yield Check(f"{BROKEN}: {name}", engine).judge(f"{type(error).__name__}: {error}", is_good=False)

@@ -17,7 +17,7 @@ from tests.bench.job_watch import read_events, submit, wait_for_event, wait_for_
 from tests.bench.server import BenchServer
 from tests.chaos.waiting import wait_until
 from tests.gpu.speech import TestSpeech
-from tests.gpu.verdicts import Check, Verdict
+from tests.gpu.verdicts import Check, Verdict, guard
 from tests.support.same_text import is_same_text
 
 LONG_WINDOWS = 48  # three batches of a GPU
@@ -53,11 +53,16 @@ class ServerProbe:
         """Check texts, words, cancels, a kill and the unload on one server."""
         async with serve_target(self._target, self._folder) as server:
             await server.start_worker()
-            for check in (self._check_text, self._check_words, self._check_cancels, self._check_kill):
-                async for verdict in check(server):
+            checks = (
+                self._check_text,
+                self._check_words,
+                self._check_cancels,
+                self._check_kill,
+                self._check_unload,
+            )
+            for check in checks:
+                async for verdict in guard(check(server), self._target.name):
                     yield verdict
-            async for verdict in self._check_unload(server):
-                yield verdict
 
     async def check_silence(self) -> AsyncGenerator[Verdict, None]:
         """Check that a batch whose first text takes longer than STALL_TIMEOUT_S is not ended as stalled."""

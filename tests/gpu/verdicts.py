@@ -1,8 +1,11 @@
 """The verdicts of the test, and its report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+BROKEN = "a check that broke"
 
 
 class Outcome(StrEnum):
@@ -41,6 +44,17 @@ class Check:
     def leave_out(self, reason: str) -> Verdict:
         """Return the verdict of a check that this machine does not allow."""
         return Verdict(self.subject, self.engine, Outcome.NOT_APPLICABLE, reason)
+
+
+async def guard(verdicts: AsyncGenerator[Verdict, None], engine: str) -> AsyncGenerator[Verdict, None]:
+    """Yield the verdicts, and a failed one if the check itself breaks."""
+    try:
+        async for verdict in verdicts:
+            yield verdict
+    except Exception as error:  # noqa: BLE001 - border: the other checks are made nevertheless
+        traceback.print_exc()
+        name = getattr(verdicts, "__name__", "")
+        yield Check(f"{BROKEN}: {name}", engine).judge(f"{type(error).__name__}: {error}", is_good=False)
 
 
 def write_report(facts: Mapping[str, str], verdicts: Sequence[Verdict]) -> str:

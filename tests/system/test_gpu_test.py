@@ -15,6 +15,7 @@ from tests.bench.settings import BenchSettings
 ON_CPU = {
     "load",
     "compute capability and driver",
+    "attention in blocks of 8 s",
     "word errors",
     "equal texts in batches of 16",
     "shortage of memory",
@@ -28,7 +29,7 @@ ON_CPU = {
 }
 ON_GPU_ALONE = {
     "attention of vLLM",
-    "attention in blocks of 8 s",
+    "word errors with and without blocks",
     "memory of a row, context of 0 bytes",
     "memory of a row, context of 4096 bytes",
     "free memory before and after the cache is emptied",
