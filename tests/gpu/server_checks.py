@@ -11,7 +11,6 @@ import httpx
 import psutil
 
 from shared.events import AnyEvent, Partial, SegmentDone, Started
-from tests.bench.cold_start import wait_for_unload
 from tests.bench.gpu_target import NO_MEMORY, GpuTarget, read_gpu_memory_mib, serve_target
 from tests.bench.job_watch import read_events, submit, wait_for_event, wait_for_kind, wait_for_state
 from tests.bench.server import BenchServer
@@ -27,6 +26,7 @@ CANCEL_AFTER_S = (0.0, 0.05, 0.2)
 SPARE_MIB = 16.0  # what other programs of the machine may take meanwhile
 STALL_TIMEOUT_S = 6
 SILENT_WINDOWS, SILENT_WINDOWS_ON_CPU = 16, 2
+UNLOADED_WITHIN_S = 60.0  # with an IDLE_TIMEOUT of some seconds
 RELOADED_WITHIN_S = 900.0  # vLLM compiles kernels at its start
 CONTEXT = "q x z j v " * 400
 LOST = "vllm_lost"
@@ -161,23 +161,28 @@ class ServerProbe:
         job = await _read(server, job_id)
         found = f"noticed after {noticed_s:.1f} s, done after {done_s:.1f} s in attempt {job['attempt']}"
         if victim != model:
-            log = (self._folder / "logs" / "worker.log").read_text()
-            found += f", {LOST} {'is' if LOST in log else 'is NOT'} in the log"
-            is_gone = is_gone and LOST in log
+            is_logged = self._count_lost() > 0
+            found += f", {LOST} {'is' if is_logged else 'is NOT'} in the log"
+            is_gone = is_gone and is_logged
         is_good = is_gone and job["attempt"] > 1 and job["state"] == "succeeded"
         yield self._name("kill -9 of the engine's process").judge(found, is_good=is_good)
 
     async def _check_unload(self, server: BenchServer) -> AsyncGenerator[Verdict, None]:
-        began = time.monotonic()
-        await wait_for_unload(server)
-        found = f"{time.monotonic() - began:.1f} s after the last job"
-        yield self._name("idle unload").judge(found, is_good=not server.find_model_processes())
+        began, lost = time.monotonic(), self._count_lost()
+        await wait_until(lambda: not server.find_model_processes(), within_s=UNLOADED_WITHIN_S)
+        is_lost = self._count_lost() > lost
+        found = f"{time.monotonic() - began:.1f} s after the last job{f', with {LOST}' if is_lost else ''}"
+        is_good = not (server.find_model_processes() or is_lost)
+        yield self._name("idle unload").judge(found, is_good=is_good)
         check, after_mib = self._name("GPU memory after the unload"), read_gpu_memory_mib()
         if after_mib is None or self._before_mib is None:
             yield check.leave_out(NO_MEMORY)
             return
         left_mib = after_mib - self._before_mib
         yield check.judge(f"{left_mib:.0f} MiB more than before", is_good=left_mib <= SPARE_MIB)
+
+    def _count_lost(self) -> int:
+        return (self._folder / "logs" / "worker.log").read_text().count(LOST)
 
     async def _transcribe(self, server: BenchServer) -> str:
         answer = await self._post(server, self._speech.clips[0].file, {})
