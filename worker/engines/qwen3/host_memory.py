@@ -32,16 +32,16 @@ _VERSION_2 = _GroupFiles("sys/fs/cgroup", "memory.max", "memory.current", "inact
 
 
 def read_host_memory(root: Path = Path("/")) -> HostMemory | None:
-    """Return the memory of this machine or container, and None on systems other than Linux.
+    """Return the memory of this machine or container, and None if the system does not report it like Linux.
 
     `root` is the folder of `proc` and `sys`.
     """
     try:
         machine = _read_fields(root / "proc/meminfo")
         groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
+        limits = [HostMemory(machine["MemAvailable:"] * 1024, machine["MemTotal:"] * 1024)]
+    except (OSError, KeyError):
         return None
-    limits = [HostMemory(machine["MemAvailable:"] * 1024, machine["MemTotal:"] * 1024)]
     for line in groups:
         limits += _read_limits(root, line)
     return HostMemory(min(limit.free_bytes for limit in limits), min(limit.total_bytes for limit in limits))

@@ -40,6 +40,12 @@ def test_without_a_limit_the_memory_is_that_of_the_machine(root: Path) -> None:
     assert read_host_memory(root) == HostMemory(600 * MIB, 1000 * MIB)
 
 
+def test_a_system_that_does_not_report_free_memory_has_no_figures(root: Path) -> None:
+    write(root, "proc/meminfo", f"MemTotal: {1000 * 1024} kB\n")
+
+    assert read_host_memory(root) is None
+
+
 def test_a_container_has_what_its_limit_leaves(root: Path) -> None:
     write_group(root, "", limit=str(500 * MIB), used_mib=200, inactive_mib=50)
 
