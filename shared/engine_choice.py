@@ -18,6 +18,7 @@ WHISPER_READS_NO_MODEL_ID = (
     "the engine is whisper, which does not read MODEL_ID. Set ENGINE=qwen3 to run this model (slow without a "
     "GPU), or remove MODEL_ID; WHISPER_MODEL names a model of whisper"
 )
+WHISPER_NEEDS_CPU = "the engine is whisper, which runs on the CPU only. Set ENGINE=qwen3, or remove DEVICE"
 
 
 @dataclass(frozen=True)

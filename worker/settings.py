@@ -1,13 +1,14 @@
 """The settings of the worker and its model process."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import structlog
 from pydantic import (
+    AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,7 +18,8 @@ from pydantic import (
     field_validator,
 )
 
-from shared.engine_choice import WHISPER_READS_NO_MODEL_ID, choose_installed_engine
+from shared.engine_choice import WHISPER_NEEDS_CPU, WHISPER_READS_NO_MODEL_ID, choose_installed_engine
+from shared.model_folder import DEFAULT_MODEL, explain_missing_folder, explain_unusable_model_id
 from shared.settings import SharedSettings
 from shared.start_settings import BadSetting
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, EngineName, LanguageChanges, names_folder
@@ -35,6 +37,12 @@ _FORMER_LANGUAGE_CHANGES = {
 }
 
 _logger = structlog.get_logger(__name__)
+
+
+def _read_device(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device.lower()):
+        raise ValueError("it should be auto, cpu, mps, cuda or cuda:N, such as cuda:1")
+    return device.lower()
 
 
 class WorkerSettings(SharedSettings):
@@ -79,7 +87,7 @@ class WorkerSettings(SharedSettings):
     window_s: float = Field(default=30.0, ge=1.0, le=30.0)
     """Seconds of audio in the longest window, the slice of audio that is decoded at once."""
 
-    model_id: str = "Qwen/Qwen3-ASR-0.6B"
+    model_id: str = DEFAULT_MODEL
     """`qwen3` and `qwen3-vllm`: the model, as a name on the hub or a local folder. Clients see the
     name, and of a folder only its last part."""
 
@@ -95,9 +103,7 @@ class WorkerSettings(SharedSettings):
     """The folder for downloads from the model hub. The default is `hub` in HF_HOME, or else in
     DATA_DIR/models."""
 
-    device: Annotated[str, BeforeValidator(str.lower)] = Field(
-        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"
-    )
+    device: Annotated[str, AfterValidator(_read_device)] = "auto"
     """`qwen3`: the device of the model: `cuda`, `cuda:1`, `mps` or `cpu`. `auto` takes the first that exists.
     `qwen3-vllm` always runs on the first CUDA device."""
 
@@ -194,24 +200,36 @@ class WorkerStartSettings(WorkerSettings):
             )
         return wanted
 
-    @field_validator("whisper_model", "model_id")
+    @field_validator("whisper_model")
     @classmethod
-    def _check_folder(cls, model: str) -> str:
+    def _check_whisper_model(cls, model: str) -> str:
         """Refuse what is clearly a path and leads to no folder; only the hub knows which names exist."""
-        if model.startswith(("/", ".", "~")) and not Path(model).is_dir():
-            raise ValueError("there is no such folder")
+        _refuse(explain_missing_folder(model, "Systran/faster-whisper-base"))
         return model
 
     @field_validator("model_id")
     @classmethod
-    def _check_reader(cls, model: str, info: ValidationInfo) -> str:
+    def _check_model_id(cls, model: str, info: ValidationInfo) -> str:
         """Refuse a model that the engine would not run."""
-        engine = info.data.get("engine")
-        if engine == "auto":
-            engine = choose_installed_engine().engine
-        if engine == EngineName.WHISPER:
-            raise ValueError(WHISPER_READS_NO_MODEL_ID)
+        _refuse(WHISPER_READS_NO_MODEL_ID if _runs_whisper(info) else explain_unusable_model_id(model))
         return model
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str, info: ValidationInfo) -> str:
+        """Refuse a device that the engine would ignore."""
+        _refuse(WHISPER_NEEDS_CPU if device.startswith("cuda") and _runs_whisper(info) else None)
+        return device
+
+
+def _refuse(fault: str | None) -> None:
+    if fault:
+        raise ValueError(fault)
+
+
+def _runs_whisper(info: ValidationInfo) -> bool:
+    engine = info.data.get("engine", "auto")
+    return (choose_installed_engine().engine if engine == "auto" else engine) == EngineName.WHISPER
 
 
 def warn_of_outdated_settings() -> None:

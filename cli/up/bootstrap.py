@@ -1,19 +1,24 @@
 """The first stage of `qwen3-asr up` in a checkout: choose the engine and set up its environment.
 
-It runs before anything is installed, so it imports only the standard library. That is why it reads ENGINE and
-MODEL_ID without the settings classes.
+It runs before anything is installed, so it imports only the standard library. That is why it reads ENGINE,
+MODEL_ID and DEVICE without the settings classes.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from shared.engine_choice import WHISPER_READS_NO_MODEL_ID, choose_engine_for_machine, find_nvidia_devices
+from shared.engine_choice import (
+    NEEDED_DRIVER,
+    WHISPER_NEEDS_CPU,
+    WHISPER_READS_NO_MODEL_ID,
+    choose_engine_for_machine,
+    find_nvidia_devices,
+)
+from shared.model_folder import explain_unusable_model_id
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QWEN_ENGINES = ("qwen3", "qwen3-vllm")
-DEFAULT_MODEL = "Qwen/Qwen3-ASR-0.6B"
-DEFAULT_MODEL_SIZE = "about 2 GB"
 INTERRUPTED = 130
 BAD_SETTING = 2
 
@@ -29,12 +34,10 @@ def enter_environment(torch_index_url: str) -> int:
     Returns 0 if this process already runs in that environment, or the exit code of a failed set-up.
     """
     engine = decide_engine((os.environ.get("ENGINE") or "auto").lower())
-    model = os.environ.get("MODEL_ID")
-    if engine == "whisper" and model:  # refused before the environment is set up, which takes minutes
-        print(f"MODEL_ID={model}: {WHISPER_READS_NO_MODEL_ID}.", file=sys.stderr)
+    # Before the environment is set up, which takes minutes.
+    if refusal := explain_refusal(engine, os.environ.get("MODEL_ID", ""), os.environ.get("DEVICE", "")):
+        print(f"{refusal}.", file=sys.stderr)
         return BAD_SETTING
-    if engine in QWEN_ENGINES and (download := describe_download(model or DEFAULT_MODEL)):
-        show(download)
     os.environ["ENGINE"] = engine
     try:
         return set_up_and_enter(find_purpose(engine), torch_index_url)
@@ -63,12 +66,21 @@ def find_purpose(engine: str) -> str:
     return "qwen-cuda" if find_nvidia_devices().count else "qwen-cpu"
 
 
-def describe_download(model_id: str) -> str | None:
-    """Return a notice about the download of Qwen's weights, or None if they are in a local folder."""
-    if Path(model_id).is_dir():
-        return None
-    size = DEFAULT_MODEL_SIZE if model_id == DEFAULT_MODEL else "its page on the hub shows the size"
-    return f"The first request downloads the weights of {model_id} ({size}), unless they are cached already."
+def explain_refusal(engine: str, model_id: str, device: str) -> str | None:
+    """Return why `engine` cannot run with these values of MODEL_ID and DEVICE, which are empty if not set."""
+    wants_cuda = device.lower().startswith("cuda")
+    if engine == "whisper" and model_id:
+        return f"MODEL_ID={model_id}: {WHISPER_READS_NO_MODEL_ID}"
+    if engine == "whisper" and wants_cuda:
+        return f"DEVICE={device}: {WHISPER_NEEDS_CPU}"
+    if engine in QWEN_ENGINES and model_id and (fault := explain_unusable_model_id(model_id)):
+        return f"MODEL_ID={model_id}: {fault}"
+    if engine == "qwen3" and wants_cuda and not find_nvidia_devices().count:
+        return (
+            f"DEVICE={device}: no NVIDIA device found, so `make run` would use the CPU build of torch. "
+            f"Install {NEEDED_DRIVER} until `nvidia-smi` lists the GPU, start again, or set DEVICE=cpu"
+        )
+    return None
 
 
 def set_up_and_enter(purpose_name: str, torch_index_url: str) -> int:

@@ -28,8 +28,11 @@ from cli.up.settings import (
 )
 from cli.up.supervisor import Supervisor
 from shared.engine_choice import choose_installed_engine
+from shared.model_folder import DEFAULT_MODEL
 
 CLIP = Path(__file__).parents[2] / "tests" / "audio" / "speech.wav"
+
+DEFAULT_MODEL_SIZE = "about 2 GB"
 
 # The time to end after the grace time for requests and the running job.
 API_ENDS_WITHIN_S = 3.0
@@ -159,6 +162,8 @@ def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> st
     ]
     if settings.engine == "auto":
         lines[0] += f" (ENGINE=auto: {choose_installed_engine().reason})"
+    if settings.chosen_engine != "whisper" and settings.hub_model:
+        lines.append(_describe_download(settings.hub_model))
     if settings.data_folder.stat().st_mode & 0o077:
         folder = shlex.quote(str(settings.data_folder))
         lines.append(f"        DATA_DIR is readable by other users; run `chmod 700 {folder}`")
@@ -167,6 +172,11 @@ def _describe_choices(settings: LocalServerSettings, *, redis_source: str) -> st
     elif not _is_loopback(settings.host):
         lines.append(f"HOST={settings.host}: other machines can use the server without a key; set API_KEYS")
     return "\n".join(lines)
+
+
+def _describe_download(model: str) -> str:
+    size = DEFAULT_MODEL_SIZE if model == DEFAULT_MODEL else "its page on the hub shows the size"
+    return f"The first request downloads the weights of {model} ({size}), unless they are cached already."
 
 
 def _describe_use(url: str, key: str, *, started_in_s: float) -> str:

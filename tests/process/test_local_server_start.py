@@ -17,7 +17,7 @@ import redis
 from cli.up.data_folder import open_data_folder
 from cli.up.errors import CannotStart
 from cli.up.redis_server import redis_command, socket_url
-from shared.engine_choice import choose_engine_for_machine
+from shared.engine_choice import WHISPER_NEEDS_CPU, choose_engine_for_machine
 from shared.start_settings import BAD_SETTING_EXIT_CODE
 from tests.process.local_server_driver import (
     REPOSITORY,
@@ -234,6 +234,7 @@ def test_an_invalid_setting_is_refused_by_its_former_name_where_that_is_set(tmp_
         ("REDIS_URL=http://x", "it should begin with redis://, rediss:// or unix://"),
         ("WEBHOOK_RETRIES_S=5,b", "'b' is not a number of seconds above 0"),
         ("PUBLIC_URL=foo", "it should begin with http:// or https:// and name a host"),
+        ("DEVICE=gpu", "it should be auto, cpu, mps, cuda or cuda:N, such as cuda:1"),
     ],
 )
 def test_the_refusal_of_a_setting_says_what_is_wrong(tmp_path: Path, setting: str, reason: str) -> None:
@@ -248,6 +249,59 @@ def test_a_path_to_a_model_that_leads_nowhere_is_refused(tmp_path: Path, engine:
         BAD_SETTING_EXIT_CODE,
         f"{setting}={model}: there is no such folder.\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("engine", "setting", "example"),
+    [
+        ("whisper", "WHISPER_MODEL", "Systran/faster-whisper-base"),
+        ("qwen3", "MODEL_ID", "Qwen/Qwen3-ASR-0.6B"),
+    ],
+)
+def test_a_relative_path_to_a_model_that_leads_nowhere_is_refused(
+    tmp_path: Path, engine: str, setting: str, example: str
+) -> None:
+    code, why = refusal(tmp_path, **{"ENGINE": engine, setting: "tests/data/nope"})
+
+    assert code == BAD_SETTING_EXIT_CODE
+    assert why == (
+        f"{setting}=tests/data/nope: there is no such folder, and a name on the hub has one slash, "
+        f"such as {example}.\n"
+    )
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    code, why = refusal(tmp_path, ENGINE="qwen3", MODEL_ID="tests/audio")
+
+    assert code == BAD_SETTING_EXIT_CODE
+    assert why == (
+        "MODEL_ID=tests/audio: there is no config.json in this folder. Set MODEL_ID to the folder of a "
+        "model, or to a name on the hub such as Qwen/Qwen3-ASR-0.6B.\n"
+    )
+
+
+def test_cuda_for_whisper_is_refused(tmp_path: Path) -> None:
+    code, why = refusal(tmp_path, ENGINE="whisper", DEVICE="cuda")
+
+    assert code == BAD_SETTING_EXIT_CODE
+    assert why == f"DEVICE=cuda: {WHISPER_NEEDS_CPU}.\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "notice", "is_announced"),
+    [
+        ("Qwen/Qwen3-ASR-0.6B", "downloads the weights of Qwen/Qwen3-ASR-0.6B (about 2 GB)", True),
+        ("Qwen/Qwen3-ASR-1.7B", "downloads the weights of Qwen/Qwen3-ASR-1.7B (its page on the hub", True),
+        ("tests/data/tiny-qwen3-asr", "downloads the weights", False),
+    ],
+)
+def test_the_download_is_announced_for_a_name_on_the_hub(
+    tmp_path: Path, model: str, notice: str, *, is_announced: bool
+) -> None:
+    with LocalServer(tmp_path, ENGINE="qwen3", MODEL_ID=model) as server:
+        server.expect_ready()
+
+        assert (notice in server.output) == is_announced
 
 
 def test_a_model_id_for_whisper_is_refused_with_two_ways_out(tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ def test_a_model_that_is_not_there_is_an_error_that_names_the_remedy(make_qwen_s
     server = make_qwen_server().start()
     server.end(server.worker)
     empty = server.folder / "empty"
-    empty.mkdir()  # a path to no folder would end the worker at its start
+    empty.mkdir()
+    (empty / "config.json").touch()  # a folder without it would end the worker at its start
     server.worker = server.start_worker(MODEL_ID=str(empty))
     server.wait_until_ready()
+    (empty / "config.json").unlink()
 
     answer = server.client.post(URL, files={"file": read_file("en_hello")})
 

@@ -1,7 +1,6 @@
 """ENGINE=auto depends on the device and the installed packages; a named engine stays as it is."""
 
 import ctypes
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from shared.engine_choice import (
     choose_installed_engine,
     find_nvidia_devices,
 )
+from shared.start_settings import BAD_SETTING_EXIT_CODE
 from worker.settings import WorkerSettings
 
 FAILURE = 999
@@ -192,11 +192,48 @@ def test_the_meaning_of_auto_is_printed_with_the_reason(
     assert capsys.readouterr().out == "ENGINE=auto is qwen3 here: NVIDIA devices found: 1.\n"
 
 
-def test_the_download_is_announced_unless_the_weights_are_in_a_folder(tmp_path: Path) -> None:
-    assert "about 2 GB" in str(bootstrap.describe_download(bootstrap.DEFAULT_MODEL))
-    assert "about 2 GB" not in str(bootstrap.describe_download("Qwen/Qwen3-ASR-1.7B"))
-    assert bootstrap.describe_download(str(tmp_path)) is None
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (
+            "qwen3",
+            (
+                "no NVIDIA device found, so `make run` would use the CPU build of torch. Install driver 580 "
+                "or newer until `nvidia-smi` lists the GPU, start again, or set DEVICE=cpu"
+            ),
+        ),
+        ("whisper", "the engine is whisper, which runs on the CPU only. Set ENGINE=qwen3, or remove DEVICE"),
+        ("auto", "the engine is whisper, which runs on the CPU only. Set ENGINE=qwen3, or remove DEVICE"),
+    ],
+)
+def test_cuda_is_refused_before_the_set_up_of_an_engine_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wanted: str, reason: str
+) -> None:
+    install_driver(monkeypatch, None)
+    monkeypatch.setattr(bootstrap, "set_up_and_enter", lambda *_: pytest.fail("the set-up began"))
+    monkeypatch.setenv("ENGINE", wanted)
+    monkeypatch.setenv("DEVICE", "cuda:0")
+
+    assert bootstrap.enter_environment("") == BAD_SETTING_EXIT_CODE
+
+    assert capsys.readouterr().err == f"DEVICE=cuda:0: {reason}.\n"
 
 
-def test_the_default_model_is_the_default_of_the_worker() -> None:
-    assert WorkerSettings.model_fields["model_id"].default == bootstrap.DEFAULT_MODEL
+def test_cuda_is_accepted_with_an_nvidia_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    install_driver(monkeypatch, StandInDriver(1))
+
+    assert bootstrap.explain_refusal("qwen3", "", "cuda") is None
+
+
+def test_a_folder_that_is_missing_is_refused_before_the_set_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "set_up_and_enter", lambda *_: pytest.fail("the set-up began"))
+    monkeypatch.setenv("ENGINE", "qwen3")
+    monkeypatch.setenv("MODEL_ID", "/nonexistent/qwen")
+
+    assert bootstrap.enter_environment("") == BAD_SETTING_EXIT_CODE
+
+    printed = capsys.readouterr()
+    assert printed.err == "MODEL_ID=/nonexistent/qwen: there is no such folder.\n"
+    assert printed.out == ""

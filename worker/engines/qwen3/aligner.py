@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from shared.audio_format import SAMPLE_RATE_HZ
+from shared.model_folder import CONFIG_NAME
 from worker.engines.catalog import DEFAULT_ALIGNER_ID, QWEN3_LANGUAGE_NAMES
 from worker.engines.protocol import ModelUnavailable, Samples
 from worker.engines.qwen3.device import Placement, is_out_of_memory
 from worker.engines.qwen3.inputs import load_processor, pad_samples
-from worker.engines.qwen3.loading import CONFIG_NAME, find_qwen3_weights, load_model, place_weights
+from worker.engines.qwen3.loading import find_qwen3_weights, load_model, place_weights
 from worker.engines.qwen3.step_watch import StepWatch
 from worker.engines.qwen3.token_generator import OutOfDeviceMemory
 from worker.engines.qwen3.words import AlignedUnit

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
+from shared.model_folder import CONFIG_NAME, DEFAULT_MODEL, find_checkpoint
 from worker.engines.catalog import names_folder
 from worker.engines.model_hub import HubSearch, HubSilent, check_model, fetch_model, has_safetensors_model
 from worker.engines.protocol import ModelUnavailable
@@ -26,8 +27,6 @@ from worker.engines.qwen3.device import (
 )
 from worker.engines.qwen3.encoder import keep_blocks_apart
 
-CONFIG_NAME = "config.json"
-_CHECKPOINT_FOLDER = "checkpoint"  # in a folder that holds more than the model
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 # The chunks of a second that the encoder convolves at once. 30 at once are no faster on a CPU, and would keep
@@ -92,9 +91,7 @@ def hide_progress_bars() -> None:
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
 
 
-def find_qwen3_weights(
-    model_id: str, *, setting: str = "MODEL_ID", example: str = "Qwen/Qwen3-ASR-0.6B"
-) -> Path:
+def find_qwen3_weights(model_id: str, *, setting: str = "MODEL_ID", example: str = DEFAULT_MODEL) -> Path:
     """Return the folder of a model: `model_id`, the value of `setting`, is a folder or a name on the hub.
 
     Downloads are kept in the hub's cache (HF_HUB_CACHE). A complete model there needs no request to the hub.
@@ -103,10 +100,8 @@ def find_qwen3_weights(
     Raises:
         ModelUnavailable: no model is in the folder, or the hub cannot provide the name.
     """
-    folder = Path(model_id)
-    for candidate in (folder, folder / _CHECKPOINT_FOLDER):
-        if (candidate / CONFIG_NAME).is_file():
-            return candidate
+    if folder := find_checkpoint(Path(model_id)):
+        return folder
     if names_folder(model_id):
         raise ModelUnavailable(
             f"{setting}={model_id}: there is no {CONFIG_NAME} in this folder. "
