@@ -75,11 +75,13 @@ bench: ## measure each figure beside its goal; QUICK=1, ONLY=sync,clips, SIZE=tr
 	@exec $(BIN)/python -m tests.bench
 
 bench-gpu: ## measure the published models on a CUDA device; DEVICE=cpu tries it with the miniature
+	@$(if $(filter cpu,$(DEVICE)),,$(FIRST_PYTHON) -m tests.gpu.presence bench-gpu)
 	@$(SETUP) dev
 	@$(if $(filter cpu,$(DEVICE)),$(SETUP_QWEN_TESTS),$(SETUP) qwen-cuda)
 	@GPU=true exec $(BIN)/python -m tests.bench
 
 gpu-test: ## check the Qwen engines on a CUDA device, and write a report; DEVICE=cpu tries it with the miniature
+	@$(if $(filter cpu,$(DEVICE)),,$(FIRST_PYTHON) -m tests.gpu.presence gpu-test)
 	@$(SETUP) dev
 	@$(if $(filter cpu,$(DEVICE)),$(SETUP_QWEN_TESTS),$(SETUP) qwen-cuda)
 	@exec $(BIN)/python -m tests.gpu

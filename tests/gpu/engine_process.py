@@ -5,6 +5,7 @@ the samples of each clip. The settings of the worker come from the environment.
 """
 
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -103,5 +104,7 @@ def serve_lines(clips: Sequence[Any]) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C reaches the whole group: the test ends this process, without a traceback of its own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with np.load(sys.argv[1]) as loaded:
         serve_lines([loaded[name] for name in loaded.files])

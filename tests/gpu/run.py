@@ -7,9 +7,10 @@ from pathlib import Path
 from tests.bench.gpu_target import GpuTarget, choose_target, choose_vllm
 from tests.bench.settings import BenchSettings
 from tests.gpu.engine_checks import EngineProbe, open_probe
+from tests.gpu.plan import DEVICE, LOAD
 from tests.gpu.server_checks import ServerProbe
 from tests.gpu.speech import TestSpeech, choose_speech
-from tests.gpu.verdicts import BROKEN, Check, Verdict, guard
+from tests.gpu.verdicts import ALL_OF_SERVER, BROKEN, Check, Outcome, Verdict, guard
 
 STOPPED_ROWS = 16
 NO_VLLM = "there is no .venv-qwen-vllm; `make run ENGINE=qwen3-vllm` sets it up on a machine with a GPU"
@@ -17,7 +18,6 @@ NO_VLLM = "there is no .venv-qwen-vllm; `make run ENGINE=qwen3-vllm` sets it up 
 EngineCheck = Callable[[EngineProbe], AsyncGenerator[Verdict, None]]
 
 _ENGINE_CHECKS: Sequence[EngineCheck] = (
-    EngineProbe.check_device,
     EngineProbe.check_blocks,
     EngineProbe.check_batches,
     EngineProbe.check_memory,
@@ -36,25 +36,41 @@ async def run_checks(
     target = choose_target(settings)
     if target is None:
         raise RuntimeError("the environment of ENGINE=qwen3 is not set up")
+    usable = [target, choose_vllm(settings)]
     async with open_probe(target, speech, folder / "facts", device=settings.device) as probe:
-        versions = (await probe.describe_device()).versions
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-    async for verdict in _check_engine(target, speech, folder / "engine", device=settings.device):
-        yield verdict
-    vllm = choose_vllm(settings)
-    for one in filter(None, (target, vllm)):
-        server = ServerProbe(one, speech, folder / one.name, device=settings.device)
-        for check in (server.check_life, server.check_silence):
-            async for verdict in guard(check(), one.name):
-                yield verdict
-    if vllm is None:
-        yield Check("all checks of the server", "qwen3-vllm").leave_out(NO_VLLM)
+        facts["versions"] = await probe.name_versions()
+        async for verdict in guard(probe.check_device(), target.name):
+            yield verdict
+            if (verdict.subject, verdict.outcome) == (DEVICE, Outcome.FAILED):
+                usable[0] = None  # a published model on the CPU would take hours
+    if usable[0]:
+        async for verdict in _check_engine(target, speech, folder / "engine", device=settings.device):
+            yield verdict
+            if (verdict.subject, verdict.outcome) == (LOAD, Outcome.FAILED):
+                usable[0] = None
+    for one in filter(None, usable):
+        async for verdict in _check_server(one, speech, folder / one.name, device=settings.device):
+            yield verdict
+    if usable[1] is None:
+        yield Check(ALL_OF_SERVER, "qwen3-vllm").leave_out(NO_VLLM)
+
+
+async def _check_server(
+    target: GpuTarget, speech: TestSpeech, folder: Path, *, device: str
+) -> AsyncGenerator[Verdict, None]:
+    server = ServerProbe(target, speech, folder, device=device)
+    for check in (server.check_life, server.check_silence):
+        async for verdict in guard(check(), target.name):
+            yield verdict
 
 
 async def _check_engine(
     target: GpuTarget, speech: TestSpeech, folder: Path, *, device: str
 ) -> AsyncGenerator[Verdict, None]:
-    """Run the checks in one process; one that broke gets another process."""
+    """Run the checks in one process; one that broke gets another process.
+
+    Without the wanted device or the model, the others are not run.
+    """
     waiting = list(_ENGINE_CHECKS)
     while waiting:
         async with AsyncExitStack() as stack:
@@ -62,6 +78,8 @@ async def _check_engine(
             has_broken = False
             async for verdict in guard(probe.check_load(), target.name):
                 yield verdict
+                if verdict.outcome is Outcome.FAILED:
+                    return
             while waiting and not has_broken:
                 check = waiting.pop(0)
                 async for verdict in guard(check(probe), target.name):

@@ -83,7 +83,10 @@ class ServerProbe:
             next(seen.at_s for seen in events if _has_text(seen.event) or seen.event.is_final) - began_s
         )
         attempt = job["attempt"]
-        found = f"first text after {silent_s:.1f} s with STALL_TIMEOUT_S={STALL_TIMEOUT_S}, attempt {attempt}"
+        found = (
+            f"first text after {silent_s:.1f} s with STALL_TIMEOUT_S={STALL_TIMEOUT_S}, "
+            f"attempt {attempt} (limit 1)"
+        )
         check = self._name("signs of life before the first text")
         is_good = attempt == 1 and job["state"] == "succeeded"
         if is_good and silent_s < STALL_TIMEOUT_S:
@@ -171,7 +174,8 @@ class ServerProbe:
         began, lost = time.monotonic(), self._count_lost()
         await wait_until(lambda: not server.find_model_processes(), within_s=UNLOADED_WITHIN_S)
         is_lost = self._count_lost() > lost
-        found = f"{time.monotonic() - began:.1f} s after the last job{f', with {LOST}' if is_lost else ''}"
+        found = f"{time.monotonic() - began:.1f} s (limit {UNLOADED_WITHIN_S:.0f} s) after the last job"
+        found += f", with {LOST}" if is_lost else ""
         is_good = not (server.find_model_processes() or is_lost)
         yield self._name("idle unload").judge(found, is_good=is_good)
         check, after_mib = self._name("GPU memory after the unload"), read_gpu_memory_mib()
@@ -179,7 +183,9 @@ class ServerProbe:
             yield check.leave_out(NO_MEMORY)
             return
         left_mib = after_mib - self._before_mib
-        yield check.judge(f"{left_mib:.0f} MiB more than before", is_good=left_mib <= SPARE_MIB)
+        yield check.judge(
+            f"{left_mib:.0f} MiB more than before (limit {SPARE_MIB:.0f} MiB)", is_good=left_mib <= SPARE_MIB
+        )
 
     def _count_lost(self) -> int:
         return (self._folder / "logs" / "worker.log").read_text().count(LOST)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BROKEN = "a check that broke"
+ALL_OF_SERVER = "all checks of the server"
 
 
 class Outcome(StrEnum):
@@ -57,12 +58,17 @@ async def guard(verdicts: AsyncGenerator[Verdict, None], engine: str) -> AsyncGe
         yield Check(f"{BROKEN}: {name}", engine).judge(f"{type(error).__name__}: {error}", is_good=False)
 
 
-def write_report(facts: Mapping[str, str], verdicts: Sequence[Verdict]) -> str:
-    """Return the report in Markdown: the machine, then a row for each verdict."""
-    return "\n".join(_write_lines(facts, verdicts)) + "\n"
+def write_report(facts: Mapping[str, str], verdicts: Sequence[Verdict], answers: Sequence[str]) -> str:
+    """Return the report in Markdown: the `answers`, the machine, then a row for each verdict."""
+    return "\n".join(_write_lines(facts, verdicts, answers)) + "\n"
 
 
-def _write_lines(facts: Mapping[str, str], verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _write_lines(
+    facts: Mapping[str, str], verdicts: Sequence[Verdict], answers: Sequence[str]
+) -> Iterator[str]:
+    for answer in answers:
+        yield answer.replace("\n", " ")
+        yield ""
     yield "# The Qwen engines on this machine"
     yield ""
     yield summarise(verdicts)
