@@ -46,7 +46,7 @@ async def run_checks(
     if usable[0]:
         async for verdict in _check_engine(target, speech, folder / "engine", device=settings.device):
             yield verdict
-            if (verdict.subject, verdict.outcome) == (LOAD, Outcome.FAILED):
+            if verdict.outcome is Outcome.FAILED and verdict.subject in {LOAD, f"{BROKEN}: check_load"}:
                 usable[0] = None
     for one in filter(None, usable):
         async for verdict in _check_server(one, speech, folder / one.name, device=settings.device):

@@ -88,6 +88,7 @@ def test_the_checks_for_a_gpu_run_with_the_miniature_on_the_cpu(qwen_python: Pat
     assert {name for name in ON_CPU if verdicts[name] != "pass"} == set()
     assert {name for name in ON_GPU_ALONE if verdicts[name] != "not applicable here"} == set()
     assert "FAIL" not in verdicts.values()
+    assert {*OF_ENGINE, *OF_SERVER} - {*verdicts} == set()
     assert "- versions: torch " in report.read_text()
     assert report.read_text().startswith("This run says nothing about a GPU.\n")
     assert done.stdout.splitlines()[-1] == "This run says nothing about a GPU."
