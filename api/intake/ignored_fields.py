@@ -37,4 +37,6 @@ def log_ignored(kind: type[SpeechForm], ignored: Sequence[str]) -> None:
 
 def name_ignored(ignored: Sequence[str]) -> str:
     """Return the names for the header `X-Ignored-Fields`, with unusual characters percent-encoded."""
-    return ", ".join(quote(name[:_MAX_CHARACTERS], safe="[]") for name in ignored[:_MAX_NAMED])
+    # A header must not end with the space after which an empty name would stand.
+    named = [name[:_MAX_CHARACTERS] for name in ignored[:_MAX_NAMED] if name]
+    return ", ".join(quote(name, safe="[]") for name in named)

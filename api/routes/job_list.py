@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _CURSOR = re.compile("[0-9]{0,15}")
 
-_METADATA = re.compile(r"metadata\[(.+)\]")
+_METADATA = re.compile(r"metadata\[([^\[\]]+)\]")
 
 MAX_SIFTED = 200
 """Jobs of one reading from which those with some metadata are taken."""
@@ -47,7 +47,7 @@ _METADATA_PARAMETER: dict[str, Any] = {
     "style": "deepObject",
     "explode": True,
     "description": "Only jobs whose metadata has this value, as in `metadata[batch]=17`. Several values "
-    "must all match.",
+    "must all match. A key with brackets cannot be asked for.",
     "schema": {"type": "object", "additionalProperties": {"type": "string"}, "examples": [{"batch": "17"}]},
 }
 
@@ -100,11 +100,19 @@ async def list_all_jobs(
 
 
 def _read_metadata(query: QueryParams) -> Mapping[str, str]:
-    """Return the values that a query such as `metadata[batch]=17` asks for, by key."""
+    """Return the values that a query such as `metadata[batch]=17` asks for, by key.
+
+    Raises:
+        InvalidRequest: a name has no key, or its key has brackets.
+    """
     asked = {}
     for name, value in query.multi_items():
         if matched := _METADATA.fullmatch(name):
             asked[matched[1]] = value
+        elif name == "metadata" or name.startswith("metadata["):
+            raise InvalidRequest(
+                "This filter should be `metadata[KEY]=VALUE`, with a KEY without brackets.", param="metadata"
+            )
     return asked
 
 

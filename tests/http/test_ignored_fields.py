@@ -43,3 +43,10 @@ def test_without_such_fields_there_is_no_header(api: httpx.Client, redis_url: st
 
     assert answer.status_code == 200
     assert "x-ignored-fields" not in answer.headers
+
+
+def test_a_field_without_a_name_breaks_no_answer(api: httpx.Client, redis_url: str) -> None:
+    with ScriptedWorker(redis_url):
+        answer = api.post("/v1/audio/transcriptions", files=RECORDING, data={"0": "null", "": "null"})
+
+    assert (answer.status_code, answer.headers["x-ignored-fields"]) == (200, "0")

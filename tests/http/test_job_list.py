@@ -213,3 +213,9 @@ def test_jobs_are_found_by_the_values_of_their_metadata(
         assert [job["id"] for job in page["data"]] == [last]
         rest = read_list(api, **{"metadata[batch]": "a"}, limit=1, after=page["next_cursor"])
         assert ([job["id"] for job in rest["data"]], rest["has_more"]) == ([first], False)
+
+
+@pytest.mark.parametrize("name", ["metadata", "metadata[]", "metadata[a][b]", "metadata[a"])
+def test_a_filter_without_a_plain_key_is_refused(api: httpx.Client, name: str) -> None:
+    refused = api.get("/v1/jobs", params={name: "1"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "metadata")
