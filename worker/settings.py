@@ -93,7 +93,7 @@ class WorkerSettings(SharedSettings):
 
     aligner_id: str = DEFAULT_ALIGNER_ID
     """`qwen3`: the model for word timestamps, as a name on the hub or a local folder. It is loaded on the
-    first request for them. By default a folder `aligner` in a local MODEL_ID is preferred. Empty means no
+    first request for them. By default a folder `aligner` in a local MODEL_ID is preferred. `none` means no
     word timestamps."""
 
     hf_home: Path | None = None

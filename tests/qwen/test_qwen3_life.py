@@ -113,4 +113,6 @@ def test_downloads_are_cached_in_the_folder_of_models(
     assert answer.status_code == 503, answer.text
     message = answer.json()["error"]["message"]
     assert "HF_HUB_OFFLINE is set" in message
-    assert f"The cache of the hub is {server.folder / 'models' / 'hub'}." in message
+    assert "The cache of the hub is hub." in message
+    assert str(server.folder) not in message
+    assert f"The cache of the hub is {server.folder / 'models' / 'hub'}." in server.log_text()

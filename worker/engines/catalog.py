@@ -52,6 +52,7 @@ QWEN3_LANGUAGE_NAMES = {
 QWEN3_WORD_LANGUAGES = frozenset({"de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"})
 
 DEFAULT_ALIGNER_ID = "Qwen/Qwen3-ForcedAligner-0.6B"
+NO_ALIGNER = "none"
 
 SCRIPTED_LANGUAGES = frozenset({"en"})
 
@@ -90,5 +91,5 @@ def names_folder(model_id: str) -> bool:
 
 
 def find_word_languages(aligner_id: str) -> frozenset[str]:
-    """Return the languages with word timestamps for this ALIGNER_ID; an empty one means no aligner."""
-    return QWEN3_WORD_LANGUAGES if aligner_id else frozenset()
+    """Return the languages with word timestamps for this ALIGNER_ID; `none` means no aligner."""
+    return frozenset() if aligner_id.lower() == NO_ALIGNER else QWEN3_WORD_LANGUAGES

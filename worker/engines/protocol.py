@@ -1,5 +1,6 @@
 """The protocol between the model process and an engine, and the values that they exchange."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -23,6 +24,9 @@ LOADED = "loaded"
 """The phase that ends the loading of a second model. The first model is loaded when `Engine.load` returns."""
 
 _logger = structlog.get_logger(__name__)
+
+# The folders above the last part of an absolute path. The slashes of a URL or a name on the hub do not match.
+_PARENT_FOLDERS = re.compile(r"(?<![\w.:/-])/(?:[^\s/]+/)+")
 
 # An interval that reaches at most this far into a span only touches the silence at the span's edge. Whisper's
 # times are rough, and 0.4 s of silence is kept there.
@@ -162,6 +166,14 @@ class WordsUnsupported(Exception):
 class ModelUnavailable(Exception):
     """Raised when the weights of a model are missing or cannot be loaded. The message names the remedy."""
 
+    def describe_to_clients(self) -> str:
+        """Return the message with the last part of each path of this machine, and log the message itself."""
+        message = str(self)
+        shown = _PARENT_FOLDERS.sub("", message)
+        if shown != message:
+            _logger.error("model_unavailable", reason=message)
+        return shown
+
 
 def raise_if_stopped(listener: DecodingListener) -> None:
     """Raise DecodingStopped if the listener requests a stop."""
@@ -178,7 +190,7 @@ def settle(work: Callable[[], Done]) -> Done | RowFailure | RowStopped:
     except WordsUnsupported as error:
         return RowFailure(FailureCode.WORDS_UNSUPPORTED, str(error))
     except ModelUnavailable as error:  # of a second model, such as the aligner
-        return RowFailure(FailureCode.MODEL_UNAVAILABLE, str(error))
+        return RowFailure(FailureCode.MODEL_UNAVAILABLE, error.describe_to_clients())
     except Exception as error:  # border: an error of the engine fails its job, not the process
         _logger.exception("engine_failed")
         return RowFailure(FailureCode.ENGINE_ERROR, f"The engine failed: {error}")

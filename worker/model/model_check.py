@@ -62,7 +62,7 @@ def main() -> int:
         _logger.warning("model_unchecked", model=settings.hub_model, reason=str(error))
     except ModelUnavailable as error:
         _logger.error("model_missing", reason=str(error))  # noqa: TRY400 - no fault of the code
-        sys.stdout.write(str(error))
+        sys.stdout.write(error.describe_to_clients())
         return _MISSING
     return 0
 

@@ -183,7 +183,7 @@ class ModelProcess:
             if self._engine.needs_speech:
                 self._cutter.load_vad()
         except ModelUnavailable as error:
-            self._send(messages.LoadFailed(str(error)))
+            self._send(messages.LoadFailed(error.describe_to_clients()))
             return False
         self._report_phase.end(device, rows=self._engine.batch_windows, joins_rows=self._engine.joins_rows)
         return True

@@ -98,10 +98,18 @@ def test_a_model_in_a_folder_is_described_by_the_name_of_the_folder_alone(
     assert [capabilities.model for capabilities in described] == ["qwen"] * len(folders)
 
 
-def test_without_an_aligner_qwen3_offers_no_word_timestamps() -> None:
-    described = describe_capabilities(EngineName.QWEN3, whisper_model="", model_id="lab/qwen", aligner_id="")
+@pytest.mark.parametrize(("given", "has_words"), [("none", False), ("None", False), ("", True)])
+def test_without_an_aligner_qwen3_offers_no_word_timestamps(
+    monkeypatch: pytest.MonkeyPatch, given: str, *, has_words: bool
+) -> None:
+    monkeypatch.setenv("ALIGNER_ID", given)  # an empty variable counts as not set
+    aligner_id = WorkerSettings().aligner_id
 
-    assert described.word_languages == set()
+    described = describe_capabilities(
+        EngineName.QWEN3, whisper_model="", model_id="lab/qwen", aligner_id=aligner_id
+    )
+
+    assert bool(described.word_languages) == has_words
 
 
 def test_the_aligner_in_the_folder_of_the_model_goes_before_the_default(tmp_path: Path) -> None:
