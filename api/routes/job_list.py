@@ -48,7 +48,12 @@ _METADATA_PARAMETER: dict[str, Any] = {
     "explode": True,
     "description": "Only jobs whose metadata has this value, as in `metadata[batch]=17`. Several values "
     "must all match. A key with brackets cannot be asked for.",
-    "schema": {"type": "object", "additionalProperties": {"type": "string"}, "examples": [{"batch": "17"}]},
+    "schema": {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "propertyNames": {"pattern": r"^[^\[\]]+$"},
+        "examples": [{"batch": "17"}],
+    },
 }
 
 
