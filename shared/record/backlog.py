@@ -86,9 +86,8 @@ class Backlog(msgspec.Struct, frozen=True):
 
     What is done of a job does not count. `first_ms` is the audio of the first queued jobs, one by one.
     `measured` has, by the rows in decoding at once, seconds of audio and of inference, summed over recent
-    windows. A number of rows there stands for all from it to below the next power of two. `model_states`
-    has for each live worker `1` if it takes jobs, else `0`, the state of its model, and the rows of its
-    batches.
+    windows. The rows are rounded down to a power of two. `model_states` has three words for each live
+    worker: `1` if it takes jobs, else `0`; the state of its model; the rows of its batches.
     """
 
     queued_jobs: int
